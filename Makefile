@@ -1,0 +1,37 @@
+# Everything here needs python3 >= 3.11 and make; the rest is installed into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+
+.PHONY: help demo test test-all check format clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("steadystep needs python3 >= 3.11, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable '.[lab]'
+	@touch $@
+
+demo: .venv/installed  ## the paper's comparison on real handwritten digits, under two minutes
+	$(BIN)/steadystep reproduce --task digits-mlp --out studies/digits-mlp
+
+test: .venv/installed  ## the fast tests
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-all: .venv/installed  ## every test, the slow ones too
+	$(BIN)/python -m pytest -n 2
+
+check: .venv/installed  ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+format: .venv/installed  ## rewrite the files as ruff wants them
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove what was built and measured here
+	rm -rf .venv studies dist .pytest_cache .ruff_cache .hypothesis

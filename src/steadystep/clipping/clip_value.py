@@ -1,0 +1,40 @@
+"""Clipping by value."""
+
+from dataclasses import dataclass
+
+from steadystep.clipping.clipper import Clipper, positive_bound
+from steadystep.clipping.measured import Measured
+from steadystep.clipping.stages import Clamp
+from steadystep.maths import Number
+
+
+@dataclass(frozen=True)
+class ClipValue(Clipper):
+    r"""Limit every element of the gradient to [-c, c]. The direction of the gradient is not kept.
+
+    .. math:: g_i \leftarrow \max(-c, \min(c, g_i))
+
+    Args:
+        max_value: c, in the unit of the gradient; greater than 0.
+
+    Raises:
+        ValueError: if max_value is not greater than 0.
+
+    Source: Mikolov (2012), "Statistical language models based on neural networks", section 3.2.2.
+
+    >>> import torch, steadystep
+    >>> weight = torch.zeros(2, requires_grad=True)
+    >>> optimizer = steadystep.SGD([weight], lr=1.0, clip=steadystep.ClipValue(0.5))
+    >>> (weight * torch.tensor([3.0, 0.25])).sum().backward()
+    >>> optimizer.step()
+    >>> weight.data
+    tensor([-0.5000, -0.2500])
+    """
+
+    max_value: float
+
+    def __post_init__(self) -> None:
+        positive_bound("max_value", self.max_value)
+
+    def decide(self, measured: Measured) -> tuple[Clamp, Number]:
+        return Clamp(self.max_value), (measured.peaks > self.max_value).any()

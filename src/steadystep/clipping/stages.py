@@ -1,0 +1,39 @@
+"""What a clipper does to the gradients: the stages that a backend applies while it reads them."""
+
+from dataclasses import dataclass
+
+import torch
+
+from steadystep.maths import Number
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Multiply the gradients by a factor in [0, 1]: one for all, or one for each tensor."""
+
+    factors: Number
+
+    def __call__(self, gradient: torch.Tensor, index: int) -> torch.Tensor:
+        factor = self.factors[index] if getattr(self.factors, "ndim", 0) else self.factors
+        if isinstance(factor, torch.Tensor):
+            # Twice by the root: a factor of 1e-40 is no normal number in float32, its root is.
+            root = factor.sqrt().to(gradient.dtype)
+            return gradient * root * root
+        if factor == 1.0:
+            return gradient
+        if factor < 1e-30:
+            return (gradient.double() * float(factor)).to(gradient.dtype)
+        return gradient * float(factor)
+
+
+@dataclass(frozen=True)
+class Clamp:
+    """Limit every element to [-bound, bound]. NaN stays NaN."""
+
+    bound: float
+
+    def __call__(self, gradient: torch.Tensor, index: int) -> torch.Tensor:
+        return gradient.clamp(-self.bound, self.bound)
+
+
+Stage = Scale | Clamp

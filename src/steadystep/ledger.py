@@ -1,0 +1,84 @@
+"""What happened to every step, counted on the device and read when asked."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from steadystep.clipping.clipper import Decision
+from steadystep.maths import Number, isfinite, where
+
+FIELDS = (
+    "attempted",
+    "applied",
+    "skipped_nonfinite",
+    "skipped_overflow",
+    "consecutive_skips",
+    "clipped",
+    "norm_before",
+    "norm_after",
+    "running_norm_before",
+    "running_norm_after",
+    "running_weight",
+)
+"""What the ledger's vector holds, one float64 each: so it travels in `state_dict` as one tensor."""
+
+MEMORY = 0.99
+"""The running norms are exponential averages over the applied steps, with this decay, corrected for their start."""
+
+_COUNTS = FIELDS[:6]
+
+
+def blank(device: torch.device) -> torch.Tensor:
+    """The ledger of an optimizer that has not stepped yet."""
+    unmeasured = float("nan")
+    start = [unmeasured if name in ("norm_before", "norm_after") else 0.0 for name in FIELDS]
+    return torch.tensor(start, dtype=torch.float64, device=device)
+
+
+def record(
+    ledger: torch.Tensor, decision: Decision | None, accept: Number, nonfinite: Number, overflow: Number
+) -> None:
+    """Enter one step. `decision` is None for a step whose gradients were not measured."""
+    entries = ledger.numpy() if ledger.device.type == "cpu" else ledger
+    at = {name: index for index, name in enumerate(FIELDS)}
+    entries[at["attempted"]] += 1
+    entries[at["applied"]] += accept
+    if decision is None:
+        return
+    entries[at["skipped_nonfinite"]] += nonfinite
+    entries[at["skipped_overflow"]] += overflow
+    entries[at["consecutive_skips"]] = where(accept, 0.0, entries[at["consecutive_skips"]] + 1)
+    entries[at["clipped"]] += accept & decision.clipped
+    before, after = decision.before.total, decision.after.total
+    entries[at["norm_before"]] = before
+    entries[at["norm_after"]] = after
+    # A norm that is no number is reported as the last one, and left out of the running ones: it would stay for ever.
+    counts = accept & isfinite(before)
+    for name, value in (("running_norm_before", before), ("running_norm_after", after), ("running_weight", 1.0)):
+        entry = entries[at[name]]
+        entries[at[name]] = where(counts, MEMORY * entry + (1 - MEMORY) * value, entry)
+
+
+def consecutive_skips(ledger: torch.Tensor) -> torch.Tensor:
+    """The number of refused steps since the last applied one: a view, so on a device it is not read here."""
+    return ledger[FIELDS.index("consecutive_skips")]
+
+
+def read(ledger: torch.Tensor, names: Sequence[str], norms: Number | None) -> dict[str, Any]:
+    """The ledger as a plain dict. Norms are NaN before the first measured step."""
+    values = dict(zip(FIELDS, ledger.tolist(), strict=True))
+    counts = {name: int(values[name]) for name in _COUNTS}
+    before, after, weight = values["norm_before"], values["norm_after"], values["running_weight"]
+    nan = float("nan")
+    return {
+        **counts,
+        "skipped": counts["skipped_nonfinite"] + counts["skipped_overflow"],
+        "clip_rate": counts["clipped"] / counts["applied"] if counts["applied"] else 0.0,
+        "norm_before": before,
+        "norm_after": after,
+        "scale": after / before if before != 0 else 1.0,
+        "running_norm_before": values["running_norm_before"] / weight if weight else nan,
+        "running_norm_after": values["running_norm_after"] / weight if weight else nan,
+        "norms": dict(zip(names, norms.tolist(), strict=True)) if norms is not None else {},
+    }

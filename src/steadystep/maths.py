@@ -1,0 +1,67 @@
+"""The names that rules and clippers are written in, for Python floats, NumPy arrays and torch tensors alike.
+
+One definition then runs on numbers (what happens on the host), on arrays (decisions on a CPU) and on tensors
+(a device, with nothing read back). A compiling backend binds the same names to its own primitives.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+Number = Any
+"""A float, a NumPy array or a torch tensor: what the caller has, the result has too."""
+
+
+def sqrt(x: Number) -> Number:
+    if isinstance(x, torch.Tensor):
+        return torch.sqrt(x)
+    return np.sqrt(x) if isinstance(x, np.ndarray) else math.sqrt(x)
+
+
+def where(condition: Number, yes: Number, no: Number) -> Number:
+    if isinstance(condition, torch.Tensor):
+        return torch.where(condition, yes, no)
+    return np.where(condition, yes, no) if isinstance(condition, np.ndarray) else (yes if condition else no)
+
+
+def minimum(x: Number, y: Number) -> Number:
+    """The smaller one; NaN if either is."""
+    if isinstance(x, torch.Tensor):
+        return torch.minimum(x, y) if isinstance(y, torch.Tensor) else x.clamp(max=y)
+    if isinstance(y, torch.Tensor):
+        return y.clamp(max=x)
+    return np.minimum(x, y)
+
+
+def maximum(x: Number, y: Number) -> Number:
+    """The larger one; NaN if either is."""
+    if isinstance(x, torch.Tensor):
+        return torch.maximum(x, y) if isinstance(y, torch.Tensor) else x.clamp(min=y)
+    if isinstance(y, torch.Tensor):
+        return y.clamp(min=x)
+    return np.maximum(x, y)
+
+
+def isfinite(x: Number) -> Number:
+    if isinstance(x, torch.Tensor):
+        return torch.isfinite(x)
+    return np.isfinite(x) if isinstance(x, np.ndarray) else math.isfinite(x)
+
+
+def norm(x: Number) -> Number:
+    """Euclidean norm of a float64 vector, scaled so that no square overflows or vanishes. Non-finite if an entry is.
+
+    >>> f"{norm(np.array([3e200, 4e200])):.6g}"
+    '5e+200'
+    """
+    if isinstance(x, torch.Tensor):
+        peak = x.abs().max()
+        scale = torch.where((peak > 0) & torch.isfinite(peak), peak, 1.0)
+        return scale * torch.linalg.vector_norm(x / scale)
+    peak = float(np.abs(x).max())
+    if peak == 0.0 or not math.isfinite(peak):
+        return peak
+    scaled = x / peak
+    return peak * math.sqrt(np.dot(scaled, scaled))

@@ -1,0 +1,74 @@
+"""Adam (Kingma & Ba 2015)."""
+
+from collections.abc import Mapping
+from typing import Any, Unpack
+
+import torch
+
+from steadystep.maths import sqrt
+from steadystep.optimizers.base import Optimizer, Options, Params
+from steadystep.rule import DECAY_RATE, NON_NEGATIVE, Rule
+
+
+def update(g, p, m, v, *, lr, beta1, one_minus_beta1, beta2, one_minus_beta2, debias1, debias2, eps):
+    m = beta1 * m + one_minus_beta1 * g
+    v = beta2 * v + one_minus_beta2 * g * g
+    m_hat = debias1 * m
+    v_hat = debias2 * v
+    return p - lr * m_hat / (sqrt(v_hat) + eps), m, v
+
+
+def scalars(t, lr, beta1, beta2, eps):
+    debias1 = 1 / (1 - beta1**t)
+    debias2 = 1 / (1 - beta2**t)
+    return lr, beta1, 1 - beta1, beta2, 1 - beta2, debias1, debias2, eps
+
+
+ADAM = Rule(update, scalars, slots=("exp_avg", "exp_avg_sq"), decay="coupled")
+
+
+class Adam(Optimizer):
+    r"""Adam, Algorithm 1 of its paper, as torch.optim defines it.
+
+    .. math::
+        m_t = \beta_1 m_{t-1} + (1-\beta_1) g_t, \quad v_t = \beta_2 v_{t-1} + (1-\beta_2) g_t^2, \quad
+        \theta_t = \theta_{t-1} - \alpha \frac{m_t / (1-\beta_1^t)}{\sqrt{v_t / (1-\beta_2^t)} + \epsilon}
+
+    Args:
+        params: parameters, named parameters or parameter groups, as for every torch optimizer.
+        lr: learning rate \alpha, at least 0. Default 1e-3.
+        betas: (\beta_1, \beta_2), each in [0, 1). Default (0.9, 0.999).
+        eps: \epsilon, at least 0. Default 1e-8.
+        weight_decay: L2 coefficient, added to the gradient as weight_decay * \theta. Default 0.
+        options: `maximize`, `clip`, `nonfinite`, `max_consecutive_skips`, `backend`, as for every optimizer here.
+
+    Raises:
+        ValueError: for a hyperparameter outside its range, naming it, its value and the range.
+
+    Source: Kingma & Ba (2015), "Adam: a method for stochastic optimization", Algorithm 1.
+
+    >>> import torch, steadystep
+    >>> weight = torch.ones(1, requires_grad=True)
+    >>> optimizer = steadystep.Adam([weight], lr=0.1, clip=1.0)
+    >>> (weight**2).sum().backward()
+    >>> optimizer.step()
+    >>> weight.data, optimizer.ledger["norm_before"], optimizer.ledger["norm_after"]
+    (tensor([0.9000]), 2.0, 1.0)
+    """
+
+    hyperparameters = {"lr": NON_NEGATIVE, "betas": DECAY_RATE, "eps": NON_NEGATIVE, "weight_decay": NON_NEGATIVE}
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float | torch.Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}, **options)
+
+    @classmethod
+    def rule(cls, group: Mapping[str, Any]) -> Rule:
+        return ADAM

@@ -1,0 +1,56 @@
+"""AdamW: Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Unpack
+
+import torch
+
+from steadystep.optimizers.adam import ADAM, Adam
+from steadystep.optimizers.base import Options, Params
+from steadystep.rule import Rule
+
+ADAMW = replace(ADAM, decay="decoupled")
+
+
+class AdamW(Adam):
+    r"""Adam whose weight decay acts on the parameter and not through the moments, as torch.optim defines it.
+
+    .. math:: \theta \leftarrow (1 - \alpha \lambda) \theta_{t-1}, \quad \text{then Adam's step}
+
+    Args:
+        params: parameters, named parameters or parameter groups, as for every torch optimizer.
+        lr: learning rate \alpha, at least 0. Default 1e-3.
+        betas: (\beta_1, \beta_2), each in [0, 1). Default (0.9, 0.999).
+        eps: \epsilon, at least 0. Default 1e-8.
+        weight_decay: \lambda, at least 0. Default 1e-2.
+        options: `maximize`, `clip`, `nonfinite`, `max_consecutive_skips`, `backend`, as for every optimizer here.
+
+    Raises:
+        ValueError: for a hyperparameter outside its range, naming it, its value and the range.
+
+    Source: Loshchilov & Hutter (2019), "Decoupled weight decay regularization", Algorithm 2.
+
+    >>> import torch, steadystep
+    >>> weight = torch.ones(1, requires_grad=True)
+    >>> optimizer = steadystep.AdamW([weight], lr=0.1, weight_decay=0.5)
+    >>> (weight**2).sum().backward()
+    >>> optimizer.step()
+    >>> weight.data
+    tensor([0.8500])
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float | torch.Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, **options)
+
+    @classmethod
+    def rule(cls, group: Mapping[str, Any]) -> Rule:
+        return ADAMW

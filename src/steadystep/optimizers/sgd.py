@@ -1,0 +1,109 @@
+"""Stochastic gradient descent, with heavy-ball or Nesterov momentum."""
+
+from collections.abc import Mapping
+from typing import Any, Unpack
+
+import torch
+
+from steadystep.maths import where
+from steadystep.optimizers.base import Optimizer, Options, Params
+from steadystep.rule import DECAY_RATE, NON_NEGATIVE, Range, Rule
+
+
+def plain(g, p, *, lr):
+    return (p - lr * g,)
+
+
+def plain_scalars(t, lr):
+    return (lr,)
+
+
+def heavy_ball(g, p, u, *, lr, momentum, gain):
+    u = momentum * u + gain * g
+    return p - lr * u, u
+
+
+def nesterov(g, p, u, *, lr, momentum, gain):
+    u = momentum * u + gain * g
+    return p - lr * (g + momentum * u), u
+
+
+def momentum_scalars(t, lr, momentum, dampening):
+    return lr, momentum, where(t == 1, 1.0, 1.0 - dampening)  # the first velocity is the gradient itself
+
+
+PLAIN = Rule(plain, plain_scalars, slots=(), decay="coupled")
+HEAVY_BALL = Rule(heavy_ball, momentum_scalars, slots=("momentum_buffer",), decay="coupled")
+NESTEROV = Rule(nesterov, momentum_scalars, slots=("momentum_buffer",), decay="coupled")
+
+
+class SGD(Optimizer):
+    r"""Stochastic gradient descent, as torch.optim defines it.
+
+    .. math:: u_t = \mu u_{t-1} + (1 - d) g_t, \quad u_1 = g_1; \qquad \theta_t = \theta_{t-1} - \alpha u_t
+
+    with Nesterov's momentum \theta_t = \theta_{t-1} - \alpha (g_t + \mu u_t), and without momentum
+    \theta_t = \theta_{t-1} - \alpha g_t.
+
+    Args:
+        params: parameters, named parameters or parameter groups, as for every torch optimizer.
+        lr: learning rate \alpha, at least 0. Default 1e-3.
+        momentum: \mu in [0, 1). Default 0.
+        dampening: d in [0, 1]. Default 0.
+        weight_decay: L2 coefficient, added to the gradient as weight_decay * \theta. Default 0.
+        nesterov: Nesterov's form; needs momentum and no dampening. Default False.
+        options: `maximize`, `clip`, `nonfinite`, `max_consecutive_skips`, `backend`, as for every optimizer here.
+
+    Raises:
+        ValueError: for a hyperparameter outside its range, naming it, its value and the range.
+
+    Source: Robbins & Monro (1951); Polyak (1964); Sutskever et al. (2013), section 2, for Nesterov's form.
+
+    >>> import torch, steadystep
+    >>> weight = torch.ones(1, requires_grad=True)
+    >>> optimizer = steadystep.SGD([weight], lr=0.1, momentum=0.9)
+    >>> (weight**2).sum().backward()
+    >>> optimizer.step()
+    >>> weight.data
+    tensor([0.8000])
+    """
+
+    hyperparameters = {
+        "lr": NON_NEGATIVE,
+        "momentum": DECAY_RATE,
+        "dampening": Range(0.0, 1.0),
+        "weight_decay": NON_NEGATIVE,
+    }
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float | torch.Tensor = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        **options: Unpack[Options],
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "dampening": dampening,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+        }
+        super().__init__(params, defaults, **options)
+
+    @classmethod
+    def rule(cls, group: Mapping[str, Any]) -> Rule:
+        if group["momentum"] == 0:
+            return PLAIN
+        return NESTEROV if group["nesterov"] else HEAVY_BALL
+
+    def _validate(self, group: Mapping[str, Any]) -> None:
+        super()._validate(group)
+        if group["nesterov"] and (group["momentum"] == 0 or group["dampening"] != 0):
+            raise ValueError(
+                f"nesterov=True needs momentum > 0 and dampening = 0, got momentum={group['momentum']!r} and "
+                f"dampening={group['dampening']!r}"
+            )
