@@ -1,10 +1,10 @@
 """What an update rule is: a pure elementwise function, the state it keeps, and the scalars of a step."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from types import CodeType, FunctionType
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from types import FunctionType
 from typing import Any, Literal, cast
 
 from steadystep.maths import Number
@@ -29,36 +29,75 @@ NON_NEGATIVE = Range(0.0)
 DECAY_RATE = Range(0.0, 1.0, high_is_open=True)
 
 
+Decay = Literal["coupled", "decoupled", "independent", "within"]
+
+
 @dataclass(frozen=True)
 class Rule:
     """An optimizer's equation, written once and run by every backend.
 
     `update(g, p, *slots, **coefficients) -> (p, *slots)` is elementwise, in the names of `steadystep.maths`. It
     never subtracts hyperparameters: in float32 that would cost digits.
-    `scalars(t, **hyperparameters)` gives update's coefficients, in their order, for the t-th counted step
+
+    `scalars(t, *hyperparameters, *clocks)` gives update's coefficients, in their order, for the t-th counted step
     (t = 1, 2, ...); it is evaluated in float64, once per group and step.
-    `slots` names the per-element state as `state_dict` shows it; each starts at 0.
-    `decay` says where weight decay enters: into the gradient (``"coupled"``, L2), into the parameter by
-    p *= 1 - lr * weight_decay (``"decoupled"``).
+
+    `slots` names the per-element state as `state_dict` shows it. `start` says where a slot starts if not at 0: at a
+    number, or at the hyperparameter of that name.
+
+    `decay` says where weight decay enters: into the gradient (``"coupled"``, L2); into the parameter by
+    p *= 1 - lr * weight_decay (``"decoupled"``) or p *= 1 - lr / base_lr * weight_decay (``"independent"``); or
+    ``"within"`` the update, which then takes it as a coefficient.
+
+    `clocks` names scalars that, like the step count, all elements share; each starts at 1 and is advanced by
+    `advance(t, *hyperparameters, *clocks) -> clocks` before `scalars` sees it.
+
+    Some rules scale a tensor's whole step by a size of the tensor. `sums`, with update's arguments except those of
+    `factors`, gives elementwise terms; a backend adds each up over the tensor in float64, and
+    `factors(count, *hyperparameters, *totals)` makes of them the last coefficients of `update`.
     """
 
     update: Callable[..., tuple[Number, ...]]
     scalars: Callable[..., tuple[Number, ...]]
     slots: tuple[str, ...]
-    decay: Literal["coupled", "decoupled"]
+    decay: Decay
+    start: Mapping[str, float | str] = field(default_factory=dict)
+    clocks: tuple[str, ...] = ()
+    advance: Callable[..., tuple[Number, ...]] | None = None
+    sums: Callable[..., tuple[Number, ...]] | None = None
+    factors: Callable[..., tuple[Number, ...]] | None = None
 
-    @cached_property
-    def _arguments(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        scalars, update = _code(self.scalars), _code(self.update)
-        keywords = update.co_varnames[update.co_argcount : update.co_argcount + update.co_kwonlyargcount]
-        return scalars.co_varnames[1 : scalars.co_argcount], keywords
+    def coefficients(self, t: Number, values: Mapping[str, Any]) -> dict[str, Number]:
+        """The keyword arguments of `update` for step t, but for those of `factors`."""
+        names = keywords(self.update)
+        given = self.scalars(t, *(values[name] for name in positional(self.scalars)[1:]))
+        return dict(zip(names, given, strict=self.factors is None))
 
-    def coefficients(self, t: Number, hyperparameters: Mapping[str, Any]) -> dict[str, Number]:
-        """The keyword arguments of `update` for step t."""
-        wanted, keywords = self._arguments
-        values = self.scalars(t, *(hyperparameters[name] for name in wanted))
-        return dict(zip(keywords, values, strict=True))
+    def tensor_factors(self, count: int, values: Mapping[str, Any], totals: Sequence[Number]) -> dict[str, Number]:
+        """The keyword arguments of `update` that depend on the whole tensor."""
+        assert self.factors is not None, "only a rule with sums has factors"
+        names = positional(self.factors)[1 : -len(totals)]
+        factors = self.factors(count, *(values[name] for name in names), *totals)
+        return dict(zip(keywords(self.update)[-len(factors) :], factors, strict=True))
+
+    def advanced(self, t: Number, values: Mapping[str, Any]) -> dict[str, Number]:
+        """The clocks after step t."""
+        if self.advance is None:
+            return {}
+        return dict(
+            zip(self.clocks, self.advance(t, *(values[name] for name in positional(self.advance)[1:])), strict=True)
+        )
 
 
-def _code(function: Callable[..., Any]) -> CodeType:
-    return cast(FunctionType, function).__code__
+@cache
+def positional(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of a function's positional parameters."""
+    code = cast(FunctionType, function).__code__
+    return code.co_varnames[: code.co_argcount]
+
+
+@cache
+def keywords(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of a function's keyword-only parameters."""
+    code = cast(FunctionType, function).__code__
+    return code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]

@@ -1,6 +1,6 @@
 """The eager backend: rules on whole torch tensors. The reference for every other backend."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,28 +62,78 @@ def apply(
     coefficients: Mapping[str, Number],
     updates: Sequence[Update],
     stages: Sequence[Stage],
-    hyperparameters: Mapping[str, Any],
+    values: Mapping[str, Any],
     accept: Number,
 ) -> None:
-    """Write the rule's update of each tensor. A refused step writes what was there before."""
-    decay, maximize = hyperparameters["weight_decay"], hyperparameters["maximize"]
-    keep = 1.0 - hyperparameters["lr"] * decay
+    """Write the rule's update of each tensor. A refused step writes what was there before.
+
+    `values` are the group's hyperparameters by name.
+    """
     for update in updates:
         dtype = math_dtype(update.parameter)
-        g, p = _through(stages, update.gradient.to(dtype), update.index), update.parameter.to(dtype)
-        if maximize:
-            g = -g
-        if decay != 0.0:
-            if rule.decay == "coupled":
+        cast = _in(dtype, coefficients)
+        if rule.sums is not None:
+            totals = _totals(rule, cast, update, stages, values)
+            cast |= _in(dtype, rule.tensor_factors(update.parameter.numel(), values, totals))
+        for chunk in _chunks(update):
+            new = rule.update(*_operands(rule, chunk, update.index, stages, values), **cast)
+            for old, value in zip(chunk[1:], new, strict=True):
+                _write(old, value, accept)
+
+
+def _operands(
+    rule: Rule, chunk: Sequence[torch.Tensor], index: int, stages: Sequence[Stage], values: Mapping[str, Any]
+) -> tuple[torch.Tensor, ...]:
+    """What an update rule reads: gradient, parameter and state, with clipping and weight decay applied."""
+    gradient, parameter, *state = chunk
+    dtype = math_dtype(parameter)
+    g, p = _through(stages, gradient.to(dtype), index), parameter.to(dtype)
+    if values["maximize"]:
+        g = -g
+    decay = values["weight_decay"]
+    if decay != 0.0:
+        match rule.decay:
+            case "coupled":
                 g = g + decay * p
-            else:
-                p = p * keep
-        new = rule.update(g, p, *update.state, **_in(dtype, coefficients))
-        for old, value in zip((update.parameter, *update.state), new, strict=True):
-            _write(old, value, accept)
+            case "decoupled":
+                p = p * (1.0 - values["lr"] * decay)
+            case "independent":
+                p = p * (1.0 - values["lr"] / values["base_lr"] * decay)
+            case "within":
+                pass
+    return g, p, *state
 
 
-def _in(dtype: torch.dtype, coefficients: Mapping[str, Number]) -> Mapping[str, Number]:
+def _totals(
+    rule: Rule,
+    coefficients: Mapping[str, Number],
+    update: Update,
+    stages: Sequence[Stage],
+    values: Mapping[str, Any],
+) -> list[Number]:
+    """Each of the rule's terms, added up over the tensor in float64."""
+    assert rule.sums is not None
+    totals: list[Number] = []
+    for chunk in _chunks(update):
+        terms = rule.sums(*_operands(rule, chunk, update.index, stages, values), **coefficients)
+        parts = [term.sum(dtype=torch.float64) for term in terms]
+        totals = [total + part for total, part in zip(totals, parts, strict=True)] if totals else parts
+    return [total.item() for total in totals] if update.parameter.device.type == "cpu" else totals
+
+
+CHUNK = 65536
+"""On a CPU, elements handled at a time: what a rule computes on the way then stays in the cache."""
+
+
+def _chunks(update: Update) -> Iterable[tuple[torch.Tensor, ...]]:
+    tensors = (update.gradient, update.parameter, *update.state)
+    small = update.parameter.numel() <= CHUNK or update.parameter.device.type != "cpu"
+    if small or not all(tensor.is_contiguous() for tensor in tensors):
+        return (tensors,)
+    return zip(*(tensor.view(-1).split(CHUNK) for tensor in tensors), strict=True)
+
+
+def _in(dtype: torch.dtype, coefficients: Mapping[str, Number]) -> dict[str, Number]:
     """Coefficients that were computed on a device, rounded to the precision of the update."""
     return {name: x.to(dtype) if isinstance(x, torch.Tensor) else x for name, x in coefficients.items()}
 

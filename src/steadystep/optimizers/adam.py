@@ -56,6 +56,7 @@ class Adam(Optimizer):
     (tensor([0.9000]), 2.0, 1.0)
     """
 
+    variants = ("torch",)
     hyperparameters = {"lr": NON_NEGATIVE, "betas": DECAY_RATE, "eps": NON_NEGATIVE, "weight_decay": NON_NEGATIVE}
 
     def __init__(

@@ -21,6 +21,7 @@ Params = Iterable[torch.Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str,
 class Options(TypedDict, total=False):
     """What every optimizer takes besides its own hyperparameters."""
 
+    variant: str | None  # which definition of the optimizer; None means its default, the first one
     maximize: bool  # climb instead of descend; default False
     clip: Clip  # None (default), a maximal global norm, a clipper, or a list of these applied in order
     nonfinite: Nonfinite  # "skip" (default), "raise" or "propagate", when a gradient is not finite
@@ -34,10 +35,12 @@ _TORCH_ONLY = ("foreach", "fused", "capturable", "differentiable")
 class Optimizer(torch.optim.Optimizer):
     """A torch.optim.Optimizer whose step measures, clips, guards and keeps a ledger.
 
-    A subclass gives `hyperparameters`, the range of each, and `rule`, which equation a parameter group follows.
+    A subclass gives `hyperparameters`, the range of each; `variants`, the names of its definitions, the default
+    first; and `rule`, which equation a parameter group follows.
     """
 
     hyperparameters: ClassVar[Mapping[str, Range]]
+    variants: ClassVar[tuple[str, ...]]
 
     def __init__(self, params: Params, defaults: dict[str, Any], **options: Unpack[Options]) -> None:
         _refuse_unknown(type(self).__name__, options)
@@ -46,7 +49,8 @@ class Optimizer(torch.optim.Optimizer):
         self.backend = _backend(options.get("backend"))
         self._watch = SkipWatch()
         self._measured: tuple[Sequence[str], Measured] | None = None
-        super().__init__(params, {**defaults, "maximize": options.get("maximize", False)})
+        variant = options.get("variant") or self.variants[0]
+        super().__init__(params, {**defaults, "maximize": options.get("maximize", False), "variant": variant})
 
     @classmethod
     def rule(cls, group: Mapping[str, Any]) -> Rule:
@@ -69,6 +73,9 @@ class Optimizer(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         self._validate({**self.defaults, **param_group})
         super().add_param_group(param_group)
+        # Schedulers overwrite lr; some rules need what it was at first, and it could not be guessed later.
+        group = self.param_groups[-1]
+        group.setdefault("base_lr", float(group.get("initial_lr", group["lr"])))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
@@ -120,7 +127,7 @@ class Optimizer(torch.optim.Optimizer):
                     state["step"] = newcomers.setdefault(parameter.device, _new_clock(parameter.device))
                 for slot in rule.slots:
                     if slot not in state:
-                        state[slot] = _zeros_for(parameter)
+                        state[slot] = _start(rule, group, slot, parameter)
                 clock = state["step"]
                 cohort = cohorts.setdefault(id(clock), _Cohort(rule, group, clock))
                 cohort.states.append(state)
@@ -151,6 +158,10 @@ class Optimizer(torch.optim.Optimizer):
         return group["ledger"]
 
     def _validate(self, group: Mapping[str, Any]) -> None:
+        if group["variant"] not in self.variants:
+            raise ValueError(
+                f"variant is {group['variant']!r}: {type(self).__name__} has {', '.join(map(repr, self.variants))}"
+            )
         for name, bounds in self.hyperparameters.items():
             given = group[name]
             values = given if isinstance(given, tuple | list) else (given,)
@@ -165,7 +176,7 @@ class Optimizer(torch.optim.Optimizer):
         saved = super().state_dict()
         # Inside, parameters that step together share a clock; torch would advance a shared one for each of them.
         saved["state"] = {
-            key: {name: value.clone() if name == "step" else value for name, value in state.items()}
+            key: {name: value.clone() if value.dim() == 0 else value for name, value in state.items()}
             for key, state in saved["state"].items()
         }
         return saved
@@ -176,33 +187,30 @@ class Optimizer(torch.optim.Optimizer):
         Nothing of `state_dict` is shared with the optimizer afterwards.
         """
         super().load_state_dict(state_dict)
-        saved = [key for group in state_dict["param_groups"] for key in group["params"]]
-        own = [parameter for group in self.param_groups for parameter in group["params"]]
-        for key, parameter in zip(saved, own, strict=True):
-            # torch casts state to the parameter's dtype on the way in, which would round half precision's moments.
-            self.state[parameter] = {
-                name: value.to(parameter.device, _state_dtype(parameter), copy=True)
-                for name, value in state_dict["state"].get(key, {}).items()
-                if name != "step" and isinstance(value, torch.Tensor)
-            }
-        self._restore_clocks([state_dict["state"].get(key, {}) for key in saved], own)
-        self._measured = None
-
-    def _restore_clocks(self, saved: Sequence[Mapping[str, Any]], own: Sequence[torch.Tensor]) -> None:
-        """Parameters of a group that have counted equally many steps share one clock again."""
-        counts = {}
-        for state, parameter in zip(saved, own, strict=True):
-            if self.state[parameter] or "step" in state:
-                # torch's SGD counts no steps: with state it has taken at least one, and only the first is special.
-                counts[parameter] = float(state.get("step", 1.0))
+        entries = iter(
+            [state_dict["state"].get(key, {}) for group in state_dict["param_groups"] for key in group["params"]]
+        )
         for group in self.param_groups:
-            clocks: dict[tuple[float, torch.device], torch.Tensor] = {}
+            group.setdefault("variant", self.variants[0])  # a checkpoint of torch.optim names none
+            group.setdefault("base_lr", float(group.get("initial_lr", group["lr"])))
+            clocks = ("step", *self.rule(group).clocks)
+            shared: dict[tuple[float | torch.device, ...], dict[str, torch.Tensor]] = {}
             for parameter in group["params"]:
-                if parameter in counts:
-                    clock = _new_clock(parameter.device) + counts[parameter]
-                    self.state[parameter]["step"] = clocks.setdefault((counts[parameter], parameter.device), clock)
-                else:
+                entry = next(entries)
+                # torch casts state to the parameter's dtype on the way in, which would round half precision's moments.
+                state = {
+                    name: value.to(parameter.device, _state_dtype(parameter), copy=True)
+                    for name, value in entry.items()
+                    if name not in clocks and isinstance(value, torch.Tensor)
+                }
+                if not state and "step" not in entry:
                     self.state.pop(parameter, None)
+                    continue
+                # torch's SGD counts no steps: with state it has taken at least one, and only the first is special.
+                readings = [float(entry.get(name, 1.0)) for name in clocks]
+                dials = shared.setdefault((*readings, parameter.device), _dials(clocks, readings, parameter.device))
+                self.state[parameter] = {**dials, **state}
+        self._measured = None
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {"clip": self.clip, "policy": self.policy, "backend": self.backend}
@@ -233,17 +241,39 @@ class _Cohort:
 
     def leave(self) -> None:
         """From now on these parameters count their steps apart from the others that had the same clock."""
-        self.clock = self.clock.clone()
+        shared = {
+            "step": self.clock,
+            **{name: self.states[0][name] for name in self.rule.clocks if name in self.states[0]},
+        }
+        own = {name: value.clone() for name, value in shared.items()}
+        self.clock = own["step"]
         for state in self.states:
-            state["step"] = self.clock
+            state.update(own)
 
     def apply(self, stages: Sequence[Stage], accept: Number) -> None:
-        hyperparameters = _flat(self.group)
         on_host = self.clock.device.type == "cpu"
+        clocks = self._clocks()
         t = self.clock.item() + 1 if on_host else self.clock.double() + 1
-        coefficients = self.rule.coefficients(t, hyperparameters)
-        eager.apply(self.rule, coefficients, self.updates, stages, hyperparameters, accept)
-        self.clock += accept.to(self.clock.device) if isinstance(accept, torch.Tensor) else 1
+        values = _flat(self.group) | {name: clock.item() if on_host else clock for name, clock in clocks.items()}
+        advanced = self.rule.advanced(t, values)
+        values |= advanced
+        coefficients = self.rule.coefficients(t, values)
+        eager.apply(self.rule, coefficients, self.updates, stages, values, accept)
+        advanced["step"], clocks["step"] = t, self.clock
+        for name, clock in clocks.items():
+            if isinstance(accept, torch.Tensor):
+                clock.copy_(torch.where(accept.to(clock.device), advanced[name], clock))
+            else:
+                clock.fill_(advanced[name])
+
+    def _clocks(self) -> dict[str, torch.Tensor]:
+        """The rule's own clocks, which these parameters share as they share the step count."""
+        for name in self.rule.clocks:
+            if name not in self.states[0]:
+                clock = torch.ones((), dtype=torch.float64, device=self.clock.device)
+                for state in self.states:
+                    state[name] = clock
+        return {name: self.states[0][name] for name in self.rule.clocks}
 
 
 @dataclass
@@ -265,9 +295,8 @@ def _flat(group: Mapping[str, Any]) -> dict[str, Any]:
     flat = dict(group)
     for index, beta in enumerate(flat.pop("betas", ()), start=1):
         flat[f"beta{index}"] = beta
-    for name in ("lr", "beta1", "beta2"):
-        value = flat.get(name)
-        if isinstance(value, torch.Tensor) and value.device.type == "cpu":
+    for name, value in flat.items():
+        if isinstance(value, torch.Tensor) and value.numel() == 1 and value.device.type == "cpu":
             flat[name] = value.item()
     return flat
 
@@ -276,6 +305,15 @@ def _name(group: Mapping[str, Any], number: int, position: int, parameter: torch
     if "param_names" in group:
         return group["param_names"][position]
     return f"group {number}, tensor {position}, shape {tuple(parameter.shape)}"
+
+
+def _dials(names: Sequence[str], readings: Sequence[float], device: torch.device) -> dict[str, torch.Tensor]:
+    """Clocks that show what was saved, for parameters that step together."""
+    dials = {
+        name: torch.full((), value, dtype=torch.float64, device=device)
+        for name, value in zip(names, readings, strict=True)
+    }
+    return {**dials, "step": dials["step"].float()}
 
 
 def _new_clock(device: torch.device) -> torch.Tensor:
@@ -288,8 +326,12 @@ def _state_dtype(parameter: torch.Tensor) -> torch.dtype:
     return eager.math_dtype(parameter)
 
 
-def _zeros_for(parameter: torch.Tensor) -> torch.Tensor:
-    return torch.zeros_like(parameter, dtype=_state_dtype(parameter), memory_format=torch.preserve_format)
+def _start(rule: Rule, group: Mapping[str, Any], slot: str, parameter: torch.Tensor) -> torch.Tensor:
+    start = rule.start.get(slot, 0.0)
+    value = group[start] if isinstance(start, str) else start
+    if parameter.is_complex():
+        value = complex(value, value)  # state is kept for the real and the imaginary part, each as a real number
+    return torch.full_like(parameter, value, dtype=_state_dtype(parameter), memory_format=torch.preserve_format)
 
 
 def _real(tensor: torch.Tensor) -> torch.Tensor:

@@ -68,6 +68,7 @@ class SGD(Optimizer):
     tensor([0.8000])
     """
 
+    variants = ("torch",)
     hyperparameters = {
         "lr": NON_NEGATIVE,
         "momentum": DECAY_RATE,
