@@ -1,6 +1,20 @@
-"""One Hypothesis profile for all tests: no deadline, because machines are shared and a slow moment is no failure."""
+"""What all tests share: one Hypothesis profile, and torch's peers in double precision where that is asked for."""
 
+from collections.abc import Iterator
+
+import pytest
+import torch
 from hypothesis import settings
 
+# No deadline: machines are shared, and a slow moment is no failure.
 settings.register_profile("steadystep", deadline=None)
 settings.load_profile("steadystep")
+
+
+@pytest.fixture
+def double_by_default() -> Iterator[None]:
+    """torch's NAdam keeps mu_product in the default dtype, whatever the parameters are."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)

@@ -11,7 +11,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from steadystep.clipping import ClipNorm, Clipper, ClipValue
     from steadystep.guarded_step import NonFiniteGradientError, TooManySkipsError
-    from steadystep.optimizers import SGD, Adam, AdamW, Optimizer
+    from steadystep.optimizers import (
+        LAMB,
+        SGD,
+        AdaBelief,
+        AdaBound,
+        Adagrad,
+        Adam,
+        AdamW,
+        AMSBound,
+        AMSGrad,
+        Lion,
+        NAdam,
+        Optimizer,
+        RAdam,
+        RMSprop,
+        StableAdamW,
+        Yogi,
+    )
 
 __version__ = "0.1.0"
 
@@ -24,19 +41,43 @@ _HOME = {
     "SGD": "optimizers",
     "Adam": "optimizers",
     "AdamW": "optimizers",
+    "Adagrad": "optimizers",
+    "RMSprop": "optimizers",
+    "NAdam": "optimizers",
+    "AMSGrad": "optimizers",
+    "AdaBelief": "optimizers",
+    "Yogi": "optimizers",
+    "AdaBound": "optimizers",
+    "AMSBound": "optimizers",
+    "RAdam": "optimizers",
+    "LAMB": "optimizers",
+    "Lion": "optimizers",
+    "StableAdamW": "optimizers",
     "Optimizer": "optimizers",
 }
 
 __all__ = [
+    "LAMB",
     "SGD",
+    "AMSBound",
+    "AMSGrad",
+    "AdaBelief",
+    "AdaBound",
+    "Adagrad",
     "Adam",
     "AdamW",
     "ClipNorm",
     "ClipValue",
     "Clipper",
+    "Lion",
+    "NAdam",
     "NonFiniteGradientError",
     "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "StableAdamW",
     "TooManySkipsError",
+    "Yogi",
 ]
 
 

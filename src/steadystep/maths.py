@@ -44,6 +44,11 @@ def maximum(x: Number, y: Number) -> Number:
     return np.maximum(x, y)
 
 
+def sign(x: Number) -> Number:
+    """-1, 0 or 1; NaN stays NaN."""
+    return torch.sign(x) if isinstance(x, torch.Tensor) else np.sign(x)
+
+
 def isfinite(x: Number) -> Number:
     if isinstance(x, torch.Tensor):
         return torch.isfinite(x)

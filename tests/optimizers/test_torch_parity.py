@@ -5,6 +5,8 @@ import torch
 
 from cases import OPTIMIZERS, OptimizerCase
 
+pytestmark = pytest.mark.usefixtures("double_by_default")
+
 PEERS = [case for case in OPTIMIZERS if case.peer]
 
 

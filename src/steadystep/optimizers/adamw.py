@@ -6,11 +6,15 @@ from typing import Any, Unpack
 
 import torch
 
-from steadystep.optimizers.adam import ADAM, Adam
+from steadystep.optimizers.adam import RULES, Adam
 from steadystep.optimizers.base import Options, Params
 from steadystep.rule import Rule
 
-ADAMW = replace(ADAM, decay="decoupled")
+ADAMW = {  # by (variant, amsgrad)
+    (variant, amsgrad): replace(RULES["torch", amsgrad], decay=decay)
+    for variant, decay in (("torch", "decoupled"), ("independent", "independent"))
+    for amsgrad in (False, True)
+}
 
 
 class AdamW(Adam):
@@ -18,12 +22,16 @@ class AdamW(Adam):
 
     .. math:: \theta \leftarrow (1 - \alpha \lambda) \theta_{t-1}, \quad \text{then Adam's step}
 
+    The variant ``"independent"`` decays by the schedule alone, (1 - \lambda \alpha / \alpha_0), where \alpha_0 is the
+    learning rate at first: as the paper has it, and other than torch's.
+
     Args:
         params: parameters, named parameters or parameter groups, as for every torch optimizer.
         lr: learning rate \alpha, at least 0. Default 1e-3.
         betas: (\beta_1, \beta_2), each in [0, 1). Default (0.9, 0.999).
         eps: \epsilon, at least 0. Default 1e-8.
         weight_decay: \lambda, at least 0. Default 1e-2.
+        amsgrad: divide by the largest second moment so far: AMSGrad as torch.optim has it. Default False.
         options: `maximize`, `clip`, `nonfinite`, `max_consecutive_skips`, `backend`, as for every optimizer here.
 
     Raises:
@@ -40,6 +48,8 @@ class AdamW(Adam):
     tensor([0.8500])
     """
 
+    variants = ("torch", "independent")
+
     def __init__(
         self,
         params: Params,
@@ -47,10 +57,11 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
+        amsgrad: bool = False,
         **options: Unpack[Options],
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, **options)
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, **options)
 
     @classmethod
     def rule(cls, group: Mapping[str, Any]) -> Rule:
-        return ADAMW
+        return ADAMW[group["variant"], bool(group["amsgrad"])]

@@ -28,13 +28,31 @@ def nesterov(g, p, u, *, lr, momentum, gain):
     return p - lr * (g + momentum * u), u
 
 
+def velocity(g, p, u, *, lr, momentum):
+    u = momentum * u - lr * g
+    return p + u, u
+
+
+def nesterov_velocity(g, p, u, *, lr, momentum):
+    u = momentum * u - lr * g
+    return p + momentum * u - lr * g, u
+
+
+def velocity_scalars(t, lr, momentum):
+    return lr, momentum
+
+
 def momentum_scalars(t, lr, momentum, dampening):
     return lr, momentum, where(t == 1, 1.0, 1.0 - dampening)  # the first velocity is the gradient itself
 
 
 PLAIN = Rule(plain, plain_scalars, slots=(), decay="coupled")
-HEAVY_BALL = Rule(heavy_ball, momentum_scalars, slots=("momentum_buffer",), decay="coupled")
-NESTEROV = Rule(nesterov, momentum_scalars, slots=("momentum_buffer",), decay="coupled")
+RULES = {  # by (variant, nesterov), with momentum
+    ("torch", False): Rule(heavy_ball, momentum_scalars, slots=("momentum_buffer",), decay="coupled"),
+    ("torch", True): Rule(nesterov, momentum_scalars, slots=("momentum_buffer",), decay="coupled"),
+    ("velocity", False): Rule(velocity, velocity_scalars, slots=("velocity",), decay="coupled"),
+    ("velocity", True): Rule(nesterov_velocity, velocity_scalars, slots=("velocity",), decay="coupled"),
+}
 
 
 class SGD(Optimizer):
@@ -43,7 +61,8 @@ class SGD(Optimizer):
     .. math:: u_t = \mu u_{t-1} + (1 - d) g_t, \quad u_1 = g_1; \qquad \theta_t = \theta_{t-1} - \alpha u_t
 
     with Nesterov's momentum \theta_t = \theta_{t-1} - \alpha (g_t + \mu u_t), and without momentum
-    \theta_t = \theta_{t-1} - \alpha g_t.
+    \theta_t = \theta_{t-1} - \alpha g_t. The variant ``"velocity"`` (Keras) has the learning rate inside the momentum,
+    u_t = \mu u_{t-1} - \alpha g_t, \theta_t = \theta_{t-1} + u_t: other steps as soon as the learning rate changes.
 
     Args:
         params: parameters, named parameters or parameter groups, as for every torch optimizer.
@@ -68,7 +87,7 @@ class SGD(Optimizer):
     tensor([0.8000])
     """
 
-    variants = ("torch",)
+    variants = ("torch", "velocity")
     hyperparameters = {
         "lr": NON_NEGATIVE,
         "momentum": DECAY_RATE,
@@ -97,12 +116,12 @@ class SGD(Optimizer):
 
     @classmethod
     def rule(cls, group: Mapping[str, Any]) -> Rule:
-        if group["momentum"] == 0:
-            return PLAIN
-        return NESTEROV if group["nesterov"] else HEAVY_BALL
+        return RULES[group["variant"], bool(group["nesterov"])] if group["momentum"] else PLAIN
 
     def _validate(self, group: Mapping[str, Any]) -> None:
         super()._validate(group)
+        if group["variant"] == "velocity" and group["dampening"] != 0:
+            raise ValueError(f"dampening is {group['dampening']!r}: the variant 'velocity' has none")
         if group["nesterov"] and (group["momentum"] == 0 or group["dampening"] != 0):
             raise ValueError(
                 f"nesterov=True needs momentum > 0 and dampening = 0, got momentum={group['momentum']!r} and "

@@ -1,0 +1,16 @@
+"""The variance of Adam's adaptive learning rate, and what rectifies it (Liu et al. 2020, section 4)."""
+
+from steadystep.maths import Number, maximum, sqrt
+
+
+def length(t: Number, beta2: Number) -> Number:
+    r"""\rho_t = \rho_\infty - 2 t \beta_2^t / (1-\beta_2^t), the length of the average that v_t amounts to."""
+    decayed = beta2**t
+    return 2 / (1 - beta2) - 1 - 2 * t * decayed / (1 - decayed)
+
+
+def rectification(t: Number, beta2: Number) -> Number:
+    r"""r_t^2 = (\rho_t-4)(\rho_t-2)\rho_\infty / ((\rho_\infty-4)(\rho_\infty-2)\rho_t); 0 while \rho_t < 4."""
+    longest = 2 / (1 - beta2) - 1
+    rho = maximum(length(t, beta2), 4.0)
+    return sqrt((rho - 4) * (rho - 2) * longest / ((longest - 4) * (longest - 2) * rho))
