@@ -1,0 +1,46 @@
+"""The commands, and how what goes wrong is said: one line, exit code 2 for what the user can mend, 1 otherwise."""
+
+import sys
+
+import typer
+
+from steadystep import __version__
+from steadystep.cli.optimizers import optimizers
+from steadystep.cli.report import report
+from steadystep.cli.reproduce import reproduce
+from steadystep.cli.tasks import tasks
+
+app = typer.Typer(
+    name="steadystep",
+    help="Optimizers with clipping inside a guarded step, and the study that proves what keeps training stable.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (reproduce, report, tasks, optimizers):
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"steadystep {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+def run() -> int:
+    """Run the command and return its exit code."""
+    from steadystep.lab.errors import UserError
+
+    try:
+        app()
+    except UserError as error:
+        print(f"steadystep: {error}", file=sys.stderr)
+        return 2
+    return 0

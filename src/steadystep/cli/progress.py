@@ -1,0 +1,118 @@
+"""How far a study is: bars in a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from steadystep.lab.study.record import Record
+from steadystep.lab.study.run import Observer
+from steadystep.lab.study.spec import Study
+from steadystep.lab.study.trial import Trial
+
+
+@contextmanager
+def observe(study: Study, console: Console) -> Iterator[Observer]:
+    """An observer for the study, suited to where its output goes."""
+    if not console.is_terminal:
+        yield PlainObserver(study, console)
+        return
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield RichObserver(study, progress)
+
+
+def _epochs(study: Study) -> int:
+    """The epochs of all trials together: the unit in which the whole study's progress is counted."""
+    runs = sum(arm.configurations * study.tune_seeds + study.seeds for arm in study.arms)
+    return runs * sum(study.budgets)
+
+
+def _label(trial: Trial) -> str:
+    clip = f", clip {trial.clip}" if trial.clip else ""
+    return f"{trial.optimizer}{clip}, lr {trial.lr:.3g}, seed {trial.seed}"
+
+
+class RichObserver:
+    """One bar for the study, in epochs, and one for each trial that runs now."""
+
+    def __init__(self, study: Study, progress: Progress) -> None:
+        self._progress = progress
+        self._whole = progress.add_task("[bold]study", total=_epochs(study), note="epochs")
+        self._running: dict[str, TaskID] = {}
+        self._done: dict[str, int] = {}
+
+    def stage_started(self, name: str, total_trials: int, total_steps: int) -> None:
+        self._progress.update(self._whole, description=f"[bold]{name}")
+
+    def trial_started(self, trial: Trial) -> None:
+        self._running[trial.id] = self._progress.add_task(_label(trial), total=trial.epochs, note="")
+
+    def trial_progress(self, trial: Trial, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        self._advance(trial, epoch)
+        if trial.id in self._running:
+            note = f"{metrics['val_accuracy']:.1%}" if "val_accuracy" in metrics else ""
+            self._progress.update(self._running[trial.id], completed=epoch, note=note)
+
+    def trial_finished(self, record: Record) -> None:
+        self._advance(record.trial, record.trial.epochs)
+        running = self._running.pop(record.trial.id, None)
+        if running is not None:
+            self._progress.remove_task(running)
+
+    def warning(self, text: str) -> None:
+        self._progress.console.print(f"[yellow]{text}", markup=True, soft_wrap=True)
+
+    def _advance(self, trial: Trial, epoch: int) -> None:
+        before = self._done.get(trial.id, 0)
+        self._done[trial.id] = max(before, epoch)
+        self._progress.advance(self._whole, self._done[trial.id] - before)
+
+
+class PlainObserver:
+    """A line at every stage and every few seconds, for logs."""
+
+    EVERY_SECONDS = 5.0
+
+    def __init__(self, study: Study, console: Console) -> None:
+        self._console = console
+        self._total = _epochs(study)
+        self._begun = time.monotonic()
+        self._spoke = self._begun
+        self._stage = ""
+        self._done: dict[str, int] = {}
+        self._known = 0  # epochs that were on record before
+
+    def stage_started(self, name: str, total_trials: int, total_steps: int) -> None:
+        self._stage = name
+        self._say(f"{name}: {total_trials} trials")
+
+    def trial_started(self, trial: Trial) -> None:
+        pass  # too many lines; the bars of a terminal show it
+
+    def trial_progress(self, trial: Trial, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        self._done[trial.id] = max(self._done.get(trial.id, 0), epoch)
+        self._say_now_and_then()
+
+    def trial_finished(self, record: Record) -> None:
+        self._done[record.trial.id] = record.trial.epochs
+        self._say_now_and_then()
+
+    def warning(self, text: str) -> None:
+        self._say(text)
+
+    def _say_now_and_then(self) -> None:
+        now = time.monotonic()
+        if now - self._spoke >= self.EVERY_SECONDS:
+            done = sum(self._done.values())
+            left = (now - self._begun) / done * (self._total - done)
+            self._say(f"{self._stage}: {done} of {self._total} epochs, about {left:.0f} s left")
+
+    def _say(self, text: str) -> None:
+        self._spoke = time.monotonic()
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)

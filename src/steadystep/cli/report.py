@@ -1,0 +1,33 @@
+"""`steadystep report`: the tables and the page of a finished study, from its records alone."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def report(
+    study: Annotated[Path, typer.Argument(help="The folder that `steadystep reproduce` wrote.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write the report. [default: the study's folder]")] = None,
+    pack: Annotated[
+        Path | None, typer.Option(help="Also keep the study's records in this folder, in two small files.")
+    ] = None,
+) -> None:
+    """Write the report of a study again, without training anything."""
+    from steadystep.lab.report.terminal import render
+    from steadystep.lab.report.write import write_report
+    from steadystep.lab.study.packed import pack as pack_study
+    from steadystep.lab.study.run import read_study
+    from steadystep.lab.study.summarise import summarise
+
+    results = read_study(study)
+    summary = summarise(results)
+    command = f"steadystep reproduce --task {results.task.name}"
+    written = write_report(results, summary, out or study, command)
+    if pack is not None:
+        written += pack_study(study, pack)
+    console = Console()
+    render(results, summary, console)
+    for path in written:
+        console.print(str(path), soft_wrap=True)

@@ -1,0 +1,1 @@
+"""From a study's statistics to what people read: a terminal table, an HTML page, Markdown and CSV files."""

@@ -1,0 +1,166 @@
+"""Numbers as text: every surface of a report writes the same number in the same way."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from steadystep.lab.study.summary import Estimate
+from steadystep.lab.study.trial import Trial
+
+NOTHING = "–"
+"""What stands where nothing was measured."""
+
+
+def percent(fraction: float, digits: int = 2) -> str:
+    """A fraction of 1 in percent, without the sign: columns name their unit.
+
+    >>> percent(0.9553), percent(float("nan"))
+    ('95.53', '–')
+    """
+    return f"{100 * fraction:.{digits}f}" if math.isfinite(fraction) else NOTHING
+
+
+def estimate(value: Estimate) -> str:
+    """A mean with half the width of its symmetric 95% interval, in percent.
+
+    >>> estimate(Estimate(0.9553, 0.9521, 0.9585)), estimate(Estimate(0.9553, math.nan, math.nan))
+    ('95.53 ± 0.32', '95.53')
+    """
+    half = value.high - value.mean
+    return f"{percent(value.mean)} ± {percent(half)}" if math.isfinite(half) else percent(value.mean)
+
+
+def points(fraction: float, digits: int = 2) -> str:
+    """A difference of two accuracies in points (1 point = 0.01), always signed.
+
+    >>> points(0.0003), points(-0.0241), points(-1e-9)
+    ('+0.03', '−2.41', '+0.00')
+    """
+    if not math.isfinite(fraction):
+        return NOTHING
+    rounded = round(100 * fraction, digits) + 0.0  # + 0.0 turns -0.0 into 0.0
+    return f"{rounded:+.{digits}f}".replace("-", "−")
+
+
+def points_interval(value: Estimate) -> str:
+    """The 95% interval of a difference in points; empty where there is none.
+
+    >>> points_interval(Estimate(0.0003, -0.001, 0.0016))
+    '[−0.10, +0.16]'
+    """
+    return f"[{points(value.low)}, {points(value.high)}]" if math.isfinite(value.low) else ""
+
+
+def margin(fraction: float) -> str:
+    """A margin in points, as short as it was declared.
+
+    >>> margin(0.005)
+    '0.5'
+    """
+    return f"{100 * fraction:.3g}"
+
+
+def setting(value: float) -> str:
+    """A hyperparameter.
+
+    >>> setting(0.001), setting(3e-05), setting(2.15743)
+    ('0.001', '3e-05', '2.16')
+    """
+    return f"{value:.3g}"
+
+
+def quantity(value: float) -> str:
+    """A measured number to three digits, never in powers of ten.
+
+    >>> [quantity(value) for value in (0.0312, 1.2345, 12.345, 1234.5)]
+    ['0.0312', '1.23', '12.3', '1234']
+    """
+    if not math.isfinite(value):
+        return NOTHING
+    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}" if value else "0"
+
+
+def seconds(value: float) -> str:
+    """A duration.
+
+    >>> seconds(0.42), seconds(90), seconds(7325)
+    ('0.42 s', '90 s', '2 h 2 min')
+    """
+    if not math.isfinite(value):
+        return NOTHING
+    if value < 120:
+        return f"{value:.2g} s" if value < 10 else f"{value:.0f} s"
+    minutes = round(value / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def flops(value: float) -> str:
+    """Floating-point operations with an SI prefix.
+
+    >>> flops(3.2e10), flops(1800)
+    ('32.0 G', '1.80 k')
+    """
+    for factor, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{quantity(value / factor)} {prefix}"
+    return quantity(value)
+
+
+def p_value(value: float | None) -> str:
+    """A p value; empty where nothing was tested.
+
+    >>> p_value(0.0312), p_value(1e-9), p_value(None)
+    ('0.031', '< 0.001', '–')
+    """
+    if value is None or math.isnan(value):
+        return NOTHING
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def listed(items: Sequence[str]) -> str:
+    """Items in a sentence.
+
+    >>> listed(["a"]), listed(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else list(items))
+
+
+def count(number: int, noun: str) -> str:
+    """
+    >>> count(1, "run"), count(1200, "run")
+    ('1 run', '1,200 runs')
+    """
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def printable(text: str) -> str:
+    """Names are a user's: line breaks and control characters would break a table or drive a terminal.
+
+    >>> printable("Adam\\x1b[31m")
+    'Adam�[31m'
+    """
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def clip(trial: Trial) -> str:
+    """Which clipper a trial uses, and its threshold."""
+    return str(trial.clip) if trial.clip else NOTHING
+
+
+def share(part: float, whole: float) -> str:
+    """A part in percent of a whole.
+
+    >>> share(0.23, 1.23)
+    '19'
+    """
+    return percent(part / whole, 0) if whole else NOTHING
+
+
+def distinct(values: Iterable[str]) -> str:
+    """All values that occur, the most frequent first.
+
+    >>> distinct(["2.6.0", "2.7.0", "2.7.0"])
+    '2.7.0 and 2.6.0'
+    """
+    return listed([value for value, _ in Counter(values).most_common()])

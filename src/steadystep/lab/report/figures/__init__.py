@@ -1,0 +1,23 @@
+"""The figures of a report, as Plotly objects: one figure a file."""
+
+from steadystep.lab.report.figures.accuracy_curves import accuracy_curves
+from steadystep.lab.report.figures.budgets import budgets
+from steadystep.lab.report.figures.figure import Figure
+from steadystep.lab.report.figures.gradient_norms import gradient_norms
+from steadystep.lab.report.figures.learning_rates import learning_rates
+from steadystep.lab.report.figures.paired_differences import paired_differences
+from steadystep.lab.report.figures.step_cost import step_cost
+from steadystep.lab.study.results import Results
+from steadystep.lab.study.summary import Summary
+
+FIGURES = (paired_differences, accuracy_curves, budgets, learning_rates, gradient_norms, step_cost)
+"""In the order of a page: each takes results and summary, and gives None where there is nothing to draw."""
+
+
+def figures(results: Results, summary: Summary) -> tuple[Figure, ...]:
+    """Every figure that the study has data for."""
+    drawn = [draw(results, summary) for draw in FIGURES]
+    return tuple(figure for figure in drawn if figure)
+
+
+__all__ = ["FIGURES", "Figure", "figures"]

@@ -1,0 +1,52 @@
+"""How an arm is drawn: the same colour, dash and symbol in every figure."""
+
+from dataclasses import dataclass
+
+from steadystep.lab.report.figures.figure import text
+from steadystep.lab.study.results import Results
+
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#b8629a", "#8a7500", "#7f7f7f")
+"""Distinct for colour-blind readers (after Okabe and Ito), at least 3:1 in contrast on white and on near-black."""
+
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
+
+
+@dataclass(frozen=True)
+class ArmStyle:
+    """`label` is the arm's name, escaped for Plotly."""
+
+    label: str
+    color: str
+    dash: str
+    symbol: str
+
+    def faded(self, opacity: float) -> str:
+        """The colour, see-through.
+
+        >>> ArmStyle("Adam", "#0072b2", "solid", "circle").faded(0.2)
+        'rgba(0, 114, 178, 0.2)'
+        """
+        red, green, blue = (int(self.color[i : i + 2], 16) for i in (1, 3, 5))
+        return f"rgba({red}, {green}, {blue}, {opacity})"
+
+    @property
+    def line(self) -> dict[str, object]:
+        return {"color": self.color, "dash": self.dash, "width": 2}
+
+    @property
+    def marker(self) -> dict[str, object]:
+        return {"color": self.color, "symbol": self.symbol, "size": 8}
+
+
+def arm_styles(results: Results) -> dict[str, ArmStyle]:
+    """By arm name. From the seventh arm on colours repeat, with another dash."""
+    return {
+        arm.name: ArmStyle(
+            label=text(arm.name),
+            color=COLORS[i % len(COLORS)],
+            dash=DASHES[(i + i // len(COLORS)) % len(DASHES)],
+            symbol=SYMBOLS[(i + i // len(COLORS)) % len(SYMBOLS)],
+        )
+        for i, arm in enumerate(results.study.arms)
+    }

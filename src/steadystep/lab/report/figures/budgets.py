@@ -1,0 +1,90 @@
+"""Final accuracy against the budget: what D5 reads."""
+
+import math
+
+from plotly import graph_objects as go
+
+from steadystep.lab.report.cells import percent
+from steadystep.lab.report.figures.accuracy_axis import AccuracyAxis
+from steadystep.lab.report.figures.arm_style import ArmStyle, arm_styles
+from steadystep.lab.report.figures.figure import Figure, add_target, styled
+from steadystep.lab.study.intervals import t_interval
+from steadystep.lab.study.results import Results
+from steadystep.lab.study.summary import Estimate, Summary
+
+DODGE = 1.025
+"""Arms stand side by side at a budget, this factor apart on the logarithmic axis."""
+
+
+def budgets(results: Results, _: Summary) -> Figure | None:
+    """Mean and interval of every arm at every budget, diverged runs counted as D5 counts them; and the target."""
+    study, target, chance = results.study, results.task.target_accuracy, 1 / results.task.classes
+    means = {arm.name: [_mean(results, arm.name, budget) for budget in study.budgets] for arm in study.arms}
+    axis = AccuracyAxis(
+        [target, *(v for row in means.values() for m in row for v in (m.low, m.mean, min(m.high, 1.0)))]
+    )
+    plot = go.Figure()
+    for place, (arm, style) in enumerate(arm_styles(results).items()):
+        shift = DODGE ** (place - (len(study.arms) - 1) / 2)
+        lost = [sum(run.outcome == "diverged" for run in results.final[arm, budget]) for budget in study.budgets]
+        plot.add_trace(
+            _line(style, [budget * shift for budget in study.budgets], study.budgets, means[arm], lost, axis)
+        )
+    add_target(plot, axis, target)
+    first, last = math.log10(study.budgets[0]), math.log10(study.budgets[-1])
+    pad = max(0.06 * (last - first), 0.1)
+    plot.update_xaxes(
+        title="budget, epochs (log scale)",
+        type="log",
+        range=[first - pad, last + pad],
+        tickvals=list(study.budgets),
+        ticktext=[str(budget) for budget in study.budgets],
+    )
+    plot.update_yaxes(axis.layout("final validation accuracy"))
+    return Figure(
+        id="budgets",
+        title="Accuracy by budget",
+        caption="Every point is a study of its own: tuned for that budget, with its whole schedule in it. An arm's D5 "
+        "is the leftmost budget whose mean is on or above the dotted target. Bars: 95% intervals over seeds; a "
+        f"diverged run counts as a guess, {percent(chance, 1)}%.",
+        plot=styled(plot),
+    )
+
+
+def _mean(results: Results, arm: str, budget: int) -> Estimate:
+    chance = 1 / results.task.classes
+    return t_interval(
+        [
+            chance if run.outcome == "diverged" or run.val_accuracy is None else run.val_accuracy
+            for run in results.final[arm, budget]
+        ]
+    )
+
+
+def _line(
+    style: ArmStyle,
+    places: list[float],
+    budgets: tuple[int, ...],
+    means: list[Estimate],
+    lost: list[int],
+    axis: AccuracyAxis,
+) -> go.Scatter:
+    # The axis is upside down: a lower accuracy is a larger error.
+    down = [axis.place(value.low) - axis.place(value.mean) for value in means]
+    up = [axis.place(value.mean) - axis.place(value.high) for value in means]
+    return go.Scatter(
+        name=style.label,
+        x=places,
+        y=axis.places([value.mean for value in means]),
+        error_y={"type": "data", "array": down, "arrayminus": up, "thickness": 1.5, "width": 4},
+        mode="lines+markers",
+        line=style.line,
+        marker=style.marker,
+        customdata=[
+            [budget, value.mean, value.low, value.high, gone]
+            for budget, value, gone in zip(budgets, means, lost, strict=True)
+        ],
+        hovertemplate=f"<b>{style.label}</b><br>"
+        "budget %{customdata[0]}: %{customdata[1]:.2%} [%{customdata[2]:.2%}, %{customdata[3]:.2%}], "
+        "%{customdata[4]} diverged<extra></extra>",
+    )

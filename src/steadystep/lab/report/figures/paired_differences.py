@@ -1,0 +1,81 @@
+"""The differences that the verdicts are made of, seed by seed."""
+
+import numpy as np
+from plotly import graph_objects as go
+
+from steadystep.lab.report.cells import margin, points
+from steadystep.lab.report.figures.arm_style import ArmStyle, arm_styles
+from steadystep.lab.report.figures.figure import NEUTRAL, Figure, styled
+from steadystep.lab.study.intervals import paired_differences as paired_differences_of
+from steadystep.lab.study.results import Results
+from steadystep.lab.study.summary import Summary, Verdict
+from steadystep.lab.study.verdicts import paired_accuracies
+
+
+def paired_differences(results: Results, summary: Summary) -> Figure | None:
+    """A row a pair of arms: a dot a seed, the mean with its interval, and the margin as a band."""
+    if not summary.verdicts:
+        return None
+    plot, styles, band = go.Figure(), arm_styles(results), 100 * results.task.margin
+    plot.add_vrect(x0=-band, x1=band, fillcolor=NEUTRAL, opacity=0.2, line_width=0, layer="below")
+    plot.add_vline(x=0, line={"color": NEUTRAL, "width": 1})
+    for row, verdict in enumerate(summary.verdicts):
+        plot.add_traces([_seeds(results, verdict, styles[verdict.arm], row), _mean(verdict, styles[verdict.arm], row)])
+        # A label above its row leaves the whole width of a phone to the row.
+        plot.add_annotation(
+            text=f"<b>{styles[verdict.arm].label}</b> vs <b>{styles[verdict.against].label}</b>: {verdict.verdict}",
+            **{"x": 0, "xref": "paper", "y": row - 0.2, "xanchor": "left", "yanchor": "bottom", "showarrow": False},
+        )
+    plot.update_xaxes(title="difference in test accuracy, points")
+    plot.update_yaxes(range=[len(summary.verdicts) - 0.5, -0.6], showgrid=False, showticklabels=False)
+    plot.update_layout(showlegend=False)
+    return Figure(
+        id="paired-differences",
+        title="Differences, seed by seed",
+        caption="Right of zero the first arm of the pair is ahead. Small dots: one seed each, same initial weights and "
+        "data order in both arms (crosses: one of the two diverged and counts as a guess). Large symbol and bar: mean "
+        f"and 95% interval. Grey band: the margin of ±{margin(results.task.margin)} points within which arms count as "
+        "equivalent.",
+        plot=styled(plot, height=80 + 96 * len(summary.verdicts)),
+    )
+
+
+def _seeds(results: Results, verdict: Verdict, style: ArmStyle, row: int) -> go.Scatter:
+    chance, budget = 1 / results.task.classes, results.study.epochs
+    against = {run.trial.seed: run for run in results.final[verdict.against, budget]}
+    seeds, differences, symbols = [], [], []
+    for run in results.final[verdict.arm, budget]:
+        seed = run.trial.seed
+        if seed not in against:
+            continue
+        pair = paired_accuracies({seed: run}, {seed: against[seed]}, chance)
+        for difference in paired_differences_of(*pair):  # none, where both diverged
+            seeds.append(seed)
+            differences.append(100 * difference)
+            symbols.append("x" if "diverged" in (run.outcome, against[seed].outcome) else "circle")
+    return go.Scatter(
+        x=differences,
+        # Spread over the row in the order of the seeds, so that equal differences stay apart.
+        y=np.linspace(row + 0.14, row + 0.38, len(seeds)).tolist(),
+        mode="markers",
+        marker={"color": style.faded(0.65), "size": 7, "symbol": symbols},
+        customdata=seeds,
+        hovertemplate="seed %{customdata}: %{x:+.2f} points<extra></extra>",
+    )
+
+
+def _mean(verdict: Verdict, style: ArmStyle, row: int) -> go.Scatter:
+    difference = verdict.difference
+    return go.Scatter(
+        x=[100 * difference.mean],
+        y=[row],
+        error_x={
+            "array": [100 * (difference.high - difference.mean)],
+            "arrayminus": [100 * (difference.mean - difference.low)],
+            "thickness": 3,
+            "width": 7,
+        },
+        mode="markers",
+        marker=style.marker | {"size": 12},
+        hovertemplate=f"{verdict.verdict}: {points(difference.mean)} points<extra></extra>",
+    )

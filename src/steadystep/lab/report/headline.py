@@ -1,0 +1,82 @@
+"""The study's answer in one sentence."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from steadystep.lab.report.cells import NOTHING, count, estimate, listed, points, points_interval
+from steadystep.lab.study.results import Results
+from steadystep.lab.study.summary import ArmSummary, Summary, Verdict
+from steadystep.lab.tasks.task import Task
+
+CLAUSES = 4
+"""How many findings a sentence can hold; beyond, pairs that differ in more than clipping are only counted."""
+
+PHRASES = {
+    "better": "{arms} {are} better than {against}",
+    "worse": "{arms} {are} worse than {against}",
+    "equivalent": "{arms} {are} equivalent to {against}",
+    "undecided": "{arms} against {against} {are} undecided",
+}
+
+
+def headline(results: Results, summary: Summary) -> str:
+    """First what clipping changes, then how the optimizers differ."""
+    rows = headline_rows(results, summary)
+    budget = count(results.study.epochs, "epoch")
+    if not summary.verdicts:
+        return f"Test accuracy after {budget}: {rows[0].arm}, {_accuracy(rows[0])}."
+    twins = [verdict for verdict in summary.verdicts if differ_in_clipping(results, verdict)]
+    others = [verdict for verdict in summary.verdicts if verdict not in twins]
+    groups: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in others:
+        groups.setdefault((verdict.verdict, verdict.against), []).append(verdict)
+    clauses = [_clause([verdict]) for verdict in twins]
+    if len(clauses) + len(groups) <= CLAUSES:
+        clauses += [_clause(group) for group in groups.values()]
+    else:
+        clauses.append(_tally(others, "other pairs" if twins else "pairs"))
+    return f"Test accuracy after {budget}: {'; '.join(clauses)}."
+
+
+def headline_rows(results: Results, summary: Summary) -> tuple[ArmSummary, ...]:
+    """Every arm at the headline budget, in the study's order."""
+    rows = {row.arm: row for row in summary.arms if row.budget == results.study.epochs}
+    return tuple(rows[arm.name] for arm in results.study.arms)
+
+
+def claim(task: Task, arm: str) -> str:
+    """The paper's row for an arm."""
+    claimed = task.claims.get(arm)
+    return f"{100 * claimed.accuracy:.4g}% in {count(claimed.epochs, 'epoch')}" if claimed else "no claim"
+
+
+def differ_in_clipping(results: Results, verdict: Verdict) -> bool:
+    """Whether a pair differs in clipping alone: what the paper's title is about."""
+    arms = {arm.name: arm for arm in results.study.arms}
+    first, second = arms[verdict.arm], arms[verdict.against]
+    if bool(first.clip) == bool(second.clip):
+        return False
+    return (first.optimizer, first.options) == (second.optimizer, second.options)
+
+
+def _clause(group: Sequence[Verdict]) -> str:
+    first = group[0]
+    words = PHRASES[first.verdict].format(
+        arms=listed([verdict.arm for verdict in group]),
+        are="is" if len(group) == 1 else "are",
+        against=first.against,
+    )
+    if len(group) == 1:
+        return f"{words} ({points(first.difference.mean)} points {points_interval(first.difference)}".rstrip() + ")"
+    return f"{words} ({listed([points(verdict.difference.mean) for verdict in group])} points)"
+
+
+def _tally(verdicts: Sequence[Verdict], pairs: str) -> str:
+    kinds = Counter("different" if v.verdict in ("better", "worse") else v.verdict for v in verdicts)
+    found = [f"{kinds[kind]} {kind}" for kind in ("different", "equivalent", "undecided") if kinds[kind]]
+    return f"of {len(verdicts)} {pairs}, {listed(found)}"
+
+
+def _accuracy(row: ArmSummary) -> str:
+    accuracy = estimate(row.test_accuracy)
+    return "no run finished" if accuracy == NOTHING else f"{accuracy}%"

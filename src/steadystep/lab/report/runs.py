@@ -1,0 +1,17 @@
+"""All the runs of a study, tuning included."""
+
+from itertools import chain
+from math import fsum, isfinite
+
+from steadystep.lab.study.record import Record
+from steadystep.lab.study.results import Results
+
+
+def all_runs(results: Results) -> list[Record]:
+    """Every record, tuning runs first."""
+    return [*chain.from_iterable(results.tuning.values()), *chain.from_iterable(results.final.values())]
+
+
+def total_seconds(results: Results) -> float:
+    """Wall time of all runs."""
+    return fsum(run.times.wall_seconds for run in all_runs(results) if isfinite(run.times.wall_seconds))

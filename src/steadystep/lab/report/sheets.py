@@ -1,0 +1,63 @@
+"""The numbers of a study as CSV, at full precision: percentages and rounding are for people."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from steadystep.lab.study.results import Results
+from steadystep.lab.study.summary import Summary
+
+Row = Mapping[str, Any]
+
+
+def summary_csv(results: Results, summary: Summary) -> str:
+    """One row for each arm and budget, with every number of its summary and the paper's claim.
+
+    Accuracies and rates are fractions of 1. An estimate takes three columns: the mean under its name, and the
+    ends of its 95% interval under name_low and name_high. nan: not measured; empty: not applicable.
+    """
+    rows = []
+    for row in summary.arms:
+        chosen, claim = results.chosen[row.arm, row.budget], results.task.claims.get(row.arm)
+        rows.append(
+            {
+                "task": results.task.name,
+                "optimizer": chosen.optimizer,
+                "clip": chosen.clip.kind if chosen.clip else None,
+                **asdict(row),
+                "paper_accuracy": claim.accuracy if claim else None,
+                "paper_epochs": claim.epochs if claim else None,
+            }
+        )
+    return _csv(rows)
+
+
+def verdicts_csv(summary: Summary) -> str:
+    """One row for each pair of arms. Differences and margins are fractions of 1."""
+    return _csv([asdict(verdict) for verdict in summary.verdicts])
+
+
+def convergence_csv(summary: Summary) -> str:
+    """One row for each arm and definition. epochs is empty where fewer than half of the runs got there."""
+    return _csv([asdict(row) for row in summary.convergence])
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    flat = [_flat(row) for row in rows]
+    file = io.StringIO()
+    writer = csv.DictWriter(file, fieldnames=list(flat[0]) if flat else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return file.getvalue()
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, dict):  # an estimate
+            columns |= {name if part == "mean" else f"{name}_{part}": number for part, number in value.items()}
+        else:
+            columns[name] = value
+    return columns

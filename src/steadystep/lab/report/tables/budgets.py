@@ -1,0 +1,22 @@
+"""What each arm makes of each budget."""
+
+from steadystep.lab.report.cells import count, estimate
+from steadystep.lab.report.tables.table import Column, Table
+from steadystep.lab.study.results import Results
+from steadystep.lab.study.summary import ArmSummary, Summary
+
+
+def budgets_table(results: Results, summary: Summary) -> Table:
+    """Test accuracy: one row an arm, one column a budget."""
+    study, cells = results.study, {(row.arm, row.budget): row for row in summary.arms}
+    return Table.of(
+        "Test accuracy by budget, %",
+        [Column("Arm"), *(Column(count(budget, "epoch"), kind="number") for budget in study.budgets)],
+        [[arm.name, *(_cell(cells[arm.name, budget]) for budget in study.budgets)] for arm in study.arms],
+        "Mean ± 95% interval of the finished runs; in brackets how many diverged, where any did. Every budget has "
+        "its own full schedule and its own tuning.",
+    )
+
+
+def _cell(row: ArmSummary) -> str:
+    return estimate(row.test_accuracy) + (f" ({row.diverged} diverged)" if row.diverged else "")

@@ -1,0 +1,37 @@
+"""What a step and a run cost."""
+
+from steadystep.lab.report.cells import flops, quantity, seconds, share
+from steadystep.lab.report.headline import headline_rows
+from steadystep.lab.report.tables.table import Column, Table
+from steadystep.lab.study.results import Results
+from steadystep.lab.study.summary import Summary
+
+
+def cost_table(results: Results, summary: Summary) -> Table:
+    """One row an arm, at the headline budget."""
+    return Table.of(
+        "Cost",
+        [
+            Column("Arm"),
+            Column("Step", "ms", "number"),
+            Column("Optimizer", "ms", "number"),
+            Column("Optimizer", "% of step", "number"),
+            Column("Steps of a run", kind="number"),
+            Column("Time of a run", kind="number"),
+            Column("FLOPs of a run", kind="number"),
+        ],
+        [
+            [
+                row.arm,
+                quantity(row.step_ms),
+                quantity(row.optimizer_ms),
+                share(row.optimizer_ms, row.step_ms),
+                f"{row.steps:,}",
+                seconds(row.seconds),
+                flops(row.flops),
+            ]
+            for row in headline_rows(results, summary)
+        ],
+        "Step: batch, forward, backward and optimizer, the median over runs of each run's median. Optimizer: clipping "
+        "included. Time: mean wall time. FLOPs: forward and backward, without the optimizer's.",
+    )

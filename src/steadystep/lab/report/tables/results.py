@@ -1,0 +1,52 @@
+"""The main table."""
+
+from steadystep.lab.report.cells import NOTHING, clip, count, estimate, percent, quantity, setting, share
+from steadystep.lab.report.headline import claim, headline_rows
+from steadystep.lab.report.tables.convergence import converged, epochs
+from steadystep.lab.report.tables.table import Column, Table
+from steadystep.lab.study.results import Results
+from steadystep.lab.study.summary import Summary
+
+COLUMNS = (
+    Column("Arm"),
+    Column("Test accuracy", "%", "number"),
+    Column("Paper's claim"),
+    Column("lr", kind="number"),
+    Column("Clip"),
+    Column("Epochs", "D5", "number"),
+    Column("Epochs", "D1", "number"),
+    Column("Clipped", "% of steps", "number"),
+    Column("Diverged", "runs", "number"),
+    Column("Step", "ms", "number"),
+    Column("Optimizer", "% of step", "number"),
+)
+
+
+def results_table(results: Results, summary: Summary) -> Table:
+    """One row an arm at the headline budget, beside it the paper's claim where it makes any for the task."""
+    study, task = results.study, results.task
+    rows = [
+        [
+            row.arm,
+            estimate(row.test_accuracy),
+            claim(task, row.arm),
+            setting(row.lr),
+            clip(results.chosen[row.arm, row.budget]),
+            epochs(converged(summary, row.arm, "D5"), study.epochs),
+            epochs(converged(summary, row.arm, "D1"), study.epochs),
+            NOTHING if row.threshold is None else percent(row.clip_rate, 1),
+            f"{row.diverged}/{row.runs}",
+            quantity(row.step_ms),
+            share(row.optimizer_ms, row.step_ms),
+        ]
+        for row in headline_rows(results, summary)
+    ]
+    table = Table.of(
+        f"Results after {count(study.epochs, 'epoch')}",
+        COLUMNS,
+        rows,
+        f"Accuracy: mean ± 95% interval over {count(study.seeds, 'paired seed')}. lr and clip threshold: tuned on "
+        f"validation data. Epochs to {percent(task.target_accuracy, 1)}% validation accuracy: smallest budget (D5), "
+        "median first epoch (D1). Clipped: steps whose gradient was scaled down. Optimizer: clipping included.",
+    )
+    return table if task.claims else table.without("Paper's claim")

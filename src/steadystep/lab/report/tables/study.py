@@ -1,0 +1,28 @@
+"""What was run."""
+
+from steadystep.lab.report.cells import count, distinct, listed, margin, percent, seconds
+from steadystep.lab.report.runs import all_runs, total_seconds
+from steadystep.lab.report.tables.table import Column, Table
+from steadystep.lab.study.results import Results
+
+
+def study_table(results: Results) -> Table:
+    """What was declared before any result was seen, and how much was run for it."""
+    study, task, runs = results.study, results.task, all_runs(results)
+    diverged = sum(run.outcome == "diverged" for run in runs)
+    return Table.of(
+        "Study",
+        [Column("Field"), Column("Value", kind="prose")],
+        [
+            ["Task", f"{task.name}, version {task.version}"],
+            ["Data", f"{task.dataset}; fingerprint {distinct(run.trial.data for run in runs)}"],
+            ["Model's parameters", distinct(f"{run.parameters:,}" for run in runs)],
+            ["Budgets", f"{listed([str(budget) for budget in study.budgets])} epochs"],
+            ["Schedule", f"{study.schedule}, batch size {study.batch_size}"],
+            ["Seeds", f"{study.seeds} paired, {study.tune_seeds} others for tuning"],
+            ["Margin of equivalence", f"{margin(task.margin)} points"],
+            ["Targets", f"{percent(task.target_accuracy, 1)}% validation accuracy, training loss {task.target_loss:g}"],
+            ["Training runs", f"{count(len(runs), 'run')}, {diverged:,} diverged"],
+            ["Training time", f"{seconds(total_seconds(results))} in all"],
+        ],
+    )

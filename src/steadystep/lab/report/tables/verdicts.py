@@ -1,0 +1,49 @@
+"""The numbers behind every verdict."""
+
+from steadystep.lab.report.cells import NOTHING, margin, p_value, percent, points, points_interval
+from steadystep.lab.report.tables.table import Column, Table
+from steadystep.lab.report.verdict_words import claimed_difference
+from steadystep.lab.study.results import Results
+from steadystep.lab.study.summary import Summary
+
+COLUMNS = (
+    Column("Pair"),
+    Column("Verdict", kind="verdict"),
+    Column("Difference", "points", "number"),
+    Column("95% interval", "points", "number"),
+    Column("Paper", "points", "number"),
+    Column("p, different", kind="number"),
+    Column("p, equivalent", kind="number"),
+    Column("Seeds won", "%", "number"),
+    Column("Pairs", kind="number"),
+)
+
+
+def verdicts_table(results: Results, summary: Summary) -> Table:
+    """One row a pair of arms, beside it the paper's difference where it makes a claim for both."""
+    rows = []
+    for verdict in summary.verdicts:
+        claimed = claimed_difference(verdict, results.task)
+        rows.append(
+            [
+                f"{verdict.arm} vs {verdict.against}",
+                verdict.verdict,
+                points(verdict.difference.mean),
+                points_interval(verdict.difference) or NOTHING,
+                NOTHING if claimed is None else points(claimed),
+                p_value(verdict.p_difference),
+                p_value(verdict.p_equivalence),
+                percent(verdict.improvement, 0),
+                str(verdict.pairs),
+            ]
+        )
+    table = Table.of(
+        "The numbers behind the verdicts",
+        COLUMNS,
+        rows,
+        "Differences of test accuracy on paired seeds: same initial weights, same data order. Equivalent: both "
+        f"one-sided paired t tests at a margin of {margin(results.task.margin)} points reject. Otherwise better or "
+        "worse: the two-sided paired t test rejects. Otherwise undecided. p values are Holm-adjusted over all pairs "
+        "and compared with 0.05. Seeds won: ties count half.",
+    )
+    return table if results.task.claims else table.without("Paper")

@@ -1,0 +1,31 @@
+"""A study's report as files in a folder."""
+
+from pathlib import Path
+
+from steadystep.lab.report.markdown import markdown
+from steadystep.lab.report.page import page
+from steadystep.lab.report.sheets import convergence_csv, summary_csv, verdicts_csv
+from steadystep.lab.study.atomic import refusals_named, write_atomic
+from steadystep.lab.study.results import Results
+from steadystep.lab.study.summary import Summary
+
+
+def write_report(results: Results, summary: Summary, folder: Path, command: str) -> list[Path]:
+    """Write report.html, summary.md, summary.csv, verdicts.csv and convergence.csv, each whole or not at all.
+
+    `command` is what reproduces the study; `folder` is made where it is missing. Returns what was written.
+
+    Raises StoreError, in one line, where the folder cannot be written.
+    """
+    with refusals_named(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        "report.html": page(results, summary, command),
+        "summary.md": markdown(results, summary, command),
+        "summary.csv": summary_csv(results, summary),
+        "verdicts.csv": verdicts_csv(summary),
+        "convergence.csv": convergence_csv(summary),
+    }
+    for name, content in files.items():
+        write_atomic(folder / name, content)
+    return [folder / name for name in files]

@@ -1,0 +1,1 @@
+"""From a declared study to verdicts: spec -> trials -> executor -> records -> statistics."""

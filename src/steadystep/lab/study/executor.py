@@ -1,0 +1,155 @@
+"""Runs trials, in this process or in several, and reports what they do as they do it."""
+
+import multiprocessing
+import queue
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+
+from steadystep.lab.errors import UserError
+from steadystep.lab.study.observer import Observer
+from steadystep.lab.study.record import Record
+from steadystep.lab.study.trial import Trial
+from steadystep.lab.study.worker import Job, perform, start, work
+from steadystep.lab.tasks.task import Splits
+
+PRELOAD = ["steadystep.lab.study.worker", "steadystep.lab.tasks"]
+"""What the fork server imports once for all workers."""
+
+
+class WorkerDiedError(UserError):
+    """A worker process ended without a word: killed, as a rule for want of memory."""
+
+
+class Executor(Protocol):
+    """Runs trials and keeps their records; returns them by id. A trial that is given twice runs once."""
+
+    def run(self, trials: Sequence[Trial], observer: Observer) -> Mapping[str, Record]: ...
+
+    def close(self) -> None: ...
+
+
+def make_executor(job: Job, splits: Splits, workers: int) -> Executor:
+    """The executor for this many workers. The numbers do not depend on it: every trial has one thread."""
+    return InProcess(job, splits) if workers == 1 else Processes(job, workers)
+
+
+class InProcess:
+    """One trial after the other, here."""
+
+    def __init__(self, job: Job, splits: Splits) -> None:
+        self._job, self._splits = job, splits
+
+    def run(self, trials: Sequence[Trial], observer: Observer) -> Mapping[str, Record]:
+        collector = _Collector(observer)
+        with _one_thread():
+            for trial in longest_first(trials):
+                perform(trial, self._job, self._splits, collector)
+        return collector.records
+
+    def close(self) -> None:
+        pass
+
+
+class Processes:
+    """As many trials at a time as there are workers, longest first. The processes start with the first trial."""
+
+    def __init__(self, job: Job, workers: int) -> None:
+        self._job, self._workers = job, workers
+        # Never fork: a forked child of a process with threads, as torch's parents are, may hang.
+        methods = multiprocessing.get_all_start_methods()
+        self._context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        if "forkserver" in methods:
+            self._context.set_forkserver_preload(PRELOAD)
+        self._pool: ProcessPoolExecutor | None = None
+
+    def run(self, trials: Sequence[Trial], observer: Observer) -> Mapping[str, Record]:
+        pool = self._started()
+        wanted = longest_first(trials)
+        collector = _Collector(observer)
+        failures: list[BaseException] = []
+
+        def watch(future: Future[None]) -> None:
+            error = None if future.cancelled() else future.exception()
+            if error:
+                failures.append(error)
+
+        try:
+            for trial in wanted:
+                pool.submit(work, trial).add_done_callback(watch)
+            while len(collector.records) < len(wanted):
+                self._pass_on(collector)
+                if failures:
+                    raise failures[0]
+        except BrokenProcessPool as error:
+            self._stop_all(observer)
+            raise WorkerDiedError(
+                "a worker process was killed, as a rule for want of memory; what was measured is kept: run the same "
+                "command again, with fewer --workers"
+            ) from error
+        except BaseException:
+            self._stop_all(observer)
+            raise
+        return collector.records
+
+    def close(self) -> None:
+        if self._pool:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+    def _started(self) -> ProcessPoolExecutor:
+        if not self._pool:
+            self._queue, self._stop = self._context.Queue(), self._context.Event()
+            self._pool = ProcessPoolExecutor(
+                self._workers, self._context, initializer=start, initargs=(self._job, self._queue, self._stop)
+            )
+        return self._pool
+
+    def _pass_on(self, observer: Observer) -> None:
+        """One message from a worker, if there is one soon."""
+        try:
+            name, arguments = self._queue.get(timeout=0.1)
+        except queue.Empty:
+            return
+        getattr(observer, name)(*arguments)
+
+    def _stop_all(self, observer: Observer) -> None:
+        """Every worker writes its checkpoint and ends."""
+        self._stop.set()
+        self.close()
+
+
+class _Collector:
+    """Passes everything on, and keeps the records."""
+
+    def __init__(self, observer: Observer) -> None:
+        self.records: dict[str, Record] = {}
+        self._observer = observer
+        self.stage_started: Callable[..., None] = observer.stage_started
+        self.trial_started: Callable[..., None] = observer.trial_started
+        self.trial_progress: Callable[..., None] = observer.trial_progress
+        self.warning: Callable[..., None] = observer.warning
+
+    def trial_finished(self, record: Record) -> None:
+        self.records[record.trial.id] = record
+        self._observer.trial_finished(record)
+
+
+def longest_first(trials: Sequence[Trial]) -> list[Trial]:
+    """Each trial once, those with most epochs first: no worker is left alone with a long one at the end."""
+    return sorted({trial.id: trial for trial in trials}.values(), key=lambda trial: -trial.epochs)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums depend on how many threads share them, so trials get one wherever they run."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

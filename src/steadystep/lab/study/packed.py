@@ -1,0 +1,49 @@
+"""A finished study in two small files, to be kept beside the results that it supports."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from steadystep.lab.errors import UserError
+from steadystep.lab.study.atomic import refusals_named, write_atomic
+
+NAME = "records.jsonl.gz"
+"""One record a line, with its checksum, as ``records/ID.json`` holds it; in the order of the trials' identities."""
+
+
+class BrokenPackError(UserError):
+    """Packed records that cannot be read."""
+
+
+def pack(study: Path, into: Path) -> list[Path]:
+    """Pack the declaration and all records of the study in `study` into the folder `into`.
+
+    The same records give the same bytes, and `into` is a study's folder again: a report can be made from it.
+    """
+    with refusals_named(into):
+        into.mkdir(parents=True, exist_ok=True)
+    records = {path.stem: json.loads(path.read_bytes()) for path in (study / "records").glob("*.json")}
+    content = "".join(json.dumps({"id": trial, **records[trial]}) + "\n" for trial in sorted(records))
+    write_atomic(into / "study.json", (study / "study.json").read_bytes())
+    write_atomic(into / NAME, gzip.compress(content.encode(), mtime=0))
+    return [into / "study.json", into / NAME]
+
+
+def unpack(folder: Path) -> Mapping[str, bytes]:
+    """The packed records of a folder by the identities of their trials; none where nothing is packed.
+
+    Raises:
+        BrokenPackError: if the file is no such pack.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return {}
+    try:
+        lines = gzip.decompress(path.read_bytes()).splitlines()
+        return {json.loads(line)["id"]: line for line in lines}
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zlib.error) as error:
+        raise BrokenPackError(
+            f"{path} holds no packed records ({type(error).__name__}): pack the study again"
+        ) from error

@@ -1,0 +1,105 @@
+"""A study from its declaration to its results; the same call resumes it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from steadystep.lab.errors import UserError
+from steadystep.lab.study.executor import make_executor
+from steadystep.lab.study.loop import CHECKPOINT_SECONDS
+from steadystep.lab.study.observer import Observer, Silent
+from steadystep.lab.study.plan import carry_out
+from steadystep.lab.study.record import Record
+from steadystep.lab.study.results import Results
+from steadystep.lab.study.spec import Study
+from steadystep.lab.study.store import Store, StoredStudy
+from steadystep.lab.study.trial import Trial
+from steadystep.lab.study.worker import Job
+from steadystep.lab.tasks import find_task
+from steadystep.lab.tasks.task import Task
+
+__all__ = ["Observer", "UnfinishedStudyError", "read_study", "run_study"]
+
+
+class UnfinishedStudyError(UserError):
+    """A report was asked for before all trials were run."""
+
+
+def run_study(
+    study: Study,
+    task: Task,
+    data: Path | None,
+    folder: Path,
+    workers: int = 1,
+    observer: Observer | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> Results:
+    """Run what is not on record in `folder` yet, and return everything. Killed at any moment, it goes on from there.
+
+    Args:
+        study: what to compare.
+        task: the task that the study names.
+        data: folder with local data sets, or None.
+        folder: where records are kept; created where it does not exist.
+        workers: how many trials run at a time, with one thread each. The numbers do not depend on it.
+        observer: told what happens.
+        checkpoint_seconds: how often a running trial saves itself: how much of it a kill can cost. Default 5.
+
+    Raises:
+        UserError: in one line: missing data, a folder that cannot be written or holds another study, options
+            that an optimizer refuses, a worker that was killed.
+        KeyboardInterrupt: on Ctrl-C, after the workers have written their checkpoints.
+    """
+    observer = observer or Silent()
+    if study.task != task.name:
+        raise ValueError(f"the study is about {study.task!r}, the task given is {task.name!r}")
+    splits = task.load(data)
+    store = Store(folder, observer.warning)
+    store.declare(StoredStudy(study=study, task_version=task.version, data=splits.fingerprint))
+    executor = make_executor(Job(task, data, folder, checkpoint_seconds), splits, workers)
+
+    def obtain(stage: str, trials: Sequence[Trial]) -> Mapping[str, Record]:
+        steps = sum(_steps(trial, len(splits.train.y)) for trial in trials)
+        observer.stage_started(stage, len(trials), steps)
+        records = _on_record(store, trials)
+        for record in records.values():
+            observer.trial_finished(record)
+        missing = [trial for trial in trials if trial.id not in records]
+        return {**records, **executor.run(missing, observer)} if missing else records
+
+    try:
+        return carry_out(study, task, splits.fingerprint, obtain)
+    finally:
+        executor.close()
+
+
+def read_study(folder: Path, observer: Observer | None = None) -> Results:
+    """The results of a finished study, from its folder alone: neither data nor training.
+
+    Raises:
+        BrokenStudyError: where the folder has no readable study.json.
+        UnknownTaskError: where it is about a task that does not exist here.
+        UnfinishedStudyError: where trials are missing.
+    """
+    observer = observer or Silent()
+    store = Store(folder, observer.warning)
+    declared = store.declared()
+
+    def obtain(stage: str, trials: Sequence[Trial]) -> Mapping[str, Record]:
+        records = _on_record(store, trials)
+        if len(records) < len({trial.id for trial in trials}):
+            raise UnfinishedStudyError(
+                f"{folder} is not finished: {len(records)} of {len(trials)} trials of the stage '{stage}' are on "
+                "record; run `steadystep reproduce` with the same options to finish it"
+            )
+        return records
+
+    return carry_out(declared.study, find_task(declared.study.task), declared.data, obtain)
+
+
+def _on_record(store: Store, trials: Sequence[Trial]) -> dict[str, Record]:
+    found = {trial.id: store.read(trial) for trial in trials}
+    return {trial_id: record for trial_id, record in found.items() if record}
+
+
+def _steps(trial: Trial, examples: int) -> int:
+    return trial.epochs * (examples // min(trial.batch_size, examples))

@@ -1,0 +1,28 @@
+"""Learning-rate schedules over a trial's whole budget of steps."""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+
+
+def multiplier(schedule: Literal["cosine", "constant"], steps: int) -> Callable[[int], float]:
+    """What the learning rate is multiplied by at each step, counted from 0.
+
+    Cosine: (1 + cos(π s / S)) / 2, from 1 at the first step to 0 after the last of S steps.
+    Source: Loshchilov and Hutter, SGDR: stochastic gradient descent with warm restarts, ICLR 2017, eq. 5.
+
+    >>> at = multiplier("cosine", steps=100)
+    >>> [round(at(step), 3) for step in (0, 25, 50, 100)]
+    [1.0, 0.854, 0.5, 0.0]
+    """
+    if schedule == "constant":
+        return lambda step: 1.0
+    return lambda step: 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def make_scheduler(optimizer: torch.optim.Optimizer, schedule: Literal["cosine", "constant"], steps: int) -> LambdaLR:
+    """The scheduler of a trial, to be stepped after every step of its optimizer."""
+    return LambdaLR(optimizer, multiplier(schedule, steps))

@@ -1,0 +1,112 @@
+"""A study, declared: the task, the arms to compare, and the budgets that every arm gets alike."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from steadystep.lab.errors import UserError
+from steadystep.lab.tasks.arms import Arm
+from steadystep.lab.tasks.task import Task
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Study(BaseModel):
+    """The whole comparison as data. Its arms get equal tuning budgets, or it is refused.
+
+    `budgets` are the declared numbers of epochs, each run with its own full schedule and tuned on its own; the
+    largest one is the headline. Seeds 0, 1, ... are paired over arms; tuning uses its own seeds, from 1000 up.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: str
+    arms: tuple[Arm, ...] = Field(min_length=1)
+    seeds: Count = 10
+    tune_seeds: Count = 2
+    budgets: tuple[Count, ...] = Field(min_length=1)
+    batch_size: Count
+    schedule: Literal["cosine", "constant"] = "cosine"
+
+    @field_validator("budgets")
+    @classmethod
+    def _budgets_rise(cls, budgets: tuple[int, ...]) -> tuple[int, ...]:
+        if list(budgets) != sorted(set(budgets)):
+            raise ValueError(f"budgets must rise and not repeat, got {budgets}")
+        return budgets
+
+    @model_validator(mode="after")
+    def _arms_are_tuned_alike(self) -> "Study":
+        names = [arm.name for arm in self.arms]
+        if len(set(names)) < len(names):
+            raise ValueError(f"arm names must differ, got {names}")
+        configurations = {arm.name: arm.configurations for arm in self.arms}
+        if len(set(configurations.values())) > 1:
+            raise ValueError(f"every arm must get the same number of tuned settings, got {configurations}")
+        for arm in self.arms:
+            if arm.clip and self.twin(arm) is None:
+                raise ValueError(
+                    f"arm {arm.name!r} takes its thresholds from the norms of an unclipped arm with "
+                    f"optimizer {arm.optimizer} and options {arm.options}: add one"
+                )
+        return self
+
+    @property
+    def epochs(self) -> int:
+        """The headline budget."""
+        return self.budgets[-1]
+
+    def twin(self, arm: Arm) -> "Arm | None":
+        """The unclipped arm with the same optimizer and options."""
+        for other in self.arms:
+            if not other.clip and (other.optimizer, other.options) == (arm.optimizer, arm.options):
+                return other
+        return None
+
+
+class StudyFileError(UserError):
+    """A study file that cannot be read or declares no valid study."""
+
+
+def load_study(path: Path) -> Study:
+    """A study from a YAML file.
+
+    Raises:
+        StudyFileError: in one line that names the field, what was given and what is accepted.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise StudyFileError(f"cannot read the study file {path}: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise StudyFileError(f"the study file {path} must hold fields such as task, arms and budgets")
+    try:
+        return Study.model_validate(content)
+    except ValidationError as error:
+        raise StudyFileError(f"the study file {path} declares no valid study: {explain(error)}") from None
+
+
+def explain(error: ValidationError) -> str:
+    """The first thing wrong, in one line: where, what, and what was given."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    given = f", got {first['input']!r}" if isinstance(first["input"], str | int | float | None) else ""
+    return f"{where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}{given}{more}"
+
+
+def study_for(task: Task, seeds: int | None = None, epochs: int | None = None) -> Study:
+    """The task's own comparison, with another number of seeds or another largest budget if given."""
+    budgets = task.budgets
+    if epochs is not None:
+        budgets = (*(budget for budget in budgets if budget < epochs), epochs)
+    return Study(
+        task=task.name,
+        arms=task.arms,
+        seeds=seeds or task.seeds,
+        tune_seeds=task.tune_seeds,
+        budgets=budgets,
+        batch_size=task.batch_size,
+    )

@@ -1,0 +1,155 @@
+"""One run as a thing that can take a step, be saved between any two, and go on from there bit for bit."""
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from steadystep.guarded_step import NonFiniteGradientError
+from steadystep.lab.errors import UserError
+from steadystep.lab.study.evaluation import evaluate
+from steadystep.lab.study.measurements import Measurements
+from steadystep.lab.study.schedule import make_scheduler
+from steadystep.lab.study.trial import Trial
+from steadystep.lab.tasks.task import Splits, Task
+from steadystep.optimizers import OPTIMIZERS, Optimizer
+
+
+class Diverged(Exception):
+    """Training cannot go on; the message says why."""
+
+
+class Training:
+    """The model, optimizer, schedule and data position of one trial, inside torch's global random state.
+
+    The seed alone decides the initial weights, the order of the data and the noise (dropout): all arms share them.
+    """
+
+    def __init__(self, trial: Trial, task: Task, splits: Splits) -> None:
+        self.trial, self.splits = trial, splits
+        self.measured = Measurements()
+        # The last, incomplete batch is dropped: norms of smaller batches are larger, and thresholds are taken
+        # from them. Every epoch has another order, so no example is left out for good.
+        self.batch_size = min(trial.batch_size, len(splits.train.y))
+        self.steps_per_epoch = len(splits.train.y) // self.batch_size
+        self.steps = self.steps_per_epoch * trial.epochs
+        _seed(_stream(trial.seed, "weights"))
+        self.model = task.model()
+        self.optimizer = make_optimizer(trial, self.model)
+        self.scheduler = make_scheduler(self.optimizer, trial.schedule, self.steps)
+        _seed(_stream(trial.seed, "noise"))
+        self._order = self._epoch_order(0)
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs are finished."""
+        return self.measured.steps // self.steps_per_epoch
+
+    @property
+    def finished(self) -> bool:
+        return self.measured.steps == self.steps
+
+    def step(self) -> None:
+        """Take one step. Raises Diverged, with the weights as they were, where it cannot be taken."""
+        started = time.perf_counter()
+        x, y = self.next_batch()
+        self.optimizer.zero_grad()
+        loss = functional.cross_entropy(self.model(x), y)
+        value = loss.item()
+        number = self.measured.steps + 1
+        if not math.isfinite(value):
+            raise Diverged(f"the loss is {value} at step {number}")
+        loss.backward()
+        computed = time.perf_counter()
+        try:
+            self.optimizer.step()
+        except NonFiniteGradientError as error:
+            raise Diverged(f"step {number}: {error}") from error
+        ended = time.perf_counter()
+        self.scheduler.step()
+        self._note(value, ended - started, ended - computed)
+
+    def next_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The batch of the coming step."""
+        start = self.measured.steps % self.steps_per_epoch * self.batch_size
+        chosen = self._order[start : start + self.batch_size]
+        return self.splits.train.x.index_select(0, chosen), self.splits.train.y.index_select(0, chosen)
+
+    def at_epoch_end(self) -> bool:
+        return self.measured.steps % self.steps_per_epoch == 0
+
+    def end_epoch(self) -> None:
+        """Validate, and draw the next epoch's order."""
+        loss, accuracy = evaluate(self.model, self.splits.val)
+        self.measured.epoch_ends.append(self.measured.steps)
+        self.measured.val_loss.append(loss)
+        self.measured.val_accuracy.append(accuracy)
+        self._order = self._epoch_order(self.epoch)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a later `restore` needs, in types that load without running code."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "random": torch.get_rng_state(),
+            "measured": self.measured.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.measured = Measurements.from_state(state["measured"])
+        self._order = self._epoch_order(self.epoch)
+        torch.set_rng_state(state["random"])
+
+    def _note(self, loss: float, step_seconds: float, optimizer_seconds: float) -> None:
+        ledger, measured = self.optimizer.ledger, self.measured
+        measured.loss.append(loss)
+        measured.norm_before.append(ledger["norm_before"])
+        measured.norm_after.append(ledger["norm_after"])
+        measured.clipped.append(float(ledger["norm_after"] < ledger["norm_before"]))
+        measured.step_seconds.append(step_seconds)
+        measured.optimizer_seconds.append(optimizer_seconds)
+
+    def _epoch_order(self, epoch: int) -> torch.Tensor:
+        # A generator of its own for each epoch: the position in the data is then a pair of numbers.
+        generator = torch.Generator().manual_seed(_stream(self.trial.seed, "order", epoch))
+        return torch.randperm(len(self.splits.train.y), generator=generator)
+
+
+def make_optimizer(trial: Trial, model: torch.nn.Module) -> Optimizer:
+    """The trial's optimizer over the model's named parameters; it raises on gradients that are not finite.
+
+    Raises:
+        UserError: for an optimizer that does not exist or options that it does not take.
+    """
+    import steadystep
+
+    if trial.optimizer not in OPTIMIZERS:
+        raise UserError(f"there is no optimizer {trial.optimizer!r}: choose one of {', '.join(OPTIMIZERS)}")
+    clip = None
+    if trial.clip:
+        clip = {"norm": steadystep.ClipNorm, "value": steadystep.ClipValue}[trial.clip.kind](trial.clip.threshold)
+    make: Any = OPTIMIZERS[trial.optimizer]
+    try:
+        return make(model.named_parameters(), lr=trial.lr, clip=clip, nonfinite="raise", **trial.options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"optimizer {trial.optimizer} refuses its options {trial.options}: {error}") from error
+
+
+def _seed(seed: int) -> None:
+    # torch.manual_seed also seeds accelerators that are not used here, which takes as long as a step.
+    torch.default_generator.manual_seed(seed)
+
+
+_STREAMS = ("weights", "order", "noise")
+
+
+def _stream(seed: int, name: str, epoch: int = 0) -> int:
+    """A generator's seed for one use, independent of those for the others."""
+    return int(np.random.SeedSequence([seed, _STREAMS.index(name), epoch]).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,58 @@
+"""A trial: everything that determines one training run, and the identity that follows from it."""
+
+import hashlib
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from steadystep.lab.tasks.arms import Option, Positive
+
+
+class Clip(BaseModel):
+    """Which clipper an arm uses and its threshold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["norm", "value"]
+    threshold: Positive
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.threshold:.3g}"
+
+
+class Trial(BaseModel):
+    """One training run, declared. Two trials with the same identity give the same numbers.
+
+    `role` says what the run is for: a ``tune`` trial never sees the test split, a ``final`` trial reads it
+    once, after its last step. `data` is the fingerprint of the arrays that the task trains on.
+
+    >>> trial = Trial(task="digits-mlp", data="0" * 16, optimizer="Adam", lr=1e-3, epochs=2, batch_size=64, seed=0,
+    ...               role="tune")
+    >>> trial.id == trial.model_copy(update={"lr": 1e-3}).id != trial.model_copy(update={"seed": 1}).id
+    True
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: str
+    task_version: int = 1
+    data: str
+    optimizer: str
+    options: dict[str, Option] = {}
+    lr: Positive
+    clip: Clip | None = None
+    schedule: Literal["cosine", "constant"] = "cosine"
+    epochs: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+    seed: Annotated[int, Field(ge=0)]
+    role: Literal["tune", "final"]
+    dtype: Literal["float32"] = "float32"
+
+    @property
+    def id(self) -> str:
+        """The first 16 hexadecimal digits of the SHA-256 of the canonical JSON of all fields."""
+        return fingerprint(self.model_dump_json())
+
+
+def fingerprint(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,123 @@
+"""One process that runs trials: what it sets up, and how it goes when its parent is gone."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import connection, parent_process
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from steadystep.lab.errors import UserError
+from steadystep.lab.study.loop import CHECKPOINT_SECONDS, TrialStopped, run_trial
+from steadystep.lab.study.observer import Observer
+from steadystep.lab.study.record import Record
+from steadystep.lab.study.store import Store
+from steadystep.lab.study.trial import Trial
+from steadystep.lab.tasks.task import Splits, Task
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all trials of a study need: what to train, where the data and the folder are."""
+
+    task: Task
+    data: Path | None
+    folder: Path
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+
+
+def perform(
+    trial: Trial, job: Job, splits: Splits, observer: Observer, stop: Callable[[], bool] = lambda: False
+) -> None:
+    """Run a trial and keep its record, telling the observer. In every kind of executor."""
+    if trial.data != splits.fingerprint:
+        raise UserError(
+            f"the data of {job.task.name} changed while the study ran (fingerprint {trial.data}, now "
+            f"{splits.fingerprint}): run it in a new folder"
+        )
+    store = Store(job.folder, observer.warning)
+    observer.trial_started(trial)
+    record = run_trial(
+        trial,
+        job.task,
+        splits,
+        store.checkpoint(trial),
+        on_epoch=lambda epoch, metrics: observer.trial_progress(trial, epoch, trial.epochs, metrics),
+        warn=observer.warning,
+        stop=stop,
+        checkpoint_seconds=job.checkpoint_seconds,
+    )
+    # Kept here and not by the parent: what a worker has finished outlives the parent's death.
+    store.write(record)
+    observer.trial_finished(record)
+
+
+class Messenger:
+    """An observer that sends everything to the parent's."""
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+
+    def stage_started(self, name: str, total_trials: int, total_steps: int) -> None:
+        self._queue.put(("stage_started", (name, total_trials, total_steps)))
+
+    def trial_started(self, trial: Trial) -> None:
+        self._queue.put(("trial_started", (trial,)))
+
+    def trial_progress(self, trial: Trial, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        self._queue.put(("trial_progress", (trial, epoch, epochs, metrics)))
+
+    def trial_finished(self, record: Record) -> None:
+        self._queue.put(("trial_finished", (record,)))
+
+    def warning(self, text: str) -> None:
+        self._queue.put(("warning", (text,)))
+
+
+@dataclass
+class _Worker:
+    """This process's part of the job; the data are loaded when the first trial asks for them."""
+
+    job: Job
+    observer: Observer
+    stop: Callable[[], bool]
+    splits: Splits | None = None
+
+
+# A pool's initializer has no other way to leave something for the pool's tasks.
+_here: list[_Worker] = []
+
+
+def start(job: Job, queue: Any, stop: Any) -> None:
+    """Make this process a worker: one thread, deaf to Ctrl-C, gone as soon as its parent is."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and asks to stop in good order
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    torch.set_num_interop_threads(1)
+    # Without this a worker that stops early would wait for the parent to read what it still had to say.
+    queue.cancel_join_thread()
+    _here.append(_Worker(job, Messenger(queue), stop.is_set))
+
+
+def work(trial: Trial) -> None:
+    """Run one trial in this worker."""
+    [worker] = _here
+    if worker.stop():
+        return
+    if worker.splits is None:
+        worker.splits = worker.job.task.load(worker.job.data)
+    with suppress(TrialStopped):
+        perform(trial, worker.job, worker.splits, worker.observer, worker.stop)
+
+
+def _follow_parent() -> None:
+    parent = parent_process()
+    if parent:
+        connection.wait([parent.sentinel])
+        # At once, without clean-up: nobody is left to resume for, and every file on disk is whole.
+        os._exit(1)

@@ -1,0 +1,22 @@
+"""The tasks, one a file. Adding one is a file that defines TASK and a row here."""
+
+from steadystep.lab.errors import UserError
+from steadystep.lab.tasks import digits_mlp, mnist_mlp
+from steadystep.lab.tasks.task import Task
+
+TASKS: dict[str, Task] = {task.name: task for task in (digits_mlp.TASK, mnist_mlp.TASK)}
+
+
+class UnknownTaskError(UserError):
+    """There is no task of that name."""
+
+
+def find_task(name: str) -> Task:
+    """The task of that name. Raises UnknownTaskError, which lists the names there are.
+
+    >>> find_task("digits-mlp").classes
+    10
+    """
+    if name not in TASKS:
+        raise UnknownTaskError(f"there is no task {name!r}: choose one of {', '.join(TASKS)}")
+    return TASKS[name]

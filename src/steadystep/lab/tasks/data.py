@@ -1,0 +1,165 @@
+"""The one loader: image data sets by their hub name or from a local folder, decoded once into arrays."""
+
+import hashlib
+import io
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from steadystep.lab.errors import UserError
+from steadystep.lab.tasks.array_cache import cached_arrays
+
+ENVIRONMENT_VARIABLE = "STEADYSTEP_DATA"
+
+
+class DataNotFoundError(UserError):
+    """A data set is neither in the local folder nor to be had from the hub."""
+
+
+class Images(NamedTuple):
+    """One split, in the data set's order."""
+
+    pixels: np.ndarray  # (examples, height, width) or (examples, height, width, channels), uint8
+    labels: np.ndarray  # (examples,), int64
+
+
+def load_images(
+    hub_name: str, data: Path | None, *, splits: tuple[str, ...] = ("train", "test"), image: str = "image",
+    label: str = "label",
+) -> Mapping[str, Images]:  # fmt: skip
+    """The splits of an image data set whose images all have one size, decoded.
+
+    `data`, or else the environment variable STEADYSTEP_DATA, is a local folder: that of the data set itself or
+    one that holds it under its short name (``mnist`` for ``ylecun/mnist``), in the layout of Hugging Face
+    `datasets`. With it no network is touched; without it `datasets` finds or downloads the set by name.
+
+    Raises:
+        DataNotFoundError: in one line, with the two ways to get the data.
+    """
+    folder = locate(hub_name, data)
+    with TemporaryDirectory() as scratch:
+        # A local folder needs no second copy of its images in the Hugging Face cache.
+        loaded: Any = None if folder else _from_hub(hub_name)
+        sources = _files(folder) if folder else _arrow_files(loaded, splits)
+
+        def decode() -> dict[str, np.ndarray]:
+            opened = _from_folder(hub_name, folder, scratch) if folder else loaded
+            pairs = {split: _decode(opened[split], image, label)._asdict() for split in splits}
+            return {f"{split}_{name}": array for split, pair in pairs.items() for name, array in pair.items()}
+
+        arrays = cached_arrays(_short(hub_name), _key(sources, splits, image, label), decode)
+    return {split: Images(arrays[f"{split}_pixels"], arrays[f"{split}_labels"]) for split in splits}
+
+
+def locate(hub_name: str, data: Path | None) -> Path | None:
+    """The local folder of a data set, or None where none was asked for: then the hub is.
+
+    Raises:
+        DataNotFoundError: where a folder was given and does not hold the data set.
+    """
+    given = data or (Path(os.environ[ENVIRONMENT_VARIABLE]) if os.environ.get(ENVIRONMENT_VARIABLE) else None)
+    if given is None:
+        return None
+    for folder in (given / _short(hub_name), given):
+        if _files(folder):
+            return folder
+    raise _not_found(hub_name, f"no data files in {given / _short(hub_name)} or {given}")
+
+
+def fingerprint_arrays(*arrays: np.ndarray) -> str:
+    """16 hexadecimal digits that name the content of these arrays, in this order.
+
+    >>> fingerprint_arrays(np.arange(3)) == fingerprint_arrays(np.arange(3)) != fingerprint_arrays(np.arange(4))
+    True
+    """
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
+
+
+def _short(hub_name: str) -> str:
+    return hub_name.rpartition("/")[2]
+
+
+def _files(folder: Path) -> list[Path]:
+    """The data files of a folder in one of the hub's layouts: beside its README or in `data`."""
+    patterns = ("*.parquet", "data/*.parquet")
+    return sorted(path for pattern in patterns for path in folder.glob(pattern)) if folder.is_dir() else []
+
+
+def _arrow_files(loaded: Any, splits: tuple[str, ...]) -> list[Path]:
+    return [Path(file["filename"]) for split in splits for file in loaded[split].cache_files]
+
+
+def _from_folder(hub_name: str, folder: Path, scratch: str) -> Any:
+    with _quiet_datasets(offline=True) as datasets:
+        try:
+            return datasets.load_dataset(str(folder), cache_dir=scratch)
+        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+            raise _not_found(hub_name, f"{folder} cannot be read ({_first_line(error)})") from error
+
+
+def _from_hub(hub_name: str) -> Any:
+    with _quiet_datasets(offline=False) as datasets:
+        try:
+            return datasets.load_dataset(hub_name)
+        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+            raise _not_found(hub_name, f"the hub gave nothing ({_first_line(error)})") from error
+
+
+@contextmanager
+def _quiet_datasets(offline: bool) -> Iterator[Any]:
+    """The `datasets` library without its bars and, where asked for, cut off from the network."""
+    import datasets
+    import datasets.config
+    from huggingface_hub import constants
+
+    settings = [(datasets.config, "HF_HUB_OFFLINE"), (constants, "HF_HUB_OFFLINE")]
+    before = [getattr(module, name) for module, name in settings]
+    bars = datasets.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    for (module, name), value in zip(settings, before, strict=True):
+        setattr(module, name, offline or value)
+    try:
+        yield datasets
+    finally:
+        for (module, name), value in zip(settings, before, strict=True):
+            setattr(module, name, value)
+        if bars:
+            datasets.enable_progress_bars()
+
+
+def _not_found(hub_name: str, why: str) -> DataNotFoundError:
+    return DataNotFoundError(
+        f"the data set {hub_name} was not found: {why}; give its folder (or the one that holds {_short(hub_name)}) "
+        f"with --data DIR or {ENVIRONMENT_VARIABLE}, or leave both out while online and it is downloaded by name"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _decode(split: Any, image: str, label: str) -> Images:
+    import datasets
+    from PIL import Image
+
+    raw = split.cast_column(image, datasets.Image(decode=False))[:]
+    pictures = [Image.open(io.BytesIO(item["bytes"]) if item["bytes"] else item["path"]) for item in raw[image]]
+    return Images(np.stack([np.asarray(picture) for picture in pictures]), np.array(raw[label], np.int64))
+
+
+def _key(sources: list[Path], splits: tuple[str, ...], image: str, label: str) -> str:
+    """Changes whenever a source file may have."""
+    text = repr((splits, image, label))
+    for path in sources:
+        status = path.stat()
+        text += f"\n{path.name} {status.st_size} {status.st_mtime_ns}"
+    return text

@@ -1,0 +1,20 @@
+"""The multilayer perceptron of the image tasks."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import nn
+
+
+def make_mlp(widths: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
+    """ReLU, and dropout if any, after each layer but the last: (batch, widths[0]) -> (batch, widths[-1]).
+
+    >>> sum(parameter.numel() for parameter in make_mlp((64, 256, 128, 10)).parameters())
+    50826
+    """
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths[:-1]):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))

@@ -1,0 +1,224 @@
+"""The command as a user meets it: real processes, real files, real trouble."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+SMALL = """
+task: digits-mlp
+arms:
+  - {name: SGD, optimizer: SGD, lrs: [0.2, 0.5]}
+  - {name: Adam, optimizer: Adam, lrs: [0.003, 0.01]}
+  - {name: Adam + clip, optimizer: Adam, lrs: [0.01], clip: norm, quantiles: [0.5, 0.9]}
+seeds: 3
+tune_seeds: 1
+budgets: [1, 2]
+batch_size: 64
+"""
+
+
+def steadystep(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "steadystep", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+
+
+def assert_refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
+    """One clear line, exit code 2, no traceback."""
+    assert result.returncode == 2, result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
+    for word in words:
+        assert word in result.stderr
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small study that was run to its end."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "small.yaml").write_text(SMALL)
+    result = steadystep("reproduce", "--study", "small.yaml", "--out", "out", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "Adam + clip vs Adam" in result.stdout and "report.html" in result.stdout
+    return folder
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be damaged."""
+    subprocess.run(["cp", "-r", f"{finished}/.", str(tmp_path)], check=True)
+    return tmp_path
+
+
+def test_a_finished_study_is_answered_from_its_records(finished: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (finished / "out" / "records").iterdir()}
+    result = steadystep("reproduce", "--study", "small.yaml", "--out", "out", cwd=finished)
+    assert result.returncode == 0, result.stderr
+    assert {path: path.stat().st_mtime_ns for path in (finished / "out" / "records").iterdir()} == before
+
+
+def test_report_needs_the_folder_alone(finished: Path, tmp_path: Path) -> None:
+    result = steadystep("report", finished / "out", "--out", tmp_path / "report", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert {"report.html", "summary.md", "summary.csv", "verdicts.csv", "convergence.csv"} <= {
+        path.name for path in (tmp_path / "report").iterdir()
+    }
+
+
+def test_lists(tmp_path: Path) -> None:
+    tasks, optimizers = steadystep("tasks", cwd=tmp_path), steadystep("optimizers", cwd=tmp_path)
+    assert "digits-mlp" in tasks.stdout and "mnist-mlp" in tasks.stdout
+    for name in ("AMSGrad", "Yogi", "AdaBound", "RAdam", "LAMB", "StableAdamW"):
+        assert name in optimizers.stdout
+
+
+def test_unknown_task(tmp_path: Path) -> None:
+    result = steadystep("reproduce", "--task", "imagenet", "--out", "out", cwd=tmp_path)
+    assert_refused(result, "'imagenet'", "digits-mlp, mnist-mlp")
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_data(tmp_path: Path) -> None:
+    result = steadystep(
+        "reproduce", "--task", "mnist-mlp", "--data", tmp_path / "nowhere", "--out", "out", cwd=tmp_path
+    )
+    assert_refused(result, "ylecun/mnist", str(tmp_path / "nowhere"), "--data")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("lrs: [0.2, 0.5]", "lrs: [-0.2, 0.5]"), ("greater than 0", "-0.2")),
+        (("lrs: [0.2, 0.5]", "lrs: [0.2]"), ("same number of tuned settings",)),
+        (("optimizer: SGD", "optimizer: Sophia"), ("Sophia", "AdamW")),
+        (("seeds: 3", "seeds: zero"), ("seeds", "zero")),
+        (("seeds: 3", "sedes: 3"), ("sedes",)),
+        (("budgets: [1, 2]", "budgets: [2, 1]"), ("budgets must rise",)),
+        (("task: digits-mlp", "task: cifar"), ("'cifar'",)),
+        (("task: digits-mlp", "{["), ("cannot read the study file",)),
+    ],
+)
+def test_broken_study_file(tmp_path: Path, change: tuple[str, str], words: tuple[str, ...]) -> None:
+    (tmp_path / "study.yaml").write_text(SMALL.replace(*change))
+    assert_refused(steadystep("reproduce", "--study", "study.yaml", "--out", "out", cwd=tmp_path), *words)
+
+
+def test_out_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("not a folder")
+    assert_refused(steadystep("reproduce", "--out", "out", cwd=tmp_path), "out")
+    assert (tmp_path / "out").read_text() == "not a folder"
+
+
+def test_report_of_nothing_and_of_an_unfinished_study(copy: Path) -> None:
+    assert_refused(steadystep("report", copy, cwd=copy), "study.json")
+    next((copy / "out" / "records").glob("*.json")).unlink()
+    assert_refused(steadystep("report", "out", cwd=copy), "not finished", "steadystep reproduce")
+
+
+def test_a_truncated_record_is_reported_and_run_again(copy: Path) -> None:
+    record = sorted((copy / "out" / "records").glob("*.json"))[0]
+    whole = json.loads(record.read_text())["record"]
+    record.write_bytes(record.read_bytes()[:200])
+    result = steadystep("reproduce", "--study", "small.yaml", "--out", "out", cwd=copy)
+    assert result.returncode == 0, result.stderr
+    assert record.name in result.stdout + result.stderr
+    again = json.loads(record.read_text())["record"]
+    for name in ("times", "environment"):
+        whole.pop(name), again.pop(name)
+    assert again == whole
+
+
+class Marker:
+    """What a malicious pickle would do: leave a file behind."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self.path,))
+
+
+def test_a_pickled_checkpoint_is_refused_and_not_executed(copy: Path) -> None:
+    record = sorted((copy / "out" / "records").glob("*.json"))[0]
+    record.unlink()
+    checkpoint = copy / "out" / "checkpoints" / f"{record.stem}.pt"
+    checkpoint.write_bytes(pickle.dumps(Marker(copy / "executed")))
+    assert_refused(steadystep("reproduce", "--study", "small.yaml", "--out", "out", cwd=copy), checkpoint.name)
+    assert not (copy / "executed").exists()
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """A tmpfs of that size, where one can be mounted."""
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("a small tmpfs cannot be mounted here (needs root)")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL)
+    with small_disk(tmp_path / "disk", "24k") as disk:
+        result = steadystep("reproduce", "--study", "small.yaml", "--out", disk / "out", cwd=tmp_path)
+        assert_refused(result, "No space left")
+        for record in (disk / "out").rglob("*.json"):
+            json.loads(record.read_text())  # what is there is whole
+        assert not list(disk.rglob("*.tmp"))
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_resume(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL.replace("[1, 2]", "[1, 60]"))
+    command = [sys.executable, "-m", "steadystep", "reproduce", "--study", "small.yaml", "--out", "out"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    records = tmp_path / "out" / "records"
+    deadline = time.monotonic() + 120
+    while not (records.exists() and any(records.glob("*.json"))):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in error
+    assert "steadystep reproduce" in error and "--study small.yaml" in error and "--out out" in error
+
+
+def test_without_the_lab_extra_one_line_says_what_to_install(tmp_path: Path) -> None:
+    program = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "typer":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
+from steadystep.cli import main
+main()
+"""
+    result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert_refused(result, "pip install 'steadystep[lab]'")
+
+
+def test_importing_the_library_imports_nothing_of_the_lab(tmp_path: Path) -> None:
+    program = (
+        "import sys, torch; before = set(sys.modules); import steadystep; steadystep.Adam; "
+        "print([m for m in set(sys.modules) - before if m.split('.')[0] in "
+        "('pandas', 'datasets', 'plotly', 'pydantic', 'typer', 'rich', 'numba') or m.startswith('steadystep.lab')])"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

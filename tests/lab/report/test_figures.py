@@ -1,0 +1,147 @@
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from plotly.io import to_json
+
+from lab_factory import ARMS, make_results, make_task
+from steadystep.lab.report.figures import Figure, figures
+from steadystep.lab.report.figures.accuracy_axis import AccuracyAxis
+from steadystep.lab.report.figures.arm_style import COLORS, arm_styles
+from steadystep.lab.study.results import Results
+from steadystep.lab.study.spec import Arm
+from steadystep.lab.study.summarise import summarise
+
+SCRIPT = "<script>alert(1)</script>"
+
+
+def drawn(results: Results) -> dict[str, Figure]:
+    return {figure.id: figure for figure in figures(results, summarise(results))}
+
+
+def traces(figure: Figure) -> list[Any]:
+    return list(figure.plot.data)
+
+
+def luminance(color: str) -> float:
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("color", COLORS)
+@pytest.mark.parametrize("paper", ["#ffffff", "#14171b"])
+def test_every_colour_is_visible_on_light_and_dark(color: str, paper: str) -> None:
+    dark, light = sorted((luminance(color), luminance(paper)))
+    assert (light + 0.05) / (dark + 0.05) >= 3
+
+
+def test_a_study_has_its_six_figures() -> None:
+    assert list(drawn(make_results())) == [
+        "paired-differences",
+        "accuracy-curves",
+        "budgets",
+        "learning-rates",
+        "gradient-norms",
+        "step-cost",
+    ]
+
+
+def test_an_arm_looks_the_same_in_every_figure() -> None:
+    results = make_results()
+    style, found = arm_styles(results)["Adam"], drawn(results)
+    for name in ("accuracy-curves", "budgets", "learning-rates", "gradient-norms"):
+        lines = [trace for trace in traces(found[name]) if trace.name == "Adam"]
+        assert lines
+        assert {(line.line.color, line.line.dash) for line in lines} == {(style.color, style.dash)}
+
+
+def test_many_arms_all_look_different() -> None:
+    arms = [Arm(name=f"A{i}", optimizer=f"A{i}", lrs=(0.1,)) for i in range(30)]
+    styles = arm_styles(make_results(arms=arms, accuracy={arm.name: 0.9 for arm in arms}, seeds=1, budgets=(1,)))
+    assert len({(style.color, style.dash) for style in styles.values()}) == 30
+
+
+def test_curves_are_means_of_finished_runs() -> None:
+    results = make_results(diverged={"Adam": (0,)})
+    (line,) = [trace for trace in traces(drawn(results)["accuracy-curves"]) if trace.name == "Adam"]
+    finished = [run.curve.val_accuracy for run in results.final["Adam", 4] if run.outcome == "finished"]
+    assert len(finished) == 9
+    for i in range(4):
+        assert line.customdata[i][0] == pytest.approx(math.fsum(curve[i] for curve in finished) / 9)
+        assert line.y[i] == pytest.approx(1 - line.customdata[i][0])
+
+
+def test_budgets_count_a_diverged_run_as_a_guess() -> None:
+    results = make_results(diverged={"Adam": (0,)})
+    (line,) = [trace for trace in traces(drawn(results)["budgets"]) if trace.name == "Adam"]
+    accuracies = [0.1 if run.val_accuracy is None else run.val_accuracy for run in results.final["Adam", 4]]
+    assert line.customdata[2][1] == pytest.approx(sum(accuracies) / 10)
+    assert line.customdata[2][4] == 1
+
+
+def test_learning_rates_have_a_line_a_threshold_and_show_divergence() -> None:
+    found = traces(drawn(make_results())["learning-rates"])
+    assert [t.name for t in found if t.showlegend is None] == [
+        "SGD",
+        "Adam",
+        "Adam + clip, threshold 1",
+        "Adam + clip, threshold 2.16",
+    ]
+    below = next(t for t in found if t.name == "SGD" and t.showlegend is False)
+    assert list(below.y) == [0, 0, 0, 0, 0, 1]
+    above = next(t for t in found if t.name == "SGD" and t.showlegend is None)
+    assert above.y[-1] is None
+
+
+def test_differences_pair_up_by_seed() -> None:
+    results = make_results(diverged={"Adam": (2,)})
+    seeds, mean = traces(drawn(results)["paired-differences"])[:2]
+    summary = summarise(results)
+    assert list(seeds.customdata) == list(range(10))
+    assert seeds.marker.symbol[2] == "x"
+    assert sum(seeds.x) / 10 == pytest.approx(mean.x[0]) == pytest.approx(100 * summary.verdicts[0].difference.mean)
+
+
+def test_names_are_escaped_for_plotly() -> None:
+    results = make_results(
+        arms=[Arm(name=name, optimizer=name, lrs=(0.1, 0.2, 0.3)) for name in (SCRIPT, "%{y}")],
+        accuracy={SCRIPT: 0.9, "%{y}": 0.91},
+    )
+    for figure in drawn(results).values():
+        text = to_json(figure.plot) or ""
+        assert "<script" not in text.replace("\\u003c", "<")
+        assert "%{y}</b>" not in text.replace("\\u003c", "<")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: make_results(arms=ARMS[:1], seeds=1, budgets=(1,)),
+        lambda: make_results(arms=ARMS[:2], seeds=2, budgets=(1,), diverged={"SGD": (0, 1), "Adam": (0, 1)}),
+        lambda: make_results(
+            accuracy={"SGD": 1.0, "Adam": 1.1, "Adam + clip": 1.1}, task=make_task(target_accuracy=1.0)
+        ),
+        lambda: make_results(budgets=(300,), seeds=2),
+    ],
+    ids=["one run", "all diverged", "perfect", "long"],
+)
+def test_any_study_can_be_drawn(make: Callable[[], Results]) -> None:
+    for figure in drawn(make()).values():
+        parsed = json.loads(to_json(figure.plot) or "")
+        assert parsed["data"]
+        assert figure.caption.endswith(".")
+
+
+def test_the_accuracy_axis_holds_what_it_is_given() -> None:
+    for accuracies in ([0.1, 0.99], [0.991, 0.9915], [1.0], [1.0, 0.5], [], [math.nan], [-0.2, 0.9]):
+        axis = AccuracyAxis(accuracies)
+        layout = axis.layout("accuracy")
+        bottom, top = layout["range"]
+        assert bottom > top, "better is up"
+        assert layout["tickvals"]
+        for accuracy in accuracies:
+            if 0 <= accuracy <= 1:
+                assert top <= math.log10(axis.place(accuracy)) <= bottom

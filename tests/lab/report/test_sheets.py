@@ -1,0 +1,64 @@
+import csv
+import io
+import math
+from dataclasses import asdict, fields
+
+from lab_factory import ARMS, make_results, make_task
+from steadystep.lab.report.sheets import convergence_csv, summary_csv, verdicts_csv
+from steadystep.lab.study.spec import Arm
+from steadystep.lab.study.summarise import summarise
+from steadystep.lab.study.summary import ArmSummary, Convergence, Estimate, Verdict
+
+NAME = 'Adam, "clipped"\n<script>alert(1)</script>=1+1'
+
+
+def read(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_every_number_of_the_summary_comes_back_exactly() -> None:
+    results = make_results(diverged={"Adam": (1,)})
+    summary = summarise(results)
+    rows = read(summary_csv(results, summary))
+    assert len(rows) == len(summary.arms) == 9
+    for read_back, row in zip(rows, summary.arms, strict=True):
+        for field in fields(ArmSummary):
+            value = getattr(row, field.name)
+            if isinstance(value, Estimate):
+                ends = (read_back[field.name], read_back[f"{field.name}_low"], read_back[f"{field.name}_high"])
+                assert tuple(map(float, ends)) == (value.mean, value.low, value.high)
+            else:
+                assert read_back[field.name] == ("" if value is None else str(value))
+        claim = results.task.claims[row.arm]
+        assert (float(read_back["paper_accuracy"]), int(read_back["paper_epochs"])) == (claim.accuracy, claim.epochs)
+        assert read_back["clip"] == ("norm" if row.arm == "Adam + clip" else "")
+
+
+def test_verdicts_and_convergence_come_back() -> None:
+    summary = summarise(make_results())
+    for text, rows, kind in (
+        (verdicts_csv(summary), summary.verdicts, Verdict),
+        (convergence_csv(summary), summary.convergence, Convergence),
+    ):
+        found = read(text)
+        assert len(found) == len(rows)
+        names = [field.name for field in fields(kind) if field.name != "difference"]
+        for read_back, row in zip(found, rows, strict=True):
+            expected = {name: "" if asdict(row)[name] is None else str(asdict(row)[name]) for name in names}
+            assert {name: read_back[name] for name in names} == expected
+    assert float(read(verdicts_csv(summary))[0]["difference_low"]) == summary.verdicts[0].difference.low
+
+
+def test_names_come_back_whatever_is_in_them() -> None:
+    arm = Arm(name=NAME, optimizer="Adam", lrs=(0.1, 0.2, 0.3))
+    results = make_results(arms=[arm], accuracy={NAME: 0.9})
+    assert {row["arm"] for row in read(summary_csv(results, summarise(results)))} == {NAME}
+
+
+def test_what_was_not_measured_is_nan_and_what_does_not_apply_is_empty() -> None:
+    results = make_results(arms=ARMS[:1], seeds=1, budgets=(1,), task=make_task(claims={}))
+    summary = summarise(results)
+    (row,) = read(summary_csv(results, summary))
+    assert math.isnan(float(row["test_accuracy_low"]))
+    assert row["threshold"] == row["paper_accuracy"] == ""
+    assert read(verdicts_csv(summary)) == []

@@ -1,0 +1,106 @@
+import math
+
+import pytest
+
+from lab_factory import ARMS, make_results, make_task
+from steadystep.lab.report.tables import (
+    Column,
+    Table,
+    budgets_table,
+    chosen_table,
+    convergence_table,
+    cost_table,
+    definitions,
+    environment_table,
+    results_table,
+    search_table,
+    study_table,
+    verdicts_table,
+)
+from steadystep.lab.study.convergence import DEFINITIONS
+from steadystep.lab.study.results import Results
+from steadystep.lab.study.summarise import summarise
+
+
+def column(table: Table, heading: str) -> list[str]:
+    place = [found.heading for found in table.columns].index(heading)
+    return [row[place] for row in table.rows]
+
+
+def all_tables(results: Results) -> list[Table]:
+    summary = summarise(results)
+    both = (results_table, verdicts_table, budgets_table, convergence_table, chosen_table, cost_table)
+    return [draw(results, summary) for draw in both] + [
+        draw(results) for draw in (search_table, study_table, environment_table)
+    ]
+
+
+def test_results_have_the_papers_claim_beside_ours() -> None:
+    results = make_results()
+    summary = summarise(results)
+    table = results_table(results, summary)
+    assert column(table, "Arm") == [arm.name for arm in ARMS]
+    assert column(table, "Paper's claim") == ["98.1% in 15 epochs", "98.9% in 12 epochs", "99.5% in 10 epochs"]
+    assert column(table, "Clip") == ["–", "–", "norm 2.16"]
+    assert column(table, "Clipped (% of steps)") == ["–", "–", "10.0"]
+    ours = summary.arms[-1].test_accuracy
+    assert column(table, "Test accuracy (%)")[-1] == f"{100 * ours.mean:.2f} ± {100 * (ours.high - ours.mean):.2f}"
+    assert column(table, "Step (ms)") == ["1.12", "1.20", "1.23"]
+    assert column(table, "Optimizer (% of step)") == ["11", "17", "19"]
+
+
+def test_without_claims_there_is_no_claim_column() -> None:
+    results = make_results(task=make_task(claims={}))
+    for table in all_tables(results):
+        assert not [found.title for found in table.columns if "Paper" in found.title]
+        assert not [row[0] for row in table.rows if "Paper" in row[0]]
+
+
+def test_epochs_that_were_not_enough_are_more_than_the_budget() -> None:
+    results = make_results(task=make_task(target_accuracy=0.999))
+    assert set(column(results_table(results, summarise(results)), "Epochs (D5)")) == {"> 4"}
+
+
+def test_convergence_has_a_row_a_definition_and_states_each() -> None:
+    results = make_results()
+    table = convergence_table(results, summarise(results))
+    assert column(table, "Definition") == ["D1", "D2", "D3", "D4", "D5", "Paper's claim"]
+    assert column(table, "Adam + clip")[-1] == "10"
+    assert [name for name, _ in definitions(results)[:-1]] == [definition.id for definition in DEFINITIONS]
+
+
+def test_choices_at_the_edge_of_the_search_are_marked() -> None:
+    low = ARMS[0].model_copy(update={"lrs": (0.1, 0.01)})  # the factory prefers the middle one: the lowest
+    results = make_results(arms=[low])
+    table = chosen_table(results, summarise(results))
+    assert column(table, "4 epochs") == ["0.01 (lowest)"]
+
+
+def test_verdicts_stand_beside_the_papers_differences() -> None:
+    results = make_results()
+    table = verdicts_table(results, summarise(results))
+    assert column(table, "Pair") == ["Adam vs SGD", "Adam + clip vs SGD", "Adam + clip vs Adam"]
+    assert column(table, "Paper (points)") == ["+0.80", "+1.40", "+0.60"]
+
+
+def test_an_arm_whose_runs_all_diverged_has_no_number() -> None:
+    results = make_results(arms=ARMS[:2], budgets=(1,), seeds=3, diverged={"Adam": (0, 1, 2)})
+    table = results_table(results, summarise(results))
+    assert column(table, "Test accuracy (%)")[1] == "–"
+    assert column(table, "Diverged (runs)") == ["0/3", "3/3"]
+
+
+def test_no_cell_says_nan_and_every_row_is_whole() -> None:
+    for results in (
+        make_results(),
+        make_results(arms=ARMS[:1], seeds=1, budgets=(1,)),
+        make_results(arms=ARMS[:2], seeds=2, budgets=(1,), diverged={"SGD": (0, 1), "Adam": (0, 1)}),
+    ):
+        for table in all_tables(results):
+            assert all(len(row) == len(table.columns) for row in table.rows)
+            assert not [cell for row in table.rows for cell in row if str(math.nan) in cell.split()]
+
+
+def test_a_row_must_be_whole() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        Table.of("t", [Column("a"), Column("b")], [["1"]])

@@ -1,0 +1,86 @@
+from dataclasses import replace
+
+import pytest
+
+from lab_factory import ARMS, make_results, make_task
+from steadystep.lab.report.headline import headline
+from steadystep.lab.report.notes import notes
+from steadystep.lab.report.verdict_words import sentence
+from steadystep.lab.study.results import Results
+from steadystep.lab.study.spec import Arm
+from steadystep.lab.study.summarise import summarise
+from steadystep.lab.study.summary import Estimate, Verdict
+
+EQUIVALENT = Verdict(
+    arm="Adam + clip",
+    against="Adam",
+    difference=Estimate(0.0003, -0.0010, 0.0016),
+    improvement=0.6,
+    p_difference=0.7,
+    p_equivalence=0.001,
+    margin=0.005,
+    pairs=10,
+    verdict="equivalent",
+)
+
+
+def headline_of(results: Results) -> str:
+    return headline(results, summarise(results))
+
+
+def test_a_verdict_in_words() -> None:
+    words = "Adam + clip vs Adam: equivalent, +0.03 points [−0.10, +0.16], margin 0.5"
+    assert sentence(EQUIVALENT, make_task(claims={})) == words
+    assert sentence(EQUIVALENT, make_task()) == words + "; paper +0.60"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"difference": Estimate(0.0003, float("nan"), float("nan")), "pairs": 1}, "+0.03 points, margin 0.5"),
+        ({"difference": Estimate(*[float("nan")] * 3), "pairs": 0}, "no pair of seeds to compare"),
+    ],
+)
+def test_a_verdict_without_an_interval(fields: dict, words: str) -> None:
+    verdict = replace(EQUIVALENT, verdict="undecided", **fields)
+    assert sentence(verdict, make_task(claims={})) == f"Adam + clip vs Adam: undecided, {words}"
+
+
+def test_the_headline_starts_with_what_clipping_changes() -> None:
+    results = make_results()
+    found = replace(summarise(results), verdicts=(*summarise(results).verdicts[:2], EQUIVALENT))
+    assert headline(results, found).startswith(
+        "Test accuracy after 4 epochs: Adam + clip is equivalent to Adam (+0.03 points [−0.10, +0.16]); "
+        "Adam and Adam + clip are better than SGD (+"
+    )
+
+
+def test_many_arms_are_counted() -> None:
+    arms = [Arm(name=f"A{i}", optimizer=f"A{i}", lrs=ARMS[0].lrs) for i in range(6)]
+    accuracy = {arm.name: 0.90 + 0.01 * i for i, arm in enumerate(arms)}
+    assert headline_of(make_results(arms=arms, accuracy=accuracy)) == (
+        "Test accuracy after 4 epochs: of 15 pairs, 15 different."
+    )
+
+
+def test_one_arm_has_no_verdict() -> None:
+    words = headline_of(make_results(arms=ARMS[:1]))
+    assert words.startswith("Test accuracy after 4 epochs: SGD, 93.")
+    lost = make_results(arms=ARMS[:1], seeds=2, diverged={"SGD": (0, 1)})
+    assert headline_of(lost) == "Test accuracy after 4 epochs: SGD, no run finished."
+
+
+def test_notes_name_divergence_edges_and_missing_claims() -> None:
+    arms = [ARMS[0].model_copy(update={"lrs": (0.1, 0.01)}), ARMS[1].model_copy(update={"lrs": (0.001, 0.002)})]
+    results = make_results(arms=arms, diverged={"Adam": (3,)}, task=make_task(claims={}))
+    diverged, low, high, claims = notes(results, summarise(results))
+    assert diverged.startswith("Adam: 1 of 10 runs diverged (95% interval of the rate 2 to 40%)")
+    assert "counts as a guess, 10.0%" in diverged
+    assert low.startswith("SGD: the chosen learning rate, 0.01, is the lowest of those tried")
+    assert high.startswith("Adam: the chosen learning rate, 0.001, is the lowest of those tried")
+    assert claims == "The paper makes no claim about this task's data: no data set: made-up records."
+
+
+def test_an_unremarkable_study_needs_no_note() -> None:
+    results = make_results()
+    assert notes(results, summarise(results)) == ()

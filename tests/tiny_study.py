@@ -1,0 +1,145 @@
+"""A task that trains in milliseconds, for tests of everything between a declared study and its records."""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from steadystep.lab.study.observer import Silent
+from steadystep.lab.study.record import Record
+from steadystep.lab.study.run import run_study
+from steadystep.lab.study.spec import Study, study_for
+from steadystep.lab.study.trial import Trial
+from steadystep.lab.tasks.arms import Arm
+from steadystep.lab.tasks.task import Split, Splits, Task
+
+FINGERPRINT = "0123456789abcdef"
+
+
+def load(data: Path | None) -> Splits:
+    """Three overlapping clouds in six dimensions; 100 examples for training, 48 for each of the others."""
+    random = np.random.RandomState(0)
+
+    def split(examples: int) -> Split:
+        y = random.randint(3, size=examples)
+        x = random.normal(size=(examples, 6)) + 1.5 * np.eye(3, 6)[y]
+        return Split(torch.tensor(x, dtype=torch.float32), torch.tensor(y))
+
+    return Splits(split(100), split(48), split(48), FINGERPRINT)
+
+
+def model() -> nn.Module:
+    """With dropout, so that a resumed run needs the random state of the one that was interrupted."""
+    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 3))
+
+
+TASK = Task(
+    name="tiny",
+    title="Three clouds",
+    dataset="made up",
+    classes=3,
+    load=load,
+    model=model,
+    arms=(
+        Arm(name="SGD", optimizer="SGD", lrs=(0.03, 0.3)),
+        Arm(name="Adam", optimizer="Adam", lrs=(0.003, 0.03)),
+        Arm(name="Adam + clip", optimizer="Adam", lrs=(0.03,), clip="norm", quantiles=(0.1, 0.9)),
+    ),
+    batch_size=16,
+    budgets=(1, 2),
+    seeds=2,
+    tune_seeds=1,
+    margin=0.01,
+    target_accuracy=0.6,
+    target_loss=0.9,
+)
+STUDY = study_for(TASK)
+TRIALS_IN_ALL = 2 * (6 + 6)
+
+
+def tiny_trial(**fields: Any) -> Trial:
+    """A final run of Adam for 3 epochs of 6 steps; keywords replace its fields."""
+    defaults: dict[str, Any] = {
+        "task": TASK.name,
+        "data": FINGERPRINT,
+        "optimizer": "Adam",
+        "lr": 0.01,
+        "epochs": 3,
+        "batch_size": 16,
+        "seed": 0,
+        "role": "final",
+    }
+    return Trial(**(defaults | fields))
+
+
+def numbers(record: Record) -> dict[str, Any]:
+    """Everything that two runs of a trial have in common: all but the times and where it ran."""
+    return record.model_dump(exclude={"times", "environment"})
+
+
+@dataclass
+class Diary(Silent):
+    """An observer that keeps what it is told."""
+
+    stages: list[str] = field(default_factory=list)
+    started: list[Trial] = field(default_factory=list)
+    epochs: list[tuple[str, int]] = field(default_factory=list)
+    finished: list[Record] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def stage_started(self, name: str, total_trials: int, total_steps: int) -> None:
+        self.stages.append(name)
+
+    def trial_started(self, trial: Trial) -> None:
+        self.started.append(trial)
+
+    def trial_progress(self, trial: Trial, epoch: int, epochs: int, metrics: Any) -> None:
+        self.epochs.append((trial.id, epoch))
+
+    def trial_finished(self, record: Record) -> None:
+        self.finished.append(record)
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+class Teller(Silent):
+    """An observer that prints a line for every trial, for a test that waits for them in another process."""
+
+    def trial_started(self, trial: Trial) -> None:
+        print("started", trial.id, flush=True)
+
+    def trial_finished(self, record: Record) -> None:
+        print("finished", record.trial.id, flush=True)
+
+    def warning(self, text: str) -> None:
+        print("warning", text, flush=True)
+
+
+def digits_study() -> tuple[Study, Task]:
+    """A comparison on the real digits that takes seconds."""
+    from steadystep.lab.tasks import find_task
+
+    task = find_task("digits-mlp")
+    arms = (
+        Arm(name="SGD", optimizer="SGD", lrs=(0.1, 0.2, 0.5, 1.0)),
+        Arm(name="Adam", optimizer="Adam", lrs=(1e-3, 3e-3, 1e-2, 3e-2)),
+        Arm(name="Adam + clip", optimizer="Adam", lrs=(1e-3, 1e-2), clip="norm", quantiles=(0.1, 0.9)),
+    )
+    return Study(task=task.name, arms=arms, seeds=3, tune_seeds=2, budgets=(1, 2), batch_size=32), task
+
+
+def main() -> None:
+    """`python -m tiny_study digits|tiny FOLDER WORKERS`: run it, or what is left of it."""
+    name, folder, workers = sys.argv[1:]
+    study, task = digits_study() if name == "digits" else (STUDY, TASK)
+    # Saved every few steps, so that a kill at any moment finds a trial with a checkpoint, or one being written.
+    run_study(study, task, None, Path(folder), int(workers), Teller(), checkpoint_seconds=0.01)
+
+
+if __name__ == "__main__":
+    main()
