@@ -1,6 +1,5 @@
 """A task that trains in milliseconds, for tests of everything between a declared study and its records."""
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from torch import nn
 
 from steadystep.lab.study.observer import Silent
 from steadystep.lab.study.record import Record
-from steadystep.lab.study.run import run_study
 from steadystep.lab.study.spec import Study, study_for
 from steadystep.lab.study.trial import Trial
 from steadystep.lab.tasks.arms import Arm
@@ -131,15 +129,3 @@ def digits_study() -> tuple[Study, Task]:
         Arm(name="Adam + clip", optimizer="Adam", lrs=(1e-3, 1e-2), clip="norm", quantiles=(0.1, 0.9)),
     )
     return Study(task=task.name, arms=arms, seeds=3, tune_seeds=2, budgets=(1, 2), batch_size=32), task
-
-
-def main() -> None:
-    """`python -m tiny_study digits|tiny FOLDER WORKERS`: run it, or what is left of it."""
-    name, folder, workers = sys.argv[1:]
-    study, task = digits_study() if name == "digits" else (STUDY, TASK)
-    # Saved every few steps, so that a kill at any moment finds a trial with a checkpoint, or one being written.
-    run_study(study, task, None, Path(folder), int(workers), Teller(), checkpoint_seconds=0.01)
-
-
-if __name__ == "__main__":
-    main()

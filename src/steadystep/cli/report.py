@@ -19,12 +19,12 @@ def report(
     from steadystep.lab.report.write import write_report
     from steadystep.lab.study.packed import pack as pack_study
     from steadystep.lab.study.run import read_study
+    from steadystep.lab.study.spec import command_for
     from steadystep.lab.study.summarise import summarise
 
     results = read_study(study)
     summary = summarise(results)
-    command = f"steadystep reproduce --task {results.task.name}"
-    written = write_report(results, summary, out or study, command)
+    written = write_report(results, summary, out or study, command_for(results.study, results.task))
     if pack is not None:
         written += pack_study(study, pack)
     console = Console()

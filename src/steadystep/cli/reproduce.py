@@ -26,6 +26,11 @@ def reproduce(
     out: Annotated[Path | None, typer.Option(help="Folder for records and report. [default: studies/TASK]")] = None,
 ) -> None:
     """Tune every arm alike, run it on paired seeds, and say which differ. The same command resumes it."""
+    from steadystep.lab.study.fork_server import warm_up
+
+    if workers > 1:
+        warm_up()  # while this process imports, so does the one that the workers come from
+
     from steadystep.cli.progress import observe
     from steadystep.lab.report.terminal import render
     from steadystep.lab.report.write import write_report

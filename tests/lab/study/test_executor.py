@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -107,23 +108,40 @@ def test_an_interrupt_leaves_checkpoints_and_no_process(job: Job) -> None:
         assert Store(job.folder).read(trial) is None
 
 
-def test_workers_go_when_their_parent_is_killed(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tiny_study", "digits", str(tmp_path / "study"), "2"],
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A study in a process group of its own, whose first trial has started."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "drive_study", "digits", str(tmp_path / "study"), "2"],
         cwd=TESTS,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-    )
-    assert process.stdout
-    assert process.stdout.readline().startswith("started")
-    family = psutil.Process(process.pid).children(recursive=True)
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline().startswith("started")
+        yield process
+
+
+def test_workers_go_when_their_parent_is_killed(running: subprocess.Popen[str]) -> None:
+    family = psutil.Process(running.pid).children(recursive=True)
     assert len(family) >= 3, "a fork server and two workers"
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    running.kill()
+    running.wait()
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
-    process.stdout.close()
+
+
+def test_ctrl_c_ends_every_process_and_only_the_parent_says_so(running: subprocess.Popen[str], tmp_path: Path) -> None:
+    family = psutil.Process(running.pid).children(recursive=True)
+    os.killpg(running.pid, signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert errors.count("Traceback") == 1
+    assert "KeyboardInterrupt" in errors
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
+    assert list((tmp_path / "study" / "checkpoints").glob("*.pt"))
 
 
 def test_a_finished_study_is_only_read(tmp_path: Path) -> None:

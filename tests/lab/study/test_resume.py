@@ -21,7 +21,7 @@ KILLS = 20
 
 def start(folder: Path, workers: int, errors: IO[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tiny_study", "digits", str(folder), str(workers)],
+        [sys.executable, "-m", "drive_study", "digits", str(folder), str(workers)],
         cwd=TESTS,
         stdout=subprocess.PIPE,
         stderr=errors,

@@ -1,24 +1,21 @@
 """Runs trials, in this process or in several, and reports what they do as they do it."""
 
-import multiprocessing
 import queue
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
 from steadystep.lab.errors import UserError
+from steadystep.lab.study.fork_server import worker_context
 from steadystep.lab.study.observer import Observer
 from steadystep.lab.study.record import Record
 from steadystep.lab.study.trial import Trial
 from steadystep.lab.study.worker import Job, perform, start, work
 from steadystep.lab.tasks.task import Splits
-
-PRELOAD = ["steadystep.lab.study.worker", "steadystep.lab.tasks"]
-"""What the fork server imports once for all workers."""
 
 
 class WorkerDiedError(UserError):
@@ -60,11 +57,7 @@ class Processes:
 
     def __init__(self, job: Job, workers: int) -> None:
         self._job, self._workers = job, workers
-        # Never fork: a forked child of a process with threads, as torch's parents are, may hang.
-        methods = multiprocessing.get_all_start_methods()
-        self._context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-        if "forkserver" in methods:
-            self._context.set_forkserver_preload(PRELOAD)
+        self._context = worker_context()
         self._pool: ProcessPoolExecutor | None = None
 
     def run(self, trials: Sequence[Trial], observer: Observer) -> Mapping[str, Record]:

@@ -110,3 +110,13 @@ def study_for(task: Task, seeds: int | None = None, epochs: int | None = None) -
         budgets=budgets,
         batch_size=task.batch_size,
     )
+
+
+def command_for(study: Study, task: Task) -> str:
+    """The command that runs this study again; for one that was declared in a file, with a name for that file."""
+    command = f"steadystep reproduce --task {task.name}"
+    if study == study_for(task):
+        return command
+    if study == study_for(task, study.seeds, study.epochs):
+        return f"{command} --seeds {study.seeds} --epochs {study.epochs}"
+    return "steadystep reproduce --study FILE"

@@ -2,9 +2,11 @@
 
 import hashlib
 import io
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from multiprocessing import parent_process
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -15,6 +17,7 @@ from steadystep.lab.errors import UserError
 from steadystep.lab.tasks.array_cache import cached_arrays
 
 ENVIRONMENT_VARIABLE = "STEADYSTEP_DATA"
+_log = logging.getLogger(__name__)
 
 
 class DataNotFoundError(UserError):
@@ -107,6 +110,8 @@ def _from_folder(hub_name: str, folder: Path, scratch: str) -> Any:
 
 
 def _from_hub(hub_name: str) -> Any:
+    if parent_process() is None:  # workers find it in the hub's cache, and need not say it again
+        _log.warning("looking for %s on the Hugging Face hub, or in its cache", hub_name)
     with _quiet_datasets(offline=False) as datasets:
         try:
             return datasets.load_dataset(hub_name)
@@ -116,15 +121,17 @@ def _from_hub(hub_name: str) -> Any:
 
 @contextmanager
 def _quiet_datasets(offline: bool) -> Iterator[Any]:
-    """The `datasets` library without its bars and, where asked for, cut off from the network."""
+    """The `datasets` library without its bars and retries' chatter and, where asked for, cut off from the network."""
     import datasets
     import datasets.config
     from huggingface_hub import constants
 
     settings = [(datasets.config, "HF_HUB_OFFLINE"), (constants, "HF_HUB_OFFLINE")]
     before = [getattr(module, name) for module, name in settings]
-    bars = datasets.is_progress_bar_enabled()
+    bars, hub_log = datasets.is_progress_bar_enabled(), logging.getLogger("huggingface_hub")
+    hub_level = hub_log.level
     datasets.disable_progress_bars()
+    hub_log.setLevel(logging.ERROR)
     for (module, name), value in zip(settings, before, strict=True):
         setattr(module, name, offline or value)
     try:
@@ -132,6 +139,7 @@ def _quiet_datasets(offline: bool) -> Iterator[Any]:
     finally:
         for (module, name), value in zip(settings, before, strict=True):
             setattr(module, name, value)
+        hub_log.setLevel(hub_level)
         if bars:
             datasets.enable_progress_bars()
 

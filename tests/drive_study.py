@@ -1,0 +1,23 @@
+"""`python -m drive_study digits|tiny FOLDER WORKERS`: a study in a process that a test may kill."""
+
+import sys
+from pathlib import Path
+
+from steadystep.lab.study.fork_server import warm_up
+
+
+def main() -> None:
+    """Run the study, or what is left of it, printing a line for each trial that starts or ends."""
+    name, folder, workers = sys.argv[1:]
+    if int(workers) > 1:
+        warm_up()
+    from steadystep.lab.study.run import run_study
+    from tiny_study import STUDY, TASK, Teller, digits_study
+
+    study, task = digits_study() if name == "digits" else (STUDY, TASK)
+    # Saved every few steps, so that a kill at any moment finds a trial with a checkpoint, or one being written.
+    run_study(study, task, None, Path(folder), int(workers), Teller(), checkpoint_seconds=0.01)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The registry and what every task declares."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from steadystep.lab.study.loop import run_trial
+from steadystep.lab.study.spec import study_for
+from steadystep.lab.study.trial import Trial
+from steadystep.lab.tasks import TASKS, UnknownTaskError, find_task
+from steadystep.lab.tasks.task import Task
+from steadystep.optimizers import OPTIMIZERS
+
+EVERY_TASK = pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
+
+
+@pytest.fixture(autouse=True)
+def _cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setenv("STEADYSTEP_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@EVERY_TASK
+def test_a_task_declares_a_study_of_its_own(task: Task) -> None:
+    study = study_for(task)
+    assert find_task(task.name) is task
+    assert study.arms == task.arms
+    assert {arm.optimizer for arm in study.arms} <= set(OPTIMIZERS)
+    assert set(task.claims) <= {arm.name for arm in study.arms}
+    assert 0 < task.margin < 0.05
+    assert 1 / task.classes < task.target_accuracy < 1
+    assert task.target_loss > 0
+
+
+@EVERY_TASK
+def test_its_model_is_new_each_time_and_decided_by_the_seed(task: Task) -> None:
+    torch.manual_seed(0)
+    first, second = task.model(), task.model()
+    torch.manual_seed(0)
+    third = task.model()
+    vectors = [torch.nn.utils.parameters_to_vector(model.parameters()) for model in (first, second, third)]
+    assert torch.equal(vectors[0], vectors[2])
+    assert not torch.equal(vectors[0], vectors[1])
+    assert isinstance(list(first.children())[-1], torch.nn.Linear), "a task's last layer gives logits"
+
+
+def test_an_unknown_task_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(UnknownTaskError, match="no task 'minst-mlp': choose one of digits-mlp, mnist-mlp"):
+        find_task("minst-mlp")
+
+
+def test_the_registry_imports_no_data_library() -> None:
+    script = (
+        "import sys, steadystep.lab.tasks; "
+        "print([m for m in ('sklearn', 'datasets', 'pandas', 'PIL', 'plotly') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_digits_are_split_by_class_and_for_ever() -> None:
+    splits = find_task("digits-mlp").load(None)
+    parts = (splits.train, splits.val, splits.test)
+    assert [len(part.y) for part in parts] == [1078, 360, 359]
+    for part, share in zip(parts, (0.6, 0.2, 0.2), strict=True):
+        counts = torch.bincount(part.y)
+        everything = sum(torch.bincount(other.y) for other in parts)
+        assert (counts / everything - share).abs().max() < 0.005
+    assert len(torch.cat([part.x for part in parts]).unique(dim=0)) == 1797, "no image is in two splits"
+    assert splits.train.x.mean().abs() < 1e-5
+    assert (splits.train.x.std() - 1).abs() < 1e-4
+    assert splits.fingerprint == "46db78bd26af4a8f"
+
+
+def test_digits_are_learned(tmp_path: Path) -> None:
+    task = find_task("digits-mlp")
+    splits = task.load(None)
+    trial = Trial(
+        task=task.name,
+        data=splits.fingerprint,
+        optimizer="Adam",
+        lr=0.01,
+        epochs=4,
+        batch_size=64,
+        seed=0,
+        role="final",
+    )
+    record = run_trial(trial, task, splits, tmp_path / "checkpoint.pt")
+    assert record.test_accuracy is not None
+    assert record.test_accuracy > 0.93
