@@ -71,15 +71,23 @@ class ClipperCase:
     """One clipper, and which of the properties that a clipper may have are its own."""
 
     make: Callable[[], steadystep.Clipper]
-    keeps_direction: bool = False
+    keeps_direction: bool = False  # of the whole gradient
+    idempotent: bool = False
 
     def __str__(self) -> str:
         return repr(self.make())
 
 
 CLIPPERS = (
-    ClipperCase(lambda: steadystep.ClipNorm(1.0), keeps_direction=True),
-    ClipperCase(lambda: steadystep.ClipNorm(0.5, scope="group")),
-    ClipperCase(lambda: steadystep.ClipNorm(0.5, scope="parameter")),
-    ClipperCase(lambda: steadystep.ClipValue(0.3)),
+    ClipperCase(lambda: steadystep.ClipNorm(1.0), keeps_direction=True, idempotent=True),
+    ClipperCase(lambda: steadystep.ClipNorm(0.5, scope="group"), idempotent=True),
+    ClipperCase(lambda: steadystep.ClipNorm(0.5, scope="parameter"), idempotent=True),
+    ClipperCase(lambda: steadystep.ClipValue(0.3), idempotent=True),
+    ClipperCase(lambda: steadystep.SmoothClip(1.0), keeps_direction=True),
+    ClipperCase(lambda: steadystep.AGC(0.05), idempotent=True),
+    ClipperCase(lambda: steadystep.AutoClip(25, window=8), keeps_direction=True),
+    ClipperCase(lambda: steadystep.ZClip(warmup=4, max_norm=1.0), keeps_direction=True),
+    ClipperCase(lambda: steadystep.AdaGC(warmup=4), keeps_direction=True),
+    ClipperCase(lambda: steadystep.ClipUpdate(0.5)),
+    ClipperCase(lambda: steadystep.SkipOutlier(window=8, active_after=4), keeps_direction=True, idempotent=True),
 )

@@ -9,8 +9,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from steadystep.clipping import ClipNorm, Clipper, ClipValue
+    from steadystep.clipping import (
+        AGC,
+        AdaGC,
+        AutoClip,
+        ClipNorm,
+        Clipper,
+        ClipUpdate,
+        ClipValue,
+        SkipOutlier,
+        SmoothClip,
+        ZClip,
+    )
+    from steadystep.decay import decay_groups
     from steadystep.guarded_step import NonFiniteGradientError, TooManySkipsError
+    from steadystep.guarding import clip_gradients, guard
     from steadystep.optimizers import (
         LAMB,
         SGD,
@@ -29,56 +42,92 @@ if TYPE_CHECKING:
         StableAdamW,
         Yogi,
     )
+    from steadystep.profile import NormProfile, norm_profile
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "ClipNorm": "clipping",
-    "ClipValue": "clipping",
-    "Clipper": "clipping",
-    "NonFiniteGradientError": "guarded_step",
-    "TooManySkipsError": "guarded_step",
-    "SGD": "optimizers",
-    "Adam": "optimizers",
-    "AdamW": "optimizers",
-    "Adagrad": "optimizers",
-    "RMSprop": "optimizers",
-    "NAdam": "optimizers",
-    "AMSGrad": "optimizers",
-    "AdaBelief": "optimizers",
-    "Yogi": "optimizers",
-    "AdaBound": "optimizers",
-    "AMSBound": "optimizers",
-    "RAdam": "optimizers",
-    "LAMB": "optimizers",
-    "Lion": "optimizers",
-    "StableAdamW": "optimizers",
-    "Optimizer": "optimizers",
-}
-
 __all__ = [
+    "AGC",
     "LAMB",
     "SGD",
     "AMSBound",
     "AMSGrad",
     "AdaBelief",
     "AdaBound",
+    "AdaGC",
     "Adagrad",
     "Adam",
     "AdamW",
+    "AutoClip",
     "ClipNorm",
+    "ClipUpdate",
     "ClipValue",
     "Clipper",
     "Lion",
     "NAdam",
     "NonFiniteGradientError",
+    "NormProfile",
     "Optimizer",
     "RAdam",
     "RMSprop",
+    "SkipOutlier",
+    "SmoothClip",
     "StableAdamW",
     "TooManySkipsError",
     "Yogi",
+    "ZClip",
+    "clip_gradients",
+    "decay_groups",
+    "guard",
+    "norm_profile",
 ]
+
+_MODULES = {
+    "clipping": (
+        "AGC",
+        "AdaGC",
+        "AutoClip",
+        "ClipNorm",
+        "ClipUpdate",
+        "ClipValue",
+        "Clipper",
+        "SkipOutlier",
+        "SmoothClip",
+        "ZClip",
+    ),
+    "decay": ("decay_groups",),
+    "guarded_step": (
+        "NonFiniteGradientError",
+        "TooManySkipsError",
+    ),
+    "guarding": (
+        "clip_gradients",
+        "guard",
+    ),
+    "optimizers": (
+        "AMSBound",
+        "AMSGrad",
+        "AdaBelief",
+        "AdaBound",
+        "Adagrad",
+        "Adam",
+        "AdamW",
+        "LAMB",
+        "Lion",
+        "NAdam",
+        "Optimizer",
+        "RAdam",
+        "RMSprop",
+        "SGD",
+        "StableAdamW",
+        "Yogi",
+    ),
+    "profile": (
+        "NormProfile",
+        "norm_profile",
+    ),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 
 # Names are looked up when first used: the command line must answer without waiting for torch.

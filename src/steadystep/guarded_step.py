@@ -1,19 +1,21 @@
 """Measure, decide, apply: the one place where a step happens."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
 import torch
 
 from steadystep import ledger as ledgers
-from steadystep.clipping.clipper import Clipper, decide
+from steadystep.clipping.chain import decide, opened, remember
+from steadystep.clipping.clipper import Clipper
 from steadystep.clipping.measured import Measured
-from steadystep.clipping.stages import Stage
+from steadystep.clipping.stages import Scale, Stage
 from steadystep.kernels import eager
-from steadystep.maths import Number, isfinite
+from steadystep.maths import Number, isfinite, logical_not
+from steadystep.tensors import Tensors
 
 Nonfinite = Literal["skip", "raise", "propagate"]
 
@@ -41,37 +43,65 @@ class Policy:
             raise ValueError(f"max_consecutive_skips is {limit!r}: it must be a whole number from 1 up")
 
 
+@dataclass(frozen=True)
+class Scaler:
+    """What a GradScaler left to the step: the factor that it multiplied the loss by."""
+
+    scale: Number
+
+
 def guarded_step(
-    gradients: Sequence[torch.Tensor],
-    groups: Sequence[slice],
-    name: Callable[[int], str],
+    tensors: Tensors,
     clippers: Sequence[Clipper],
+    memories: Sequence[Mapping[str, torch.Tensor]],
     policy: Policy,
     ledger: torch.Tensor,
-    apply: Callable[[Sequence[Stage], Number], None],
+    apply: Callable[[Sequence[Stage], Number, float | None], Number],
+    scaler: Scaler | None = None,
 ) -> Measured | None:
     """One step: measure the gradients, let the clippers and the guard decide, apply or refuse, enter it in the ledger.
 
-    `groups` are the parameter groups as slices of `gradients`; `name(i)` names the i-th for an error.
-    `apply(stages, accept)` writes the update; it is not called for a step that the host knows to be refused.
+    `memories` are the statistics of each clipper. `apply(stages, accept, update_bound)` writes the update and says
+    whether the bound limited it; it is not called for a step that the host knows to be refused. `scaler` is what a
+    GradScaler multiplied the loss by: the division belongs to the measurement, so it cannot come too late.
     Returns what was measured, or None where nothing had to be (no clipper, ``nonfinite="propagate"``).
     """
-    if policy.nonfinite == "propagate" and not clippers:
-        apply((), True)
-        ledgers.record(ledger, None, True, False, False)
+    if policy.nonfinite == "propagate" and not clippers and scaler is None:
+        apply((), True, None)
+        ledgers.record(ledger, None, True, {})
         return None
-    before = eager.measure(gradients, groups)
-    decision = decide(clippers, before, partial(eager.measure, gradients, groups))
+    unscaled = () if scaler is None else (Scale(1.0 / scaler.scale),)
+    raw = eager.measure(tensors)
+    before = raw if scaler is None else replace(raw.scaled(1.0 / scaler.scale), stages=unscaled)
+    decision = decide(clippers, opened(memories), before, lambda stages: eager.measure(tensors, stages))
     # Judged on the raw gradient: a clamp would hide an infinity. NaN fails both comparisons.
-    finite = isfinite(before.peaks).all()
-    fits = (decision.after.peaks <= _largest_squares(tuple(g.dtype for g in gradients), ledger.device)).all()
+    finite = isfinite(raw.peaks).all()
+    fits = (decision.after.peaks <= _largest_squares(tuple(g.dtype for g in tensors.gradients), ledger.device)).all()
     if policy.nonfinite == "raise" and not (finite & fits):
-        raise NonFiniteGradientError(_complaint(before, decision.after, gradients, name))
-    accept = finite & fits if policy.nonfinite != "propagate" else finite | ~finite
-    if isinstance(accept, torch.Tensor) or accept:
-        apply(decision.stages, accept)
-    ledgers.record(ledger, decision, accept, ~finite & ~accept, finite & ~fits & ~accept)
+        raise NonFiniteGradientError(_complaint(raw, decision.after, tensors))
+    sound = finite & fits if policy.nonfinite != "propagate" else finite | ~finite
+    accept = sound & logical_not(decision.refused)
+    bounded = apply(decision.stages, accept, decision.update_bound) if not_refused(accept) else False
+    # What is not finite is never remembered, even where it is applied.
+    remember(memories, decision, accept & finite, finite & fits)
+    overflow = finite & logical_not(fits) & logical_not(sound)
+    ledgers.record(
+        ledger,
+        replace(decision, clipped=decision.clipped | bounded),
+        accept,
+        {
+            "nonfinite": logical_not(finite) & logical_not(sound),
+            "overflow": overflow,
+            "outlier": sound & decision.refused,
+        },
+        calibrating=False if scaler is None else logical_not(finite),
+    )
     return before
+
+
+def not_refused(accept: Number) -> bool:
+    """Whether a step may still be applied: a verdict on a device is left there."""
+    return isinstance(accept, torch.Tensor) or bool(accept)
 
 
 @lru_cache(maxsize=64)
@@ -86,14 +116,14 @@ def _largest_square(dtype: torch.dtype) -> float:
     return torch.finfo(moments).max ** 0.5
 
 
-def _complaint(before: Measured, after: Measured, gradients: Sequence[torch.Tensor], name: Callable[[int], str]) -> str:
-    limits = [_largest_square(gradient.dtype) for gradient in gradients]
+def _complaint(before: Measured, after: Measured, tensors: Tensors) -> str:
     nonfinite, too_large = [], []
-    for index, (raw, clipped) in enumerate(zip(before.peaks.tolist(), after.peaks.tolist(), strict=True)):
+    peaks = zip(before.peaks.tolist(), after.peaks.tolist(), strict=True)
+    for name, gradient, (raw, clipped) in zip(tensors.names, tensors.gradients, peaks, strict=True):
         if not isfinite(raw):
-            nonfinite.append(name(index))
-        elif not clipped <= limits[index]:
-            too_large.append(f"{name(index)} (largest element {clipped:.3g})")
+            nonfinite.append(name)
+        elif not clipped <= _largest_square(gradient.dtype):
+            too_large.append(f"{name} (largest element {clipped:.3g})")
     if nonfinite:
         return f"non-finite gradient in {_some(nonfinite)}; parameters and state are unchanged"
     return f"the square of the gradient overflows in {_some(too_large)}; parameters and state are unchanged"

@@ -1,11 +1,11 @@
 """What happened to every step, counted on the device and read when asked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
-from steadystep.clipping.clipper import Decision
+from steadystep.clipping.chain import Decision
 from steadystep.maths import Number, isfinite, where
 
 FIELDS = (
@@ -13,6 +13,7 @@ FIELDS = (
     "applied",
     "skipped_nonfinite",
     "skipped_overflow",
+    "skipped_outlier",
     "consecutive_skips",
     "clipped",
     "norm_before",
@@ -26,7 +27,7 @@ FIELDS = (
 MEMORY = 0.99
 """The running norms are exponential averages over the applied steps, with this decay, corrected for their start."""
 
-_COUNTS = FIELDS[:6]
+_COUNTS = FIELDS[:7]
 
 
 def blank(device: torch.device) -> torch.Tensor:
@@ -37,18 +38,27 @@ def blank(device: torch.device) -> torch.Tensor:
 
 
 def record(
-    ledger: torch.Tensor, decision: Decision | None, accept: Number, nonfinite: Number, overflow: Number
+    ledger: torch.Tensor,
+    decision: Decision | None,
+    accept: Number,
+    reasons: Mapping[str, Number],
+    calibrating: Number = False,
 ) -> None:
-    """Enter one step. `decision` is None for a step whose gradients were not measured."""
+    """Enter one step. `decision` is None for a step whose gradients were not measured.
+
+    `reasons` says for each way of being skipped whether it applies. A skip while a GradScaler is still finding its
+    scale (`calibrating`) does not count as one in a row.
+    """
     entries = ledger.numpy() if ledger.device.type == "cpu" else ledger
     at = {name: index for index, name in enumerate(FIELDS)}
     entries[at["attempted"]] += 1
     entries[at["applied"]] += accept
     if decision is None:
         return
-    entries[at["skipped_nonfinite"]] += nonfinite
-    entries[at["skipped_overflow"]] += overflow
-    entries[at["consecutive_skips"]] = where(accept, 0.0, entries[at["consecutive_skips"]] + 1)
+    for reason, applies in reasons.items():
+        entries[at[f"skipped_{reason}"]] += applies
+    in_a_row = entries[at["consecutive_skips"]]
+    entries[at["consecutive_skips"]] = where(accept, 0.0, where(calibrating, in_a_row, in_a_row + 1))
     entries[at["clipped"]] += accept & decision.clipped
     before, after = decision.before.total, decision.after.total
     entries[at["norm_before"]] = before
@@ -73,7 +83,7 @@ def read(ledger: torch.Tensor, names: Sequence[str], norms: Number | None) -> di
     nan = float("nan")
     return {
         **counts,
-        "skipped": counts["skipped_nonfinite"] + counts["skipped_overflow"],
+        "skipped": sum(count for name, count in counts.items() if name.startswith("skipped_")),
         "clip_rate": counts["clipped"] / counts["applied"] if counts["applied"] else 0.0,
         "norm_before": before,
         "norm_after": after,

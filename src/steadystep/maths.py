@@ -5,6 +5,8 @@ One definition then runs on numbers (what happens on the host), on arrays (decis
 """
 
 import math
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -49,6 +51,14 @@ def sign(x: Number) -> Number:
     return torch.sign(x) if isinstance(x, torch.Tensor) else np.sign(x)
 
 
+def logical_not(x: Number) -> Number:
+    return torch.logical_not(x) if isinstance(x, torch.Tensor) else not x
+
+
+def isnan(x: Number) -> Number:
+    return x != x
+
+
 def isfinite(x: Number) -> Number:
     if isinstance(x, torch.Tensor):
         return torch.isfinite(x)
@@ -70,3 +80,34 @@ def norm(x: Number) -> Number:
         return peak
     scaled = x / peak
     return peak * math.sqrt(np.dot(scaled, scaled))
+
+
+def quantile(x: Number, q: float) -> Number:
+    """The q-quantile (0 to 1) of the entries of a vector that are not NaN, interpolated linearly."""
+    return torch.nanquantile(x, q) if isinstance(x, torch.Tensor) else float(np.quantile(x[~np.isnan(x)], q))
+
+
+def put(x: Number, index: Number, value: Number) -> Number:
+    """A copy of a vector with one entry replaced."""
+    places = torch.arange(len(x), device=x.device) if isinstance(x, torch.Tensor) else np.arange(len(x))
+    return where(places == index, value, x)
+
+
+def gather(x: Number, positions: Sequence[int]) -> Number:
+    """The entries of a vector at these positions."""
+    return x[_positions(tuple(positions), x.device)] if isinstance(x, torch.Tensor) else x[list(positions)]
+
+
+def scatter(x: Number, positions: Sequence[int], values: Number) -> Number:
+    """A copy of a vector with the entries at these positions replaced."""
+    if isinstance(x, torch.Tensor):
+        return x.index_copy(0, _positions(tuple(positions), x.device), values)
+    copy = x.copy()
+    copy[list(positions)] = values
+    return copy
+
+
+@lru_cache(maxsize=64)
+def _positions(positions: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    # Kept, because copying a list to a device waits for it.
+    return torch.tensor(positions, dtype=torch.int64, device=device)

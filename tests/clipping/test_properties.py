@@ -9,21 +9,20 @@ from hypothesis import strategies as st
 
 import steadystep
 from cases import CLIPPERS, ClipperCase
-from steadystep.clipping.clipper import as_clippers, decide
-from steadystep.kernels import eager
 
 finite = st.floats(min_value=-1e150, max_value=1e150, allow_subnormal=False)
 gradients = st.lists(st.lists(finite, min_size=1, max_size=5), min_size=1, max_size=4)
 
 
 def clipped(clipper: steadystep.Clipper, values: list[list[float]]) -> list[torch.Tensor]:
-    """The gradients as an update rule would see them: one parameter group, float64."""
-    tensors = [torch.tensor(value, dtype=torch.float64) for value in values]
-    groups = [slice(0, len(tensors))]
-    decision = decide(
-        as_clippers(clipper), eager.measure(tensors, groups), lambda stages: eager.measure(tensors, groups, stages)
-    )
-    return [eager._through(decision.stages, tensor, i) for i, tensor in enumerate(tensors)]
+    """The gradients as an update rule sees them: the first step of SGD from 0 with learning rate 1."""
+    params = [torch.zeros(len(value), dtype=torch.float64, requires_grad=True) for value in values]
+    optimizer = steadystep.SGD(params, lr=1.0, clip=clipper)
+    for param, value in zip(params, values, strict=True):
+        param.grad = torch.tensor(value, dtype=torch.float64)
+    optimizer.step()
+    assert optimizer.ledger["applied"] == 1
+    return [-param.detach() for param in params]
 
 
 def norm(tensors: list[torch.Tensor]) -> float:
@@ -38,7 +37,7 @@ def test_finite_stays_finite_and_nothing_grows(case: ClipperCase, values: list[l
             assert math.isfinite(x) and abs(x) <= abs(y) and x * y >= 0
 
 
-@pytest.mark.parametrize("case", CLIPPERS, ids=str)
+@pytest.mark.parametrize("case", [case for case in CLIPPERS if case.idempotent], ids=str)
 @given(values=gradients)
 def test_clipping_twice_is_clipping_once(case: ClipperCase, values: list[list[float]]) -> None:
     once = clipped(case.make(), values)

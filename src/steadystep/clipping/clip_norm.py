@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from steadystep.clipping.clipper import Clipper, positive_bound
+from steadystep.clipping.clipper import Choice, Clipper, Memory, check_positive
+from steadystep.clipping.factors import to_limit
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Scale
-from steadystep.maths import Number, isfinite, where
+from steadystep.maths import Number
 
 Scope = Literal["global", "group", "parameter"]
 
@@ -44,15 +45,13 @@ class ClipNorm(Clipper):
     scope: Scope = "global"
 
     def __post_init__(self) -> None:
-        positive_bound("max_norm", self.max_norm)
+        check_positive("max_norm", self.max_norm)
         if self.scope not in get_args(Scope):
             raise ValueError(f"scope is {self.scope!r}: it must be one of {', '.join(get_args(Scope))}")
 
-    def decide(self, measured: Measured) -> tuple[Scale, Number]:
-        norms = self._norms(measured)
-        exceeds = isfinite(norms) & (norms > self.max_norm)
-        factors = where(exceeds, self.max_norm / where(exceeds, norms, 1.0), 1.0)
-        return Scale(factors), exceeds if self.scope == "global" else exceeds.any()
+    def decide(self, measured: Measured, memory: Memory) -> Choice:
+        factors, exceeds = to_limit(self._norms(measured), self.max_norm)
+        return Choice(Scale(factors), exceeds if self.scope == "global" else exceeds.any())
 
     def _norms(self, measured: Measured) -> Number:
         match self.scope:

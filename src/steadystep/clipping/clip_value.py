@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-from steadystep.clipping.clipper import Clipper, positive_bound
+from steadystep.clipping.clipper import Choice, Clipper, Memory, check_positive
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Clamp
-from steadystep.maths import Number
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class ClipValue(Clipper):
     max_value: float
 
     def __post_init__(self) -> None:
-        positive_bound("max_value", self.max_value)
+        check_positive("max_value", self.max_value)
 
-    def decide(self, measured: Measured) -> tuple[Clamp, Number]:
-        return Clamp(self.max_value), (measured.peaks > self.max_value).any()
+    def decide(self, measured: Measured, memory: Memory) -> Choice:
+        return Choice(Clamp(self.max_value), (measured.peaks > self.max_value).any())

@@ -1,45 +1,43 @@
-"""The interface of a clipper, and how clippers are given and chained."""
+"""The interface of a clipper: what it decides, what it remembers, how it is given."""
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from numbers import Real
 
+import numpy as np
+
 from steadystep.clipping.measured import Measured
-from steadystep.clipping.stages import Scale, Stage
+from steadystep.clipping.stages import Stage
 from steadystep.maths import Number
 
-
-class Clipper(ABC):
-    """Decides from measurements what to do to the gradients. It never sees or changes the gradients themselves."""
-
-    @abstractmethod
-    def decide(self, measured: Measured) -> tuple[Stage, Number]:
-        """The stage to apply, and whether it changes anything in this step (a bool, or a tensor on the device)."""
+Memory = Mapping[str, Number]
+"""A clipper's statistics by name: numbers and NumPy arrays on a CPU, tensors on a device. All float64."""
 
 
 @dataclass(frozen=True)
-class Decision:
-    """What a chain of clippers makes of one step's gradients."""
+class Choice:
+    """What a clipper decides about one step."""
 
-    stages: tuple[Stage, ...]
-    before: Measured
-    after: Measured
-    clipped: Number  # did any stage change anything
+    stage: Stage | None  # what to do to the gradients; None leaves them as they are
+    clipped: Number  # whether that changes anything
+    memory: Memory = field(default_factory=dict)  # the statistics if the step is applied; else they stay
+    refuse: Number = False  # the step as a whole
+    memory_if_refused: Memory = field(default_factory=dict)  # the statistics if this clipper refuses it
+    update_bound: float | None = None  # the largest root mean square of a tensor's proposed update
 
 
-def decide(clippers: Sequence[Clipper], before: Measured, remeasure: Callable[[Sequence[Stage]], Measured]) -> Decision:
-    """Let each clipper see what the ones before it leave. `remeasure` measures the gradients through stages."""
-    stages: tuple[Stage, ...] = ()
-    after, clipped = before, False
-    for clipper in clippers:
-        stage, bites = clipper.decide(after)
-        stages += (stage,)
-        clipped = clipped | bites
-        # Scaling is known exactly; what clamping leaves of a norm has to be measured, a second pass.
-        after = after.scaled(stage.factors) if isinstance(stage, Scale) else remeasure(stages)
-    return Decision(stages, before, after, clipped)
+class Clipper(ABC):
+    """Decides from measurements what to do to the gradients. It never changes them, and keeps nothing itself."""
+
+    def start(self, tensors: int) -> dict[str, np.ndarray]:
+        """The statistics before the first step, for an optimizer of so many tensors. float64."""
+        return {}
+
+    @abstractmethod
+    def decide(self, measured: Measured, memory: Memory) -> Choice:
+        """Choose for this step. A pure function: whether the step is taken is known only afterwards."""
 
 
 Clip = float | Clipper | Sequence[float | Clipper] | None
@@ -71,12 +69,19 @@ def as_clippers(clip: Clip) -> tuple[Clipper, ...]:
     )
 
 
-def positive_bound(name: str, value: float) -> float:
-    """`value` if it can bound something.
-
-    Raises:
-        ValueError: if it is not a number greater than 0 (a negative bound would turn gradients around).
-    """
+def check_positive(name: str, value: float) -> None:
+    """Raise a ValueError if `value` cannot bound anything: a negative bound would turn gradients around."""
     if not (isinstance(value, Real) and not isinstance(value, bool) and value > 0):
         raise ValueError(f"{name} is {value!r}: it must be a number greater than 0 ({math.inf} never clips)")
-    return float(value)
+
+
+def check_between(name: str, value: float, low: float, high: float) -> None:
+    """Raise a ValueError unless low <= value <= high."""
+    if not (isinstance(value, Real) and not isinstance(value, bool) and low <= value <= high):
+        raise ValueError(f"{name} is {value!r}: it must be a number in [{low:g}, {high:g}]")
+
+
+def check_count(name: str, value: int) -> None:
+    """Raise a ValueError unless value is a whole number from 1 up."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} is {value!r}: it must be a whole number from 1 up")

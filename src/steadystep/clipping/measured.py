@@ -1,22 +1,26 @@
 """What one pass over the gradients tells."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import torch
+
+from steadystep.clipping.stages import Stage, through
 from steadystep.maths import Number, norm
+from steadystep.tensors import Tensors
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Per-tensor sizes of the gradients of one step, in float64.
+    """Per-tensor sizes of the gradients of one step, in float64, as `stages` leave them.
 
     NumPy arrays where every tensor is on a CPU, tensors on the device otherwise: then nothing is read back.
     """
 
     norms: Number  # (tensors,) Euclidean norm of each gradient
     peaks: Number  # (tensors,) largest absolute element of each; NaN or inf if the gradient has one
-    groups: Sequence[slice]  # which tensors make up each parameter group
+    tensors: Tensors
+    stages: tuple[Stage, ...] = ()
 
     @cached_property
     def total(self) -> Number:
@@ -27,9 +31,13 @@ class Measured:
     def of_groups(self) -> Number:
         """(tensors,) the norm of the group that each tensor belongs to."""
         norms = self.norms + 0.0  # a copy, every entry of which is replaced
-        for group in self.groups:
+        for group in self.tensors.groups:
             norms[group] = norm(self.norms[group])
         return norms
+
+    def gradient(self, index: int) -> torch.Tensor:
+        """A gradient as the clippers so far leave it."""
+        return through(self.stages, self.tensors.gradients[index], index)
 
     def scaled(self, factors: Number) -> "Measured":
         """The sizes after each gradient was multiplied by its factor."""

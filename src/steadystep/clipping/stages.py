@@ -1,5 +1,6 @@
 """What a clipper does to the gradients: the stages that a backend applies while it reads them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,13 +18,24 @@ class Scale:
         factor = self.factors[index] if getattr(self.factors, "ndim", 0) else self.factors
         if isinstance(factor, torch.Tensor):
             # Twice by the root: a factor of 1e-40 is no normal number in float32, its root is.
-            root = factor.sqrt().to(gradient.dtype)
+            root = factor.sqrt().to(gradient.device, gradient.dtype)
             return gradient * root * root
         if factor == 1.0:
             return gradient
         if factor < 1e-30:
             return (gradient.double() * float(factor)).to(gradient.dtype)
         return gradient * float(factor)
+
+
+@dataclass(frozen=True)
+class UnitScale:
+    """Multiply each unit of a gradient by its own factor: (units, 1, ..., 1) for each tensor, None for 1."""
+
+    factors: Sequence[torch.Tensor | None]
+
+    def __call__(self, gradient: torch.Tensor, index: int) -> torch.Tensor:
+        factors = self.factors[index]
+        return gradient if factors is None else gradient * factors.to(gradient.dtype)
 
 
 @dataclass(frozen=True)
@@ -36,4 +48,11 @@ class Clamp:
         return gradient.clamp(-self.bound, self.bound)
 
 
-Stage = Scale | Clamp
+Stage = Scale | UnitScale | Clamp
+
+
+def through(stages: Sequence[Stage], gradient: torch.Tensor, index: int) -> torch.Tensor:
+    """The gradient of tensor `index` after all stages."""
+    for stage in stages:
+        gradient = stage(gradient, index)
+    return gradient

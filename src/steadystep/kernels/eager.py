@@ -1,15 +1,18 @@
 """The eager backend: rules on whole torch tensors. The reference for every other backend."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
+from steadystep.clipping.factors import to_limit
 from steadystep.clipping.measured import Measured
-from steadystep.clipping.stages import Stage
-from steadystep.maths import Number
+from steadystep.clipping.stages import Stage, UnitScale, through
+from steadystep.maths import Number, sqrt, where
 from steadystep.rule import Rule
+from steadystep.tensors import Tensors
 
 
 def math_dtype(tensor: torch.Tensor) -> torch.dtype:
@@ -17,11 +20,11 @@ def math_dtype(tensor: torch.Tensor) -> torch.dtype:
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 
-def measure(gradients: Sequence[torch.Tensor], groups: Sequence[slice], stages: Sequence[Stage] = ()) -> Measured:
+def measure(tensors: Tensors, stages: Sequence[Stage] = ()) -> Measured:
     """One pass over the gradients, as `stages` leave them: norms and peaks, judged in float64."""
     norms, peaks = [], []
-    for index, raw in enumerate(gradients):
-        gradient = _through(stages, raw, index)
+    for index, raw in enumerate(tensors.gradients):
+        gradient = through(stages, raw, index)
         low, high = torch.aminmax(gradient)  # NaN if any element is
         peak = torch.maximum(high, -low)
         if gradient.dtype == torch.float64:
@@ -31,13 +34,7 @@ def measure(gradients: Sequence[torch.Tensor], groups: Sequence[slice], stages: 
         else:
             norms.append(torch.linalg.vector_norm(gradient, dtype=torch.float64))
         peaks.append(peak)
-    return Measured(_gather(norms), _gather(peaks), groups)
-
-
-def _through(stages: Sequence[Stage], gradient: torch.Tensor, index: int) -> torch.Tensor:
-    for stage in stages:
-        gradient = stage(gradient, index)
-    return gradient
+    return Measured(_gather(norms), _gather(peaks), tensors, tuple(stages))
 
 
 def _gather(values: Sequence[torch.Tensor]) -> Number:
@@ -64,21 +61,41 @@ def apply(
     stages: Sequence[Stage],
     values: Mapping[str, Any],
     accept: Number,
-) -> None:
+    update_bound: float | None = None,
+) -> Number:
     """Write the rule's update of each tensor. A refused step writes what was there before.
 
-    `values` are the group's hyperparameters by name.
+    `values` are the group's hyperparameters by name; `update_bound` limits the root mean square of each tensor's
+    update before the learning rate. Returns whether it limited any.
     """
+    bounded: Number = False
     for update in updates:
         dtype = math_dtype(update.parameter)
         cast = _in(dtype, coefficients)
         if rule.sums is not None:
-            totals = _totals(rule, cast, update, stages, values)
+            totals = _totals(update, stages, partial(rule.sums, **cast), rule, values)
             cast |= _in(dtype, rule.tensor_factors(update.parameter.numel(), values, totals))
-        for chunk in _chunks(update):
-            new = rule.update(*_operands(rule, chunk, update.index, stages, values), **cast)
-            for old, value in zip(chunk[1:], new, strict=True):
-                _write(old, value, accept)
+        factor: Number = 1.0
+        if update_bound is not None:
+            (total,) = _totals(update, stages, partial(_squared_move, rule, cast), rule, values)
+            rms = sqrt(total / update.parameter.numel()) / values["lr"] if values["lr"] else 0.0 * total
+            factor, exceeds = to_limit(rms, update_bound)
+            bounded = bounded | exceeds
+            factor = _in(dtype, {"factor": factor})["factor"]
+        for chunk in _chunks(update, stages):
+            operands = _operands(rule, chunk, update.index, stages, values)
+            p_new, *state_new = rule.update(*operands, **cast)
+            if update_bound is not None:
+                p_new = where(factor < 1.0, operands[1] + factor * (p_new - operands[1]), p_new)
+            for old, value in zip(chunk[1:], (p_new, *state_new), strict=True):
+                write(old, value, accept)
+    return bounded
+
+
+def _squared_move(
+    rule: Rule, coefficients: Mapping[str, Number], g: torch.Tensor, p: torch.Tensor, *state: torch.Tensor
+) -> tuple[torch.Tensor]:
+    return ((rule.update(g, p, *state, **coefficients)[0] - p).square(),)
 
 
 def _operands(
@@ -87,7 +104,7 @@ def _operands(
     """What an update rule reads: gradient, parameter and state, with clipping and weight decay applied."""
     gradient, parameter, *state = chunk
     dtype = math_dtype(parameter)
-    g, p = _through(stages, gradient.to(dtype), index), parameter.to(dtype)
+    g, p = through(stages, gradient.to(dtype), index), parameter.to(dtype)
     if values["maximize"]:
         g = -g
     decay = values["weight_decay"]
@@ -105,18 +122,16 @@ def _operands(
 
 
 def _totals(
-    rule: Rule,
-    coefficients: Mapping[str, Number],
     update: Update,
     stages: Sequence[Stage],
+    terms: Callable[..., tuple[torch.Tensor, ...]],
+    rule: Rule,
     values: Mapping[str, Any],
 ) -> list[Number]:
-    """Each of the rule's terms, added up over the tensor in float64."""
-    assert rule.sums is not None
+    """Each of the terms of what the rule reads, added up over the tensor in float64."""
     totals: list[Number] = []
-    for chunk in _chunks(update):
-        terms = rule.sums(*_operands(rule, chunk, update.index, stages, values), **coefficients)
-        parts = [term.sum(dtype=torch.float64) for term in terms]
+    for chunk in _chunks(update, stages):
+        parts = [x.sum(dtype=torch.float64) for x in terms(*_operands(rule, chunk, update.index, stages, values))]
         totals = [total + part for total, part in zip(totals, parts, strict=True)] if totals else parts
     return [total.item() for total in totals] if update.parameter.device.type == "cpu" else totals
 
@@ -125,10 +140,11 @@ CHUNK = 65536
 """On a CPU, elements handled at a time: what a rule computes on the way then stays in the cache."""
 
 
-def _chunks(update: Update) -> Iterable[tuple[torch.Tensor, ...]]:
+def _chunks(update: Update, stages: Sequence[Stage]) -> Iterable[tuple[torch.Tensor, ...]]:
     tensors = (update.gradient, update.parameter, *update.state)
     small = update.parameter.numel() <= CHUNK or update.parameter.device.type != "cpu"
-    if small or not all(tensor.is_contiguous() for tensor in tensors):
+    by_unit = any(isinstance(stage, UnitScale) for stage in stages)  # whose factors have the tensor's shape
+    if small or by_unit or not all(tensor.is_contiguous() for tensor in tensors):
         return (tensors,)
     return zip(*(tensor.view(-1).split(CHUNK) for tensor in tensors), strict=True)
 
@@ -138,7 +154,8 @@ def _in(dtype: torch.dtype, coefficients: Mapping[str, Number]) -> dict[str, Num
     return {name: x.to(dtype) if isinstance(x, torch.Tensor) else x for name, x in coefficients.items()}
 
 
-def _write(old: torch.Tensor, new: torch.Tensor, accept: Number) -> None:
+def write(old: torch.Tensor, new: torch.Tensor, accept: Number) -> None:
+    """Replace a tensor's content, if the step is accepted."""
     if isinstance(accept, torch.Tensor):
         # Selected, never multiplied by 0: 0 * NaN is NaN.
         torch.where(accept.to(old.device), new.to(old.dtype), old, out=old)

@@ -1,19 +1,21 @@
 """The torch.optim.Optimizer under every optimizer: groups, state, clocks, checkpoints. The rules are elsewhere."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypedDict, Unpack
 
 import torch
 
 from steadystep import ledger as ledgers
+from steadystep.clipping.chain import remembered
 from steadystep.clipping.clipper import Clip, as_clippers
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage
-from steadystep.guarded_step import Nonfinite, Policy, SkipWatch, guarded_step
+from steadystep.guarded_step import Nonfinite, Policy, Scaler, SkipWatch, guarded_step
 from steadystep.kernels import eager
 from steadystep.maths import Number
+from steadystep.optimizers.cohort import Cohort, dials, new_clock, start, state_dtype
 from steadystep.rule import Range, Rule
+from steadystep.tensors import Tensors, real, tensors_of
 
 Params = Iterable[torch.Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, torch.Tensor]]
 
@@ -38,6 +40,8 @@ class Optimizer(torch.optim.Optimizer):
     A subclass gives `hyperparameters`, the range of each; `variants`, the names of its definitions, the default
     first; and `rule`, which equation a parameter group follows.
     """
+
+    _step_supports_amp_scaling = True  # a GradScaler then leaves the division by its scale to the step
 
     hyperparameters: ClassVar[Mapping[str, Range]]
     variants: ClassVar[tuple[str, ...]]
@@ -92,61 +96,60 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        work = self._collect()
-        if work.gradients:
-            ledger = self._ledger(work.gradients[0].device)
-            measured = guarded_step(
-                work.gradients, work.groups, work.names.__getitem__, self.clip, self.policy, ledger, work.apply
-            )
-            self._measured = (work.names, measured) if measured else None
+        tensors = tensors_of(self.param_groups, type(self).__name__)
+        if tensors.gradients:
+            cohorts = self._cohorts(tensors)
+
+            def apply(stages: Sequence[Stage], accept: Number, update_bound: float | None) -> Number:
+                bounded: Number = False
+                for cohort in cohorts:
+                    bounded = bounded | cohort.apply(stages, accept, update_bound)
+                return bounded
+
+            ledger = self._ledger(tensors.home)
+            memories = remembered(self.param_groups[0], self.clip, tensors.count, tensors.home)
+            scaler = self._taken_from_scaler()
+            measured = guarded_step(tensors, self.clip, memories, self.policy, ledger, apply, scaler)
+            self._measured = (tensors.names, measured) if measured else None
             self._watch.check(ledger, self.policy.max_consecutive_skips)
         return loss
 
-    def _collect(self) -> "_Work":
-        """Everything this step is about: the parameters that have a gradient, their state and their clocks."""
-        work = _Work()
-        for number, group in enumerate(self.param_groups):
-            rule, start = self.rule(group), len(work.gradients)
-            cohorts: dict[int, _Cohort] = {}
+    def _taken_from_scaler(self) -> Scaler | None:
+        """What a GradScaler tells the step, if one calls it: its scale, unless it has divided by it already."""
+        scale: torch.Tensor | None = getattr(self, "grad_scale", None)
+        if scale is None:
+            return None
+        return Scaler(scale.double() if scale.device.type != "cpu" else scale.item())
+
+    def _cohorts(self, tensors: Tensors) -> list[Cohort]:
+        """The tensors of this step by the clock that they share, with their state."""
+        found: list[Cohort] = []
+        index = 0
+        for group in self.param_groups:
+            rule = self.rule(group)
+            cohorts: dict[int, Cohort] = {}
             idle: set[int] = set()  # clocks that also belong to a parameter that does not step now
             newcomers: dict[torch.device, torch.Tensor] = {}
-            for position, parameter in enumerate(group["params"]):
-                gradient = parameter.grad
-                if gradient is None or parameter.numel() == 0:
+            for parameter in group["params"]:
+                if index == len(tensors.parameters) or tensors.parameters[index] is not parameter:
                     if parameter in self.state:
                         idle.add(id(self.state[parameter]["step"]))
                     continue
-                if gradient.is_sparse:
-                    raise RuntimeError(
-                        f"{type(self).__name__} does not support sparse gradients, and "
-                        f"{_name(group, number, position, parameter)} has one: use torch.optim.SparseAdam, or an "
-                        "embedding with sparse=False"
-                    )
                 state = self.state[parameter]
                 if "step" not in state:
-                    state["step"] = newcomers.setdefault(parameter.device, _new_clock(parameter.device))
+                    state["step"] = newcomers.setdefault(parameter.device, new_clock(parameter.device))
                 for slot in rule.slots:
                     if slot not in state:
-                        state[slot] = _start(rule, group, slot, parameter)
-                clock = state["step"]
-                cohort = cohorts.setdefault(id(clock), _Cohort(rule, group, clock))
+                        state[slot] = start(rule, group, slot, parameter)
+                cohort = cohorts.setdefault(id(state["step"]), Cohort(rule, group, state["step"]))
                 cohort.states.append(state)
-                cohort.updates.append(
-                    eager.Update(
-                        len(work.gradients),
-                        _real(gradient),
-                        _real(parameter),
-                        [_real(state[slot]) for slot in rule.slots],
-                    )
-                )
-                work.gradients.append(cohort.updates[-1].gradient)
-                work.names.append(_name(group, number, position, parameter))
+                slots = [real(state[slot]) for slot in rule.slots]
+                cohort.updates.append(eager.Update(index, tensors.gradients[index], real(parameter), slots))
+                index += 1
             for identity in idle & cohorts.keys():
                 cohorts[identity].leave()
-            work.cohorts.extend(cohorts.values())
-            if len(work.gradients) > start:
-                work.groups.append(slice(start, len(work.gradients)))
-        return work
+            found.extend(cohorts.values())
+        return found
 
     def _ledger(self, device: torch.device | None = None) -> torch.Tensor:
         # It lives in a parameter group, where state_dict, deepcopy and pickle take it along.
@@ -199,7 +202,7 @@ class Optimizer(torch.optim.Optimizer):
                 entry = next(entries)
                 # torch casts state to the parameter's dtype on the way in, which would round half precision's moments.
                 state = {
-                    name: value.to(parameter.device, _state_dtype(parameter), copy=True)
+                    name: value.to(parameter.device, state_dtype(parameter), copy=True)
                     for name, value in entry.items()
                     if name not in clocks and isinstance(value, torch.Tensor)
                 }
@@ -208,8 +211,8 @@ class Optimizer(torch.optim.Optimizer):
                     continue
                 # torch's SGD counts no steps: with state it has taken at least one, and only the first is special.
                 readings = [float(entry.get(name, 1.0)) for name in clocks]
-                dials = shared.setdefault((*readings, parameter.device), _dials(clocks, readings, parameter.device))
-                self.state[parameter] = {**dials, **state}
+                key = (*readings, parameter.device)
+                self.state[parameter] = {**shared.setdefault(key, dials(clocks, readings, parameter.device)), **state}
         self._measured = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -222,121 +225,11 @@ class Optimizer(torch.optim.Optimizer):
         self._measured = None
 
     def __repr__(self) -> str:
-        ledger = self.param_groups[0].pop("ledger", None)
+        group = self.param_groups[0]
+        hidden = {name: group.pop(name) for name in list(group) if name == "ledger" or name.startswith("clip.")}
         text = super().__repr__()
-        if ledger is not None:
-            self.param_groups[0]["ledger"] = ledger
+        group.update(hidden)
         return text
-
-
-@dataclass
-class _Cohort:
-    """Parameters of a group that have always stepped together: one clock, one set of coefficients."""
-
-    rule: Rule
-    group: Mapping[str, Any]
-    clock: torch.Tensor
-    states: list[dict[str, Any]] = field(default_factory=list)
-    updates: list[eager.Update] = field(default_factory=list)
-
-    def leave(self) -> None:
-        """From now on these parameters count their steps apart from the others that had the same clock."""
-        shared = {
-            "step": self.clock,
-            **{name: self.states[0][name] for name in self.rule.clocks if name in self.states[0]},
-        }
-        own = {name: value.clone() for name, value in shared.items()}
-        self.clock = own["step"]
-        for state in self.states:
-            state.update(own)
-
-    def apply(self, stages: Sequence[Stage], accept: Number) -> None:
-        on_host = self.clock.device.type == "cpu"
-        clocks = self._clocks()
-        t = self.clock.item() + 1 if on_host else self.clock.double() + 1
-        values = _flat(self.group) | {name: clock.item() if on_host else clock for name, clock in clocks.items()}
-        advanced = self.rule.advanced(t, values)
-        values |= advanced
-        coefficients = self.rule.coefficients(t, values)
-        eager.apply(self.rule, coefficients, self.updates, stages, values, accept)
-        advanced["step"], clocks["step"] = t, self.clock
-        for name, clock in clocks.items():
-            if isinstance(accept, torch.Tensor):
-                clock.copy_(torch.where(accept.to(clock.device), advanced[name], clock))
-            else:
-                clock.fill_(advanced[name])
-
-    def _clocks(self) -> dict[str, torch.Tensor]:
-        """The rule's own clocks, which these parameters share as they share the step count."""
-        for name in self.rule.clocks:
-            if name not in self.states[0]:
-                clock = torch.ones((), dtype=torch.float64, device=self.clock.device)
-                for state in self.states:
-                    state[name] = clock
-        return {name: self.states[0][name] for name in self.rule.clocks}
-
-
-@dataclass
-class _Work:
-    """One step's tensors, in the order of the parameter groups."""
-
-    gradients: list[torch.Tensor] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
-    groups: list[slice] = field(default_factory=list)
-    cohorts: list[_Cohort] = field(default_factory=list)
-
-    def apply(self, stages: Sequence[Stage], accept: Number) -> None:
-        for cohort in self.cohorts:
-            cohort.apply(stages, accept)
-
-
-def _flat(group: Mapping[str, Any]) -> dict[str, Any]:
-    """A group's hyperparameters as single numbers: betas becomes beta1 and beta2."""
-    flat = dict(group)
-    for index, beta in enumerate(flat.pop("betas", ()), start=1):
-        flat[f"beta{index}"] = beta
-    for name, value in flat.items():
-        if isinstance(value, torch.Tensor) and value.numel() == 1 and value.device.type == "cpu":
-            flat[name] = value.item()
-    return flat
-
-
-def _name(group: Mapping[str, Any], number: int, position: int, parameter: torch.Tensor) -> str:
-    if "param_names" in group:
-        return group["param_names"][position]
-    return f"group {number}, tensor {position}, shape {tuple(parameter.shape)}"
-
-
-def _dials(names: Sequence[str], readings: Sequence[float], device: torch.device) -> dict[str, torch.Tensor]:
-    """Clocks that show what was saved, for parameters that step together."""
-    dials = {
-        name: torch.full((), value, dtype=torch.float64, device=device)
-        for name, value in zip(names, readings, strict=True)
-    }
-    return {**dials, "step": dials["step"].float()}
-
-
-def _new_clock(device: torch.device) -> torch.Tensor:
-    return torch.zeros((), dtype=torch.float32, device=device)
-
-
-def _state_dtype(parameter: torch.Tensor) -> torch.dtype:
-    if parameter.is_complex():
-        return parameter.dtype
-    return eager.math_dtype(parameter)
-
-
-def _start(rule: Rule, group: Mapping[str, Any], slot: str, parameter: torch.Tensor) -> torch.Tensor:
-    start = rule.start.get(slot, 0.0)
-    value = group[start] if isinstance(start, str) else start
-    if parameter.is_complex():
-        value = complex(value, value)  # state is kept for the real and the imaginary part, each as a real number
-    return torch.full_like(parameter, value, dtype=_state_dtype(parameter), memory_format=torch.preserve_format)
-
-
-def _real(tensor: torch.Tensor) -> torch.Tensor:
-    """A complex tensor as the pairs of its real and imaginary parts."""
-    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
 def _backend(name: str | None) -> str:

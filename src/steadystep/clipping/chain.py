@@ -1,0 +1,104 @@
+"""Clippers in a row: each sees what the ones before it leave, and all remember the step or none does."""
+
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from steadystep.clipping.clipper import Choice, Clipper, Memory
+from steadystep.clipping.measured import Measured
+from steadystep.clipping.stages import Scale, Stage
+from steadystep.maths import Number, logical_not
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a chain of clippers makes of one step's gradients."""
+
+    stages: tuple[Stage, ...]
+    before: Measured
+    after: Measured
+    clipped: Number  # does any stage change anything
+    refused: Number  # does any clipper refuse the step
+    update_bound: float | None
+    choices: tuple[Choice, ...]
+    refusals: tuple[Number, ...]  # for each clipper whether it is the one that refuses
+
+
+def decide(
+    clippers: Sequence[Clipper],
+    memories: Sequence[Memory],
+    before: Measured,
+    remeasure: Callable[[Sequence[Stage]], Measured],
+) -> Decision:
+    """Ask each clipper in turn. `remeasure` measures the raw gradients through stages."""
+    stages: tuple[Stage, ...] = before.stages
+    after, clipped, refused = before, False, False
+    bounds: list[float] = []
+    choices: list[Choice] = []
+    refusals: list[Number] = []
+    for clipper, memory in zip(clippers, memories, strict=True):
+        choice = clipper.decide(after, memory)
+        choices.append(choice)
+        refusals.append(choice.refuse & logical_not(refused))
+        refused = refused | choice.refuse
+        clipped = clipped | choice.clipped
+        if choice.update_bound is not None:
+            bounds.append(choice.update_bound)
+        if choice.stage is None:
+            continue
+        stages += (choice.stage,)
+        # Scaling whole tensors is known exactly; what anything else leaves of a norm has to be measured.
+        if isinstance(choice.stage, Scale):
+            after = replace(after.scaled(choice.stage.factors), stages=stages)
+        else:
+            after = remeasure(stages)
+    bound = min(bounds) if bounds else None
+    return Decision(stages, before, after, clipped, refused, bound, tuple(choices), tuple(refusals))
+
+
+def remembered(
+    owner: MutableMapping[str, Any], clippers: Sequence[Clipper], tensors: int, device: torch.device
+) -> list[dict[str, torch.Tensor]]:
+    """The statistics of each clipper, kept in `owner` under ``clip.NUMBER.NAME``, started where they are missing."""
+    memories = []
+    for number, clipper in enumerate(clippers):
+        memory = {}
+        for name, start in clipper.start(tensors).items():
+            key = f"clip.{number}.{name}"
+            kept = owner.get(key)
+            if kept is None or kept.shape != start.shape:
+                kept = torch.from_numpy(start)
+            owner[key] = memory[name] = kept.to(device, torch.float64)
+        memories.append(memory)
+    return memories
+
+
+def opened(memories: Sequence[Mapping[str, torch.Tensor]]) -> list[Memory]:
+    """Stored statistics as clippers read them: numbers and arrays on a CPU, tensors elsewhere."""
+    return [{name: _opened(tensor) for name, tensor in memory.items()} for memory in memories]
+
+
+def _opened(tensor: torch.Tensor) -> Number:
+    if tensor.device.type != "cpu":
+        return tensor
+    return tensor.numpy() if tensor.dim() else tensor.item()
+
+
+def remember(
+    memories: Sequence[Mapping[str, torch.Tensor]], decision: Decision, applied: Number, sound: Number
+) -> None:
+    """Keep the statistics of an applied step; of a refused but sound one only what the refusing clipper counts."""
+    for memory, choice, refuses in zip(memories, decision.choices, decision.refusals, strict=True):
+        for kept, when in ((choice.memory, applied), (choice.memory_if_refused, refuses & sound)):
+            for name, value in kept.items():
+                _keep(memory[name], value, when)
+
+
+def _keep(stored: torch.Tensor, value: Number, when: Number) -> None:
+    if stored.device.type != "cpu":
+        new = torch.as_tensor(value, dtype=stored.dtype, device=stored.device)
+        torch.where(torch.as_tensor(when, device=stored.device), new, stored, out=stored)
+    elif when:
+        stored.numpy()[...] = value

@@ -1,0 +1,50 @@
+"""Which parameters weight decay is for."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+_NORMALISATION = (
+    nn.modules.batchnorm._NormBase,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.LocalResponseNorm,
+    nn.RMSNorm,
+)
+
+
+def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """The two usual parameter groups: weight decay on weights, none on biases and normalisation parameters.
+
+    Parameters that need no gradient are left out; a shared one appears once. The parameters keep their names, so that
+    they appear in errors and in the ledger.
+
+    Args:
+        model: whose parameters are grouped.
+        weight_decay: of the first group, at least 0; the second has 0.
+
+    Returns:
+        Parameter groups for any torch optimizer.
+
+    >>> import torch, steadystep
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.LayerNorm(3))
+    >>> for group in steadystep.decay_groups(model, 0.1):
+    ...     print(group["weight_decay"], [name for name, _ in group["params"]])
+    0.1 ['0.weight']
+    0.0 ['0.bias', '1.weight', '1.bias']
+    """
+    undecayed: set[int] = set()
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if isinstance(module, _NORMALISATION) or name.startswith("bias"):
+                undecayed.add(id(parameter))
+    groups: tuple[list[tuple[str, torch.Tensor]], ...] = ([], [])
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups[id(parameter) in undecayed].append((name, parameter))
+    return [
+        {"params": params, "weight_decay": decay}
+        for params, decay in zip(groups, (weight_decay, 0.0), strict=True)
+        if params
+    ]

@@ -1,0 +1,182 @@
+"""The guarded step for anybody's optimizer, and clipping for anybody's loop."""
+
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+
+from steadystep import ledger as ledgers
+from steadystep.clipping.chain import decide, opened, remember, remembered
+from steadystep.clipping.clip_update import ClipUpdate
+from steadystep.clipping.clipper import Clip, Clipper, as_clippers
+from steadystep.clipping.measured import Measured
+from steadystep.clipping.stages import Stage, through
+from steadystep.guarded_step import Nonfinite, Policy, SkipWatch, guarded_step, not_refused
+from steadystep.kernels import eager
+from steadystep.maths import Number, isfinite, logical_not
+from steadystep.tensors import Tensors, tensors_of
+
+AnyOptimizer = TypeVar("AnyOptimizer", bound=torch.optim.Optimizer)
+
+
+def guard(
+    optimizer: AnyOptimizer,
+    clip: Clip = None,
+    nonfinite: Nonfinite = "skip",
+    max_consecutive_skips: int = 25,
+    preserve_grad: bool = False,
+) -> AnyOptimizer:
+    """Give any torch optimizer the same measuring, clipping, refusing and ledger that the optimizers here have.
+
+    The optimizer is changed in place and returned: its `step` refuses a gradient that is not finite, clips, and steps;
+    `optimizer.ledger` counts. Clipped gradients are written to `.grad`, where the optimizer reads them. On an
+    accelerator the verdict is read once per step. Clipper statistics and ledger travel in `state_dict`.
+
+    Args:
+        optimizer: any torch.optim.Optimizer that needs no closure to step. Guard it before making its scheduler.
+        clip: None, a maximal global norm, a clipper, or a list of these. Default None.
+        nonfinite: ``"skip"``, ``"raise"`` or ``"propagate"``. Default ``"skip"``.
+        max_consecutive_skips: refused steps in a row before TooManySkipsError. Default 25.
+        preserve_grad: put the gradients back as they were after the step. Default False.
+
+    Raises:
+        TypeError: for an optimizer that guards itself, is guarded already, or already has a scheduler.
+        ValueError: for a clipper that needs to see the update, by name.
+
+    >>> import torch, steadystep
+    >>> weight = torch.zeros(2, requires_grad=True)
+    >>> optimizer = steadystep.guard(torch.optim.SGD([weight], lr=1.0), clip=1.0)
+    >>> (weight * torch.tensor([3.0, 4.0])).sum().backward()
+    >>> optimizer.step()
+    >>> weight.data, optimizer.ledger["norm_before"]
+    (tensor([-0.6000, -0.8000]), 5.0)
+    """
+    clippers = _for_gradients("guard", clip)
+    policy = Policy(nonfinite, max_consecutive_skips)
+    kind = type(optimizer)
+    if hasattr(optimizer, "ledger"):
+        raise TypeError(f"{kind.__name__} guards its own step: give it clip= and nonfinite= when it is made")
+    if "step" in vars(optimizer):
+        raise TypeError(
+            f"a scheduler already wraps the step of this {kind.__name__}: guard it before making its scheduler"
+        )
+    object.__setattr__(optimizer, "__class__", type(f"Guarded{kind.__name__}", (_Guarded, kind), {}))
+    vars(optimizer).update(
+        _clippers=clippers, _policy=policy, _preserve_grad=preserve_grad, _watch=SkipWatch(), _measured=None
+    )
+    return optimizer
+
+
+class _Guarded(torch.optim.Optimizer):
+    """What `guard` adds to an optimizer's class."""
+
+    _clippers: tuple[Clipper, ...]
+    _policy: Policy
+    _preserve_grad: bool
+    _watch: SkipWatch
+    _measured: tuple[Sequence[str], Measured] | None
+
+    @property
+    def ledger(self) -> dict[str, Any]:
+        """What happened to every step so far; as `steadystep.Optimizer.ledger`."""
+        names, measured = self._measured or ((), None)
+        owner = self.param_groups[0]
+        kept = owner["ledger"] if "ledger" in owner else ledgers.blank(torch.device("cpu"))
+        return ledgers.read(kept, names, measured and measured.norms)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        tensors = tensors_of(self.param_groups, type(self).__name__)
+        if not tensors.gradients:
+            return loss
+        owner: MutableMapping[str, Any] = self.param_groups[0]
+        owner["ledger"] = owner.get("ledger", ledgers.blank(tensors.home)).to(tensors.home)
+        memories = remembered(owner, self._clippers, tensors.count, tensors.home)
+        step = super().step
+
+        @torch.no_grad()
+        def apply(stages: Sequence[Stage], accept: Number, update_bound: float | None) -> Number:
+            if not bool(accept):
+                return False
+            raw = [gradient.clone() for gradient in tensors.gradients] if self._preserve_grad and stages else None
+            _write(tensors, stages)
+            step()
+            for gradient, before in zip(tensors.gradients, raw or (), strict=False):
+                gradient.copy_(before)
+            return False
+
+        measured = guarded_step(tensors, self._clippers, memories, self._policy, owner["ledger"], apply)
+        self._measured = (tensors.names, measured) if measured else None
+        self._watch.check(owner["ledger"], self._policy.max_consecutive_skips)
+        return loss
+
+
+@torch.no_grad()
+def clip_gradients(
+    parameters: torch.Tensor | Iterable[torch.Tensor],
+    clip: Clip,
+    memory: MutableMapping[str, torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """Clip the gradients of some parameters in place, with any clipper, and return their norm before.
+
+    Gradients of which one is not finite are left as they are, and so are those of a step that the clipper refuses.
+
+    Args:
+        parameters: one or many; those without a gradient are passed over.
+        clip: a maximal global norm, a clipper, or a list of these.
+        memory: where a clipper keeps its statistics from call to call: an empty dict, the same one every time. Needed
+            by AutoClip, ZClip, AdaGC and SkipOutlier.
+
+    Returns:
+        The global norm before clipping, a float64 tensor, on the device of the gradients.
+
+    Raises:
+        ValueError: for a clipper that needs a memory and got none, or that needs to see the update.
+
+    >>> import torch, steadystep
+    >>> weight = torch.zeros(2, requires_grad=True)
+    >>> (weight * torch.tensor([3.0, 4.0])).sum().backward()
+    >>> steadystep.clip_gradients([weight], 1.0)
+    tensor(5., dtype=torch.float64)
+    >>> weight.grad
+    tensor([0.6000, 0.8000])
+    """
+    clippers = _for_gradients("clip_gradients", clip)
+    given = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
+    for clipper in clippers:
+        if clipper.start(1) and memory is None:
+            raise ValueError(f"{type(clipper).__name__} remembers earlier steps: give memory={{}}, the same every time")
+    tensors = tensors_of([{"params": given}], "clip_gradients")
+    if not tensors.gradients:
+        return torch.zeros((), dtype=torch.float64)
+    memories = remembered({} if memory is None else memory, clippers, tensors.count, tensors.home)
+    before = eager.measure(tensors)
+    decision = decide(clippers, opened(memories), before, lambda stages: eager.measure(tensors, stages))
+    finite = isfinite(before.peaks).all()
+    accept = finite & logical_not(decision.refused)
+    if not_refused(accept):
+        _write(tensors, decision.stages, accept)
+    remember(memories, decision, accept, finite)
+    return torch.as_tensor(before.total, dtype=torch.float64)
+
+
+def _write(tensors: Tensors, stages: Sequence[Stage], accept: Number = True) -> None:
+    """Write to each gradient what the stages make of it."""
+    if not stages:
+        return
+    for index, gradient in enumerate(tensors.gradients):
+        wide = gradient.to(eager.math_dtype(gradient))
+        eager.write(gradient, through(stages, wide, index), accept)
+
+
+def _for_gradients(who: str, clip: Clip) -> tuple[Clipper, ...]:
+    clippers = as_clippers(clip)
+    for clipper in clippers:
+        if isinstance(clipper, ClipUpdate):
+            raise ValueError(
+                f"{who} sees gradients, and ClipUpdate clips updates: give it to an optimizer of steadystep"
+            )
+    return clippers

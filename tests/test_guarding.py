@@ -1,0 +1,191 @@
+"""The guarded step around torch's own optimizers, and clipping in anybody's loop."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch.nn.utils import clip_grad_norm_
+
+import steadystep
+from cases import CLIPPERS, ClipperCase
+
+PEERS = {
+    "SGD": lambda params: torch.optim.SGD(params, lr=0.1, momentum=0.9),
+    "Adam": lambda params: torch.optim.Adam(params, lr=0.01),
+    "Adam fused": lambda params: torch.optim.Adam(params, lr=0.01, fused=True),
+    "Adadelta": torch.optim.Adadelta,
+}
+
+
+def parameters() -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(s, generator=generator).requires_grad_() for s in ((5, 3), (3,))]
+
+
+def set_gradients(params: list[torch.Tensor], seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for param in params:
+        param.grad = torch.randn(param.shape, generator=generator)
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_a_guarded_optimizer_is_clip_grad_norm_and_then_its_step(peer: str) -> None:
+    ours, theirs = parameters(), parameters()
+    mine, plain = steadystep.guard(PEERS[peer](ours), clip=1.0), PEERS[peer](theirs)
+    assert isinstance(mine, type(plain))
+    for step in range(12):
+        for params in (ours, theirs):
+            set_gradients(params, step)
+        if step == 5:
+            assert ours[0].grad is not None
+            ours[0].grad[0, 0] = math.nan
+            before = copy.deepcopy((ours, mine.state_dict()["state"]))
+            mine.step()
+            after = (ours, mine.state_dict()["state"])
+            for a, b in zip(before[0], after[0], strict=True):
+                assert torch.equal(a, b)
+            assert str(before[1]) == str(after[1])
+            continue
+        mine.step()
+        clip_grad_norm_(theirs, 1.0)
+        plain.step()
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+    assert mine.ledger["applied"] == 11 and mine.ledger["skipped_nonfinite"] == 1  # type: ignore[attr-defined]
+
+
+def test_gradients_can_be_preserved() -> None:
+    params = parameters()
+    optimizer = steadystep.guard(torch.optim.SGD(params, lr=0.1), clip=0.5, preserve_grad=True)
+    set_gradients(params, 0)
+    before = [param.grad.clone() for param in params if param.grad is not None]
+    optimizer.step()
+    assert all(torch.equal(param.grad, old) for param, old in zip(params, before, strict=True))  # type: ignore[arg-type]
+
+
+def test_statistics_and_ledger_survive_a_checkpoint() -> None:
+    def run(interrupted: bool) -> tuple[list[torch.Tensor], dict[str, object]]:
+        params = parameters()
+        optimizer = steadystep.guard(torch.optim.SGD(params, lr=0.1), clip=steadystep.AutoClip(30, window=10))
+        for step in range(20):
+            if interrupted and step == 9:
+                saved = copy.deepcopy(optimizer.state_dict())
+                optimizer = steadystep.guard(torch.optim.SGD(params, lr=0.1), clip=steadystep.AutoClip(30, window=10))
+                optimizer.load_state_dict(saved)
+            set_gradients(params, step)
+            optimizer.step()
+        return params, optimizer.ledger  # type: ignore[attr-defined]
+
+    (a, first), (b, second) = run(True), run(False)
+    assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+    assert first == second
+
+
+def test_schedulers_follow_a_guarded_optimizer() -> None:
+    params = parameters()
+    optimizer = steadystep.guard(torch.optim.SGD(params, lr=1.0), clip=1.0)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
+    set_gradients(params, 0)
+    optimizer.step()
+    scheduler.step()
+    assert optimizer.param_groups[0]["lr"] == 0.5
+    late = torch.optim.SGD(parameters(), lr=1.0)
+    torch.optim.lr_scheduler.StepLR(late, 1)
+    with pytest.raises(TypeError, match="guard it before"):
+        steadystep.guard(late)
+
+
+def test_what_cannot_be_guarded_is_refused() -> None:
+    with pytest.raises(TypeError, match="Adam guards its own step"):
+        steadystep.guard(steadystep.Adam(parameters()))
+    with pytest.raises(ValueError, match="ClipUpdate clips updates"):
+        steadystep.guard(torch.optim.SGD(parameters()), clip=steadystep.ClipUpdate())
+    with pytest.raises(ValueError, match="AutoClip remembers"):
+        steadystep.clip_gradients(parameters(), steadystep.AutoClip())
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CLIPPERS if not isinstance(case.make(), steadystep.ClipUpdate)], ids=str
+)
+def test_clip_gradients_is_what_an_optimizer_would_step_with(case: ClipperCase) -> None:
+    ours, theirs = parameters(), parameters()
+    memory: dict[str, torch.Tensor] = {}
+    optimizer = steadystep.SGD(theirs, lr=1.0, clip=case.make())
+    for step in range(12):
+        before = [param.detach().clone() for param in theirs]
+        for params in (ours, theirs):
+            set_gradients(params, step)
+        optimizer.step()
+        with torch.no_grad():
+            for mine, other in zip(ours, before, strict=True):
+                mine.copy_(other)  # AGC looks at the weights
+        steadystep.clip_gradients(ours, case.make(), memory)
+        for mine, other, old in zip(ours, theirs, before, strict=True):
+            assert mine.grad is not None
+            torch.testing.assert_close(old - mine.grad, other.detach())
+
+
+def test_clip_gradients_leaves_what_is_not_finite() -> None:
+    params = parameters()
+    set_gradients(params, 0)
+    assert params[0].grad is not None
+    params[0].grad[0, 0] = math.inf
+    before = [param.grad.clone() for param in params if param.grad is not None]
+    assert steadystep.clip_gradients(iter(params), 1.0) == math.inf
+    assert all(torch.equal(param.grad, old) for param, old in zip(params, before, strict=True))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("unscale_first", [False, True])
+def test_grad_scaler_cannot_be_got_in_the_wrong_order(unscale_first: bool) -> None:
+    ours, theirs = parameters(), parameters()
+    mine, peer = steadystep.SGD(ours, lr=0.1, clip=1.0), torch.optim.SGD(theirs, lr=0.1)
+    scaler, plain = (torch.amp.GradScaler("cpu", init_scale=1024.0) for _ in range(2))
+    for step in range(6):
+        for params, optimizer, scale in ((ours, mine, scaler), (theirs, peer, plain)):
+            optimizer.zero_grad()
+            loss = sum((param * (step + 1)).sin().sum() for param in params)
+            if step == 3:
+                loss = loss * math.inf
+            scale.scale(loss).backward()  # type: ignore[union-attr]
+            if optimizer is peer or unscale_first:
+                scale.unscale_(optimizer)
+            if optimizer is peer:
+                clip_grad_norm_(params, 1.0)
+            scale.step(optimizer)
+            scale.update()
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+    assert mine.ledger["skipped_nonfinite"] == 1 or mine.ledger["attempted"] == 5
+    assert scaler.get_scale() == plain.get_scale() == 512.0
+    assert mine.ledger["norm_before"] < 100, "the norm is that of the gradients, not of the scaled ones"
+
+
+def test_norm_profile_leaves_the_model_as_it_was() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Dropout(0.5))
+    before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    batches = [torch.randn(8, 3, generator=torch.Generator().manual_seed(i)) for i in range(5)]
+    profile = steadystep.norm_profile(model, batches, lambda model, x: model(x).square().sum())
+    assert len(profile.norms) == 5 and all(norm > 0 for norm in profile.norms)
+    assert profile.clip_rate(profile.quantile(0.5)) == 0.4
+    assert "clip rate" in str(profile)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_decay_groups_leaves_out_biases_norms_and_what_is_frozen() -> None:
+    model = torch.nn.ModuleDict(
+        {
+            "embed": torch.nn.Embedding(5, 4),
+            "norm": torch.nn.GroupNorm(2, 4),
+            "lstm": torch.nn.LSTM(4, 4),
+            "head": torch.nn.Linear(4, 5),
+        }
+    )
+    model["head"].weight = model["embed"].weight
+    model["head"].bias.requires_grad_(False)
+    decayed, rest = steadystep.decay_groups(model, 0.1)
+    assert [name for name, _ in decayed["params"]] == ["embed.weight", "lstm.weight_ih_l0", "lstm.weight_hh_l0"]
+    assert [name for name, _ in rest["params"]] == ["norm.weight", "norm.bias", "lstm.bias_ih_l0", "lstm.bias_hh_l0"]
+    steadystep.AdamW([decayed, rest])
