@@ -6,12 +6,14 @@ from typing import Any
 
 import torch
 
+from steadystep.distributed import check, local
+
 
 @dataclass
 class Tensors:
     """Those parameters of an optimizer that have a gradient, in the order of its groups."""
 
-    gradients: list[torch.Tensor] = field(default_factory=list)  # real; a complex one as pairs of real numbers
+    gradients: list[torch.Tensor] = field(default_factory=list)  # this rank's part; complex ones as pairs of reals
     parameters: list[torch.Tensor] = field(default_factory=list)  # as the user gave them
     names: list[str] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)  # of each among all parameters of the optimizer
@@ -30,7 +32,8 @@ def tensors_of(param_groups: Sequence[Mapping[str, Any]], who: str) -> Tensors:
     """What has a gradient in an optimizer's parameter groups. `who` is named if one of them is sparse.
 
     Raises:
-        RuntimeError: for a sparse gradient, naming the tensor and what to do.
+        RuntimeError: for a sparse gradient, naming the tensor and what to do; for tensors over whose shards no global
+            norm can be taken.
     """
     found = Tensors()
     for number, group in enumerate(param_groups):
@@ -48,13 +51,19 @@ def tensors_of(param_groups: Sequence[Mapping[str, Any]], who: str) -> Tensors:
                     f"{who} does not support sparse gradients, and {name} has one: use torch.optim.SparseAdam, or an "
                     "embedding with sparse=False"
                 )
-            found.gradients.append(real(gradient))
+            found.gradients.append(part(gradient))
             found.parameters.append(parameter)
             found.names.append(name)
             found.positions.append(found.count - 1)
         if len(found.gradients) > start:
             found.groups.append(slice(start, len(found.gradients)))
+    check(found.parameters, [parameter.grad for parameter in found.parameters if parameter.grad is not None])
     return found
+
+
+def part(tensor: torch.Tensor) -> torch.Tensor:
+    """This rank's part of a tensor, a complex one as pairs of real numbers: what a backend reads and writes."""
+    return real(local(tensor))
 
 
 def real(tensor: torch.Tensor) -> torch.Tensor:

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.distributed as dist
 
 from steadystep.clipping.clipper import Choice, Clipper, Memory, check_positive
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import UnitScale
-from steadystep.tensors import Tensors, real
+from steadystep.distributed import sharded_within
+from steadystep.tensors import Tensors, part
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +64,7 @@ class AGC(Clipper):
             if tensors.names[index] in names or id(parameter) in excluded:
                 factors.append(None)
                 continue
-            bounds = self.ratio * _unit_norms(parameter, parameter).clamp(min=self.floor)
+            bounds = self.ratio * _unit_norms(part(parameter.detach()), parameter).clamp(min=self.floor)
             norms = _unit_norms(measured.gradient(index), parameter)
             exceeds = torch.isfinite(norms) & (norms > bounds)
             factors.append(torch.where(exceeds, bounds / torch.where(exceeds, norms, 1.0), 1.0))
@@ -84,7 +86,11 @@ class AGC(Clipper):
 
 
 def _unit_norms(tensor: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
-    """(units, 1, ..., 1): the norm of each unit, in float64."""
-    pairs = real(tensor.detach())
-    within = list(range(1 if parameter.dim() > 1 else 0, pairs.dim()))
-    return torch.linalg.vector_norm(pairs, dim=within, keepdim=True, dtype=torch.float64)
+    """(units, 1, ..., 1): the norm of each unit, in float64. `tensor` is this rank's part of one like `parameter`."""
+    within = range(1 if parameter.dim() > 1 else 0, tensor.dim())
+    norms = torch.linalg.vector_norm(tensor, dim=list(within), keepdim=True, dtype=torch.float64)
+    for group in sharded_within(parameter, within):
+        squares = norms.square()
+        dist.all_reduce(squares, group=group)
+        norms = squares.sqrt()
+    return norms

@@ -1,5 +1,6 @@
 """The eager backend: rules on whole torch tensors. The reference for every other backend."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,8 @@ import torch
 from steadystep.clipping.factors import to_limit
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage, UnitScale, through
-from steadystep.maths import Number, sqrt, where
+from steadystep.distributed import is_sharded, over_shards, sum_over_shards
+from steadystep.maths import Number, isfinite, sqrt, where
 from steadystep.rule import Rule
 from steadystep.tensors import Tensors
 
@@ -25,6 +27,10 @@ def measure(tensors: Tensors, stages: Sequence[Stage] = ()) -> Measured:
     norms, peaks = [], []
     for index, raw in enumerate(tensors.gradients):
         gradient = through(stages, raw, index)
+        if gradient.numel() == 0:  # a rank's share of a small tensor can be empty
+            norms.append(gradient.new_zeros((), dtype=torch.float64))
+            peaks.append(norms[-1])
+            continue
         low, high = torch.aminmax(gradient)  # NaN if any element is
         peak = torch.maximum(high, -low)
         if gradient.dtype == torch.float64:
@@ -34,7 +40,16 @@ def measure(tensors: Tensors, stages: Sequence[Stage] = ()) -> Measured:
         else:
             norms.append(torch.linalg.vector_norm(gradient, dtype=torch.float64))
         peaks.append(peak)
-    return Measured(_gather(norms), _gather(peaks), tensors, tuple(stages))
+    return Measured(*_whole(_gather(norms), _gather(peaks), tensors), tensors, tuple(stages))
+
+
+def _whole(norms: Number, peaks: Number, tensors: Tensors) -> tuple[Number, Number]:
+    """Norms and peaks of whole tensors, from those of this rank's shards."""
+    if not any(is_sharded(parameter) for parameter in tensors.parameters):
+        return norms, peaks
+    largest = over_shards(where(isfinite(peaks), peaks, math.inf), tensors.parameters, "max")
+    scale = where(isfinite(largest) & (largest > 0), largest, 1.0)
+    return scale * sqrt(over_shards((norms / scale) ** 2, tensors.parameters, "sum")), largest
 
 
 def _gather(values: Sequence[torch.Tensor]) -> Number:
@@ -52,6 +67,12 @@ class Update:
     gradient: torch.Tensor
     parameter: torch.Tensor
     state: Sequence[torch.Tensor]
+    whole: torch.Tensor  # the parameter as the user gave it: of which this may be one shard
+
+    @property
+    def count(self) -> int:
+        """Real numbers in the whole parameter."""
+        return self.whole.numel() * (2 if self.whole.is_complex() else 1)
 
 
 def apply(
@@ -74,11 +95,11 @@ def apply(
         cast = _in(dtype, coefficients)
         if rule.sums is not None:
             totals = _totals(update, stages, partial(rule.sums, **cast), rule, values)
-            cast |= _in(dtype, rule.tensor_factors(update.parameter.numel(), values, totals))
+            cast |= _in(dtype, rule.tensor_factors(update.count, values, totals))
         factor: Number = 1.0
         if update_bound is not None:
             (total,) = _totals(update, stages, partial(_squared_move, rule, cast), rule, values)
-            rms = sqrt(total / update.parameter.numel()) / values["lr"] if values["lr"] else 0.0 * total
+            rms = sqrt(total / update.count) / values["lr"] if values["lr"] else 0.0 * total
             factor, exceeds = to_limit(rms, update_bound)
             bounded = bounded | exceeds
             factor = _in(dtype, {"factor": factor})["factor"]
@@ -133,7 +154,8 @@ def _totals(
     for chunk in _chunks(update, stages):
         parts = [x.sum(dtype=torch.float64) for x in terms(*_operands(rule, chunk, update.index, stages, values))]
         totals = [total + part for total, part in zip(totals, parts, strict=True)] if totals else parts
-    return [total.item() for total in totals] if update.parameter.device.type == "cpu" else totals
+    summed = [sum_over_shards(total, update.whole) for total in totals]
+    return [total.item() for total in summed] if update.parameter.device.type == "cpu" else summed
 
 
 CHUNK = 65536

@@ -15,7 +15,7 @@ from steadystep.kernels import eager
 from steadystep.maths import Number
 from steadystep.optimizers.cohort import Cohort, dials, new_clock, start, state_dtype
 from steadystep.rule import Range, Rule
-from steadystep.tensors import Tensors, real, tensors_of
+from steadystep.tensors import Tensors, part, tensors_of
 
 Params = Iterable[torch.Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, torch.Tensor]]
 
@@ -98,7 +98,10 @@ class Optimizer(torch.optim.Optimizer):
                 loss = closure()
         tensors = tensors_of(self.param_groups, type(self).__name__)
         if tensors.gradients:
+            fresh = not self.state
             cohorts = self._cohorts(tensors)
+            if fresh and _is_rehearsal(self.param_groups, tensors):
+                return loss
 
             def apply(stages: Sequence[Stage], accept: Number, update_bound: float | None) -> Number:
                 bounded: Number = False
@@ -143,8 +146,8 @@ class Optimizer(torch.optim.Optimizer):
                         state[slot] = start(rule, group, slot, parameter)
                 cohort = cohorts.setdefault(id(state["step"]), Cohort(rule, group, state["step"]))
                 cohort.states.append(state)
-                slots = [real(state[slot]) for slot in rule.slots]
-                cohort.updates.append(eager.Update(index, tensors.gradients[index], real(parameter), slots))
+                slots = [part(state[slot]) for slot in rule.slots]
+                cohort.updates.append(eager.Update(index, tensors.gradients[index], part(parameter), slots, parameter))
                 index += 1
             for identity in idle & cohorts.keys():
                 cohorts[identity].leave()
@@ -230,6 +233,13 @@ class Optimizer(torch.optim.Optimizer):
         text = super().__repr__()
         group.update(hidden)
         return text
+
+
+def _is_rehearsal(param_groups: Sequence[Mapping[str, Any]], tensors: Tensors) -> bool:
+    """Whether this first step only makes state: torch.distributed.checkpoint steps with lr 0 and zero gradients."""
+    if any(float(group["lr"]) != 0 for group in param_groups):
+        return False
+    return not any(gradient.any() for gradient in tensors.gradients)
 
 
 def _backend(name: str | None) -> str:

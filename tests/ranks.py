@@ -1,0 +1,218 @@
+"""One rank of the distributed tests: `python tests/ranks.py RANK WORLD FOLDER`. Every scenario's verdict is written."""
+
+import copy
+import json
+import math
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
+
+import steadystep
+
+STEPS = 6
+MAKERS: dict[str, Callable[[Any], steadystep.Optimizer]] = {
+    "Adam + ClipNorm": lambda p: steadystep.Adam(p, lr=0.01, clip=1.0),
+    "Adam + ClipNorm parameter": lambda p: steadystep.Adam(p, lr=0.01, clip=steadystep.ClipNorm(0.3, "parameter")),
+    "LAMB": lambda p: steadystep.LAMB(p, lr=0.01, weight_decay=0.1),
+    "StableAdamW": lambda p: steadystep.StableAdamW(p, lr=0.01),
+    "SGD + AGC": lambda p: steadystep.SGD(p, lr=0.1, clip=steadystep.AGC(0.05)),
+    "SGD + AdaGC": lambda p: steadystep.SGD(p, lr=0.1, clip=steadystep.AdaGC(warmup=2)),
+    "SGD + ClipValue + ClipNorm": lambda p: steadystep.SGD(p, lr=0.1, clip=[steadystep.ClipValue(0.2), 0.5]),
+    "NAdam + ClipUpdate": lambda p: steadystep.NAdam(p, lr=0.01, clip=steadystep.ClipUpdate(0.5)),
+}
+
+
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3), nn.Tanh(), nn.Linear(3, 1)).double()
+
+
+def batch(step: int, rank: int | None = None) -> torch.Tensor:
+    """The examples of a step: all of them, or one rank's half."""
+    x = torch.randn(8, 6, generator=torch.Generator().manual_seed(step), dtype=torch.float64) * 10.0 ** (step % 3)
+    return x if rank is None else x[4 * rank : 4 * (rank + 1)]
+
+
+def loss_of(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    return (net(x) - x.sum(1, keepdim=True)).square().mean()
+
+
+def alone(make: Callable[[Any], steadystep.Optimizer]) -> tuple[nn.Module, steadystep.Optimizer]:
+    """The same training in one process."""
+    net = model()
+    optimizer = make(net.named_parameters())
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        loss_of(net, batch(step)).backward()
+        optimizer.step()
+    return net, optimizer
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).detach()
+
+
+def assert_same(ours: nn.Module, theirs: nn.Module) -> None:
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(whole(a), whole(b), rtol=1e-9, atol=1e-12)
+
+
+def train(net: nn.Module, optimizer: steadystep.Optimizer, rank: int, steps: range) -> None:
+    for step in steps:
+        optimizer.zero_grad()
+        loss_of(net, batch(step, rank)).backward()
+        optimizer.step()
+
+
+def ddp(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
+    """Data parallel, with gradient accumulation under no_sync."""
+    net = DistributedDataParallel(model())
+    optimizer = make(net.module.named_parameters())
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        first, second = batch(step, rank).split(2)
+        with net.no_sync():
+            (loss_of(net, first) / 2).backward()
+        (loss_of(net, second) / 2).backward()
+        optimizer.step()
+    reference, alone_optimizer = alone(make)
+    assert_same(net.module, reference)
+    assert optimizer.ledger["norm_before"] == _close(alone_optimizer.ledger["norm_before"])
+
+
+def fsdp(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
+    """FSDP2: every parameter sharded; the global norm and the per-tensor sizes are those of the whole tensors."""
+    net = _sharded()
+    optimizer = make(net.named_parameters())
+    train(net, optimizer, rank, range(STEPS))
+    reference, alone_optimizer = alone(make)
+    assert_same(net, reference)
+    for name in ("norm_before", "norm_after", "clipped", "applied"):
+        assert optimizer.ledger[name] == _close(alone_optimizer.ledger[name]), name
+
+
+def fsdp_refuses_on_every_rank(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
+    """A gradient that is not finite on one rank makes every rank skip, and nothing changes anywhere."""
+    net = _sharded()
+    optimizer = make(net.named_parameters())
+    train(net, optimizer, rank, range(2))
+    before = copy.deepcopy([whole(p) for p in net.parameters()])
+    loss_of(net, batch(2, rank)).backward()
+    if rank == 1:
+        gradient = next(iter(net.parameters())).grad
+        assert isinstance(gradient, DTensor)
+        gradient.to_local()[0, 0] = math.nan
+    optimizer.step()
+    assert optimizer.ledger["skipped_nonfinite"] == 1
+    for now, old in zip(net.parameters(), before, strict=True):
+        assert torch.equal(whole(now), old)
+
+
+def fsdp_resumes(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
+    """Saved and loaded through torch.distributed.checkpoint.state_dict, whose rehearsal step leaves no trace."""
+    net = _sharded()
+    optimizer = make(net.named_parameters())
+    train(net, optimizer, rank, range(3))
+    saved = copy.deepcopy(get_optimizer_state_dict(net, optimizer))
+    resumed = make(net.named_parameters())
+    set_optimizer_state_dict(net, resumed, saved)
+    assert resumed.ledger["attempted"] == 3, resumed.ledger
+    train(net, resumed, rank, range(3, STEPS))
+    assert_same(net, alone(make)[0])
+    assert resumed.ledger["attempted"] == STEPS
+
+
+def rehearsal_leaves_no_trace(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
+    net = _sharded()
+    optimizer = make(net.named_parameters())
+    get_optimizer_state_dict(net, optimizer)  # steps once, with lr 0 and zero gradients, to make the state
+    assert optimizer.ledger["attempted"] == 0
+    train(net, optimizer, rank, range(STEPS))
+    assert_same(net, alone(make)[0])
+
+
+def tensor_parallel(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
+    """DTensors sharded along rows, along columns, and not at all, in one optimizer."""
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    placements = [Shard(0), Shard(1), Replicate(), Shard(0)]
+    shapes = [(4, 3), (3, 4), (2, 2), (3,)]
+    generator = torch.Generator().manual_seed(0)
+    start = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+    ours = [distribute_tensor(t, mesh, [p]).requires_grad_() for t, p in zip(start, placements, strict=True)]
+    theirs = [tensor.clone().requires_grad_() for tensor in start]
+    mine, reference = make(ours), make(theirs)
+    for step in range(STEPS):
+        for a, b, placement in zip(ours, theirs, placements, strict=True):
+            b.grad = torch.randn(b.shape, generator=generator, dtype=torch.float64) * 10.0 ** (step % 3 - 1)
+            a.grad = distribute_tensor(b.grad, mesh, [placement])
+        mine.step()
+        reference.step()
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(whole(a), b.detach(), rtol=1e-9, atol=1e-12)
+
+
+def mixed_meshes_are_refused(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
+    a = distribute_tensor(torch.ones(4), init_device_mesh("cpu", (2,)), [Shard(0)]).requires_grad_()
+    b = distribute_tensor(torch.ones(4), init_device_mesh("cpu", (2, 1)), [Shard(0), Replicate()]).requires_grad_()
+    optimizer = make([a, b])
+    a.grad, b.grad = torch.ones_like(a), torch.ones_like(b)
+    try:
+        optimizer.step()
+    except RuntimeError as error:
+        assert "device meshes" in str(error)
+    else:
+        raise AssertionError("a norm over two meshes was taken")
+
+
+def _sharded() -> nn.Module:
+    net = model()
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    for layer in net.children():
+        if isinstance(layer, nn.Linear):
+            fully_shard(layer, mesh=mesh)
+    fully_shard(net, mesh=mesh)
+    return net
+
+
+class _close(float):
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, float | int) and math.isclose(self, other, rel_tol=1e-9)
+
+    __hash__ = float.__hash__
+
+
+SCENARIOS = (
+    ddp, fsdp, fsdp_refuses_on_every_rank, fsdp_resumes, rehearsal_leaves_no_trace, tensor_parallel,
+    mixed_meshes_are_refused,
+)  # fmt: skip
+
+
+def main() -> None:
+    rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=world)
+    verdicts = {}
+    for scenario in SCENARIOS:
+        for name, make in MAKERS.items():
+            try:
+                scenario(rank, make)
+                verdicts[f"{scenario.__name__}: {name}"] = ""
+            except Exception:  # noqa: BLE001 - whatever it is, it is the scenario's verdict
+                verdicts[f"{scenario.__name__}: {name}"] = traceback.format_exc()
+    (folder / f"{rank}.json").write_text(json.dumps(verdicts))
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
