@@ -78,6 +78,9 @@ def test_lists(tmp_path: Path) -> None:
     assert "digits-mlp" in tasks.stdout and "mnist-mlp" in tasks.stdout
     for name in ("AMSGrad", "Yogi", "AdaBound", "RAdam", "LAMB", "StableAdamW"):
         assert name in optimizers.stdout
+    about = steadystep("optimizers", "Yogi", cwd=tmp_path).stdout
+    assert "variant" in about and "Zaheer" in about and "v_t" in about
+    assert_refused(steadystep("optimizers", "Sophia", cwd=tmp_path), "'Sophia'", "AdamW")
 
 
 def test_unknown_task(tmp_path: Path) -> None:
