@@ -8,7 +8,8 @@ import torch
 from steadystep import ledger as ledgers
 from steadystep.clipping.chain import decide, opened, remember, remembered
 from steadystep.clipping.clip_update import ClipUpdate
-from steadystep.clipping.clipper import Clip, Clipper, as_clippers
+from steadystep.clipping.clipper import Clipper
+from steadystep.clipping.given import Clip, as_clippers
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage, through
 from steadystep.guarded_step import Nonfinite, Policy, SkipWatch, guarded_step, not_refused

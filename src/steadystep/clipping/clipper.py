@@ -1,8 +1,8 @@
-"""The interface of a clipper: what it decides, what it remembers, how it is given."""
+"""The interface of a clipper: what it decides and what it remembers; and checks of what it is given."""
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Real
 
@@ -38,35 +38,6 @@ class Clipper(ABC):
     @abstractmethod
     def decide(self, measured: Measured, memory: Memory) -> Choice:
         """Choose for this step. A pure function: whether the step is taken is known only afterwards."""
-
-
-Clip = float | Clipper | Sequence[float | Clipper] | None
-"""What `clip=` accepts: nothing, a global norm, a clipper, or a chain of them."""
-
-
-def as_clippers(clip: Clip) -> tuple[Clipper, ...]:
-    """The chain that `clip=` means. A bare number c means ``ClipNorm(c)``.
-
-    Raises:
-        TypeError: for anything else, with what was given and what is accepted.
-
-    >>> as_clippers(1.0)
-    (ClipNorm(max_norm=1.0, scope='global'),)
-    """
-    from steadystep.clipping.clip_norm import ClipNorm
-
-    if clip is None:
-        return ()
-    if isinstance(clip, Clipper):
-        return (clip,)
-    if isinstance(clip, Real) and not isinstance(clip, bool):
-        return (ClipNorm(float(clip)),)
-    if isinstance(clip, Sequence) and not isinstance(clip, str):
-        return tuple(clipper for one in clip for clipper in as_clippers(one))
-    raise TypeError(
-        f"clip is {clip!r}: give None, a maximal global norm such as 1.0, a clipper such as "
-        "steadystep.ClipValue(0.5), or a list of these, applied in order"
-    )
 
 
 def check_positive(name: str, value: float) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from steadystep import ledger as ledgers
 from steadystep.clipping.chain import remembered
-from steadystep.clipping.clipper import Clip, as_clippers
+from steadystep.clipping.given import Clip, as_clippers
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage
 from steadystep.guarded_step import Nonfinite, Policy, Scaler, SkipWatch, guarded_step
