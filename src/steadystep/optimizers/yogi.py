@@ -51,8 +51,9 @@ class Yogi(Optimizer):
         \theta_t = \theta_{t-1} - \alpha \frac{\sqrt{1-\beta_2^t}}{1-\beta_1^t} \frac{m_t}{\sqrt{v_t} + \epsilon}
 
     with Adam's m_t: the variant ``"author"``, the default, with v_0 = 1e-6. ``"paper"`` starts v at g_1^2 and corrects
-    no bias. ``"optax"`` starts m and v at 1e-6 and corrects v as Adam does, which is wrong for an additive v, and is
-    kept for parity: with a gradient of 1 its step is still 0.79 of the uncorrected one after 1000 steps.
+    no bias. ``"optax"`` starts m and v at 1e-6 and corrects v as Adam does; kept for parity. A correction that is right
+    for Adam's average is not for an additive v: with a gradient of 1 throughout, the 1000th step is still
+    0.79 \alpha in both of them, and \alpha in the paper's.
 
     Args:
         params: parameters, named parameters or parameter groups, as for every torch optimizer.
