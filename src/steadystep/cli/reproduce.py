@@ -41,7 +41,9 @@ def reproduce(
 
     chosen = load_study(study) if study else study_for(find_task(task), seeds=seeds, epochs=epochs)
     folder = out or Path("studies") / chosen.task
-    command = _command(task=task, study=study, seeds=seeds, epochs=epochs, workers=workers, data=data, out=out)
+    command = _command(
+        task=None if study else task, study=study, seeds=seeds, epochs=epochs, workers=workers, data=data, out=out
+    )
     console = Console()
     try:
         with observe(chosen, console) as observer:
