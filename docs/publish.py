@@ -1,0 +1,101 @@
+"""Writes docs/results and the measured parts of README.md from studies' records: no figure there is typed by hand.
+
+`python docs/publish.py studies/mnist-mlp ...` packs finished studies into docs/results/TASK, with summary, tables and a
+picture; without an argument only README.md is written again, from what is in docs/results.
+"""
+
+import io
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from steadystep.lab.report.tables import results_table
+from steadystep.lab.report.terminal import render
+from steadystep.lab.report.verdict_words import evidence
+from steadystep.lab.report.write import write_report
+from steadystep.lab.study.packed import pack
+from steadystep.lab.study.run import read_study
+from steadystep.lab.study.spec import command_for
+from steadystep.lab.study.summarise import summarise
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "docs" / "results"
+README = ROOT / "README.md"
+
+
+def publish(study: Path) -> None:
+    """Keep a study's records in the tree, with the report that they support."""
+    results = read_study(study)
+    folder = RESULTS / results.task.name
+    pack(study, folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        written = write_report(results, summarise(results), Path(scratch), command_for(results.study, results.task))
+        for path in written:
+            if path.suffix != ".html":  # the page holds a whole plotting library: `steadystep report` makes it again
+                shutil.copy(path, folder / path.name)
+        _photograph(Path(scratch) / "report.html", folder / "accuracy.png")
+
+
+def readme() -> str:
+    """README.md with its measured parts written from docs/results."""
+    text = README.read_text()
+    for name, content in {"demo": _demo(), "mnist-mlp": _results("mnist-mlp")}.items():
+        pattern = re.compile(rf"(<!-- {name}: written by docs/publish.py -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        text, found = pattern.subn(lambda match, content=content: match[1] + content + match[2], text)
+        assert found == 1, f"README.md must hold the markers of {name!r} once, found {found}"
+    return text
+
+
+def _demo() -> str:
+    """What `make demo` prints when it is done."""
+    results = read_study(RESULTS / "digits-mlp")
+    console = Console(width=100, file=io.StringIO(), force_terminal=False, record=True)
+    render(results, summarise(results), console)
+    lines = [line.rstrip() for line in console.export_text().splitlines()]
+    return "```text\n" + "\n".join(lines) + "\n```\n"
+
+
+def _results(task: str) -> str:
+    """A study's table beside the paper's claims, its verdicts, and what it was measured on."""
+    results = read_study(RESULTS / task)
+    summary = summarise(results)
+    chosen = ("Arm", "Test accuracy", "Paper", "Epochs", "Clipped", "Diverged")
+    table = results_table(results, summary)
+    keep = [i for i, column in enumerate(table.columns) if column.title.startswith(chosen)]
+    titles = [f"{table.columns[i].title} {table.columns[i].unit}".strip() for i in keep]
+    rows = [titles, ["---"] * len(keep), *([row[i] for i in keep] for row in table.rows)]
+    verdicts = [f"- {v.arm} vs {v.against}: **{v.verdict}**, {evidence(v, results.task)}" for v in summary.verdicts]
+    first = results.final[results.study.arms[0].name, results.study.epochs][0].environment
+    where = (
+        f"{results.study.seeds} paired seeds after {results.study.epochs} epochs, mean ± 95% interval; "
+        f"{first.processor}, {first.cores} cores, {first.threads} thread a run, {first.dtype}, torch {first.torch}."
+    )
+    return "\n".join(["| " + " | ".join(row) + " |" for row in rows] + ["", where, "", *verdicts, ""])
+
+
+def _photograph(page: Path, picture: Path) -> None:
+    """The report's accuracy curves as a reader sees them."""
+    from playwright.sync_api import sync_playwright
+
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        sys.exit("publishing takes a picture of the report: install chromium")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        tab = chromium.new_page(viewport={"width": 1000, "height": 900}, device_scale_factor=1.5)
+        tab.goto(page.as_uri())
+        tab.wait_for_selector(".js-plotly-plot .main-svg")
+        figure = tab.locator("figure", has=tab.locator(".js-plotly-plot")).nth(1)
+        figure.scroll_into_view_if_needed()
+        figure.screenshot(path=picture)
+        chromium.close()
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        publish(Path(argument))
+    README.write_text(readme())
