@@ -77,9 +77,13 @@ def guarded_step(
     # Judged on the raw gradient: a clamp would hide an infinity. NaN fails both comparisons.
     finite = isfinite(raw.peaks).all()
     fits = (decision.after.peaks <= _largest_squares(tuple(g.dtype for g in tensors.gradients), ledger.device)).all()
-    if policy.nonfinite == "raise" and not (finite & fits):
+    # While a GradScaler finds its scale, infinities are its business: they are skipped, whatever the policy.
+    calibrating = logical_not(finite) if scaler is not None else finite & logical_not(finite)
+    sound = finite & fits
+    if policy.nonfinite == "propagate":
+        sound = logical_not(calibrating)
+    if policy.nonfinite == "raise" and not (sound | calibrating):
         raise NonFiniteGradientError(_complaint(raw, decision.after, tensors))
-    sound = finite & fits if policy.nonfinite != "propagate" else finite | ~finite
     accept = sound & logical_not(decision.refused)
     bounded = apply(decision.stages, accept, decision.update_bound) if not_refused(accept) else False
     # What is not finite is never remembered, even where it is applied.
@@ -94,7 +98,7 @@ def guarded_step(
             "overflow": overflow,
             "outlier": sound & decision.refused,
         },
-        calibrating=False if scaler is None else logical_not(finite),
+        calibrating=calibrating,
     )
     return before
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from steadystep.cli.app import run
+
 SMALL = """
 task: digits-mlp
 arms:
@@ -110,9 +112,21 @@ def test_missing_data(tmp_path: Path) -> None:
         (("task: digits-mlp", "{["), ("cannot read the study file",)),
     ],
 )
-def test_broken_study_file(tmp_path: Path, change: tuple[str, str], words: tuple[str, ...]) -> None:
+def test_broken_study_file(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    change: tuple[str, str],
+    words: tuple[str, ...],
+) -> None:
     (tmp_path / "study.yaml").write_text(SMALL.replace(*change))
-    assert_refused(steadystep("reproduce", "--study", "study.yaml", "--out", "out", cwd=tmp_path), *words)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["reproduce", "--study", "study.yaml", "--workers", "1", "--out", "out"]
+    monkeypatch.setattr(sys, "argv", ["steadystep", *arguments])
+    # In this process: starting another one for each file would take most of the time.
+    code = run()
+    out, error = capfd.readouterr()
+    assert_refused(subprocess.CompletedProcess(arguments, code, out, error), *words)
 
 
 def test_out_is_a_file(tmp_path: Path) -> None:

@@ -118,10 +118,12 @@ class Optimizer(torch.optim.Optimizer):
         return loss
 
     def _taken_from_scaler(self) -> Scaler | None:
-        """What a GradScaler tells the step, if one calls it: its scale, unless it has divided by it already."""
+        """What a GradScaler that calls the step leaves to it; its scale is None once it has unscaled by itself."""
+        if getattr(self, "found_inf", None) is None:
+            return None
         scale: torch.Tensor | None = getattr(self, "grad_scale", None)
         if scale is None:
-            return None
+            return Scaler(1.0)
         return Scaler(scale.double() if scale.device.type != "cpu" else scale.item())
 
     def _cohorts(self, tensors: Tensors) -> list[Cohort]:

@@ -39,7 +39,6 @@ def everything(results: Results) -> dict:
     }
 
 
-@pytest.mark.slow
 def test_twenty_kills_change_no_number(tmp_path: Path) -> None:
     moments = random.Random(0)
     folder, errors = tmp_path / "killed", (tmp_path / "errors").open("w+")

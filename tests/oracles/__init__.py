@@ -1,0 +1,1 @@
+"""What other libraries make of the same gradients: `make oracles`."""
