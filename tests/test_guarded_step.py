@@ -4,6 +4,7 @@ import copy
 import io
 import math
 import pickle
+import random
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import steadystep
 from cases import CLIPPERS, OPTIMIZERS, ClipperCase, OptimizerCase
 
+HALF_A_DIGIT = 2.0**-8  # of a bfloat16 between 1 and 2
 BAD = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf, "too large to square": 1e30}
 
 
@@ -190,20 +192,23 @@ def test_nothing_is_read_back_on_a_device(case: OptimizerCase) -> None:
 @pytest.mark.parametrize("clipper", CLIPPERS, ids=str)
 @pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
 def test_resuming_is_bitwise(case: OptimizerCase, clipper: ClipperCase) -> None:
+    moments = random.Random(f"{case} {clipper}")
+    saved, pickled, copied = (moments.randrange(12) for _ in range(3))
+
     def run(interrupted: bool) -> tuple[list[torch.Tensor], dict[str, Any]]:
         params = parameters()
         optimizer = case.make(params, clip=clipper.make())
         for step in range(12):
-            if interrupted and step == 5:
+            if interrupted and step == saved:
                 file = io.BytesIO()
                 torch.save(optimizer.state_dict(), file)
                 file.seek(0)
                 optimizer = case.make(params, clip=clipper.make())
                 optimizer.load_state_dict(torch.load(file, weights_only=True))
-            if interrupted and step == 8:
+            if interrupted and step == pickled:
                 optimizer = pickle.loads(pickle.dumps(optimizer))
                 params = optimizer.param_groups[0]["params"]
-            if interrupted and step == 9:
+            if interrupted and step == copied:
                 optimizer = copy.deepcopy(optimizer)
                 params = optimizer.param_groups[0]["params"]
             set_gradients(params, step)
@@ -231,6 +236,34 @@ def test_half_precision_keeps_float32_moments_through_a_checkpoint(case: Optimiz
         for slot, value in mine.items():
             assert (value.dim() == 0 or value.dtype == torch.float32) and torch.equal(value, theirs[slot])
     assert all(param.dtype == dtype for param in params)
+
+
+@pytest.mark.parametrize("rounding", ["stochastic", "kahan"])
+@pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
+def test_updates_below_the_last_digit_of_bfloat16_are_not_lost(case: OptimizerCase, rounding: Any) -> None:
+    """1 - 1e-4 is 1 in bfloat16: rounded to nearest, a parameter would stand still for ever."""
+    torch.manual_seed(0)
+    half = torch.ones(4096, dtype=torch.bfloat16, requires_grad=True)
+    full = torch.ones(4096, requires_grad=True)
+    options = {"lr": 1e-4, "weight_decay": 0.0}
+    mine, reference = case.make([half], rounding=rounding, **options), case.make([full], **options)
+    for _ in range(40):
+        half.grad, full.grad = torch.ones_like(half), torch.ones_like(full)
+        mine.step()
+        reference.step()
+    moved, want = half.float().mean().item() - 1, full.mean().item() - 1
+    assert moved == pytest.approx(want, rel=0.2, abs=4e-4 if rounding == "stochastic" else 1.01 * HALF_A_DIGIT)
+    if rounding == "kahan":
+        kept = half.float() + mine.state[half]["rounding_error"]
+        torch.testing.assert_close(kept.detach(), full.detach())
+
+
+def test_a_step_inside_backward_cannot_clip() -> None:
+    params = parameters()
+    optimizer = steadystep.SGD(params, clip=1.0)
+    params[0].register_post_accumulate_grad_hook(lambda _: optimizer.step())
+    with pytest.raises(RuntimeError, match=r"called inside backward\(\)"):
+        sum((param * 2).sum() for param in params).backward()  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("value", [4e4, 6e4])

@@ -103,6 +103,19 @@ def guarded_step(
     return before
 
 
+def refuse_in_backward(clippers: Sequence[Clipper]) -> None:
+    """Refuse to clip while gradients are still being computed.
+
+    Raises:
+        RuntimeError: if a step that clips is taken inside backward(), from a hook.
+    """
+    if clippers and torch._C._current_graph_task_id() != -1:
+        raise RuntimeError(
+            "step() was called inside backward(), where not all gradients are there yet: a norm over them cannot be "
+            "taken. Step after backward(), or make the optimizer without clip="
+        )
+
+
 def not_refused(accept: Number) -> bool:
     """Whether a step may still be applied: a verdict on a device is left there."""
     return isinstance(accept, torch.Tensor) or bool(accept)

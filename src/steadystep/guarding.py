@@ -12,7 +12,7 @@ from steadystep.clipping.clipper import Clipper
 from steadystep.clipping.given import Clip, as_clippers
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage, through
-from steadystep.guarded_step import Nonfinite, Policy, SkipWatch, guarded_step, not_refused
+from steadystep.guarded_step import Nonfinite, Policy, SkipWatch, guarded_step, not_refused, refuse_in_backward
 from steadystep.kernels import eager
 from steadystep.maths import Number, isfinite, logical_not
 from steadystep.tensors import Tensors, tensors_of
@@ -90,6 +90,7 @@ class _Guarded(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        refuse_in_backward(self._clippers)
         tensors = tensors_of(self.param_groups, type(self).__name__)
         if not tensors.gradients:
             return loss

@@ -51,7 +51,7 @@ def tensors_of(param_groups: Sequence[Mapping[str, Any]], who: str) -> Tensors:
                     f"{who} does not support sparse gradients, and {name} has one: use torch.optim.SparseAdam, or an "
                     "embedding with sparse=False"
                 )
-            found.gradients.append(part(gradient))
+            found.gradients.append(part(gradient.resolve_conj() if gradient.is_conj() else gradient))
             found.parameters.append(parameter)
             found.names.append(name)
             found.positions.append(found.count - 1)

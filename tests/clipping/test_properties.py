@@ -52,6 +52,11 @@ def test_the_bounds_hold(values: list[list[float]], bound: float) -> None:
     assert norm(clipped(steadystep.ClipNorm(bound), values)) <= slack
     assert all(norm([t]) <= slack for t in clipped(steadystep.ClipNorm(bound, scope="parameter"), values))
     assert all(abs(x) <= bound for t in clipped(steadystep.ClipValue(bound), values) for x in t.tolist())
+    assert norm(clipped(steadystep.SmoothClip(bound), values)) <= slack
+    # A parameter that is 0 counts as one of norm 1e-3, and a vector is one unit.
+    assert all(norm([t]) <= 1e-3 * slack for t in clipped(steadystep.AGC(bound), values))
+    moved = clipped(steadystep.ClipUpdate(bound), values)
+    assert all(norm([t]) / math.sqrt(len(t)) <= slack for t in moved)
 
 
 @pytest.mark.parametrize("case", [case for case in CLIPPERS if case.keeps_direction], ids=str)
@@ -80,6 +85,33 @@ def test_the_global_norm_does_not_depend_on_grouping_or_order(values: list[list[
     together = clipped(steadystep.ClipNorm(1.0), [flat])[0]
     apart = torch.cat(clipped(steadystep.ClipNorm(1.0), [[flat[i]] for i in order]))
     torch.testing.assert_close(apart, together[torch.tensor(order)], rtol=1e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize("case", CLIPPERS, ids=str)
+@given(values=gradients, data=st.data())
+def test_the_order_of_the_tensors_does_not_matter(
+    case: ClipperCase, values: list[list[float]], data: st.DataObject
+) -> None:
+    order = data.draw(st.permutations(range(len(values))))
+    straight = clipped(case.make(), values)
+    for place, after in zip(order, clipped(case.make(), [values[i] for i in order]), strict=True):
+        torch.testing.assert_close(after, straight[place], rtol=1e-12, atol=1e-300)
+
+
+@given(values=gradients, data=st.data())
+def test_it_is_the_same_however_grouped_but_by_group(values: list[list[float]], data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(values)))
+    for case in CLIPPERS:
+        if isinstance(clipper := case.make(), steadystep.ClipNorm) and clipper.scope == "group":
+            continue
+        params = [torch.zeros(len(value), dtype=torch.float64, requires_grad=True) for value in values]
+        groups = [{"params": group} for group in (params[:cut], params[cut:]) if group]
+        optimizer = steadystep.SGD(groups, lr=1.0, clip=clipper)
+        for param, value in zip(params, values, strict=True):
+            param.grad = torch.tensor(value, dtype=torch.float64)
+        optimizer.step()
+        for param, together in zip(params, clipped(case.make(), values), strict=True):
+            assert torch.equal(-param.detach(), together)
 
 
 def test_group_scope_clips_each_group_by_its_own_norm() -> None:

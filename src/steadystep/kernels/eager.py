@@ -12,6 +12,7 @@ from steadystep.clipping.factors import to_limit
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage, UnitScale, through
 from steadystep.distributed import is_sharded, over_shards, sum_over_shards
+from steadystep.kernels.rounding import compensated, round_to
 from steadystep.maths import Number, isfinite, sqrt, where
 from steadystep.rule import Rule
 from steadystep.tensors import Tensors
@@ -108,7 +109,8 @@ def apply(
             p_new, *state_new = rule.update(*operands, **cast)
             if update_bound is not None:
                 p_new = where(factor < 1.0, operands[1] + factor * (p_new - operands[1]), p_new)
-            for old, value in zip(chunk[1:], (p_new, *state_new), strict=True):
+            rounded = round_to(chunk[1].dtype, p_new, values["rounding"])
+            for old, value in zip(chunk[1:], (*rounded[:1], *state_new, *rounded[1:]), strict=True):
                 write(old, value, accept)
     return bounded
 
@@ -126,6 +128,9 @@ def _operands(
     gradient, parameter, *state = chunk
     dtype = math_dtype(parameter)
     g, p = through(stages, gradient.to(dtype), index), parameter.to(dtype)
+    if compensated(parameter.dtype, values["rounding"]):
+        *state, lost = state
+        p = p + lost
     if values["maximize"]:
         g = -g
     decay = values["weight_decay"]

@@ -1,7 +1,8 @@
 """The torch.optim.Optimizer under every optimizer: groups, state, clocks, checkpoints. The rules are elsewhere."""
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, TypedDict, Unpack
+from typing import Any, ClassVar, TypedDict, Unpack, get_args
 
 import torch
 
@@ -10,8 +11,9 @@ from steadystep.clipping.chain import remembered
 from steadystep.clipping.given import Clip, as_clippers
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage
-from steadystep.guarded_step import Nonfinite, Policy, Scaler, SkipWatch, guarded_step
+from steadystep.guarded_step import Nonfinite, Policy, Scaler, SkipWatch, guarded_step, refuse_in_backward
 from steadystep.kernels import eager
+from steadystep.kernels.rounding import LOST, Rounding, compensated
 from steadystep.maths import Number
 from steadystep.optimizers.cohort import Cohort, dials, new_clock, start, state_dtype
 from steadystep.rule import Range, Rule
@@ -28,6 +30,7 @@ class Options(TypedDict, total=False):
     clip: Clip  # None (default), a maximal global norm, a clipper, or a list of these applied in order
     nonfinite: Nonfinite  # "skip" (default), "raise" or "propagate", when a gradient is not finite
     max_consecutive_skips: int  # refused steps in a row before TooManySkipsError; default 25
+    rounding: Rounding  # of half precision parameters: "nearest" (default), "stochastic" (bfloat16) or "kahan"
     backend: str | None  # "eager", or None for the default
 
 
@@ -54,7 +57,12 @@ class Optimizer(torch.optim.Optimizer):
         self._watch = SkipWatch()
         self._measured: tuple[Sequence[str], Measured] | None = None
         variant = options.get("variant") or self.variants[0]
-        super().__init__(params, {**defaults, "maximize": options.get("maximize", False), "variant": variant})
+        shared = {
+            "maximize": options.get("maximize", False),
+            "variant": variant,
+            "rounding": options.get("rounding", "nearest"),
+        }
+        super().__init__(params, {**defaults, **shared})
 
     @classmethod
     def rule(cls, group: Mapping[str, Any]) -> Rule:
@@ -75,7 +83,8 @@ class Optimizer(torch.optim.Optimizer):
         return ledgers.read(self._ledger(), names, measured and measured.norms)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        self._validate({**self.defaults, **param_group})
+        if isinstance(param_group, dict):  # what is none, torch refuses
+            self._validate({**self.defaults, **param_group})
         super().add_param_group(param_group)
         # Schedulers overwrite lr; some rules need what it was at first, and it could not be guessed later.
         group = self.param_groups[-1]
@@ -96,6 +105,7 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        refuse_in_backward(self.clip)
         tensors = tensors_of(self.param_groups, type(self).__name__)
         if tensors.gradients:
             fresh = not self.state
@@ -143,13 +153,14 @@ class Optimizer(torch.optim.Optimizer):
                 state = self.state[parameter]
                 if "step" not in state:
                     state["step"] = newcomers.setdefault(parameter.device, new_clock(parameter.device))
-                for slot in rule.slots:
+                slots = [*rule.slots, *([LOST] if compensated(parameter.dtype, group["rounding"]) else [])]
+                for slot in slots:
                     if slot not in state:
                         state[slot] = start(rule, group, slot, parameter)
                 cohort = cohorts.setdefault(id(state["step"]), Cohort(rule, group, state["step"]))
                 cohort.states.append(state)
-                slots = [part(state[slot]) for slot in rule.slots]
-                cohort.updates.append(eager.Update(index, tensors.gradients[index], part(parameter), slots, parameter))
+                parts = [part(state[slot]) for slot in slots]
+                cohort.updates.append(eager.Update(index, tensors.gradients[index], part(parameter), parts, parameter))
                 index += 1
             for identity in idle & cohorts.keys():
                 cohorts[identity].leave()
@@ -170,9 +181,13 @@ class Optimizer(torch.optim.Optimizer):
             raise ValueError(
                 f"variant is {group['variant']!r}: {type(self).__name__} has {', '.join(map(repr, self.variants))}"
             )
+        if group["rounding"] not in get_args(Rounding):
+            raise ValueError(f"rounding is {group['rounding']!r}: it must be one of {', '.join(get_args(Rounding))}")
         for name, bounds in self.hyperparameters.items():
             given = group[name]
             values = given if isinstance(given, tuple | list) else (given,)
+            if name == "betas" and len(values) != 2:
+                raise ValueError(f"betas is {given!r}: {type(self).__name__} accepts two numbers in {bounds}")
             for index, value in enumerate(values):
                 number = value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
                 if not isinstance(number, int | float) or number not in bounds:
@@ -184,7 +199,7 @@ class Optimizer(torch.optim.Optimizer):
         saved = super().state_dict()
         # Inside, parameters that step together share a clock; torch would advance a shared one for each of them.
         saved["state"] = {
-            key: {name: value.clone() if value.dim() == 0 else value for name, value in state.items()}
+            key: {name: _unshared(value) for name, value in state.items()} if isinstance(state, dict) else state
             for key, state in saved["state"].items()
         }
         return saved
@@ -194,11 +209,22 @@ class Optimizer(torch.optim.Optimizer):
 
         Nothing of `state_dict` is shared with the optimizer afterwards.
         """
-        super().load_state_dict(state_dict)
+        given: list[dict[str, Any]] = []  # what the pre-hooks made of it: ours comes after them, and before post-hooks
+        before = self.register_load_state_dict_pre_hook(lambda _, final: given.append(final))
+        after = self.register_load_state_dict_post_hook(lambda _: self._adopt(given[0]), prepend=True)
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            before.remove()
+            after.remove()
+
+    def _adopt(self, state_dict: dict[str, Any]) -> None:
+        """State as it was saved, where torch has cast it or given each parameter a clock of its own."""
         entries = iter(
             [state_dict["state"].get(key, {}) for group in state_dict["param_groups"] for key in group["params"]]
         )
         for group in self.param_groups:
+            group.setdefault("rounding", "nearest")
             group.setdefault("variant", self.variants[0])  # a checkpoint of torch.optim names none
             group.setdefault("base_lr", float(group.get("initial_lr", group["lr"])))
             clocks = ("step", *self.rule(group).clocks)
@@ -208,8 +234,10 @@ class Optimizer(torch.optim.Optimizer):
                 # torch casts state to the parameter's dtype on the way in, which would round half precision's moments.
                 state = {
                     name: value.to(parameter.device, state_dtype(parameter), copy=True)
+                    if isinstance(value, torch.Tensor)
+                    else copy.deepcopy(value)
                     for name, value in entry.items()
-                    if name not in clocks and isinstance(value, torch.Tensor)
+                    if name not in clocks
                 }
                 if not state and "step" not in entry:
                     self.state.pop(parameter, None)
@@ -235,6 +263,10 @@ class Optimizer(torch.optim.Optimizer):
         text = super().__repr__()
         group.update(hidden)
         return text
+
+
+def _unshared(value: Any) -> Any:
+    return value.clone() if isinstance(value, torch.Tensor) and value.dim() == 0 else value
 
 
 def _is_rehearsal(param_groups: Sequence[Mapping[str, Any]], tensors: Tensors) -> bool:

@@ -9,8 +9,6 @@ import time
 from pathlib import Path
 from typing import IO
 
-import pytest
-
 from steadystep.lab.study.results import Results
 from steadystep.lab.study.run import read_study
 from tiny_study import digits_study, numbers
