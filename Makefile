@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-all check format clean
+.PHONY: help demo test test-all oracles check format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -24,6 +24,14 @@ test: .venv/installed  ## the fast tests
 test-all: .venv/installed  ## every test, the slow ones too
 	$(BIN)/python -m pytest -n 2
 
+.venv-oracles/installed: pyproject.toml constraints.txt tests/oracles/requirements.txt
+	$(PYTHON) -m venv .venv-oracles
+	.venv-oracles/bin/pip install --quiet --constraint constraints.txt --requirement tests/oracles/requirements.txt --editable .
+	@touch $@
+
+oracles: .venv-oracles/installed  ## the optimizers against optax, Keras and pytorch-optimizer, in an environment of their own
+	.venv-oracles/bin/python -m pytest tests/oracles
+
 check: .venv/installed  ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -34,4 +42,4 @@ format: .venv/installed  ## rewrite the files as ruff wants them
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove what was built and measured here
-	rm -rf .venv studies dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oracles studies dist .pytest_cache .ruff_cache .hypothesis

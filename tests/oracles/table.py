@@ -1,8 +1,13 @@
 """What is the same elsewhere: one row for each definition that another library shares with us.
 
-Left out, because the definitions differ (each found by a comparison, then in both sources):
+Left out, because the definitions differ (each measured, then found in both sources):
 
-TODO
+- optax.nadam, nadamw: a constant momentum, without the 0.96^(t psi) of torch.optim and the paper.
+- keras AdamW with an epsilon: epsilon-hat, where torch's AdamW corrects the root first. The same at 0, which is here.
+- keras Lamb with weight_decay: decoupled, outside the trust ratio; optax's is inside, as in the paper.
+- pytorch_optimizer.Lamb: corrects m only, after the trust ratio; adds eps to norm(r); limits norm(p) to 10.
+- our variants that nobody here has: AMSGrad "paper" and "torch", Yogi "author" and "paper", AdaBound "paper", AdamW
+  "independent", LAMB "nvlamb" and `rectified`. tests/reference holds them to their equations.
 """
 
 # pyright: reportMissingImports=false
@@ -14,6 +19,8 @@ from typing import Any
 import keras
 import optax
 import pytorch_optimizer
+import torch
+from pytorch_optimizer.optimizer.agc import agc
 
 import steadystep
 from oracles.trajectories import Problem, Tensors, of_keras, of_optax, of_torch
@@ -36,7 +43,8 @@ class Case:
     name: str
     options: dict[str, Any] = field(default_factory=dict)
     tolerance: float = 1e-10
-    constant_lr: bool = False
+    constant_lr: bool = False  # the definitions agree as long as the learning rate does not change
+    alike: tuple[str, ...] = ()  # our variants that are the same under these options
     note: str = ""
 
     def problem(self, lr: float = 1e-2) -> Problem:
@@ -56,10 +64,11 @@ class Case:
 
 
 EPS = 1e-3  # large, so that where it is added shows
-CLIP = 0.1  # half of the steps are clipped
+CLIP = 0.1  # by global norm 43 of the 60 steps are clipped
+ROUNDED = "Keras's ops.minimum and ops.maximum of a float64 tensor and a Python number are float32"
 
 OPTAX = (
-    Case("optax", "sgd", lambda lr: optax.sgd(lr), "SGD"),
+    Case("optax", "sgd", optax.sgd, "SGD", alike=("velocity",)),
     Case("optax", "sgd momentum", lambda lr: optax.sgd(lr, 0.9), "SGD", {"momentum": 0.9}),
     Case(
         "optax", "sgd nesterov",
@@ -72,13 +81,16 @@ OPTAX = (
         lambda lr: optax.adamw(lr, eps=EPS, weight_decay=0.1), "AdamW", {"eps": EPS, "weight_decay": 0.1},
     ),
     Case("optax", "amsgrad", lambda lr: optax.amsgrad(lr, eps=EPS), "AMSGrad", {"variant": "corrected", "eps": EPS}),
-    Case("optax", "yogi", lambda lr: optax.yogi(lr), "Yogi", {"variant": "optax"}),
+    Case("optax", "yogi", optax.yogi, "Yogi", {"variant": "optax"}),
     Case(
         "optax", "adabelief",
         lambda lr: optax.adabelief(lr, eps=EPS, eps_root=EPS), "AdaBelief", {"variant": "paper", "eps": EPS},
     ),
-    Case("optax", "lamb", lambda lr: optax.lamb(lr, weight_decay=0.1), "LAMB", {"weight_decay": 0.1}),
-    Case("optax", "lamb no decay", lambda lr: optax.lamb(lr), "LAMB"),
+    Case(
+        "optax", "lamb",
+        lambda lr: optax.lamb(lr, weight_decay=0.1), "LAMB", {"weight_decay": 0.1}, alike=("nvlamb",),
+    ),
+    Case("optax", "lamb no decay", optax.lamb, "LAMB"),
     Case("optax", "lion", lambda lr: optax.lion(lr, weight_decay=0.1), "Lion", {"weight_decay": 0.1}),
     Case(
         "optax", "radam", lambda lr: optax.radam(lr, eps=0.0), "RAdam", {"eps": 0.0},
@@ -121,7 +133,7 @@ OPTAX = (
 )  # fmt: skip
 
 KERAS = (
-    Case("keras", "SGD", lambda lr: keras.optimizers.SGD(lr), "SGD"),
+    Case("keras", "SGD", keras.optimizers.SGD, "SGD", alike=("velocity",)),
     Case(
         "keras", "SGD momentum",
         lambda lr: keras.optimizers.SGD(lr, momentum=0.9), "SGD", {"variant": "velocity", "momentum": 0.9},
@@ -131,7 +143,7 @@ KERAS = (
         lambda lr: keras.optimizers.SGD(lr, momentum=0.9, nesterov=True),
         "SGD", {"variant": "velocity", "momentum": 0.9, "nesterov": True},
     ),
-    Case("keras", "Adam", lambda lr: keras.optimizers.Adam(lr), "Adam", {"variant": "epsilon_hat", "eps": 1e-7}),
+    Case("keras", "Adam", keras.optimizers.Adam, "Adam", {"variant": "epsilon_hat", "eps": 1e-7}),
     Case(
         "keras", "Adam amsgrad",
         lambda lr: keras.optimizers.Adam(lr, amsgrad=True),
@@ -140,12 +152,13 @@ KERAS = (
     Case(
         "keras", "Adam global_clipnorm",
         lambda lr: keras.optimizers.Adam(lr, global_clipnorm=CLIP),
-        "Adam", {"variant": "epsilon_hat", "eps": 1e-7, "clip": CLIP},
+        "Adam", {"variant": "epsilon_hat", "eps": 1e-7, "clip": CLIP}, tolerance=1e-8, note=ROUNDED,
     ),
     Case(
         "keras", "Adam clipnorm",
         lambda lr: keras.optimizers.Adam(lr, clipnorm=CLIP),
         "Adam", {"variant": "epsilon_hat", "eps": 1e-7, "clip": steadystep.ClipNorm(CLIP, scope="parameter")},
+        tolerance=1e-8, note=ROUNDED,
     ),
     Case(
         "keras", "Adam clipvalue",
@@ -155,7 +168,8 @@ KERAS = (
     Case(
         "keras", "AdamW",
         lambda lr: keras.optimizers.AdamW(lr, weight_decay=0.1, epsilon=0.0),
-        "AdamW", {"weight_decay": 0.1, "eps": 0.0}, note="Keras adds eps to the uncorrected root, torch to the corrected one",
+        "AdamW", {"weight_decay": 0.1, "eps": 0.0},
+        note="Keras adds eps to the uncorrected root, torch to the corrected one",
     ),
     Case(
         "keras", "Nadam",
@@ -168,15 +182,32 @@ KERAS = (
         note="Keras adds eps inside the root",
     ),
     Case(
+        "keras", "RMSprop centered momentum",
+        lambda lr: keras.optimizers.RMSprop(lr, rho=0.9, momentum=0.9, epsilon=0.0, centered=True),
+        "RMSprop", {"alpha": 0.9, "momentum": 0.9, "eps": 0.0, "centered": True}, constant_lr=True,
+        note="Keras adds eps inside the root, and has the learning rate inside the momentum",
+    ),
+    Case(
         "keras", "Adagrad",
         lambda lr: keras.optimizers.Adagrad(lr, initial_accumulator_value=0.1, epsilon=0.0),
         "Adagrad", {"initial_accumulator_value": 0.1, "eps": 0.0}, note="Keras adds eps inside the root",
     ),
-    Case(
-        "keras", "Lion", lambda lr: keras.optimizers.Lion(lr, weight_decay=0.1), "Lion", {"weight_decay": 0.1},
-    ),
+    Case("keras", "Lion", lambda lr: keras.optimizers.Lion(lr, weight_decay=0.1), "Lion", {"weight_decay": 0.1}),
     Case("keras", "Lamb", lambda lr: keras.optimizers.Lamb(lr, epsilon=EPS), "LAMB", {"eps": EPS}),
 )  # fmt: skip
+
+
+def sgd_after_agc(params: list[torch.Tensor]) -> torch.optim.Optimizer:
+    """torch's SGD behind pytorch_optimizer's adaptive gradient clipping, which is a function."""
+
+    def clip(*_: object) -> None:
+        for p in params:
+            p.grad = agc(p.detach(), p.grad, agc_clip_val=CLIP)
+
+    optimizer = torch.optim.SGD(params, momentum=0.9)
+    optimizer.register_step_pre_hook(clip)
+    return optimizer
+
 
 PYTORCH_OPTIMIZER = (
     Case(
@@ -218,12 +249,15 @@ PYTORCH_OPTIMIZER = (
     Case(
         "pytorch_optimizer", "AdaBound",
         lambda params: pytorch_optimizer.AdaBound(params, lr=1e-2, eps=EPS, weight_decay=0.1, weight_decouple=False),
-        "AdaBound", {"eps": EPS, "weight_decay": 0.1},
+        "AdaBound", {"eps": EPS, "weight_decay": 0.1}, note="they add 1e-15 to v",
     ),
     Case(
         "pytorch_optimizer", "AdaBound ams_bound",
         lambda params: pytorch_optimizer.AdaBound(params, lr=1e-2, eps=EPS, ams_bound=True),
-        "AMSBound", {"eps": EPS},
+        "AMSBound", {"eps": EPS}, note="they add 1e-15 to v",
+    ),
+    Case(
+        "pytorch_optimizer", "agc, sgd", sgd_after_agc, "SGD", {"momentum": 0.9, "clip": steadystep.AGC(CLIP)},
     ),
 )  # fmt: skip
 

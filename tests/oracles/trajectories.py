@@ -73,7 +73,7 @@ def of_keras(make: Callable[[float], Any], problem: Problem) -> list[Tensors]:
     for grads, lr in zip(problem.grads, problem.lrs, strict=True):
         optimizer.learning_rate = lr
         optimizer.apply([keras.ops.convert_to_tensor(g, dtype="float64") for g in grads])
-        history.append([keras.ops.convert_to_numpy(p.value).copy() for p in params])
+        history.append([p.value.detach().numpy().copy() for p in params])
     return history
 
 
