@@ -224,8 +224,9 @@ class Optimizer(torch.optim.Optimizer):
             [state_dict["state"].get(key, {}) for group in state_dict["param_groups"] for key in group["params"]]
         )
         for group in self.param_groups:
-            group.setdefault("rounding", "nearest")
-            group.setdefault("variant", self.variants[0])  # a checkpoint of torch.optim names none
+            group.setdefault("variant", self.variants[0])  # a checkpoint of torch.optim means torch's definition
+            for name, default in self.defaults.items():  # and lacks what is only ours
+                group.setdefault(name, default)
             group.setdefault("base_lr", float(group.get("initial_lr", group["lr"])))
             clocks = ("step", *self.rule(group).clocks)
             shared: dict[tuple[float | torch.device, ...], dict[str, torch.Tensor]] = {}
@@ -237,7 +238,7 @@ class Optimizer(torch.optim.Optimizer):
                     if isinstance(value, torch.Tensor)
                     else copy.deepcopy(value)
                     for name, value in entry.items()
-                    if name not in clocks
+                    if name not in clocks and value is not None  # torch's SGD saves None where it has no momentum
                 }
                 if not state and "step" not in entry:
                     self.state.pop(parameter, None)
