@@ -69,7 +69,7 @@ def _documentation(name: str) -> str:
     equation = False
     for line in about.strip().splitlines():
         if line.startswith(".. math::"):
-            lines += ["$$", line.removeprefix(".. math::").strip()]
+            lines += ["", "$$", line.removeprefix(".. math::").strip()]
             equation = True
         elif equation and line and not line.startswith(" "):
             lines += ["$$", "", _plain(line)]
@@ -78,7 +78,13 @@ def _documentation(name: str) -> str:
             lines.append(line.strip() if equation else _plain(line))
     if equation:
         lines.append("$$")
-    return "\n".join(line for line in lines if line or not equation).strip() + f"\n\n{source.strip()}"
+    body = "\n".join(line for line in lines if line or not equation).strip()
+    return f"{body}\n\nDefaults: {_defaults(name)}.\n\n{source.strip()}"
+
+
+def _defaults(name: str) -> str:
+    parameters = inspect.signature(OPTIMIZERS[name]).parameters.values()
+    return ", ".join(f"`{p.name}` {p.default}" for p in parameters if p.default is not inspect.Parameter.empty)
 
 
 _SYMBOLS = {

@@ -1,6 +1,7 @@
 """What holds for every clipper, whatever the gradients."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -68,6 +69,40 @@ def test_direction_is_kept(case: ClipperCase, values: list[list[float]]) -> None
     if before[largest] != 0:
         ratio = after[largest] / before[largest]
         torch.testing.assert_close(after, before * ratio, rtol=1e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CLIPPERS if not isinstance(case.make(), steadystep.ClipValue)], ids=str
+)
+@given(values=gradients)
+def test_direction_is_kept_tensor_by_tensor(case: ClipperCase, values: list[list[float]]) -> None:
+    for value, after in zip(values, clipped(case.make(), values), strict=True):
+        before = torch.tensor(value, dtype=torch.float64)
+        largest = before.abs().argmax()
+        if before[largest] != 0:
+            torch.testing.assert_close(after, before * (after[largest] / before[largest]), rtol=1e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda largest: steadystep.ClipNorm(largest, scope="group"),
+        lambda largest: steadystep.ClipNorm(largest, scope="parameter"),
+        lambda largest: steadystep.AGC(largest / 1e-3 * (1 + 1e-9)),
+        lambda largest: steadystep.AutoClip(100),
+        lambda largest: steadystep.ZClip(max_norm=largest),
+        lambda largest: steadystep.AdaGC(max_norm=largest),
+        steadystep.ClipUpdate,
+        lambda largest: steadystep.SkipOutlier(),
+    ],
+    ids=["ClipNorm group", "ClipNorm parameter", "AGC", "AutoClip", "ZClip", "AdaGC", "ClipUpdate", "SkipOutlier"],
+)
+@given(values=gradients)
+def test_no_clipper_touches_what_is_within_its_bound(
+    make: Callable[[float], steadystep.Clipper], values: list[list[float]]
+) -> None:
+    largest = max(math.hypot(*(x for value in values for x in value)), 1e-30) * (1 + 1e-9)
+    assert [t.tolist() for t in clipped(make(largest), values)] == values
 
 
 @given(values=gradients)
