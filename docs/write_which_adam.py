@@ -78,7 +78,7 @@ def _documentation(name: str) -> str:
             lines.append(line.strip() if equation else _plain(line))
     if equation:
         lines.append("$$")
-    body = "\n".join(line for line in lines if line or not equation).strip()
+    body = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
     return f"{body}\n\nDefaults: {_defaults(name)}.\n\n{source.strip()}"
 
 
