@@ -69,7 +69,7 @@ def _documentation(name: str) -> str:
     equation = False
     for line in about.strip().splitlines():
         if line.startswith(".. math::"):
-            lines += ["", "$$", line.removeprefix(".. math::").strip()]
+            lines += ["", "$$", *filter(None, [line.removeprefix(".. math::").strip()])]
             equation = True
         elif equation and line and not line.startswith(" "):
             lines += ["$$", "", _plain(line)]
