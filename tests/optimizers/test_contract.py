@@ -643,8 +643,10 @@ def test_schedulers_set_the_learning_rate(case: OptimizerCase) -> None:
 def test_one_cycle_moves_the_momentum_too(case: OptimizerCase) -> None:
     params = fresh()
     optimizer = case.make(params)
-    if not (optimizer.defaults.get("momentum") or "betas" in optimizer.defaults):
-        pytest.skip("has no momentum, and OneCycleLR says so: cycle_momentum=False")
+    if not {"momentum", "betas"} & optimizer.defaults.keys():
+        with pytest.raises(ValueError, match="must support momentum"):  # and OneCycleLR says so
+            schedulers.OneCycleLR(optimizer, 0.02, STEPS + 1)
+        return
     cycle = schedulers.OneCycleLR(optimizer, 0.02, STEPS + 1)
     seen = []
     for step in range(STEPS):
