@@ -165,6 +165,28 @@ def test_grad_scaler_cannot_be_got_in_the_wrong_order(unscale_first: bool, nonfi
     assert mine.ledger["norm_before"] < 100, "the norm is that of the gradients, not of the scaled ones"
 
 
+def test_a_guarded_optimizer_follows_a_grad_scaler_and_accumulation() -> None:
+    ours, theirs = parameters(), parameters()
+    mine, peer = steadystep.guard(torch.optim.Adam(ours, lr=0.1), clip=1.0), torch.optim.Adam(theirs, lr=0.1)
+    scaler, plain = (torch.amp.GradScaler("cpu", init_scale=1024.0) for _ in range(2))
+    for step in range(6):
+        for params, optimizer, scale in ((ours, mine, scaler), (theirs, peer, plain)):
+            optimizer.zero_grad()
+            for part in range(2):  # two halves of a batch
+                loss = sum((param * (step + part + 1)).sin().sum() for param in params)
+                if (step, part) == (3, 1):
+                    loss = loss * math.inf
+                scale.scale(loss).backward()  # type: ignore[union-attr]
+            if optimizer is peer:
+                scale.unscale_(optimizer)
+                clip_grad_norm_(params, 1.0)
+            scale.step(optimizer)
+            scale.update()
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+    assert mine.ledger["applied"] == 5  # type: ignore[attr-defined]
+
+
 def test_norm_profile_leaves_the_model_as_it_was() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Dropout(0.5))
     before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
