@@ -1,4 +1,4 @@
-"""`python -m drive_study digits|tiny FOLDER WORKERS`: a study in a process that a test may kill."""
+"""`python -m drive_study digits|endless FOLDER WORKERS`: a study in a process that a test may kill."""
 
 import sys
 from pathlib import Path
@@ -12,9 +12,9 @@ def main() -> None:
     if int(workers) > 1:
         warm_up()
     from steadystep.lab.study.run import run_study
-    from tiny_study import STUDY, TASK, Teller, digits_study
+    from tiny_study import Teller, digits_study, endless_study
 
-    study, task = digits_study() if name == "digits" else (STUDY, TASK)
+    study, task = digits_study() if name == "digits" else endless_study()
     # Saved every few steps, so that a kill at any moment finds a trial with a checkpoint, or one being written.
     run_study(study, task, None, Path(folder), int(workers), Teller(), checkpoint_seconds=0.01)
 

@@ -57,6 +57,8 @@ TASK = Task(
 )
 STUDY = study_for(TASK)
 TRIALS_IN_ALL = 2 * (6 + 6)
+LONG = 100_000
+"""Epochs of a trial that does not end during a test."""
 
 
 def tiny_trial(**fields: Any) -> Trial:
@@ -129,3 +131,8 @@ def digits_study() -> tuple[Study, Task]:
         Arm(name="Adam + clip", optimizer="Adam", lrs=(1e-3, 1e-2), clip="norm", quantiles=(0.1, 0.9)),
     )
     return Study(task=task.name, arms=arms, seeds=3, tune_seeds=2, budgets=(1, 2), batch_size=32), task
+
+
+def endless_study() -> tuple[Study, Task]:
+    """A comparison whose first trials are still running whenever a test interrupts it."""
+    return STUDY.model_copy(update={"budgets": (LONG,)}), TASK

@@ -18,11 +18,9 @@ from steadystep.lab.study.run import UnfinishedStudyError, read_study, run_study
 from steadystep.lab.study.store import Store, StoredStudy
 from steadystep.lab.study.trial import Trial
 from steadystep.lab.study.worker import Job
-from tiny_study import STUDY, TASK, Diary, load, numbers, tiny_trial
+from tiny_study import LONG, STUDY, TASK, Diary, load, numbers, tiny_trial
 
 TESTS = Path(__file__).parents[2]
-LONG = 100_000
-"""Epochs of a trial that does not end during a test."""
 
 
 @pytest.fixture
@@ -112,7 +110,7 @@ def test_an_interrupt_leaves_checkpoints_and_no_process(job: Job) -> None:
 def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A study in a process group of its own, whose first trial has started."""
     with subprocess.Popen(
-        [sys.executable, "-m", "drive_study", "digits", str(tmp_path / "study"), "2"],
+        [sys.executable, "-m", "drive_study", "endless", str(tmp_path / "study"), "2"],
         cwd=TESTS,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
