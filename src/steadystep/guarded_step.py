@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Literal, get_args
 
-import numpy as np
 import torch
 
 from steadystep import ledger as ledgers
@@ -13,7 +11,6 @@ from steadystep.clipping.chain import decide, opened, remember
 from steadystep.clipping.clipper import Clipper
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Scale, Stage
-from steadystep.kernels import eager
 from steadystep.maths import Number, isfinite, logical_not
 from steadystep.tensors import Tensors
 
@@ -52,6 +49,7 @@ class Scaler:
 
 def guarded_step(
     tensors: Tensors,
+    measure: Callable[[Sequence[Stage]], Measured],
     clippers: Sequence[Clipper],
     memories: Sequence[Mapping[str, torch.Tensor]],
     policy: Policy,
@@ -61,9 +59,10 @@ def guarded_step(
 ) -> Measured | None:
     """One step: measure the gradients, let the clippers and the guard decide, apply or refuse, enter it in the ledger.
 
-    `memories` are the statistics of each clipper. `apply(stages, accept, update_bound)` writes the update and says
-    whether the bound limited it; it is not called for a step that the host knows to be refused. `scaler` is what a
-    GradScaler multiplied the loss by: the division belongs to the measurement, so it cannot come too late.
+    `measure(stages)` measures the gradients as stages leave them. `memories` are the statistics of each clipper.
+    `apply(stages, accept, update_bound)` writes the update and says whether the bound limited it; it is not called for
+    a step that the host knows to be refused. `scaler` is what a GradScaler multiplied the loss by: the division belongs
+    to the measurement, so it cannot come too late.
     Returns what was measured, or None where nothing had to be (no clipper, ``nonfinite="propagate"``).
     """
     if policy.nonfinite == "propagate" and not clippers and scaler is None:
@@ -71,12 +70,12 @@ def guarded_step(
         ledgers.record(ledger, None, True, {})
         return None
     unscaled = () if scaler is None else (Scale(1.0 / scaler.scale),)
-    raw = eager.measure(tensors)
+    raw = measure(())
     before = raw if scaler is None else replace(raw.scaled(1.0 / scaler.scale), stages=unscaled)
-    decision = decide(clippers, opened(memories), before, lambda stages: eager.measure(tensors, stages))
+    decision = decide(clippers, opened(memories), before, measure)
     # Judged on the raw gradient: a clamp would hide an infinity. NaN fails both comparisons.
     finite = isfinite(raw.peaks).all()
-    fits = (decision.after.peaks <= _largest_squares(tuple(g.dtype for g in tensors.gradients), ledger.device)).all()
+    fits = (decision.after.peaks <= tensors.largest_squares).all()
     # While a GradScaler finds its scale, infinities are its business: they are skipped, whatever the policy.
     calibrating = logical_not(finite) if scaler is not None else finite & logical_not(finite)
     sound = finite & fits
@@ -121,25 +120,13 @@ def not_refused(accept: Number) -> bool:
     return isinstance(accept, torch.Tensor) or bool(accept)
 
 
-@lru_cache(maxsize=64)
-def _largest_squares(dtypes: tuple[torch.dtype, ...], device: torch.device) -> Number:
-    """For each gradient the largest value whose square the moments' type can hold."""
-    limits = [_largest_square(dtype) for dtype in dtypes]
-    return np.array(limits) if device.type == "cpu" else torch.tensor(limits, dtype=torch.float64, device=device)
-
-
-def _largest_square(dtype: torch.dtype) -> float:
-    moments = torch.float64 if dtype == torch.float64 else torch.float32
-    return torch.finfo(moments).max ** 0.5
-
-
 def _complaint(before: Measured, after: Measured, tensors: Tensors) -> str:
     nonfinite, too_large = [], []
     peaks = zip(before.peaks.tolist(), after.peaks.tolist(), strict=True)
-    for name, gradient, (raw, clipped) in zip(tensors.names, tensors.gradients, peaks, strict=True):
+    for name, limit, (raw, clipped) in zip(tensors.names, tensors.largest_squares.tolist(), peaks, strict=True):
         if not isfinite(raw):
             nonfinite.append(name)
-        elif not clipped <= _largest_square(gradient.dtype):
+        elif not clipped <= limit:
             too_large.append(f"{name} (largest element {clipped:.3g})")
     if nonfinite:
         return f"non-finite gradient in {_some(nonfinite)}; parameters and state are unchanged"

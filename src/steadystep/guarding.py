@@ -1,6 +1,7 @@
 """The guarded step for anybody's optimizer, and clipping for anybody's loop."""
 
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -10,10 +11,11 @@ from steadystep.clipping.chain import decide, opened, remember, remembered
 from steadystep.clipping.clip_update import ClipUpdate
 from steadystep.clipping.clipper import Clipper
 from steadystep.clipping.given import Clip, as_clippers
-from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage, through
 from steadystep.guarded_step import Nonfinite, Policy, SkipWatch, guarded_step, not_refused, refuse_in_backward
-from steadystep.kernels import eager
+from steadystep.kernels.dispatch import measure
+from steadystep.kernels.eager import write
+from steadystep.kernels.passes import math_dtype
 from steadystep.maths import Number, isfinite, logical_not
 from steadystep.tensors import Tensors, tensors_of
 
@@ -75,15 +77,14 @@ class _Guarded(torch.optim.Optimizer):
     _policy: Policy
     _preserve_grad: bool
     _watch: SkipWatch
-    _measured: tuple[Sequence[str], Measured] | None
+    _measured: tuple[Sequence[str], Number] | None
 
     @property
     def ledger(self) -> dict[str, Any]:
         """What happened to every step so far; as `steadystep.Optimizer.ledger`."""
-        names, measured = self._measured or ((), None)
         owner = self.param_groups[0]
         kept = owner["ledger"] if "ledger" in owner else ledgers.blank(torch.device("cpu"))
-        return ledgers.read(kept, names, measured and measured.norms)
+        return ledgers.read(kept, *(self._measured or ((), None)))
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         loss = None
@@ -110,8 +111,10 @@ class _Guarded(torch.optim.Optimizer):
                 gradient.copy_(before)
             return False
 
-        measured = guarded_step(tensors, self._clippers, memories, self._policy, owner["ledger"], apply)
-        self._measured = (tensors.names, measured) if measured else None
+        measured = guarded_step(
+            tensors, partial(measure, tensors), self._clippers, memories, self._policy, owner["ledger"], apply
+        )
+        self._measured = (tensors.names, measured.norms) if measured else None
         self._watch.check(owner["ledger"], self._policy.max_consecutive_skips)
         return loss
 
@@ -155,8 +158,8 @@ def clip_gradients(
     if not tensors.gradients:
         return torch.zeros((), dtype=torch.float64)
     memories = remembered({} if memory is None else memory, clippers, tensors.count, tensors.home)
-    before = eager.measure(tensors)
-    decision = decide(clippers, opened(memories), before, lambda stages: eager.measure(tensors, stages))
+    before = measure(tensors)
+    decision = decide(clippers, opened(memories), before, partial(measure, tensors))
     finite = isfinite(before.peaks).all()
     accept = finite & logical_not(decision.refused)
     if not_refused(accept):
@@ -170,8 +173,8 @@ def _write(tensors: Tensors, stages: Sequence[Stage], accept: Number = True) -> 
     if not stages:
         return
     for index, gradient in enumerate(tensors.gradients):
-        wide = gradient.to(eager.math_dtype(gradient))
-        eager.write(gradient, through(stages, wide, index), accept)
+        wide = gradient.to(math_dtype(gradient))
+        write(gradient, through(stages, wide, index), accept)
 
 
 def _for_gradients(who: str, clip: Clip) -> tuple[Clipper, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from steadystep.kernels import eager
+from steadystep.kernels.dispatch import measure
 from steadystep.tensors import tensors_of
 
 Batch = TypeVar("Batch")
@@ -69,7 +69,7 @@ def norm_profile(
                     parameter.grad = None
                 loss(model, batch).backward()
                 tensors = tensors_of([{"params": list(model.parameters())}], "norm_profile")
-                norms.append(float(eager.measure(tensors).total) if tensors.gradients else 0.0)
+                norms.append(float(measure(tensors).total) if tensors.gradients else 0.0)
     finally:
         with torch.no_grad():
             for buffer, before in zip(model.buffers(), buffers, strict=True):

@@ -73,7 +73,7 @@ class Rule:
         given = self.scalars(t, *(values[name] for name in positional(self.scalars)[1:]))
         return dict(zip(names, given, strict=self.factors is None))
 
-    def tensor_factors(self, count: int, values: Mapping[str, Any], totals: Sequence[Number]) -> dict[str, Number]:
+    def tensor_factors(self, count: Number, values: Mapping[str, Any], totals: Sequence[Number]) -> dict[str, Number]:
         """The keyword arguments of `update` that depend on the whole tensor."""
         assert self.factors is not None, "only a rule with sums has factors"
         names = positional(self.factors)[1 : -len(totals)]

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 
-from steadystep.distributed import check, local
+from steadystep.distributed import check, is_sharded, local
+from steadystep.maths import Number
 
 
 @dataclass
@@ -19,13 +22,62 @@ class Tensors:
     positions: list[int] = field(default_factory=list)  # of each among all parameters of the optimizer
     groups: list[slice] = field(default_factory=list)  # which of these make up each parameter group
     named: bool = True  # whether the names are the user's
-    count: int = 0  # parameters of the optimizer, with a gradient or without
+    members: list[list[torch.Tensor]] = field(default_factory=list)  # all parameters, group by group
 
-    @property
+    @cached_property
+    def count(self) -> int:
+        """Parameters of the optimizer, with a gradient or without."""
+        return sum(map(len, self.members))
+
+    @cached_property
     def home(self) -> torch.device:
         """Where decisions are made: on a CPU if all gradients are, else on the first other device."""
         devices = (gradient.device for gradient in self.gradients)
         return next((device for device in devices if device.type != "cpu"), torch.device("cpu"))
+
+    @cached_property
+    def sharded(self) -> bool:
+        """Whether other ranks hold shards of any of them."""
+        return any(is_sharded(parameter) for parameter in self.parameters)
+
+    @cached_property
+    def largest_squares(self) -> Number:
+        """(tensors,) for each gradient the largest value whose square the moments' type can hold, at `home`."""
+        moments = [torch.float64 if x.dtype == torch.float64 else torch.float32 for x in self.gradients]
+        limits = [torch.finfo(dtype).max ** 0.5 for dtype in moments]
+        return np.array(limits) if self.home.type == "cpu" else torch.tensor(limits, dtype=torch.float64).to(self.home)
+
+    @cached_property
+    def _plain(self) -> bool:
+        """Whether a gradient can be taken as it is: nothing sharded, nothing complex."""
+        return not (self.sharded or any(parameter.is_complex() for parameter in self.parameters))
+
+    def renew(self, param_groups: Sequence[Mapping[str, Any]]) -> bool:
+        """Take the present gradients of the same parameters; False where the tensors have to be gathered anew."""
+        if not self._plain or len(param_groups) != len(self.members):
+            return False
+        gradients: list[torch.Tensor] = []
+        known = iter(self.parameters)
+        expected = next(known, None)
+        for group, members in zip(param_groups, self.members, strict=True):
+            if len(members) != len(group["params"]):
+                return False
+            for parameter, member in zip(group["params"], members, strict=True):
+                gradient = parameter.grad
+                if parameter is not member or (gradient is not None) != (parameter is expected):
+                    return False
+                if gradient is not None:
+                    odd = gradient.layout is not torch.strided or gradient.is_neg()
+                    if odd or gradient.device != parameter.device:
+                        return False
+                    gradients.append(gradient)
+                    expected = next(known, None)
+        self.gradients[:] = gradients
+        return True
+
+    def release(self) -> None:
+        """Let go of the gradients: between steps their memory is the user's."""
+        self.gradients.clear()
 
 
 def tensors_of(param_groups: Sequence[Mapping[str, Any]], who: str) -> Tensors:
@@ -36,12 +88,14 @@ def tensors_of(param_groups: Sequence[Mapping[str, Any]], who: str) -> Tensors:
             norm can be taken.
     """
     found = Tensors()
+    count = 0
     for number, group in enumerate(param_groups):
         start = len(found.gradients)
         names = group.get("param_names")
         found.named = found.named and names is not None
+        found.members.append(list(group["params"]))
         for position, parameter in enumerate(group["params"]):
-            found.count += 1
+            count += 1
             gradient = parameter.grad
             if gradient is None or parameter.numel() == 0:
                 continue
@@ -51,10 +105,10 @@ def tensors_of(param_groups: Sequence[Mapping[str, Any]], who: str) -> Tensors:
                     f"{who} does not support sparse gradients, and {name} has one: use torch.optim.SparseAdam, or an "
                     "embedding with sparse=False"
                 )
-            found.gradients.append(part(gradient.resolve_conj() if gradient.is_conj() else gradient))
+            found.gradients.append(part(gradient.resolve_conj().resolve_neg()))
             found.parameters.append(parameter)
             found.names.append(name)
-            found.positions.append(found.count - 1)
+            found.positions.append(count - 1)
         if len(found.gradients) > start:
             found.groups.append(slice(start, len(found.gradients)))
     check(found.parameters, [parameter.grad for parameter in found.parameters if parameter.grad is not None])

@@ -1,118 +1,75 @@
 """The eager backend: rules on whole torch tensors. The reference for every other backend."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 
 from steadystep.clipping.factors import to_limit
-from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage, UnitScale, through
-from steadystep.distributed import is_sharded, over_shards, sum_over_shards
+from steadystep.distributed import sum_over_shards
+from steadystep.kernels.passes import Update, math_dtype
 from steadystep.kernels.rounding import compensated, round_to
-from steadystep.maths import Number, isfinite, sqrt, where
+from steadystep.maths import Number, sqrt, where
 from steadystep.rule import Rule
-from steadystep.tensors import Tensors
 
 
-def math_dtype(tensor: torch.Tensor) -> torch.dtype:
-    """In which precision a tensor is updated and its state is kept: float64 as it is, all else in float32."""
-    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+def sizes(gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Euclidean norm, in float64, and largest magnitude of a gradient; both NaN or inf if an element is."""
+    if gradient.numel() == 0:  # a rank's share of a small tensor can be empty
+        nothing = gradient.new_zeros((), dtype=torch.float64)
+        return nothing, nothing
+    low, high = torch.aminmax(gradient)  # NaN if any element is
+    peak = torch.maximum(high, -low)
+    if gradient.dtype != torch.float64:
+        return torch.linalg.vector_norm(gradient, dtype=torch.float64), peak
+    # A float64 square can overflow; in a narrower type its float64 square cannot.
+    scale = torch.where(torch.isfinite(peak) & (peak > 0), peak, 1.0)
+    return torch.linalg.vector_norm(gradient / scale) * scale, peak
 
 
-def measure(tensors: Tensors, stages: Sequence[Stage] = ()) -> Measured:
-    """One pass over the gradients, as `stages` leave them: norms and peaks, judged in float64."""
-    norms, peaks = [], []
-    for index, raw in enumerate(tensors.gradients):
-        gradient = through(stages, raw, index)
-        if gradient.numel() == 0:  # a rank's share of a small tensor can be empty
-            norms.append(gradient.new_zeros((), dtype=torch.float64))
-            peaks.append(norms[-1])
-            continue
-        low, high = torch.aminmax(gradient)  # NaN if any element is
-        peak = torch.maximum(high, -low)
-        if gradient.dtype == torch.float64:
-            # A float64 square can overflow; in a narrower type its float64 square cannot.
-            scale = torch.where(torch.isfinite(peak) & (peak > 0), peak, 1.0)
-            norms.append(torch.linalg.vector_norm(gradient / scale) * scale)
-        else:
-            norms.append(torch.linalg.vector_norm(gradient, dtype=torch.float64))
-        peaks.append(peak)
-    return Measured(*_whole(_gather(norms), _gather(peaks), tensors), tensors, tuple(stages))
+class Eager:
+    """The pass of a rule over any tensors, one after the other."""
 
+    def __init__(self, rule: Rule, updates: Sequence[Update]) -> None:
+        self._rule, self._updates = rule, updates
 
-def _whole(norms: Number, peaks: Number, tensors: Tensors) -> tuple[Number, Number]:
-    """Norms and peaks of whole tensors, from those of this rank's shards."""
-    if not any(is_sharded(parameter) for parameter in tensors.parameters):
-        return norms, peaks
-    largest = over_shards(where(isfinite(peaks), peaks, math.inf), tensors.parameters, "max")
-    scale = where(isfinite(largest) & (largest > 0), largest, 1.0)
-    return scale * sqrt(over_shards((norms / scale) ** 2, tensors.parameters, "sum")), largest
+    def fits(self) -> bool:
+        return True
 
-
-def _gather(values: Sequence[torch.Tensor]) -> Number:
-    """One float64 vector where decisions are made: NumPy if all are on a CPU, else on the first device."""
-    home = next((value.device for value in values if value.device.type != "cpu"), torch.device("cpu"))
-    vector = torch.stack([value.to(home, torch.float64, non_blocking=True) for value in values])
-    return vector.numpy() if home.type == "cpu" else vector
-
-
-@dataclass(frozen=True)
-class Update:
-    """One tensor to be updated: its gradient, its parameter, its state in the order of the rule's slots."""
-
-    index: int  # among the measured gradients
-    gradient: torch.Tensor
-    parameter: torch.Tensor
-    state: Sequence[torch.Tensor]
-    whole: torch.Tensor  # the parameter as the user gave it: of which this may be one shard
-
-    @property
-    def count(self) -> int:
-        """Real numbers in the whole parameter."""
-        return self.whole.numel() * (2 if self.whole.is_complex() else 1)
-
-
-def apply(
-    rule: Rule,
-    coefficients: Mapping[str, Number],
-    updates: Sequence[Update],
-    stages: Sequence[Stage],
-    values: Mapping[str, Any],
-    accept: Number,
-    update_bound: float | None = None,
-) -> Number:
-    """Write the rule's update of each tensor. A refused step writes what was there before.
-
-    `values` are the group's hyperparameters by name; `update_bound` limits the root mean square of each tensor's
-    update before the learning rate. Returns whether it limited any.
-    """
-    bounded: Number = False
-    for update in updates:
-        dtype = math_dtype(update.parameter)
-        cast = _in(dtype, coefficients)
-        if rule.sums is not None:
-            totals = _totals(update, stages, partial(rule.sums, **cast), rule, values)
-            cast |= _in(dtype, rule.tensor_factors(update.count, values, totals))
-        factor: Number = 1.0
-        if update_bound is not None:
-            (total,) = _totals(update, stages, partial(_squared_move, rule, cast), rule, values)
-            rms = sqrt(total / update.count) / values["lr"] if values["lr"] else 0.0 * total
-            factor, exceeds = to_limit(rms, update_bound)
-            bounded = bounded | exceeds
-            factor = _in(dtype, {"factor": factor})["factor"]
-        for chunk in _chunks(update, stages):
-            operands = _operands(rule, chunk, update.index, stages, values)
-            p_new, *state_new = rule.update(*operands, **cast)
+    def apply(
+        self,
+        coefficients: Mapping[str, Number],
+        stages: Sequence[Stage],
+        values: Mapping[str, Any],
+        accept: Number,
+        update_bound: float | None,
+    ) -> Number:
+        rule = self._rule
+        bounded: Number = False
+        for update in self._updates:
+            dtype = math_dtype(update.parameter)
+            cast = _in(dtype, coefficients)
+            if rule.sums is not None:
+                totals = _totals(update, stages, partial(rule.sums, **cast), rule, values)
+                cast |= _in(dtype, rule.tensor_factors(update.count, values, totals))
+            factor: Number = 1.0
             if update_bound is not None:
-                p_new = where(factor < 1.0, operands[1] + factor * (p_new - operands[1]), p_new)
-            rounded = round_to(chunk[1].dtype, p_new, values["rounding"])
-            for old, value in zip(chunk[1:], (*rounded[:1], *state_new, *rounded[1:]), strict=True):
-                write(old, value, accept)
-    return bounded
+                (total,) = _totals(update, stages, partial(_squared_move, rule, cast), rule, values)
+                rms = sqrt(total / update.count) / values["lr"] if values["lr"] else 0.0 * total
+                factor, exceeds = to_limit(rms, update_bound)
+                bounded = bounded | exceeds
+                factor = _in(dtype, {"factor": factor})["factor"]
+            for chunk in _chunks(update, stages):
+                operands = _operands(rule, chunk, update.index, stages, values)
+                p_new, *state_new = rule.update(*operands, **cast)
+                if update_bound is not None:
+                    p_new = where(factor < 1.0, operands[1] + factor * (p_new - operands[1]), p_new)
+                rounded = round_to(chunk[1].dtype, p_new, values["rounding"])
+                for old, value in zip(chunk[1:], (*rounded[:1], *state_new, *rounded[1:]), strict=True):
+                    write(old, value, accept)
+        return bounded
 
 
 def _squared_move(

@@ -12,12 +12,14 @@ from steadystep.clipping.given import Clip, as_clippers
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage
 from steadystep.guarded_step import Nonfinite, Policy, Scaler, SkipWatch, guarded_step, refuse_in_backward
-from steadystep.kernels import eager
-from steadystep.kernels.rounding import LOST, Rounding, compensated
+from steadystep.kernels import dispatch
+from steadystep.kernels.dispatch import check_backend
+from steadystep.kernels.rounding import Rounding
 from steadystep.maths import Number
-from steadystep.optimizers.cohort import Cohort, dials, new_clock, start, state_dtype
+from steadystep.optimizers.cohort import dials, state_dtype
+from steadystep.optimizers.plan import Plan, make_plan
 from steadystep.rule import Range, Rule
-from steadystep.tensors import Tensors, part, tensors_of
+from steadystep.tensors import Tensors, tensors_of
 
 Params = Iterable[torch.Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, torch.Tensor]]
 
@@ -31,7 +33,7 @@ class Options(TypedDict, total=False):
     nonfinite: Nonfinite  # "skip" (default), "raise" or "propagate", when a gradient is not finite
     max_consecutive_skips: int  # refused steps in a row before TooManySkipsError; default 25
     rounding: Rounding  # of half precision parameters: "nearest" (default), "stochastic" (bfloat16) or "kahan"
-    backend: str | None  # "eager", or None for the default
+    backend: str | None  # "numba" or "eager"; None (default) is the fastest that can do it, for each tensor
 
 
 _TORCH_ONLY = ("foreach", "fused", "capturable", "differentiable")
@@ -53,9 +55,11 @@ class Optimizer(torch.optim.Optimizer):
         _refuse_unknown(type(self).__name__, options)
         self.clip = as_clippers(options.get("clip"))
         self.policy = Policy(options.get("nonfinite", "skip"), options.get("max_consecutive_skips", 25))
-        self.backend = _backend(options.get("backend"))
+        self.backend = options.get("backend")
+        check_backend(self.backend)
         self._watch = SkipWatch()
-        self._measured: tuple[Sequence[str], Measured] | None = None
+        self._measured: tuple[Sequence[str], Number] | None = None
+        self._plan: Plan | None = None
         variant = options.get("variant") or self.variants[0]
         shared = {
             "maximize": options.get("maximize", False),
@@ -79,13 +83,13 @@ class Optimizer(torch.optim.Optimizer):
         gradient norms around clipping, ``scale`` their ratio, ``running_norm_*`` their exponential averages over
         applied steps, and ``norms`` the last norm of each tensor by its name.
         """
-        names, measured = self._measured or ((), None)
-        return ledgers.read(self._ledger(), names, measured and measured.norms)
+        return ledgers.read(self._ledger(), *(self._measured or ((), None)))
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         if isinstance(param_group, dict):  # what is none, torch refuses
             self._validate({**self.defaults, **param_group})
         super().add_param_group(param_group)
+        self._plan = None
         # Schedulers overwrite lr; some rules need what it was at first, and it could not be guessed later.
         group = self.param_groups[-1]
         group.setdefault("base_lr", float(group.get("initial_lr", group["lr"])))
@@ -106,26 +110,35 @@ class Optimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         refuse_in_backward(self.clip)
-        tensors = tensors_of(self.param_groups, type(self).__name__)
-        if tensors.gradients:
-            fresh = not self.state
-            cohorts = self._cohorts(tensors)
-            if fresh and _is_rehearsal(self.param_groups, tensors):
-                return loss
-
-            def apply(stages: Sequence[Stage], accept: Number, update_bound: float | None) -> Number:
-                bounded: Number = False
-                for cohort in cohorts:
-                    bounded = bounded | cohort.apply(stages, accept, update_bound)
-                return bounded
-
-            ledger = self._ledger(tensors.home)
-            memories = remembered(self.param_groups[0], self.clip, tensors.count, tensors.home)
-            scaler = self._taken_from_scaler()
-            measured = guarded_step(tensors, self.clip, memories, self.policy, ledger, apply, scaler)
-            self._measured = (tensors.names, measured) if measured else None
-            self._watch.check(ledger, self.policy.max_consecutive_skips)
+        plan = self._plan
+        if plan is None or not plan.renew(self.param_groups, self.rule, self.state):
+            plan = self._plan = self._make_plan()
+        if plan is not None:
+            self._step_as_planned(plan)
+            plan.tensors.release()
         return loss
+
+    def _make_plan(self) -> Plan | None:
+        """The plan for a step with the present gradients; None where there are none, or nothing is to be done."""
+        tensors = tensors_of(self.param_groups, type(self).__name__)
+        if not tensors.gradients:
+            return None
+        fresh = not self.state
+        plan = make_plan(tensors, self.param_groups, self.rule, self.state, self.backend)
+        return None if fresh and _is_rehearsal(self.param_groups, tensors) else plan
+
+    def _step_as_planned(self, plan: Plan) -> None:
+        tensors = plan.tensors
+        ledger = self._ledger(tensors.home)
+        memories = remembered(self.param_groups[0], self.clip, tensors.count, tensors.home)
+
+        def measure(stages: Sequence[Stage]) -> Measured:
+            return dispatch.measure(tensors, stages, self.backend)
+
+        scaler = self._taken_from_scaler()
+        measured = guarded_step(tensors, measure, self.clip, memories, self.policy, ledger, plan.apply, scaler)
+        self._measured = (tensors.names, measured.norms) if measured else None
+        self._watch.check(ledger, self.policy.max_consecutive_skips)
 
     def _taken_from_scaler(self) -> Scaler | None:
         """What a GradScaler that calls the step leaves to it; its scale is None once it has unscaled by itself."""
@@ -135,37 +148,6 @@ class Optimizer(torch.optim.Optimizer):
         if scale is None:
             return Scaler(1.0)
         return Scaler(scale.double() if scale.device.type != "cpu" else scale.item())
-
-    def _cohorts(self, tensors: Tensors) -> list[Cohort]:
-        """The tensors of this step by the clock that they share, with their state."""
-        found: list[Cohort] = []
-        index = 0
-        for group in self.param_groups:
-            rule = self.rule(group)
-            cohorts: dict[int, Cohort] = {}
-            idle: set[int] = set()  # clocks that also belong to a parameter that does not step now
-            newcomers: dict[torch.device, torch.Tensor] = {}
-            for parameter in group["params"]:
-                if index == len(tensors.parameters) or tensors.parameters[index] is not parameter:
-                    if parameter in self.state:
-                        idle.add(id(self.state[parameter]["step"]))
-                    continue
-                state = self.state[parameter]
-                if "step" not in state:
-                    state["step"] = newcomers.setdefault(parameter.device, new_clock(parameter.device))
-                slots = [*rule.slots, *([LOST] if compensated(parameter.dtype, group["rounding"]) else [])]
-                for slot in slots:
-                    if slot not in state:
-                        state[slot] = start(rule, group, slot, parameter)
-                cohort = cohorts.setdefault(id(state["step"]), Cohort(rule, group, state["step"]))
-                cohort.states.append(state)
-                parts = [part(state[slot]) for slot in slots]
-                cohort.updates.append(eager.Update(index, tensors.gradients[index], part(parameter), parts, parameter))
-                index += 1
-            for identity in idle & cohorts.keys():
-                cohorts[identity].leave()
-            found.extend(cohorts.values())
-        return found
 
     def _ledger(self, device: torch.device | None = None) -> torch.Tensor:
         # It lives in a parameter group, where state_dict, deepcopy and pickle take it along.
@@ -247,7 +229,7 @@ class Optimizer(torch.optim.Optimizer):
                 readings = [float(entry.get(name, 1.0)) for name in clocks]
                 key = (*readings, parameter.device)
                 self.state[parameter] = {**shared.setdefault(key, dials(clocks, readings, parameter.device)), **state}
-        self._measured = None
+        self._measured = self._plan = None
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {"clip": self.clip, "policy": self.policy, "backend": self.backend}
@@ -256,7 +238,7 @@ class Optimizer(torch.optim.Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._watch = SkipWatch()
-        self._measured = None
+        self._measured = self._plan = None
 
     def __repr__(self) -> str:
         group = self.param_groups[0]
@@ -275,12 +257,6 @@ def _is_rehearsal(param_groups: Sequence[Mapping[str, Any]], tensors: Tensors) -
     if any(float(group["lr"]) != 0 for group in param_groups):
         return False
     return not any(gradient.any() for gradient in tensors.gradients)
-
-
-def _backend(name: str | None) -> str:
-    if name not in (None, "eager"):
-        raise ValueError(f"backend is {name!r}: it must be 'eager', or None for the default")
-    return name or "eager"
 
 
 def _refuse_unknown(optimizer: str, options: Mapping[str, Any]) -> None:

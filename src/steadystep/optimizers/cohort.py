@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from steadystep.clipping.stages import Stage
-from steadystep.kernels import eager
+from steadystep.kernels.passes import Pass, Update, math_dtype
 from steadystep.maths import Number
 from steadystep.rule import Rule
 
@@ -20,7 +20,8 @@ class Cohort:
     group: Mapping[str, Any]
     clock: torch.Tensor
     states: list[dict[str, Any]] = field(default_factory=list)
-    updates: list[eager.Update] = field(default_factory=list)
+    updates: list[Update] = field(default_factory=list)
+    passes: list[Pass] = field(default_factory=list)
 
     def leave(self) -> None:
         """From now on these parameters count their steps apart from the others that had the same clock."""
@@ -36,13 +37,15 @@ class Cohort:
     def apply(self, stages: Sequence[Stage], accept: Number, update_bound: float | None) -> Number:
         """Write the update of these parameters, and advance their clocks if it is accepted."""
         on_host = self.clock.device.type == "cpu"
-        clocks = self._clocks()
+        clocks = {name: self.states[0][name] for name in self.rule.clocks}
         t = self.clock.item() + 1 if on_host else self.clock.double() + 1
         values = _flat(self.group) | {name: clock.item() if on_host else clock for name, clock in clocks.items()}
         advanced = self.rule.advanced(t, values)
         values |= advanced
         coefficients = self.rule.coefficients(t, values)
-        bounded = eager.apply(self.rule, coefficients, self.updates, stages, values, accept, update_bound)
+        bounded: Number = False
+        for run in self.passes:
+            bounded = bounded | run.apply(coefficients, stages, values, accept, update_bound)
         advanced["step"], clocks["step"] = t, self.clock
         for name, clock in clocks.items():
             if isinstance(accept, torch.Tensor):
@@ -51,14 +54,13 @@ class Cohort:
                 clock.fill_(advanced[name])
         return bounded
 
-    def _clocks(self) -> dict[str, torch.Tensor]:
+    def start_clocks(self) -> None:
         """The rule's own clocks, which these parameters share as they share the step count."""
         for name in self.rule.clocks:
             if name not in self.states[0]:
                 clock = torch.ones((), dtype=torch.float64, device=self.clock.device)
                 for state in self.states:
                     state[name] = clock
-        return {name: self.states[0][name] for name in self.rule.clocks}
 
 
 def _flat(group: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,7 +90,7 @@ def new_clock(device: torch.device) -> torch.Tensor:
 def state_dtype(parameter: torch.Tensor) -> torch.dtype:
     if parameter.is_complex():
         return parameter.dtype
-    return eager.math_dtype(parameter)
+    return math_dtype(parameter)
 
 
 def start(rule: Rule, group: Mapping[str, Any], slot: str, parameter: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,197 @@
+"""A rule over many tensors, compiled: each element is read, clipped, updated and written in one pass."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from numba import njit, types
+
+from steadystep.kernels.cpu import primitives
+from steadystep.kernels.cpu.compiling import compiled
+from steadystep.rule import keywords
+
+BLOCK = 1024
+"""Elements of a loop of constant length, which LLVM turns into vectors without a remainder."""
+
+STAGE = ("before", "before_again", "bound", "after", "after_again")
+"""What clipping does to a tensor's elements: clamp(g * before * before_again, bound) * after * after_again.
+
+Factors come as two numbers, because one of 1e-40 is no normal float32 and its root is.
+"""
+
+SETTINGS = ("direction", "coupled", "shrink")
+"""What all tensors share besides the rule's coefficients: -1 to climb, L2 decay, and decoupled decay's factor."""
+
+Kernel = Callable[..., None]
+
+_KERNEL = """
+def kernel(counters, table, pointers, stage, shared, own, totals):
+    wide_vectors()
+    {shared}
+    while True:
+        chunk = take_ticket(counters)
+        if chunk >= len(table):
+            break
+        tensor, start, length = table[chunk]
+        blocks = length // BLOCK
+        {own}
+        for block in range(blocks):
+            first = start + block * BLOCK
+            {block_arrays}
+            for i in range(BLOCK):
+                {block_element}
+        first = start + blocks * BLOCK
+        rest = length - blocks * BLOCK
+        {rest_arrays}
+        for i in range(rest):
+            {rest_element}
+        {end}
+        take_ticket(counters + 8)
+    while read_counter(counters + 8) < len(table):
+        pass
+"""
+
+
+@njit(**primitives.STRICT)
+def _staged(g, before, before_again, bound, after, after_again):
+    g = g * before * before_again
+    g = bound if g > bound else (-bound if g < -bound else g)  # NaN stays NaN
+    return g * after * after_again
+
+
+@dataclass(frozen=True)
+class Equation:
+    """What of a rule a kernel is made of; rules that differ in their scalars alone share their kernels."""
+
+    update: Callable[..., Any]
+    sums: Callable[..., Any] | None
+    slots: int
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """The coefficients of `update` that all tensors share."""
+        return keywords(self.update if self.sums is None else self.sums)
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """The coefficients of `update` that each tensor has for itself."""
+        return keywords(self.update)[len(self.shared) :]
+
+    @property
+    def terms(self) -> int:
+        """How many sums the rule takes over a tensor: as many as one element gives."""
+        assert self.sums is not None, "only a rule with sums has terms"
+        return len(self.sums(1.0, 1.0, *[1.0] * self.slots, **dict.fromkeys(self.shared, 1.0)))
+
+    def call(self, function: Callable[..., Any]) -> str:
+        """The call of one of the functions for element i."""
+        state = [f"S{slot}[i]" for slot in range(self.slots)]
+        return f"rule({', '.join(['g', 'p', *state, *map(_own_name, keywords(function))])})"
+
+
+@cache
+def update_kernel(equation: Equation, dtype: torch.dtype) -> Kernel:
+    """Writes the updated parameter and state; `own` holds the tensor's factors, then the limit of its move."""
+    moved = [f"moved{slot}" for slot in range(equation.slots)]
+    element = [
+        f"{', '.join(['q', *moved])}, = {equation.call(equation.update)}",
+        "P[i] = store(p + limit * (q - p) if limit < 1 else q)",
+        *(f"S{slot}[i] = {value}" for slot, value in enumerate(moved)),
+    ]
+    return _compiled("update", equation, equation.update, dtype, (*map(_own_name, equation.factors), "limit"), element)
+
+
+@cache
+def sums_kernel(equation: Equation, dtype: torch.dtype) -> Kernel:
+    """Adds up what the rule's `sums` gives for each element."""
+    assert equation.sums is not None, "only a rule with sums has such a kernel"
+    terms = [f"term{number}" for number in range(equation.terms)]
+    element = [
+        f"{', '.join(terms)}, = {equation.call(equation.sums)}",
+        *(f"total{number} += float64({term})" for number, term in enumerate(terms)),
+    ]
+    return _compiled("sums", equation, equation.sums, dtype, (), element, len(terms))
+
+
+@cache
+def move_kernel(equation: Equation, dtype: torch.dtype) -> Kernel:
+    """Adds up the squares of what the rule would change the parameter by."""
+    unused = [f"_{slot}" for slot in range(equation.slots)]
+    element = [
+        f"{', '.join(['q', *unused])}, = {equation.call(equation.update)}",
+        "total0 += float64((q - p) * (q - p))",
+    ]
+    return _compiled("move", equation, equation.update, dtype, tuple(map(_own_name, equation.factors)), element, 1)
+
+
+def _compiled(
+    purpose: str,
+    equation: Equation,
+    function: Callable[..., Any],
+    dtype: torch.dtype,
+    own: Sequence[str],
+    element: Sequence[str],
+    sums: int = 0,
+) -> Kernel:
+    read = [
+        "g = direction * staged(load(G[i]), before, before_again, bound, after, after_again)",
+        "p = load(P[i])",
+        "g = g + coupled * p if coupled != 0 else g",  # 0 * inf is NaN
+        "p = shrink * p",
+    ]
+    totals = [f"total{number}" for number in range(sums)]
+    source = _KERNEL.format(
+        shared=_lines(4, [f"{x} = shared[{k}]" for k, x in enumerate((*SETTINGS, *map(_own_name, equation.shared)))]),
+        own=_lines(
+            8,
+            [f"{x} = stage[tensor, {k}]" for k, x in enumerate(STAGE)]
+            + [f"{x} = own[tensor, {k}]" for k, x in enumerate(own)]
+            + [f"{total} = 0.0" for total in totals],
+        ),
+        block_arrays=_lines(12, _arrays(equation.slots, "BLOCK")),
+        block_element=_lines(16, [*read, *element]),
+        rest_arrays=_lines(8, _arrays(equation.slots, "rest")),
+        rest_element=_lines(12, [*read, *element]),
+        end=_lines(8, [f"totals[chunk, {number}] = {total}" for number, total in enumerate(totals)]),
+    )
+    kind = str(dtype).removeprefix("torch.")
+    module = function.__module__.rpartition(".")[2]
+    precision = types.float64 if kind == "float64" else types.float32
+    names = {
+        "BLOCK": BLOCK,
+        "STORED": primitives.STORED[kind],
+        "SIZE": dtype.itemsize,
+        "STATE": primitives.STORED["float64" if kind == "float64" else "float32"],
+        "STATE_SIZE": precision.bitwidth // 8,
+        "load": primitives.LOADS[kind],
+        "store": primitives.STORES[kind],
+        "staged": _staged,
+    }
+    signature = types.void(
+        types.int64, types.int64[:, ::1], types.int64[:, ::1], precision[:, ::1], precision[::1], precision[:, ::1],
+        types.float64[:, ::1],
+    )  # fmt: skip
+    # Only the sums may be reordered into vectors: a rule is evaluated as it is written.
+    name = f"{module}_{function.__name__}_{purpose}_{kind}"
+    return compiled(name, source, names, function, signature, fastmath={"reassoc"} if sums else False)
+
+
+def _arrays(slots: int, length: str) -> list[str]:
+    """The stretch of memory from element `first` on of gradient, parameter and state."""
+    columns = [("G", "STORED", "SIZE"), ("P", "STORED", "SIZE")]
+    columns += [(f"S{slot}", "STATE", "STATE_SIZE") for slot in range(slots)]
+    return [
+        f"{name} = carray(at(pointers[tensor, {column}] + first * {size}), {length}, {stored})"
+        for column, (name, stored, size) in enumerate(columns)
+    ]
+
+
+def _own_name(coefficient: str) -> str:
+    """A name for a rule's coefficient that no variable of the kernel has."""
+    return f"{coefficient}_"
+
+
+def _lines(indent: int, lines: Sequence[str]) -> str:
+    return ("\n" + " " * indent).join(lines) or "pass"

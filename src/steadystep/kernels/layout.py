@@ -1,0 +1,32 @@
+"""Which tensors lie in memory as the kernels expect them: without gaps, all that belong together in one order."""
+
+from collections.abc import Sequence
+
+import torch
+
+
+def is_dense(tensor: torch.Tensor) -> bool:
+    """Whether the elements fill a stretch of memory, in whatever order of the dimensions."""
+    if tensor.is_contiguous():
+        return True
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size != 1:
+            if stride != expected:
+                return False
+            expected *= size
+    return True
+
+
+def are_alike(parameter: torch.Tensor, others: Sequence[torch.Tensor]) -> bool:
+    """Whether dense tensors have their elements in the same order as the parameter."""
+    if parameter.is_contiguous():
+        return all(other.is_contiguous() for other in others)
+    return all(other.stride() == parameter.stride() for other in others)
+
+
+def laid_out_like(parameter: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor itself, or a copy whose elements are in the same order as those of the dense parameter."""
+    if are_alike(parameter, (tensor,)):
+        return tensor
+    return torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)

@@ -1,0 +1,97 @@
+"""Which parameters step together, and how: found once, kept from step to step while nothing has changed."""
+
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from steadystep.clipping.stages import Stage
+from steadystep.kernels.dispatch import passes
+from steadystep.kernels.passes import Update
+from steadystep.kernels.rounding import LOST, Rounding, compensated
+from steadystep.maths import Number
+from steadystep.optimizers.cohort import Cohort, new_clock, start
+from steadystep.rule import Rule
+from steadystep.tensors import Tensors, part
+
+Groups = Sequence[Mapping[str, Any]]
+State = MutableMapping[torch.Tensor, dict[str, Any]]
+
+
+@dataclass
+class Plan:
+    """The tensors of a step by the clock that they share, with their state."""
+
+    tensors: Tensors
+    rules: list[tuple[Rule, Rounding]]  # of each group its rule and how it rounds
+    cohorts: list[Cohort] = field(default_factory=list)
+    state: list[tuple[torch.Tensor, dict[str, Any], dict[str, torch.Tensor]]] = field(default_factory=list)
+
+    def apply(self, stages: Sequence[Stage], accept: Number, update_bound: float | None) -> Number:
+        """Write the update of all tensors, if it is accepted; whether `update_bound` limited any."""
+        bounded: Number = False
+        for cohort in self.cohorts:
+            bounded = bounded | cohort.apply(stages, accept, update_bound)
+        return bounded
+
+    def renew(self, param_groups: Groups, rule: Callable[[Mapping[str, Any]], Rule], state: State) -> bool:
+        """Take the present gradients; False where anything has changed that the plan was made from."""
+        if not self.tensors.renew(param_groups) or self.rules != _rules(param_groups, rule):
+            return False
+        for parameter, kept, slots in self.state:
+            if state.get(parameter) is not kept:
+                return False
+            for slot, tensor in slots.items():
+                if kept.get(slot) is not tensor:
+                    return False
+        return all(run.fits() for cohort in self.cohorts for run in cohort.passes)
+
+
+def make_plan(
+    tensors: Tensors,
+    param_groups: Groups,
+    rule: Callable[[Mapping[str, Any]], Rule],
+    state: State,
+    backend: str | None,
+) -> Plan:
+    """The plan for these tensors; their state is made where it is missing."""
+    plan = Plan(tensors, _rules(param_groups, rule))
+    index = 0
+    for group, (followed, rounding) in zip(param_groups, plan.rules, strict=True):
+        cohorts: dict[int, Cohort] = {}
+        idle: set[int] = set()  # clocks that also belong to a parameter that does not step now
+        newcomers: dict[torch.device, torch.Tensor] = {}
+        for parameter in group["params"]:
+            if index == len(tensors.parameters) or tensors.parameters[index] is not parameter:
+                if parameter in state:
+                    idle.add(id(state[parameter]["step"]))
+                continue
+            own = state[parameter]
+            if "step" not in own:
+                own["step"] = newcomers.setdefault(parameter.device, new_clock(parameter.device))
+            slots = [*followed.slots, *([LOST] if compensated(parameter.dtype, rounding) else [])]
+            for slot in slots:
+                if slot not in own:
+                    own[slot] = start(followed, group, slot, parameter)
+            cohort = cohorts.setdefault(id(own["step"]), Cohort(followed, group, own["step"]))
+            cohort.states.append(own)
+            parts = [part(own[slot]) for slot in slots]
+            cohort.updates.append(Update(index, tensors.gradients, part(parameter), parts, parameter))
+            index += 1
+        for identity in idle & cohorts.keys():
+            cohorts[identity].leave()
+        for cohort in cohorts.values():
+            cohort.start_clocks()
+            cohort.passes = passes(followed, cohort.updates, rounding, tensors.home, backend)
+            plan.cohorts.append(cohort)
+    plan.state = [
+        (update.whole, own, {name: value for name, value in own.items() if isinstance(value, torch.Tensor)})
+        for cohort in plan.cohorts
+        for update, own in zip(cohort.updates, cohort.states, strict=True)
+    ]
+    return plan
+
+
+def _rules(param_groups: Groups, rule: Callable[[Mapping[str, Any]], Rule]) -> list[tuple[Rule, Rounding]]:
+    return [(rule(group), group["rounding"]) for group in param_groups]
