@@ -1,7 +1,7 @@
 """Measure, decide, apply: the one place where a step happens."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
@@ -11,7 +11,7 @@ from steadystep.clipping.chain import decide, opened, remember
 from steadystep.clipping.clipper import Clipper
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Scale, Stage
-from steadystep.maths import Number, isfinite, logical_not
+from steadystep.maths import Number, every, isfinite, logical_not
 from steadystep.tensors import Tensors
 
 Nonfinite = Literal["skip", "raise", "propagate"]
@@ -55,6 +55,7 @@ def guarded_step(
     policy: Policy,
     ledger: torch.Tensor,
     apply: Callable[[Sequence[Stage], Number, float | None], Number],
+    watch: "SkipWatch",
     scaler: Scaler | None = None,
 ) -> Measured | None:
     """One step: measure the gradients, let the clippers and the guard decide, apply or refuse, enter it in the ledger.
@@ -62,20 +63,20 @@ def guarded_step(
     `measure(stages)` measures the gradients as stages leave them. `memories` are the statistics of each clipper.
     `apply(stages, accept, update_bound)` writes the update and says whether the bound limited it; it is not called for
     a step that the host knows to be refused. `scaler` is what a GradScaler multiplied the loss by: the division belongs
-    to the measurement, so it cannot come too late.
+    to the measurement, so it cannot come too late. `watch` counts refusals.
     Returns what was measured, or None where nothing had to be (no clipper, ``nonfinite="propagate"``).
     """
     if policy.nonfinite == "propagate" and not clippers and scaler is None:
         apply((), True, None)
-        ledgers.record(ledger, None, True, {})
+        ledgers.record_unmeasured(ledger)
         return None
     unscaled = () if scaler is None else (Scale(1.0 / scaler.scale),)
     raw = measure(())
-    before = raw if scaler is None else replace(raw.scaled(1.0 / scaler.scale), stages=unscaled)
+    before = raw if scaler is None else raw.scaled(1.0 / scaler.scale, unscaled)
     decision = decide(clippers, opened(memories), before, measure)
     # Judged on the raw gradient: a clamp would hide an infinity. NaN fails both comparisons.
-    finite = isfinite(raw.peaks).all()
-    fits = (decision.after.peaks <= tensors.largest_squares).all()
+    finite = every(isfinite(raw.peaks))
+    fits = every(decision.after.peaks <= tensors.largest_squares)
     # While a GradScaler finds its scale, infinities are its business: they are skipped, whatever the policy.
     calibrating = logical_not(finite) if scaler is not None else finite & logical_not(finite)
     sound = finite & fits
@@ -87,18 +88,21 @@ def guarded_step(
     bounded = apply(decision.stages, accept, decision.update_bound) if not_refused(accept) else False
     # What is not finite is never remembered, even where it is applied.
     remember(memories, decision, accept & finite, finite & fits)
-    overflow = finite & logical_not(fits) & logical_not(sound)
     ledgers.record(
         ledger,
-        replace(decision, clipped=decision.clipped | bounded),
+        before.total,
+        decision.after.total,
         accept,
+        decision.clipped | bounded,
         {
-            "nonfinite": logical_not(finite) & logical_not(sound),
-            "overflow": overflow,
-            "outlier": sound & decision.refused,
+            "skipped_nonfinite": logical_not(finite) & logical_not(sound),
+            "skipped_overflow": finite & logical_not(fits) & logical_not(sound),
+            "skipped_outlier": sound & decision.refused,
         },
-        calibrating=calibrating,
+        calibrating,
     )
+    if accept is not True:
+        watch.check(ledger, policy.max_consecutive_skips)
     return before
 
 

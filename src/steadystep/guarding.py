@@ -112,10 +112,16 @@ class _Guarded(torch.optim.Optimizer):
             return False
 
         measured = guarded_step(
-            tensors, partial(measure, tensors), self._clippers, memories, self._policy, owner["ledger"], apply
+            tensors,
+            partial(measure, tensors),
+            self._clippers,
+            memories,
+            self._policy,
+            owner["ledger"],
+            apply,
+            self._watch,
         )
         self._measured = (tensors.names, measured.norms) if measured else None
-        self._watch.check(owner["ledger"], self._policy.max_consecutive_skips)
         return loss
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 
-from steadystep.clipping.chain import Decision
 from steadystep.maths import Number, isfinite, where
 
 FIELDS = (
@@ -24,6 +23,8 @@ FIELDS = (
 )
 """What the ledger's vector holds, one float64 each: so it travels in `state_dict` as one tensor."""
 
+AT = {name: index for index, name in enumerate(FIELDS)}
+
 MEMORY = 0.99
 """The running norms are exponential averages over the applied steps, with this decay, corrected for their start."""
 
@@ -37,42 +38,50 @@ def blank(device: torch.device) -> torch.Tensor:
     return torch.tensor(start, dtype=torch.float64, device=device)
 
 
+def record_unmeasured(ledger: torch.Tensor) -> None:
+    """Enter a step that was applied without a look at its gradients."""
+    ledger[AT["attempted"]] += 1
+    ledger[AT["applied"]] += 1
+
+
 def record(
     ledger: torch.Tensor,
-    decision: Decision | None,
+    before: Number,
+    after: Number,
     accept: Number,
+    clipped: Number,
     reasons: Mapping[str, Number],
-    calibrating: Number = False,
+    calibrating: Number,
 ) -> None:
-    """Enter one step. `decision` is None for a step whose gradients were not measured.
+    """Enter one step: its global norms around clipping, whether it was applied and whether anything was clipped.
 
-    `reasons` says for each way of being skipped whether it applies. A skip while a GradScaler is still finding its
+    `reasons` says for each count of skipped steps whether it applies. A skip while a GradScaler is still finding its
     scale (`calibrating`) does not count as one in a row.
     """
-    entries = ledger.numpy() if ledger.device.type == "cpu" else ledger
-    at = {name: index for index, name in enumerate(FIELDS)}
-    entries[at["attempted"]] += 1
-    entries[at["applied"]] += accept
-    if decision is None:
-        return
+    # On the host as Python's numbers, which are faster one by one; on a device where it lies.
+    on_host = ledger.device.type == "cpu"
+    entries: Any = ledger.tolist() if on_host else ledger
+    entries[AT["attempted"]] += 1
+    entries[AT["applied"]] += accept
     for reason, applies in reasons.items():
-        entries[at[f"skipped_{reason}"]] += applies
-    in_a_row = entries[at["consecutive_skips"]]
-    entries[at["consecutive_skips"]] = where(accept, 0.0, where(calibrating, in_a_row, in_a_row + 1))
-    entries[at["clipped"]] += accept & decision.clipped
-    before, after = decision.before.total, decision.after.total
-    entries[at["norm_before"]] = before
-    entries[at["norm_after"]] = after
+        entries[AT[reason]] += applies
+    in_a_row = entries[AT["consecutive_skips"]]
+    entries[AT["consecutive_skips"]] = where(accept, 0.0, where(calibrating, in_a_row, in_a_row + 1))
+    entries[AT["clipped"]] += accept & clipped
+    entries[AT["norm_before"]] = before
+    entries[AT["norm_after"]] = after
     # A norm that is no number is reported as the last one, and left out of the running ones: it would stay for ever.
     counts = accept & isfinite(before)
     for name, value in (("running_norm_before", before), ("running_norm_after", after), ("running_weight", 1.0)):
-        entry = entries[at[name]]
-        entries[at[name]] = where(counts, MEMORY * entry + (1 - MEMORY) * value, entry)
+        entry = entries[AT[name]]
+        entries[AT[name]] = where(counts, MEMORY * entry + (1 - MEMORY) * value, entry)
+    if on_host:
+        ledger.numpy()[:] = entries
 
 
 def consecutive_skips(ledger: torch.Tensor) -> torch.Tensor:
     """The number of refused steps since the last applied one: a view, so on a device it is not read here."""
-    return ledger[FIELDS.index("consecutive_skips")]
+    return ledger[AT["consecutive_skips"]]
 
 
 def read(ledger: torch.Tensor, names: Sequence[str], norms: Number | None) -> dict[str, Any]:

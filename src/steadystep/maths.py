@@ -65,6 +65,11 @@ def isfinite(x: Number) -> Number:
     return np.isfinite(x) if isinstance(x, np.ndarray) else math.isfinite(x)
 
 
+def every(x: Number) -> Number:
+    """Whether all entries are true: a bool on the host, a tensor on a device."""
+    return x.all() if isinstance(x, torch.Tensor) else bool(x.all())
+
+
 def norm(x: Number) -> Number:
     """Euclidean norm of a float64 vector, scaled so that no square overflows or vanishes. Non-finite if an entry is.
 
@@ -75,6 +80,8 @@ def norm(x: Number) -> Number:
         peak = x.abs().max()
         scale = torch.where((peak > 0) & torch.isfinite(peak), peak, 1.0)
         return scale * torch.linalg.vector_norm(x / scale)
+    if len(x) <= 64:  # it scales as well, and does not wait for NumPy
+        return math.hypot(*x.tolist())
     peak = float(np.abs(x).max())
     if peak == 0.0 or not math.isfinite(peak):
         return peak

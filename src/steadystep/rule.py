@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from types import FunctionType
 from typing import Any, Literal, cast
 
@@ -69,9 +69,8 @@ class Rule:
 
     def coefficients(self, t: Number, values: Mapping[str, Any]) -> dict[str, Number]:
         """The keyword arguments of `update` for step t, but for those of `factors`."""
-        names = keywords(self.update)
-        given = self.scalars(t, *(values[name] for name in positional(self.scalars)[1:]))
-        return dict(zip(names, given, strict=self.factors is None))
+        given = self.scalars(t, *[values[name] for name in self._inputs])
+        return dict(zip(self._outputs, given, strict=True))
 
     def tensor_factors(self, count: Number, values: Mapping[str, Any], totals: Sequence[Number]) -> dict[str, Number]:
         """The keyword arguments of `update` that depend on the whole tensor."""
@@ -87,6 +86,14 @@ class Rule:
         return dict(
             zip(self.clocks, self.advance(t, *(values[name] for name in positional(self.advance)[1:])), strict=True)
         )
+
+    @cached_property
+    def _inputs(self) -> tuple[str, ...]:
+        return positional(self.scalars)[1:]
+
+    @cached_property
+    def _outputs(self) -> tuple[str, ...]:
+        return keywords(self.update if self.sums is None else self.sums)
 
 
 @cache

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter, is_, ne
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 
 from steadystep.distributed import check, is_sharded, local
 from steadystep.maths import Number
+
+_DEVICE = attrgetter("device")
 
 
 @dataclass
@@ -23,6 +26,9 @@ class Tensors:
     groups: list[slice] = field(default_factory=list)  # which of these make up each parameter group
     named: bool = True  # whether the names are the user's
     members: list[list[torch.Tensor]] = field(default_factory=list)  # all parameters, group by group
+    prepared: dict[str, Any] = field(default_factory=dict)  # what a backend keeps from one step to the next
+    _addresses: np.ndarray | None = None
+    _contiguous: bool | None = None
 
     @cached_property
     def count(self) -> int:
@@ -47,6 +53,30 @@ class Tensors:
         limits = [torch.finfo(dtype).max ** 0.5 for dtype in moments]
         return np.array(limits) if self.home.type == "cpu" else torch.tensor(limits, dtype=torch.float64).to(self.home)
 
+    @property
+    def addresses(self) -> np.ndarray:
+        """(tensors,) where in memory each gradient begins, int64."""
+        if self._addresses is None:
+            self._addresses = np.array([gradient.data_ptr() for gradient in self.gradients], np.int64)
+        return self._addresses
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the elements of every gradient lie in the order of its dimensions, without gaps."""
+        if self._contiguous is None:
+            self._contiguous = all(map(torch.Tensor.is_contiguous, self.gradients))
+        return self._contiguous
+
+    @cached_property
+    def _idle(self) -> list[torch.Tensor]:
+        """The parameters that have no gradient."""
+        stepping = set(map(id, self.parameters))
+        return [member for members in self.members for member in members if id(member) not in stepping]
+
+    @cached_property
+    def _devices(self) -> list[torch.device]:
+        return [parameter.device for parameter in self.parameters]
+
     @cached_property
     def _plain(self) -> bool:
         """Whether a gradient can be taken as it is: nothing sharded, nothing complex."""
@@ -56,28 +86,27 @@ class Tensors:
         """Take the present gradients of the same parameters; False where the tensors have to be gathered anew."""
         if not self._plain or len(param_groups) != len(self.members):
             return False
-        gradients: list[torch.Tensor] = []
-        known = iter(self.parameters)
-        expected = next(known, None)
         for group, members in zip(param_groups, self.members, strict=True):
-            if len(members) != len(group["params"]):
+            params = group["params"]
+            if len(params) != len(members) or not all(map(is_, params, members)):
                 return False
-            for parameter, member in zip(group["params"], members, strict=True):
-                gradient = parameter.grad
-                if parameter is not member or (gradient is not None) != (parameter is expected):
-                    return False
-                if gradient is not None:
-                    odd = gradient.layout is not torch.strided or gradient.is_neg()
-                    if odd or gradient.device != parameter.device:
-                        return False
-                    gradients.append(gradient)
-                    expected = next(known, None)
+        if any(parameter.grad is not None for parameter in self._idle):
+            return False
+        gradients: list[torch.Tensor] = []
+        for parameter in self.parameters:
+            gradient = parameter.grad
+            if gradient is None or gradient.layout is not torch.strided or gradient.is_neg():
+                return False
+            gradients.append(gradient)
+        if any(map(ne, map(_DEVICE, gradients), self._devices)):
+            return False
         self.gradients[:] = gradients
         return True
 
     def release(self) -> None:
         """Let go of the gradients: between steps their memory is the user's."""
         self.gradients.clear()
+        self._addresses = self._contiguous = None
 
 
 def tensors_of(param_groups: Sequence[Mapping[str, Any]], who: str) -> Tensors:

@@ -1,8 +1,7 @@
 """Clippers in a row: each sees what the ones before it leave, and all remember the step or none does."""
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -12,8 +11,7 @@ from steadystep.clipping.stages import Scale, Stage
 from steadystep.maths import Number, logical_not
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """What a chain of clippers makes of one step's gradients."""
 
     stages: tuple[Stage, ...]
@@ -50,10 +48,8 @@ def decide(
             continue
         stages += (choice.stage,)
         # Scaling whole tensors is known exactly; what anything else leaves of a norm has to be measured.
-        if isinstance(choice.stage, Scale):
-            after = replace(after.scaled(choice.stage.factors), stages=stages)
-        else:
-            after = remeasure(stages)
+        stage = choice.stage
+        after = after.scaled(stage.factors, stages) if isinstance(stage, Scale) else remeasure(stages)
     bound = min(bounds) if bounds else None
     return Decision(stages, before, after, clipped, refused, bound, tuple(choices), tuple(refusals))
 

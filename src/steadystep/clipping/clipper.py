@@ -3,8 +3,9 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from numbers import Real
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,15 +17,14 @@ Memory = Mapping[str, Number]
 """A clipper's statistics by name: numbers and NumPy arrays on a CPU, tensors on a device. All float64."""
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """What a clipper decides about one step."""
 
     stage: Stage | None  # what to do to the gradients; None leaves them as they are
     clipped: Number  # whether that changes anything
-    memory: Memory = field(default_factory=dict)  # the statistics if the step is applied; else they stay
+    memory: Memory = MappingProxyType({})  # the statistics if the step is applied; else they stay
     refuse: Number = False  # the step as a whole
-    memory_if_refused: Memory = field(default_factory=dict)  # the statistics if this clipper refuses it
+    memory_if_refused: Memory = MappingProxyType({})  # the statistics if this clipper refuses it
     update_bound: float | None = None  # the largest root mean square of a tensor's proposed update
 
 

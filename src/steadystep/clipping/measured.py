@@ -1,6 +1,6 @@
 """What one pass over the gradients tells."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -10,7 +10,7 @@ from steadystep.maths import Number, norm
 from steadystep.tensors import Tensors
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Measured:
     """Per-tensor sizes of the gradients of one step, in float64, as `stages` leave them.
 
@@ -22,10 +22,14 @@ class Measured:
     tensors: Tensors
     stages: tuple[Stage, ...] = ()
 
-    @cached_property
+    _total: Number = None
+
+    @property
     def total(self) -> Number:
         """The global norm: over all tensors, groups and devices."""
-        return norm(self.norms)
+        if self._total is None:
+            self._total = norm(self.norms)
+        return self._total
 
     @cached_property
     def of_groups(self) -> Number:
@@ -39,6 +43,8 @@ class Measured:
         """A gradient as the clippers so far leave it."""
         return through(self.stages, self.tensors.gradients[index], index)
 
-    def scaled(self, factors: Number) -> "Measured":
-        """The sizes after each gradient was multiplied by its factor."""
-        return replace(self, norms=self.norms * factors, peaks=self.peaks * factors)
+    def scaled(self, factors: Number, stages: tuple[Stage, ...]) -> "Measured":
+        """The sizes after each gradient was multiplied by its factor, which `stages` now include."""
+        # One factor for all: then the global norm needs no second sum.
+        total = None if getattr(factors, "ndim", 0) else self.total * factors
+        return Measured(self.norms * factors, self.peaks * factors, self.tensors, stages, total)

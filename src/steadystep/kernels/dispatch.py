@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ from steadystep.kernels.rounding import Rounding, compensated
 from steadystep.maths import Number, isfinite, sqrt, where
 from steadystep.rule import Rule
 from steadystep.tensors import Tensors
+
+if TYPE_CHECKING:
+    from steadystep.kernels.cpu.measuring import Measuring
 
 BACKENDS = ("eager", "numba")
 """The names that `backend=` accepts; None chooses for each tensor the fastest that can do it."""
@@ -33,21 +37,25 @@ def check_backend(name: str | None) -> None:
 
 def measure(tensors: Tensors, stages: Sequence[Stage] = (), backend: str | None = None) -> Measured:
     """One pass over the gradients, as `stages` leave them: norms and peaks, judged in float64."""
-    gradients: Sequence[torch.Tensor] = tensors.gradients
-    if stages:
-        gradients = [through(stages, gradient, index) for index, gradient in enumerate(gradients)]
-    dtype = gradients[0].dtype
-    if all(gradient.dtype == dtype and _can_measure(gradient, backend) for gradient in gradients):
-        norms, peaks = _compiled_sizes(gradients)
+    if not stages and tensors.contiguous and _all_compiled(tensors, backend):
+        norms, peaks = tensors.prepared["measuring"].run(tensors.addresses)
     else:
+        gradients = [through(stages, gradient, index) for index, gradient in enumerate(tensors.gradients)]
         norms, peaks = _mixed_sizes(gradients, backend)
     return Measured(*_whole(norms, peaks, tensors), tensors, tuple(stages))
 
 
 def passes(
-    rule: Rule, updates: Sequence[Update], rounding: Rounding, home: torch.device, backend: str | None
+    rule: Rule,
+    updates: Sequence[Update],
+    rounding: Rounding,
+    home: torch.device,
+    backend: str | None,
+    bounded: bool = False,
 ) -> list[Pass]:
     """The passes that write these updates, where decisions are made on the device `home`.
+
+    `bounded` says that a clipper limits the size of whole updates.
 
     Raises:
         ValueError: if a backend is forced that cannot update one of the tensors, with the reason.
@@ -55,7 +63,7 @@ def passes(
     compiled: dict[torch.dtype, list[Update]] = {}
     others: list[Update] = []
     for update in updates:
-        obstacle = _obstacle(update, rule, rounding, home)
+        obstacle = _obstacle(update, rounding, home, bounded or rule.sums is not None)
         if obstacle and backend == "numba":
             raise ValueError(
                 f"backend='numba' cannot update a parameter of shape {tuple(update.whole.shape)} {obstacle}: leave "
@@ -73,7 +81,7 @@ def passes(
     return found
 
 
-def _obstacle(update: Update, rule: Rule, rounding: Rounding, home: torch.device) -> str:
+def _obstacle(update: Update, rounding: Rounding, home: torch.device, adds_up: bool) -> str:
     """Why the compiled backend cannot update a tensor; empty if it can."""
     parameter = update.parameter
     if parameter.device.type != "cpu":
@@ -84,8 +92,8 @@ def _obstacle(update: Update, rule: Rule, rounding: Rounding, home: torch.device
         return f"of {parameter.dtype}"
     if compensated(parameter.dtype, rounding) or (rounding == "stochastic" and parameter.dtype == torch.bfloat16):
         return f"with rounding={rounding!r}"
-    if rule.sums is not None and is_sharded(update.whole):
-        return "in shards, over which the rule adds up"
+    if adds_up and is_sharded(update.whole):
+        return "in shards, over which something has to be added up"
     if not (is_dense(parameter) and are_alike(parameter, update.state)):
         return "whose elements do not fill a stretch of memory"
     if any(state.dtype != math_dtype(parameter) for state in update.state):
@@ -106,15 +114,20 @@ def _is_compiled_type(dtype: torch.dtype) -> bool:
     return dtype in _COMPILED_TYPES
 
 
-def _compiled_sizes(gradients: Sequence[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
-    from steadystep.kernels.cpu.measuring import measure
+def _all_compiled(tensors: Tensors, backend: str | None) -> bool:
+    """Whether one compiled pass can measure all gradients; prepares it."""
+    if "measuring" not in tensors.prepared:
+        gradients = tensors.gradients
+        dtype, sizes = gradients[0].dtype, tuple(gradient.numel() for gradient in gradients)
+        alike = all(gradient.dtype == dtype and _can_measure(gradient, backend) for gradient in gradients)
+        tensors.prepared["measuring"] = _measuring(dtype, sizes) if alike else None
+    return tensors.prepared["measuring"] is not None
 
-    return measure(
-        [
-            gradient if gradient.is_contiguous() or is_dense(gradient) else gradient.contiguous()
-            for gradient in gradients
-        ]
-    )
+
+def _measuring(dtype: torch.dtype, sizes: tuple[int, ...]) -> "Measuring":
+    from steadystep.kernels.cpu.measuring import Measuring
+
+    return Measuring(dtype, sizes)
 
 
 def _mixed_sizes(gradients: Sequence[torch.Tensor], backend: str | None) -> tuple[Number, Number]:
@@ -126,8 +139,13 @@ def _mixed_sizes(gradients: Sequence[torch.Tensor], backend: str | None) -> tupl
             kinds.setdefault(gradient.dtype, []).append(index)
         else:
             sizes[index] = eager.sizes(gradient)
-    for indices in kinds.values():
-        measured = _compiled_sizes([gradients[index] for index in indices])
+    for dtype, indices in kinds.items():
+        dense = [
+            gradient if is_dense(gradient) else gradient.contiguous()
+            for gradient in map(gradients.__getitem__, indices)
+        ]
+        addresses = np.array([gradient.data_ptr() for gradient in dense], np.int64)
+        measured = _measuring(dtype, tuple(gradient.numel() for gradient in dense)).run(addresses)
         for index, *pair in zip(indices, *map(torch.from_numpy, measured), strict=True):
             sizes[index] = (pair[0], pair[1])
     found = [pair for pair in sizes if pair is not None]

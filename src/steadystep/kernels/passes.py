@@ -8,6 +8,7 @@ import torch
 
 from steadystep.clipping.stages import Stage
 from steadystep.maths import Number
+from steadystep.tensors import Tensors
 
 
 @dataclass(frozen=True)
@@ -15,14 +16,14 @@ class Update:
     """One tensor to be updated: its gradient, its parameter, its state in the order of the rule's slots."""
 
     index: int  # among the measured gradients
-    gradients: Sequence[torch.Tensor]  # all that are measured: a list that every step fills anew
+    tensors: Tensors  # all that are measured; every step fills in its gradients
     parameter: torch.Tensor
     state: Sequence[torch.Tensor]
     whole: torch.Tensor  # the parameter as the user gave it: of which this may be one shard
 
     @property
     def gradient(self) -> torch.Tensor:
-        return self.gradients[self.index]
+        return self.tensors.gradients[self.index]
 
     @property
     def count(self) -> int:

@@ -1,6 +1,7 @@
 """The torch.optim.Optimizer under every optimizer: groups, state, clocks, checkpoints. The rules are elsewhere."""
 
 import copy
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypedDict, Unpack, get_args
 
@@ -8,6 +9,7 @@ import torch
 
 from steadystep import ledger as ledgers
 from steadystep.clipping.chain import remembered
+from steadystep.clipping.clip_update import ClipUpdate
 from steadystep.clipping.given import Clip, as_clippers
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage
@@ -36,6 +38,8 @@ class Options(TypedDict, total=False):
     backend: str | None  # "numba" or "eager"; None (default) is the fastest that can do it, for each tensor
 
 
+_hooks = sys.modules[torch.optim.Optimizer.__module__]  # where torch keeps the hooks of all optimizers
+_profiler_enabled: Callable[[], bool] = torch.autograd._profiler_enabled  # type: ignore[reportPrivateImportUsage]
 _TORCH_ONLY = ("foreach", "fused", "capturable", "differentiable")
 
 
@@ -94,7 +98,6 @@ class Optimizer(torch.optim.Optimizer):
         group = self.param_groups[-1]
         group.setdefault("base_lr", float(group.get("initial_lr", group["lr"])))
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """Take one step, or refuse it: measure, decide, apply. `.grad` is read and never written.
 
@@ -105,6 +108,14 @@ class Optimizer(torch.optim.Optimizer):
             NonFiniteGradientError: under ``nonfinite="raise"``, naming the tensors.
             TooManySkipsError: after more than `max_consecutive_skips` refusals in a row.
         """
+        arguments = () if closure is None else (closure,)
+        return self._seen_step(*arguments) if _is_watched(self) else self._step(*arguments)
+
+    # torch would wrap every step in what hooks and the profiler need, for a fifth of a small model's step.
+    step.hooked = True  # type: ignore[attr-defined]
+
+    @torch.no_grad()
+    def _step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -118,13 +129,16 @@ class Optimizer(torch.optim.Optimizer):
             plan.tensors.release()
         return loss
 
+    _seen_step = torch.optim.Optimizer.profile_hook_step(_step)
+
     def _make_plan(self) -> Plan | None:
         """The plan for a step with the present gradients; None where there are none, or nothing is to be done."""
         tensors = tensors_of(self.param_groups, type(self).__name__)
         if not tensors.gradients:
             return None
         fresh = not self.state
-        plan = make_plan(tensors, self.param_groups, self.rule, self.state, self.backend)
+        bounded = any(isinstance(clipper, ClipUpdate) for clipper in self.clip)
+        plan = make_plan(tensors, self.param_groups, self.rule, self.state, self.backend, bounded)
         return None if fresh and _is_rehearsal(self.param_groups, tensors) else plan
 
     def _step_as_planned(self, plan: Plan) -> None:
@@ -136,9 +150,10 @@ class Optimizer(torch.optim.Optimizer):
             return dispatch.measure(tensors, stages, self.backend)
 
         scaler = self._taken_from_scaler()
-        measured = guarded_step(tensors, measure, self.clip, memories, self.policy, ledger, plan.apply, scaler)
+        measured = guarded_step(
+            tensors, measure, self.clip, memories, self.policy, ledger, plan.apply, self._watch, scaler
+        )
         self._measured = (tensors.names, measured.norms) if measured else None
-        self._watch.check(ledger, self.policy.max_consecutive_skips)
 
     def _taken_from_scaler(self) -> Scaler | None:
         """What a GradScaler that calls the step leaves to it; its scale is None once it has unscaled by itself."""
@@ -246,6 +261,17 @@ class Optimizer(torch.optim.Optimizer):
         text = super().__repr__()
         group.update(hidden)
         return text
+
+
+def _is_watched(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a hook or the profiler has to hear of the step."""
+    return bool(
+        optimizer._optimizer_step_pre_hooks
+        or optimizer._optimizer_step_post_hooks
+        or _hooks._global_optimizer_pre_hooks
+        or _hooks._global_optimizer_post_hooks
+        or _profiler_enabled()
+    )
 
 
 def _unshared(value: Any) -> Any:

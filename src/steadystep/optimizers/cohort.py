@@ -1,6 +1,6 @@
 """Parameters that step together: their state, their clocks, and the scalars of their step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,19 +39,23 @@ class Cohort:
         on_host = self.clock.device.type == "cpu"
         clocks = {name: self.states[0][name] for name in self.rule.clocks}
         t = self.clock.item() + 1 if on_host else self.clock.double() + 1
-        values = _flat(self.group) | {name: clock.item() if on_host else clock for name, clock in clocks.items()}
-        advanced = self.rule.advanced(t, values)
-        values |= advanced
+        values = Hyperparameters(self.group)
+        if clocks:
+            values.clocks = {name: clock.item() if on_host else clock for name, clock in clocks.items()}
+            values.clocks = self.rule.advanced(t, values)
         coefficients = self.rule.coefficients(t, values)
         bounded: Number = False
         for run in self.passes:
             bounded = bounded | run.apply(coefficients, stages, values, accept, update_bound)
-        advanced["step"], clocks["step"] = t, self.clock
+        clocks["step"] = self.clock
         for name, clock in clocks.items():
+            new = values.clocks.get(name, t)
             if isinstance(accept, torch.Tensor):
-                clock.copy_(torch.where(accept.to(clock.device), advanced[name], clock))
+                clock.copy_(torch.where(accept.to(clock.device), new, clock))
+            elif on_host:
+                clock.numpy()[()] = new
             else:
-                clock.fill_(advanced[name])
+                clock.fill_(new)
         return bounded
 
     def start_clocks(self) -> None:
@@ -63,15 +67,30 @@ class Cohort:
                     state[name] = clock
 
 
-def _flat(group: Mapping[str, Any]) -> dict[str, Any]:
-    """A group's hyperparameters as single numbers: betas becomes beta1 and beta2."""
-    flat = dict(group)
-    for index, beta in enumerate(flat.pop("betas", ()), start=1):
-        flat[f"beta{index}"] = beta
-    for name, value in flat.items():
+class Hyperparameters(Mapping[str, Any]):
+    """A group's hyperparameters as single numbers, betas as beta1 and beta2, and the rule's clocks."""
+
+    def __init__(self, group: Mapping[str, Any]) -> None:
+        self._group = group
+        self.clocks: Mapping[str, Number] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self.clocks:
+            return self.clocks[name]
+        value = self._group["betas"][_BETAS[name]] if name in _BETAS else self._group[name]
         if isinstance(value, torch.Tensor) and value.numel() == 1 and value.device.type == "cpu":
-            flat[name] = value.item()
-    return flat
+            return value.item()
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        betas = [name for name, index in _BETAS.items() if index < len(self._group.get("betas", ()))]
+        return iter([*(name for name in self._group if name != "betas"), *betas, *self.clocks])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+_BETAS = {"beta1": 0, "beta2": 1}
 
 
 def dials(names: Sequence[str], readings: Sequence[float], device: torch.device) -> dict[str, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from operator import getitem, is_
 from typing import Any
 
 import torch
@@ -26,7 +27,10 @@ class Plan:
     tensors: Tensors
     rules: list[tuple[Rule, Rounding]]  # of each group its rule and how it rounds
     cohorts: list[Cohort] = field(default_factory=list)
-    state: list[tuple[torch.Tensor, dict[str, Any], dict[str, torch.Tensor]]] = field(default_factory=list)
+    states: list[dict[str, Any]] = field(default_factory=list)  # of all parameters, as the optimizer has them
+    owners: list[dict[str, Any]] = field(default_factory=list)  # the state that each of `kept` belongs to,
+    slots: list[str] = field(default_factory=list)  # and its name there
+    kept: list[torch.Tensor] = field(default_factory=list)
 
     def apply(self, stages: Sequence[Stage], accept: Number, update_bound: float | None) -> Number:
         """Write the update of all tensors, if it is accepted; whether `update_bound` limited any."""
@@ -39,12 +43,11 @@ class Plan:
         """Take the present gradients; False where anything has changed that the plan was made from."""
         if not self.tensors.renew(param_groups) or self.rules != _rules(param_groups, rule):
             return False
-        for parameter, kept, slots in self.state:
-            if state.get(parameter) is not kept:
-                return False
-            for slot, tensor in slots.items():
-                if kept.get(slot) is not tensor:
-                    return False
+        # By identity, in their order: looking a tensor up in a dictionary takes ten times as long.
+        if len(state) != len(self.states) or not all(map(is_, state.values(), self.states)):
+            return False
+        if not all(map(is_, map(getitem, self.owners, self.slots), self.kept)):
+            return False
         return all(run.fits() for cohort in self.cohorts for run in cohort.passes)
 
 
@@ -54,8 +57,12 @@ def make_plan(
     rule: Callable[[Mapping[str, Any]], Rule],
     state: State,
     backend: str | None,
+    bounded: bool,
 ) -> Plan:
-    """The plan for these tensors; their state is made where it is missing."""
+    """The plan for these tensors; their state is made where it is missing.
+
+    `bounded` says that a clipper limits the size of whole updates.
+    """
     plan = Plan(tensors, _rules(param_groups, rule))
     index = 0
     for group, (followed, rounding) in zip(param_groups, plan.rules, strict=True):
@@ -77,19 +84,20 @@ def make_plan(
             cohort = cohorts.setdefault(id(own["step"]), Cohort(followed, group, own["step"]))
             cohort.states.append(own)
             parts = [part(own[slot]) for slot in slots]
-            cohort.updates.append(Update(index, tensors.gradients, part(parameter), parts, parameter))
+            cohort.updates.append(Update(index, tensors, part(parameter), parts, parameter))
             index += 1
         for identity in idle & cohorts.keys():
             cohorts[identity].leave()
         for cohort in cohorts.values():
             cohort.start_clocks()
-            cohort.passes = passes(followed, cohort.updates, rounding, tensors.home, backend)
+            cohort.passes = passes(followed, cohort.updates, rounding, tensors.home, backend, bounded)
             plan.cohorts.append(cohort)
-    plan.state = [
-        (update.whole, own, {name: value for name, value in own.items() if isinstance(value, torch.Tensor)})
-        for cohort in plan.cohorts
-        for update, own in zip(cohort.updates, cohort.states, strict=True)
-    ]
+    plan.states = list(state.values())
+    for own in plan.states:
+        for slot, value in own.items():
+            plan.owners.append(own)
+            plan.slots.append(slot)
+            plan.kept.append(value)
     return plan
 
 

@@ -13,7 +13,7 @@ from steadystep.kernels.cpu.team import TEAM
 from steadystep.kernels.cpu.updating import STAGE, Equation, Kernel, move_kernel, sums_kernel, update_kernel
 from steadystep.kernels.layout import laid_out_like
 from steadystep.kernels.passes import Update
-from steadystep.maths import Number
+from steadystep.maths import Number, where
 from steadystep.rule import Rule
 
 SMALLEST_FACTOR = 1e-30
@@ -35,6 +35,10 @@ class Compiled:
         # Column 0 is for the gradients, which every step may have elsewhere.
         self._addresses = np.zeros((len(updates), 2 + len(rule.slots)), np.int64)
         self._addresses[:, 1:] = np.reshape(self._known, (len(updates), -1))
+        self._indices = np.array([update.index for update in updates])
+        self._contiguous = all(update.parameter.is_contiguous() for update in updates)
+        self._stage = np.empty((len(updates), len(STAGE)), self._precision)
+        self._own = np.ones((len(updates), len(self._equation.factors) + 1), self._precision)
         self._no_totals = np.empty((0, 0))
 
     def fits(self) -> bool:
@@ -49,45 +53,52 @@ class Compiled:
         update_bound: float | None,
     ) -> bool:
         """As every `Pass`; `accept` is known on the host here, and true."""
-        gradients, stage = self._gradients(stages)
-        self._addresses[:, 0] = [gradient.data_ptr() for gradient in gradients]
-        shared = np.array(
-            [*_settings(self._rule, values), *[coefficients[name] for name in self._equation.shared]], self._precision
-        )
-        own = np.ones((len(self._updates), len(self._equation.factors) + 1), self._precision)
+        kept = self._gradients(stages)
+        shared = np.array([*_settings(self._rule, values), *coefficients.values()], self._precision)
+        own = self._own
         if self._rule.sums is not None:
-            totals = self._totals(sums_kernel(self._equation, self._dtype), stage, shared, own, self._equation.terms)
+            totals = self._totals(sums_kernel(self._equation, self._dtype), shared, self._equation.terms)
             factors = self._rule.tensor_factors(self._counts, values, totals)
             own[:, :-1] = np.transpose(list(factors.values()))
         bounded = False
         if update_bound is not None:
-            [total] = self._totals(move_kernel(self._equation, self._dtype), stage, shared, own, 1)
+            [total] = self._totals(move_kernel(self._equation, self._dtype), shared, 1)
             rms = np.sqrt(total / self._counts) / values["lr"] if values["lr"] else 0.0 * total
             own[:, -1], exceeds = to_limit(rms, update_bound)
             bounded = bool(exceeds.any())
-        self._run(update_kernel(self._equation, self._dtype), stage, shared, own, self._no_totals)
+        self._run(update_kernel(self._equation, self._dtype), shared, self._no_totals)
+        if update_bound is not None:
+            own[:, -1] = 1.0
+        del kept  # the kernels have read it
         return bounded
 
-    def _totals(self, kernel: Kernel, stage: np.ndarray, shared: np.ndarray, own: np.ndarray, terms: int) -> list:
+    def _totals(self, kernel: Kernel, shared: np.ndarray, terms: int) -> list[np.ndarray]:
         """The terms of the elements, added up for each tensor."""
         parts = np.empty((len(self._chunks.table), terms))
-        self._run(kernel, stage, shared, own, parts)
+        self._run(kernel, shared, parts)
         return [self._chunks.sums(column) for column in parts.T]
 
-    def _run(self, kernel: Kernel, *arguments: np.ndarray) -> None:
-        TEAM.run(kernel, self._chunks.elements, self._chunks.table, self._addresses, *arguments)
+    def _run(self, kernel: Kernel, shared: np.ndarray, totals: np.ndarray) -> None:
+        work = self._chunks
+        TEAM.run(kernel, work.elements, work.table, self._addresses, self._stage, shared, self._own, totals)
 
-    def _gradients(self, stages: Sequence[Stage]) -> tuple[list[torch.Tensor], np.ndarray]:
-        """The gradients in the layout of their parameters, and what the kernel has still to do to them."""
-        updates = self._updates
-        stage = _rows(stages, [update.index for update in updates], self._precision)
-        if stage is None:  # not for the kernel: done here, tensor by tensor
-            clipped = [through(stages, update.gradient, update.index) for update in updates]
-            stage = _rows((), range(len(updates)), self._precision)
-            assert stage is not None, "nothing is left to do"
-        else:
-            clipped = [update.gradient for update in updates]
-        return [laid_out_like(u.parameter, g) for u, g in zip(updates, clipped, strict=True)], stage
+    def _gradients(self, stages: Sequence[Stage]) -> Sequence[torch.Tensor]:
+        """Note where the gradients are, and what the kernel has to do to them; what is returned has to be kept.
+
+        The kernel reads them in the layout of their parameters.
+        """
+        updates, tensors = self._updates, self._updates[0].tensors
+        in_kernel = _enter(stages, self._indices, self._stage)
+        if in_kernel and self._contiguous and tensors.contiguous:
+            self._addresses[:, 0] = tensors.addresses[self._indices]
+            return ()
+        gradients = [update.gradient for update in updates]
+        if not in_kernel:
+            _enter((), self._indices, self._stage)
+            gradients = [through(stages, g, update.index) for g, update in zip(gradients, updates, strict=True)]
+        gradients = [laid_out_like(update.parameter, g) for g, update in zip(gradients, updates, strict=True)]
+        self._addresses[:, 0] = [gradient.data_ptr() for gradient in gradients]
+        return gradients
 
 
 def _settings(rule: Rule, values: Mapping[str, Any]) -> tuple[float, float, float]:
@@ -105,24 +116,24 @@ def _settings(rule: Rule, values: Mapping[str, Any]) -> tuple[float, float, floa
             return direction, 0.0, 1.0
 
 
-def _rows(stages: Sequence[Stage], indices: Sequence[int], precision: type) -> np.ndarray | None:
-    """What the kernel does to each gradient, as `updating.STAGE`; None for stages that it cannot do."""
-    before, bound, after = np.ones(len(indices)), np.inf, np.ones(len(indices))
+def _enter(stages: Sequence[Stage], indices: np.ndarray, rows: np.ndarray) -> bool:
+    """Write what the kernel does to each gradient, as `updating.STAGE`; False for stages that it cannot do."""
+    row: list[Number] = [1.0, 1.0, np.inf, 1.0, 1.0]
+    column = 0
     for stage in stages:
         if isinstance(stage, Scale):
-            factors = stage.factors[indices] if np.ndim(stage.factors) else stage.factors
-            if bound == np.inf:
-                before = before * factors
-            else:
-                after = after * factors
-        elif isinstance(stage, Clamp) and bound == np.inf:
-            bound = stage.bound
+            factors = stage.factors[indices] if getattr(stage.factors, "ndim", 0) else float(stage.factors)
+            row[column] = row[column] * factors
+        elif isinstance(stage, Clamp) and column == 0:
+            row[2] = stage.bound
+            column = 3
         else:
-            return None
-    rows = np.empty((len(indices), len(STAGE)), precision)
-    for column, factors in ((0, before), (3, after)):
-        in_two = factors < SMALLEST_FACTOR
-        rows[:, column + 1] = np.where(in_two, np.sqrt(factors), 1.0)
-        rows[:, column] = np.where(in_two, rows[:, column + 1], factors)
-    rows[:, 2] = bound
-    return rows
+            return False
+    for column in (0, 3):
+        tiny = row[column] < SMALLEST_FACTOR
+        if np.any(tiny) if isinstance(tiny, np.ndarray) else tiny:
+            root = np.sqrt(row[column])
+            row[column], row[column + 1] = where(tiny, root, row[column]), where(tiny, root, 1.0)
+    for column, entry in enumerate(row):
+        rows[:, column] = entry
+    return True

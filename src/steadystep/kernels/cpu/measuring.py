@@ -1,6 +1,6 @@
 """The measuring pass: each gradient's Euclidean norm and largest element, compiled."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -23,8 +23,9 @@ AHEAD = 2
 _KERNEL = """
 def kernel(counters, table, pointers, sums, scales, peaks):
     wide_vectors()
+    taken, done = counters.ctypes.data, counters.ctypes.data + 8
     while True:
-        chunk = take_ticket(counters)
+        chunk = take_ticket(taken)
         if chunk >= len(table):
             break
         tensor, start, length = table[chunk]
@@ -52,8 +53,8 @@ def kernel(counters, table, pointers, sums, scales, peaks):
         sums[chunk] = total
         scales[chunk] = scale
         peaks[chunk] = from_bits(peak)
-        take_ticket(counters + 8)
-    while read_counter(counters + 8) < len(table):
+        take_ticket(done)
+    while read_counter(done) < len(table):
         pass
 """
 _FIND_SCALE = """
@@ -101,7 +102,12 @@ def _kernel(dtype: torch.dtype) -> Callable[..., None]:
         "load": primitives.LOADS[name],
     }
     signature = types.void(
-        types.int64, types.int64[:, ::1], types.int64[::1], types.float64[::1], types.float64[::1], types.float64[::1]
+        types.int64[::1],
+        types.int64[:, ::1],
+        types.int64[::1],
+        types.float64[::1],
+        types.float64[::1],
+        types.float64[::1],
     )
     # Sums may be reordered into vectors: in the same way every time.
     options = {"fastmath": {"reassoc", "contract"}}
@@ -114,12 +120,22 @@ def _collector() -> Callable[..., None]:
     return compiled("norms_of_tensors", _COLLECT, {}, None, signature)
 
 
-def measure(gradients: Sequence[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
-    """Norms and largest magnitudes of dense CPU tensors of one dtype, in float64; NaN or inf if an element is."""
-    work = chunks(tuple([gradient.numel() for gradient in gradients]))
-    pointers = np.array([gradient.data_ptr() for gradient in gradients], np.int64)
-    sums, scales, peaks = np.empty((3, len(work.table)))
-    TEAM.run(_kernel(gradients[0].dtype), work.elements, work.table, pointers, sums, scales, peaks)
-    norms, largest = np.zeros((2, len(gradients)))
-    _collector()(work.table, sums, scales, peaks, norms, largest)
-    return norms, largest
+class Measuring:
+    """The measuring pass over CPU tensors of one dtype and these sizes, wherever they lie."""
+
+    def __init__(self, dtype: torch.dtype, sizes: tuple[int, ...]) -> None:
+        self._kernel = _kernel(dtype)
+        self._chunks = chunks(sizes)
+        self._parts = np.empty((3, len(self._chunks.table)))
+        # A tensor that is one chunk needs nothing added up; in float64 its sum may have a scale.
+        self._one_chunk_each = dtype != torch.float64 and self._chunks.table[:, 0].tolist() == list(range(len(sizes)))
+
+    def run(self, addresses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Norms and largest magnitudes of the dense tensors there, in float64; NaN or inf if an element is."""
+        work, (sums, scales, peaks) = self._chunks, self._parts
+        TEAM.run(self._kernel, work.elements, work.table, addresses, sums, scales, peaks)
+        if self._one_chunk_each:
+            return np.sqrt(sums), peaks.copy()
+        norms, largest = np.zeros((2, work.tensors))
+        _collector()(work.table, sums, scales, peaks, norms, largest)
+        return norms, largest

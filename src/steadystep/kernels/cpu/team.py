@@ -16,6 +16,8 @@ import torch
 WORTH_SHARING = 1 << 16
 """Elements from which a second thread gains more than it costs to wake."""
 
+Job = tuple[Callable[..., None], tuple[Any, ...]]
+
 
 class Team:
     """Helping threads, started when first needed, as many as torch's thread count asks for."""
@@ -26,26 +28,23 @@ class Team:
         os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
-        self._work: SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]]] = SimpleQueue()
+        self._work: SimpleQueue[Job] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._starting = threading.Lock()
 
     def run(self, kernel: Callable[..., None], elements: int, *arguments: Any) -> None:
         """Call ``kernel(counters, *arguments)`` here and in the helpers; return when all chunks are done.
 
-        `counters` are the addresses of two: chunks taken, and chunks done. A kernel returns when every chunk is done.
+        `counters` are two: chunks taken, and chunks done. A kernel returns when every chunk is done.
         """
-        counters = np.zeros(2, np.int64)
-        address = counters.ctypes.data
+        job = (np.zeros(2, np.int64), *arguments)
         helpers = torch.get_num_threads() - 1 if elements > WORTH_SHARING else 0
         if helpers:
             if len(self._threads) < helpers:
                 self._start(helpers)
-            # The counters travel along: a late helper must find them.
-            job = (kernel, (address, *arguments, counters))
             for _ in range(helpers):
-                self._work.put(job)
-        kernel(address, *arguments)
+                self._work.put((kernel, job))
+        kernel(*job)
 
     def _start(self, helpers: int) -> None:
         with self._starting:
@@ -55,11 +54,11 @@ class Team:
                 thread.start()
 
 
-def _help(work: "SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]]]") -> None:
+def _help(work: "SimpleQueue[Job]") -> None:
     while True:
-        kernel, (*arguments, _) = work.get()
+        kernel, arguments = work.get()
         kernel(*arguments)
-        del kernel, arguments, _  # what a step used must not outlive it here
+        del kernel, arguments  # what a step used must not outlive it here
 
 
 TEAM = Team()

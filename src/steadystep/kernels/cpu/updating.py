@@ -29,9 +29,10 @@ Kernel = Callable[..., None]
 _KERNEL = """
 def kernel(counters, table, pointers, stage, shared, own, totals):
     wide_vectors()
+    taken, done = counters.ctypes.data, counters.ctypes.data + 8
     {shared}
     while True:
-        chunk = take_ticket(counters)
+        chunk = take_ticket(taken)
         if chunk >= len(table):
             break
         tensor, start, length = table[chunk]
@@ -48,8 +49,8 @@ def kernel(counters, table, pointers, stage, shared, own, totals):
         for i in range(rest):
             {rest_element}
         {end}
-        take_ticket(counters + 8)
-    while read_counter(counters + 8) < len(table):
+        take_ticket(done)
+    while read_counter(done) < len(table):
         pass
 """
 
@@ -170,8 +171,8 @@ def _compiled(
         "staged": _staged,
     }
     signature = types.void(
-        types.int64, types.int64[:, ::1], types.int64[:, ::1], precision[:, ::1], precision[::1], precision[:, ::1],
-        types.float64[:, ::1],
+        types.int64[::1], types.int64[:, ::1], types.int64[:, ::1],
+        precision[:, ::1], precision[::1], precision[:, ::1], types.float64[:, ::1],
     )  # fmt: skip
     # Only the sums may be reordered into vectors: a rule is evaluated as it is written.
     name = f"{module}_{function.__name__}_{purpose}_{kind}"
