@@ -1,0 +1,329 @@
+"""The CPU kernels themselves: their arithmetic, their threads, and where they may not be used."""
+
+import gc
+import logging
+import math
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numba import njit, types
+
+import steadystep
+from steadystep.kernels.cpu import compiling, primitives, team
+from steadystep.kernels.cpu.chunks import CHUNK
+from steadystep.kernels.cpu.measuring import Measuring
+from steadystep.kernels.dispatch import measure
+from steadystep.tensors import tensors_of
+
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+def sizes(*gradients: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    measuring = Measuring(gradients[0].dtype, tuple(gradient.numel() for gradient in gradients))
+    return measuring.run(np.array([gradient.data_ptr() for gradient in gradients], np.int64))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_norms_are_those_of_exact_arithmetic(dtype: torch.dtype) -> None:
+    random = torch.Generator().manual_seed(0)
+    gradients = [torch.randn(n, generator=random).to(dtype) for n in (1, 1023, 1024, 1025, CHUNK, CHUNK + 1, 0, 3)]
+    norms, peaks = sizes(*gradients)
+    exact = [math.sqrt(math.fsum(x * x for x in gradient.tolist())) for gradient in gradients]
+    np.testing.assert_allclose(norms, exact, rtol=1e-14)
+    assert peaks.tolist() == [max(map(abs, gradient.tolist()), default=0.0) for gradient in gradients]
+
+
+def test_what_overflows_or_vanishes_when_squared_is_measured() -> None:
+    tiny, huge = (torch.full((CHUNK + 9,), value, dtype=torch.float64) for value in (1e-200, 1e200))
+    mixed = torch.cat([tiny[:CHUNK], torch.zeros(CHUNK).double(), huge[:5]])
+    norms, _ = sizes(tiny, huge, mixed)
+    root = math.sqrt(CHUNK + 9)
+    np.testing.assert_allclose(norms, [1e-200 * root, 1e200 * root, 1e200 * math.sqrt(5)], rtol=1e-13)
+    norms, _ = sizes(torch.full((4,), 1e30), torch.full((4,), 1e-30))
+    np.testing.assert_allclose(norms, [2e30, 2e-30], rtol=1e-6)
+    norms, _ = sizes(torch.full((4,), 40000.0).half())
+    assert norms.tolist() == [80000.0]
+
+
+@pytest.mark.parametrize("place", [0, 1023, 1024, CHUNK - 1, CHUNK, CHUNK + 1])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_what_is_not_finite_is_seen_wherever_it_is(dtype: torch.dtype, bad: float, place: int) -> None:
+    gradient = torch.ones(CHUNK + 2, dtype=dtype)
+    gradient[place] = bad
+    norms, peaks = sizes(torch.ones(3, dtype=dtype), gradient)
+    assert norms[0] == pytest.approx(math.sqrt(3))
+    assert not np.isfinite([norms[1], peaks[1]]).any()
+    assert np.isnan(peaks[1]) == math.isnan(bad)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_is_read_and_rounded_as_torch_does(dtype: torch.dtype) -> None:
+    """Every number of 16 bits, and every pair of neighbours' middle, and a little to each side of it."""
+    name = str(dtype).removeprefix("torch.")
+    load, store = primitives.LOADS[name], primitives.STORES[name]
+
+    @njit(types.void(types.uint16[::1], types.float32[::1], types.uint16[::1]))
+    def convert(bits, floats, rounded):
+        for i in range(len(bits)):
+            floats[i] = load(bits[i])
+            rounded[i] = store(floats[i])
+
+    bits = torch.arange(1 << 16).to(torch.uint16)
+    floats, rounded = torch.empty(1 << 16), torch.empty(1 << 16, dtype=torch.uint16)
+    convert(bits.numpy(), floats.numpy(), rounded.numpy())
+    expected = bits.view(dtype).float()
+    torch.testing.assert_close(floats, expected, rtol=0, atol=0, equal_nan=True)
+
+    finite = expected[torch.isfinite(expected)].double().sort().values
+    middle = ((finite[1:] + finite[:-1]) / 2).float()
+    floats = torch.cat(
+        [middle, middle * (1 + 2**-20), middle * (1 - 2**-20), torch.tensor([3.4e38, -3.4e38, math.nan])]
+    )
+    rounded = torch.empty(len(floats), dtype=torch.uint16)
+
+    @njit(types.void(types.float32[::1], types.uint16[::1]))
+    def narrow(floats, rounded):
+        for i in range(len(floats)):
+            rounded[i] = store(floats[i])
+
+    narrow(floats.numpy(), rounded.numpy())
+    torch.testing.assert_close(rounded.view(dtype), floats.to(dtype), rtol=0, atol=0, equal_nan=True)
+
+
+# Threads and processes.
+
+
+def stepped(threads: int) -> list[torch.Tensor]:
+    """Parameters and state of a model that is worth sharing, after some clipped steps."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        random = torch.Generator().manual_seed(1)
+        params = [torch.randn(n, generator=random).requires_grad_() for n in (3 * CHUNK + 7, 5, CHUNK)]
+        optimizer = steadystep.LAMB(params, lr=0.01, weight_decay=0.1, clip=1.0, backend="numba")
+        for _ in range(5):
+            for param in params:
+                param.grad = torch.randn(param.shape, generator=random)
+            optimizer.step()
+        return [x.detach() for param in params for x in (param, *optimizer.state[param].values())]
+    finally:
+        torch.set_num_threads(before)
+
+
+def same(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_the_number_of_threads_changes_no_bit() -> None:
+    alone = stepped(1)
+    assert all(same(stepped(threads), alone) for threads in (2, 3, 7))
+
+
+def test_from_several_threads_at_once() -> None:
+    expected, found = stepped(1), []
+    threads = [threading.Thread(target=lambda: found.append(stepped(2))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert all(same(result, expected) for result in found)
+
+
+def _measure_and_tell(results) -> None:
+    torch.set_num_threads(2)  # torch itself would wait for ever here; what is called below uses none of its threads
+    gradient = np.full(4 * CHUNK, 2.0, np.float32)
+    norms, _ = Measuring(torch.float32, (4 * CHUNK,)).run(np.array([gradient.ctypes.data]))
+    results.put((norms.tolist(), len(team.TEAM._threads)))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_of_a_process_whose_threads_have_worked_has_threads_of_its_own(method: str) -> None:
+    stepped(2)
+    assert team.TEAM._threads
+    context: Any = multiprocessing.get_context(method)
+    results = context.SimpleQueue()
+    child = context.Process(target=_measure_and_tell, args=(results,))
+    child.start()
+    child.join(60)
+    if child.exitcode is None:
+        child.kill()
+    assert child.exitcode == 0
+    assert results.get() == ([2.0 * math.sqrt(4 * CHUNK)], 1)
+
+
+class Stepping(torch.utils.data.Dataset):
+    """A data set whose examples are made by training: in a DataLoader's worker."""
+
+    def __init__(self, expected: list[torch.Tensor]) -> None:
+        self._expected = expected
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> bool:
+        return same(stepped(torch.get_num_threads()), self._expected)
+
+
+def test_in_a_data_loader_worker() -> None:
+    loader = torch.utils.data.DataLoader(Stepping(stepped(2)), batch_size=None, num_workers=1)
+    assert list(loader) == [True, True]
+
+
+def test_a_late_helper_finds_nothing_to_do() -> None:
+    calls: list[int] = []
+
+    def kernel(counters: np.ndarray, chunks: list[int]) -> None:
+        while counters[0] < len(chunks):
+            counters[0] += 1
+            calls.append(threading.get_ident())
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        team.Team().run(kernel, team.WORTH_SHARING + 1, [1, 2, 3])
+    finally:
+        torch.set_num_threads(before)
+    assert len(calls) == 3
+
+
+# Tensors that move, and memory.
+
+
+def test_tensors_that_move_are_found_again() -> None:
+    param, twin = (torch.ones(6, requires_grad=True) for _ in range(2))
+    ours = steadystep.Adam([param], lr=0.1, backend="numba")
+    reference = steadystep.Adam([twin], lr=0.1, backend="eager")
+
+    def step() -> None:
+        for x in (param, twin):
+            x.grad = torch.full((6,), 0.5)
+        ours.step()
+        reference.step()
+
+    step()
+    param.data = param.data.clone()  # elsewhere now
+    step()
+    ours.state[param]["exp_avg"] = ours.state[param]["exp_avg"].clone()
+    step()
+    ours.state[param]["exp_avg_sq"].data = ours.state[param]["exp_avg_sq"].data.clone()
+    step()
+    ours.load_state_dict(reference.state_dict())
+    step()
+    late, late_twin = (torch.ones(2, requires_grad=True) for _ in range(2))
+    for optimizer, x in ((ours, late), (reference, late_twin)):
+        optimizer.add_param_group({"params": [x], "lr": 0.3})
+        x.grad = torch.ones(2)
+    step()
+    ours.param_groups[0]["params"][0], reference.param_groups[0]["params"][0] = late, late_twin
+    step()
+    torch.testing.assert_close([param, late], [twin, late_twin], rtol=1e-6, atol=1e-7)
+
+
+def test_gradients_are_let_go_after_the_step() -> None:
+    param = torch.ones(5, requires_grad=True)
+    optimizer = steadystep.Adam([param], clip=1.0)
+    for _ in range(2):
+        param.grad = torch.ones(5)
+        gone = weakref.ref(param.grad)
+        optimizer.step()
+        optimizer.zero_grad()
+        gc.collect()
+        assert gone() is None
+
+
+def test_a_forced_backend_says_what_it_cannot_do() -> None:
+    gaps = torch.ones(3, 2)[:, 0].detach().requires_grad_()
+    gaps.grad = torch.ones(3)
+    with pytest.raises(ValueError, match=r"shape \(3,\) whose elements do not fill a stretch of memory"):
+        steadystep.Adam([gaps], backend="numba").step()
+    half = torch.ones(3, dtype=torch.bfloat16, requires_grad=True)
+    half.grad = torch.ones_like(half)
+    with pytest.raises(ValueError, match="rounding='stochastic'"):
+        steadystep.Adam([half], rounding="stochastic", backend="numba").step()
+    with pytest.raises(ValueError, match="'eager', 'numba'"):
+        steadystep.Adam([gaps], backend="cuda")
+
+
+def test_measuring_mixes_types_and_layouts() -> None:
+    random = torch.Generator().manual_seed(0)
+    params = [torch.randn(4, 6, generator=random).to(dtype).requires_grad_() for dtype in (*DTYPES, torch.float32)]
+    for param in params:
+        param.grad = torch.randn(6, 4, generator=random).to(param.dtype).t()
+    params[-1].grad = torch.ones(()).expand(4, 6)
+    tensors = tensors_of([{"params": params}], "the test")
+    compiled, eager = (measure(tensors, backend=backend) for backend in (None, "eager"))
+    np.testing.assert_allclose(compiled.norms, eager.norms, rtol=1e-12)
+    assert compiled.peaks.tolist() == eager.peaks.tolist()
+
+
+# Compiling.
+
+
+def test_compiled_code_is_kept_on_disk(tmp_path: Path) -> None:
+    program = (
+        "import logging, torch, steadystep; logging.basicConfig(level=logging.DEBUG)\n"
+        "p = torch.ones(3, requires_grad=True); p.grad = torch.ones(3); steadystep.Adagrad([p], clip=1.0).step()"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_DEBUG_CACHE": "1"}
+
+    def run() -> str:
+        return subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    first, second = run(), run()
+    assert first.count("data saved") == second.count("data loaded") >= 2
+    assert "data saved" not in second
+
+
+def test_a_rule_that_changes_has_a_kernel_of_its_own() -> None:
+    def kernel(rule):
+        source = "def kernel(x):\n    x[0] = rule(x[0])"
+        return compiling.compiled("test", source, {}, rule, types.void(types.float64[::1]))
+
+    def one(x):
+        return x + 1.0
+
+    def other(x):
+        return x + 2.0
+
+    values = np.zeros(1)
+    for rule, expected in ((one, 1.0), (other, 3.0), (one, 4.0)):
+        kernel(rule)(values)
+        assert values[0] == expected
+
+
+def test_a_long_compilation_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(compiling, "SAY_AFTER_SECONDS", 0.0)
+    with caplog.at_level(logging.WARNING):
+        compiling.compiled("slow", "def kernel(x):\n    x[0] = 5.0", {}, None, types.void(types.float64[::1]))
+    assert "compiling the CPU kernel slow" in caplog.text
+
+
+def test_without_a_folder_to_keep_it_in_code_is_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def refuse(*args, cache: bool = False, **options):
+        calls.append(cache)
+        if cache:
+            raise RuntimeError("cannot cache function 'kernel': no locator available")
+        return njit(*args, **options)
+
+    monkeypatch.setattr(compiling, "njit", refuse)
+    kernel = compiling.compiled("kept", "def kernel(x):\n    x[0] = 7.0", {}, None, types.void(types.float64[::1]))
+    values = np.zeros(1)
+    kernel(values)
+    assert values[0] == 7.0
+    assert calls == [True, False]
