@@ -1,5 +1,6 @@
 """What all tests share: one Hypothesis profile, and torch's peers in double precision where that is asked for."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,10 @@ from hypothesis import settings
 # No deadline: machines are shared, and a slow moment is no failure.
 settings.register_profile("steadystep", deadline=None)
 settings.load_profile("steadystep")
+
+# Where there is no CUDA device, Triton's kernels run in its interpreter; Triton asks for this when it is imported.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture

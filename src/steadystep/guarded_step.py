@@ -160,6 +160,8 @@ class SkipWatch:
 
     def _arrived(self, count: torch.Tensor) -> torch.Tensor | None:
         """The latest count that has reached the host; starts the journey of the present one."""
+        if torch.cuda.is_current_stream_capturing():  # nothing arrives while a CUDA graph is only being recorded
+            return None
         arrived = None
         if self._pending is not None:
             if not self._pending[1].query():

@@ -24,6 +24,8 @@ def sqrt(x: Number) -> Number:
 
 def where(condition: Number, yes: Number, no: Number) -> Number:
     if isinstance(condition, torch.Tensor):
+        if not (isinstance(yes, torch.Tensor) or isinstance(no, torch.Tensor)):
+            yes = torch.full_like(condition, yes, dtype=torch.float64)  # torch would round two numbers to float32
         return torch.where(condition, yes, no)
     return np.where(condition, yes, no) if isinstance(condition, np.ndarray) else (yes if condition else no)
 

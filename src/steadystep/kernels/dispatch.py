@@ -1,9 +1,9 @@
 """Which backend measures and updates a tensor: chosen by device, type and layout, or forced by name."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage, through
 from steadystep.distributed import is_sharded, over_shards
 from steadystep.kernels import eager
+from steadystep.kernels.cuda.availability import obstacle as obstacle_to_triton
 from steadystep.kernels.layout import are_alike, is_dense
 from steadystep.kernels.passes import Pass, Update, math_dtype
 from steadystep.kernels.rounding import Rounding, compensated
@@ -19,13 +20,27 @@ from steadystep.maths import Number, isfinite, sqrt, where
 from steadystep.rule import Rule
 from steadystep.tensors import Tensors
 
-if TYPE_CHECKING:
-    from steadystep.kernels.cpu.measuring import Measuring
-
-BACKENDS = ("eager", "numba")
+BACKENDS = ("eager", "numba", "triton")
 """The names that `backend=` accepts; None chooses for each tensor the fastest that can do it."""
 
+_FASTEST = {"cpu": "numba", "cuda": "triton"}
 _COMPILED_TYPES = frozenset((torch.float32, torch.float64, torch.bfloat16, torch.float16))
+
+
+class Kind(NamedTuple):
+    """What the tensors of one pass have in common."""
+
+    backend: str
+    device: torch.device
+    dtype: torch.dtype
+
+
+class Measuring(Protocol):
+    """The measuring pass over tensors of one kind and certain sizes, by a compiled backend."""
+
+    def run(self, addresses: np.ndarray) -> tuple[Number, Number]:
+        """Norms and largest magnitudes of the dense tensors there, in float64; NaN or inf if an element is."""
+        ...
 
 
 def check_backend(name: str | None) -> None:
@@ -60,35 +75,40 @@ def passes(
     Raises:
         ValueError: if a backend is forced that cannot update one of the tensors, with the reason.
     """
-    compiled: dict[torch.dtype, list[Update]] = {}
-    others: list[Update] = []
+    groups: dict[Kind, list[Update]] = {}
     for update in updates:
-        obstacle = _obstacle(update, rounding, home, bounded or rule.sums is not None)
-        if obstacle and backend == "numba":
+        parameter = update.parameter
+        name = backend or _FASTEST.get(parameter.device.type, "eager")
+        obstacle = _obstacle(name, update, rounding, home, bounded or rule.sums is not None) if name != "eager" else ""
+        if obstacle and backend:
             raise ValueError(
-                f"backend='numba' cannot update a parameter of shape {tuple(update.whole.shape)} {obstacle}: leave "
+                f"backend={backend!r} cannot update a parameter of shape {tuple(update.whole.shape)} {obstacle}: leave "
                 "backend out, and such a parameter is updated by the eager one"
             )
-        if obstacle or backend == "eager":
-            others.append(update)
-        else:
-            compiled.setdefault(update.parameter.dtype, []).append(update)
-    found: list[Pass] = [eager.Eager(rule, others)] if others else []
-    if compiled:
-        from steadystep.kernels.cpu.applying import Compiled
-
-        found.extend(Compiled(rule, group) for group in compiled.values())
-    return found
+        kind = Kind("eager" if obstacle else name, parameter.device, parameter.dtype)
+        groups.setdefault(kind, []).append(update)
+    return [_pass(kind.backend)(rule, group) for kind, group in groups.items()]
 
 
-def _obstacle(update: Update, rounding: Rounding, home: torch.device, adds_up: bool) -> str:
-    """Why the compiled backend cannot update a tensor; empty if it can."""
+def _pass(backend: str) -> Callable[[Rule, Sequence[Update]], Pass]:
+    if backend == "triton":
+        from steadystep.kernels.cuda import applying
+    elif backend == "numba":
+        from steadystep.kernels.cpu import applying
+    else:
+        return eager.Eager
+    return applying.Compiled
+
+
+def _obstacle(backend: str, update: Update, rounding: Rounding, home: torch.device, adds_up: bool) -> str:
+    """Why a compiled backend cannot update a tensor; empty if it can."""
     parameter = update.parameter
-    if parameter.device.type != "cpu":
-        return f"on {parameter.device}"
-    if home.type != "cpu":
-        return f"on the CPU while others are on {home}"
-    if not _is_compiled_type(parameter.dtype):
+    cannot_run = _cannot_run(backend, parameter.device)
+    if cannot_run:
+        return cannot_run
+    if home.type != parameter.device.type:
+        return f"on {parameter.device} while others are on {home}"
+    if not _is_compiled_type(backend, parameter.dtype):
         return f"of {parameter.dtype}"
     if compensated(parameter.dtype, rounding) or (rounding == "stochastic" and parameter.dtype == torch.bfloat16):
         return f"with rounding={rounding!r}"
@@ -101,13 +121,23 @@ def _obstacle(update: Update, rounding: Rounding, home: torch.device, adds_up: b
     return ""
 
 
-def _can_measure(gradient: torch.Tensor, backend: str | None) -> bool:
-    return backend != "eager" and gradient.device.type == "cpu" and _is_compiled_type(gradient.dtype)
+def _cannot_run(backend: str, device: torch.device) -> str:
+    if backend == "triton":
+        return obstacle_to_triton(device)
+    return "" if device.type == "cpu" else f"on {device}"
+
+
+def _kind(gradient: torch.Tensor, backend: str | None) -> Kind:
+    """How a gradient is measured."""
+    device, dtype = gradient.device, gradient.dtype
+    name = backend or _FASTEST.get(device.type, "eager")
+    can = name != "eager" and _is_compiled_type(name, dtype) and not _cannot_run(name, device)
+    return Kind(name if can else "eager", device, dtype)
 
 
 @cache
-def _is_compiled_type(dtype: torch.dtype) -> bool:
-    if dtype == torch.float16:
+def _is_compiled_type(backend: str, dtype: torch.dtype) -> bool:
+    if dtype == torch.float16 and backend == "numba":
         from steadystep.kernels.cpu.primitives import HAS_HALF
 
         return HAS_HALF
@@ -118,35 +148,41 @@ def _all_compiled(tensors: Tensors, backend: str | None) -> bool:
     """Whether one compiled pass can measure all gradients; prepares it."""
     if "measuring" not in tensors.prepared:
         gradients = tensors.gradients
-        dtype, sizes = gradients[0].dtype, tuple(gradient.numel() for gradient in gradients)
-        alike = all(gradient.dtype == dtype and _can_measure(gradient, backend) for gradient in gradients)
-        tensors.prepared["measuring"] = _measuring(dtype, sizes) if alike else None
+        kinds = {_kind(gradient, backend) for gradient in gradients}
+        kind = kinds.pop()
+        compiled = not kinds and kind.backend != "eager"
+        tensors.prepared["measuring"] = _measuring(kind, [x.numel() for x in gradients]) if compiled else None
     return tensors.prepared["measuring"] is not None
 
 
-def _measuring(dtype: torch.dtype, sizes: tuple[int, ...]) -> "Measuring":
+def _measuring(kind: Kind, sizes: Sequence[int]) -> Measuring:
+    if kind.backend == "triton":
+        from steadystep.kernels.cuda import measuring
+
+        return measuring.Measuring(kind.dtype, tuple(sizes), kind.device)
     from steadystep.kernels.cpu.measuring import Measuring
 
-    return Measuring(dtype, sizes)
+    return Measuring(kind.dtype, tuple(sizes))
 
 
 def _mixed_sizes(gradients: Sequence[torch.Tensor], backend: str | None) -> tuple[Number, Number]:
     """Norms and peaks of tensors of several types or devices, in the order given."""
     sizes: list[tuple[torch.Tensor, torch.Tensor] | None] = [None] * len(gradients)
-    kinds: dict[torch.dtype, list[int]] = {}
+    kinds: dict[Kind, list[int]] = {}
     for index, gradient in enumerate(gradients):
-        if _can_measure(gradient, backend):
-            kinds.setdefault(gradient.dtype, []).append(index)
-        else:
+        kind = _kind(gradient, backend)
+        if kind.backend == "eager":
             sizes[index] = eager.sizes(gradient)
-    for dtype, indices in kinds.items():
+        else:
+            kinds.setdefault(kind, []).append(index)
+    for kind, indices in kinds.items():
         dense = [
             gradient if is_dense(gradient) else gradient.contiguous()
             for gradient in map(gradients.__getitem__, indices)
         ]
         addresses = np.array([gradient.data_ptr() for gradient in dense], np.int64)
-        measured = _measuring(dtype, tuple(gradient.numel() for gradient in dense)).run(addresses)
-        for index, *pair in zip(indices, *map(torch.from_numpy, measured), strict=True):
+        measured = _measuring(kind, [gradient.numel() for gradient in dense]).run(addresses)
+        for index, *pair in zip(indices, *map(torch.as_tensor, measured), strict=True):
             sizes[index] = (pair[0], pair[1])
     found = [pair for pair in sizes if pair is not None]
     return _gather([norm for norm, _ in found]), _gather([peak for _, peak in found])

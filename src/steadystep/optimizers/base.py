@@ -35,7 +35,7 @@ class Options(TypedDict, total=False):
     nonfinite: Nonfinite  # "skip" (default), "raise" or "propagate", when a gradient is not finite
     max_consecutive_skips: int  # refused steps in a row before TooManySkipsError; default 25
     rounding: Rounding  # of half precision parameters: "nearest" (default), "stochastic" (bfloat16) or "kahan"
-    backend: str | None  # "numba" or "eager"; None (default) is the fastest that can do it, for each tensor
+    backend: str | None  # "numba", "triton" or "eager"; None (default) is the fastest that can do it, for each tensor
 
 
 _hooks = sys.modules[torch.optim.Optimizer.__module__]  # where torch keeps the hooks of all optimizers

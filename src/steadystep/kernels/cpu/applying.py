@@ -10,7 +10,9 @@ from steadystep.clipping.factors import to_limit
 from steadystep.clipping.stages import Clamp, Scale, Stage, through
 from steadystep.kernels.cpu.chunks import chunks
 from steadystep.kernels.cpu.team import TEAM
-from steadystep.kernels.cpu.updating import STAGE, Equation, Kernel, move_kernel, sums_kernel, update_kernel
+from steadystep.kernels.cpu.updating import STAGE, Kernel, move_kernel, sums_kernel, update_kernel
+from steadystep.kernels.equation import Equation
+from steadystep.kernels.equation import settings as _settings
 from steadystep.kernels.layout import laid_out_like
 from steadystep.kernels.passes import Update
 from steadystep.maths import Number, where
@@ -99,21 +101,6 @@ class Compiled:
         gradients = [laid_out_like(update.parameter, g) for g, update in zip(gradients, updates, strict=True)]
         self._addresses[:, 0] = [gradient.data_ptr() for gradient in gradients]
         return gradients
-
-
-def _settings(rule: Rule, values: Mapping[str, Any]) -> tuple[float, float, float]:
-    """Direction, coupled decay and shrink factor: see `updating.SETTINGS`."""
-    direction = -1.0 if values["maximize"] else 1.0
-    decay = values["weight_decay"]
-    match rule.decay:
-        case "coupled":
-            return direction, decay, 1.0
-        case "decoupled":
-            return direction, 0.0, 1.0 - values["lr"] * decay
-        case "independent":
-            return direction, 0.0, 1.0 - values["lr"] / values["base_lr"] * decay
-        case "within":
-            return direction, 0.0, 1.0
 
 
 def _enter(stages: Sequence[Stage], indices: np.ndarray, rows: np.ndarray) -> bool:

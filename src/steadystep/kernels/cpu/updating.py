@@ -1,7 +1,6 @@
 """A rule over many tensors, compiled: each element is read, clipped, updated and written in one pass."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -10,7 +9,8 @@ from numba import njit, types
 
 from steadystep.kernels.cpu import primitives
 from steadystep.kernels.cpu.compiling import compiled
-from steadystep.rule import keywords
+from steadystep.kernels.equation import Equation
+from steadystep.kernels.equation import own_name as _own_name
 
 BLOCK = 1024
 """Elements of a loop of constant length, which LLVM turns into vectors without a remainder."""
@@ -60,36 +60,6 @@ def _staged(g, before, before_again, bound, after, after_again):
     g = g * before * before_again
     g = bound if g > bound else (-bound if g < -bound else g)  # NaN stays NaN
     return g * after * after_again
-
-
-@dataclass(frozen=True)
-class Equation:
-    """What of a rule a kernel is made of; rules that differ in their scalars alone share their kernels."""
-
-    update: Callable[..., Any]
-    sums: Callable[..., Any] | None
-    slots: int
-
-    @property
-    def shared(self) -> tuple[str, ...]:
-        """The coefficients of `update` that all tensors share."""
-        return keywords(self.update if self.sums is None else self.sums)
-
-    @property
-    def factors(self) -> tuple[str, ...]:
-        """The coefficients of `update` that each tensor has for itself."""
-        return keywords(self.update)[len(self.shared) :]
-
-    @property
-    def terms(self) -> int:
-        """How many sums the rule takes over a tensor: as many as one element gives."""
-        assert self.sums is not None, "only a rule with sums has terms"
-        return len(self.sums(1.0, 1.0, *[1.0] * self.slots, **dict.fromkeys(self.shared, 1.0)))
-
-    def call(self, function: Callable[..., Any]) -> str:
-        """The call of one of the functions for element i."""
-        state = [f"S{slot}[i]" for slot in range(self.slots)]
-        return f"rule({', '.join(['g', 'p', *state, *map(_own_name, keywords(function))])})"
 
 
 @cache
@@ -187,11 +157,6 @@ def _arrays(slots: int, length: str) -> list[str]:
         f"{name} = carray(at(pointers[tensor, {column}] + first * {size}), {length}, {stored})"
         for column, (name, stored, size) in enumerate(columns)
     ]
-
-
-def _own_name(coefficient: str) -> str:
-    """A name for a rule's coefficient that no variable of the kernel has."""
-    return f"{coefficient}_"
 
 
 def _lines(indent: int, lines: Sequence[str]) -> str:

@@ -1,0 +1,104 @@
+"""The measuring pass: each gradient's Euclidean norm and largest element, by two kernels and with nothing read back."""
+
+import numpy as np
+import torch
+import triton
+import triton.language as tl
+
+from steadystep.kernels.cuda.chunks import chunks
+from steadystep.kernels.cuda.launching import launch
+from steadystep.kernels.cuda.primitives import STORED, bits_of_magnitude, located, widen
+from steadystep.kernels.cuda.uploading import upload
+from steadystep.maths import Number
+
+# What runs on the device is Triton, which only looks like Python: types mean nothing in here.
+# pyright: basic, reportGeneralTypeIssues=false, reportAttributeAccessIssue=false, reportArgumentType=false
+
+
+# A chunk's sum is that of the squares of x / scale. Squares are summed in float64: those of narrower types neither
+# overflow nor vanish there, so their scale is 1; float64 is scaled where its own would.
+@triton.jit(do_not_specialize_on_alignment=["table", "addresses", "sums", "scales", "peaks"])
+def measure_chunks(
+    table, addresses, sums, scales, peaks,
+    KIND: tl.constexpr, ALIGNED: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    WIDE: tl.constexpr = KIND == tl.float64  # noqa: SIM300
+    chunk = tl.program_id(0)
+    tensor = tl.load(table + 3 * chunk)
+    source = located(tl.load(addresses + tensor), KIND, ALIGNED) + tl.load(table + 3 * chunk + 1) * CHUNK
+    length = tl.load(table + 3 * chunk + 2)
+    whole = length // BLOCK * BLOCK
+    lanes = tl.arange(0, BLOCK)
+    largest = tl.zeros([BLOCK], tl.int64 if WIDE else tl.int32)
+    total = tl.zeros([BLOCK], tl.float64)
+    scale = 1.0
+    if WIDE:
+        for first in range(0, length, BLOCK):
+            x = tl.load(source + first + lanes, mask=first + lanes < length, other=0.0)
+            largest = tl.maximum(largest, bits_of_magnitude(x))
+        peak = tl.max(largest, axis=0).to(tl.float64, bitcast=True)
+        extreme = (peak < 1e-100) | ((peak > 1e100) & (peak < float("inf")))
+        scale = tl.where(extreme, tl.where(peak > 1e-300, peak, 1e-300), 1.0)
+    for first in range(0, whole, BLOCK):
+        x = widen(tl.load(source + first + lanes))
+        largest = tl.maximum(largest, bits_of_magnitude(x))
+        x = x.to(tl.float64) / scale
+        total += x * x
+    if whole < length:
+        x = widen(tl.load(source + whole + lanes, mask=whole + lanes < length, other=0))
+        largest = tl.maximum(largest, bits_of_magnitude(x))
+        x = x.to(tl.float64) / scale
+        total += x * x
+    tl.store(sums + chunk, tl.sum(total, axis=0))
+    tl.store(scales + chunk, scale)
+    tl.store(peaks + chunk, tl.max(largest, axis=0).to(tl.float64 if WIDE else tl.float32, bitcast=True).to(tl.float64))
+
+
+# The chunks of a tensor, in one order whatever the order in which they were measured.
+@triton.jit(do_not_specialize_on_alignment=["spans", "sums", "scales", "peaks", "norms", "largest"])
+def collect_chunks(spans, sums, scales, peaks, norms, largest, BLOCK: tl.constexpr):
+    tensor = tl.program_id(0)
+    first = tl.load(spans + 2 * tensor)
+    count = tl.load(spans + 2 * tensor + 1)
+    lanes = tl.arange(0, BLOCK)
+    peak = tl.zeros([BLOCK], tl.int64)
+    scale = tl.zeros([BLOCK], tl.float64)
+    for start in range(0, count, BLOCK):
+        inside = start + lanes < count
+        peak = tl.maximum(peak, bits_of_magnitude(tl.load(peaks + first + start + lanes, mask=inside, other=0.0)))
+        scale = tl.maximum(scale, tl.load(scales + first + start + lanes, mask=inside, other=0.0))
+    common = tl.max(scale, axis=0)
+    total = tl.zeros([BLOCK], tl.float64)
+    for start in range(0, count, BLOCK):
+        inside = start + lanes < count
+        ratio = tl.load(scales + first + start + lanes, mask=inside, other=0.0) / common
+        total += tl.load(sums + first + start + lanes, mask=inside, other=0.0) * (ratio * ratio)
+    tl.store(norms + tensor, common * tl.sqrt(tl.sum(total, axis=0)))
+    tl.store(largest + tensor, tl.max(peak, axis=0).to(tl.float64, bitcast=True))
+
+
+TOGETHER = 128
+"""Chunks of a tensor that are put together at a time."""
+
+
+class Measuring:
+    """The measuring pass over tensors of one dtype on one device, of these sizes, wherever they lie."""
+
+    def __init__(self, dtype: torch.dtype, sizes: tuple[int, ...], device: torch.device) -> None:
+        self._stored = STORED[str(dtype).removeprefix("torch.")]
+        self._sizes, self._device = sizes, device
+
+    def run(self, addresses: np.ndarray) -> tuple[Number, Number]:
+        """Norms and largest magnitudes of the dense tensors there, in float64; NaN or inf if an element is.
+
+        They are left on the device.
+        """
+        device, work = self._device, chunks(self._sizes, self._device)
+        sums, scales, peaks = torch.empty((3, len(work)), dtype=torch.float64, device=device)
+        launch(
+            measure_chunks, len(work), device, work.table, upload(addresses, device), sums, scales, peaks,
+            KIND=self._stored, ALIGNED=not (addresses % 16).any(), CHUNK=work.chunk, BLOCK=work.block,
+        )  # fmt: skip
+        norms, largest = torch.empty((2, work.tensors), dtype=torch.float64, device=device)
+        launch(collect_chunks, work.tensors, device, work.spans, sums, scales, peaks, norms, largest, BLOCK=TOGETHER)
+        return (norms.numpy(), largest.numpy()) if device.type == "cpu" else (norms, largest)

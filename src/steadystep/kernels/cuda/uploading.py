@@ -1,0 +1,38 @@
+"""Small tables for a device, without waiting for it, inside a CUDA graph's capture too."""
+
+import numpy as np
+import torch
+
+_READ_BY_GRAPHS: list[torch.Tensor] = []
+
+
+def upload(words: np.ndarray, device: torch.device) -> torch.Tensor:
+    """A vector of int64 on the device: copied in the order of the stream, with no wait.
+
+    The pinned memory that it leaves from goes back to torch's allocator, which hands it out again only once the copy
+    is done. A graph would read it anew at every replay: what is captured takes the words along as the arguments of a
+    kernel instead.
+    """
+    if device.type == "cpu":
+        return torch.from_numpy(words)
+    if is_captured(device):
+        landing = torch.zeros(len(words), dtype=torch.int64, device=device)
+        torch._foreach_add_(landing.unbind(), words.tolist())  # pyright: ignore[reportPrivateImportUsage]
+        return landing
+    leaving = torch.empty(len(words), dtype=torch.int64, pin_memory=True)
+    leaving.numpy()[:] = words
+    return leaving.to(device, non_blocking=True)
+
+
+def keep_for_graphs(device: torch.device, *tables: torch.Tensor) -> None:
+    """Keep tables that a graph captured now will read for as long as the process lives: nobody says when it goes."""
+    if is_captured(device):
+        _READ_BY_GRAPHS.extend(tables)
+
+
+def is_captured(device: torch.device) -> bool:
+    """Whether what is done on this device now goes into a CUDA graph."""
+    if device.type != "cuda":
+        return False
+    with torch.cuda.device(device):
+        return torch.cuda.is_current_stream_capturing()

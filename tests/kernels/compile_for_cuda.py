@@ -1,0 +1,90 @@
+"""Compile kernels for NVIDIA devices, none of which need be there, and print what came out, as JSON.
+
+The arguments are the compute capability, such as 90, and the types of the parameters; "--adam" keeps to Adam's rule.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from cases import OPTIMIZERS
+from steadystep.kernels.cuda.adding import add_chunks
+from steadystep.kernels.cuda.chunks import BLOCK, CHUNK
+from steadystep.kernels.cuda.launching import WARPS
+from steadystep.kernels.cuda.measuring import collect_chunks, measure_chunks
+from steadystep.kernels.cuda.primitives import STORED
+from steadystep.kernels.cuda.updating import CONSTANTS, move_kernel, sums_kernel, update_kernel
+from steadystep.kernels.equation import Equation
+
+WORDS = ("table", "columns", "gradients", "spans", "addresses")
+SIZES = {"ALIGNED": True, "CHUNK": CHUNK, "BLOCK": BLOCK}
+COUNTED = {
+    "fused": r"\bfma\.",
+    "approximate": r"\.approx|div\.full",
+    "flushing": r"\.ftz",
+    "atomic": r"\b(atom|red)\.",
+    "wide": r"\bld\.global\S*\.v[24]\.",
+}
+
+
+def equations(names: Sequence[str]) -> dict[Equation, str]:
+    """The equation of every rule in the table of optimizers."""
+    found = {}
+    for case in OPTIMIZERS:
+        optimizer = case.make([torch.zeros(1, requires_grad=True)])
+        rule = optimizer.rule(optimizer.param_groups[0])
+        if not names or case.name in names:
+            module = rule.update.__module__.rpartition(".")[2]
+            found[Equation(rule.update, rule.sums, len(rule.slots))] = f"{module}.{rule.update.__name__}"
+    return found
+
+
+def kernels(kind: str, names: Sequence[str]) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
+    """Name, function and constants of each kernel for parameters of a type."""
+    yield "measure", measure_chunks, {"KIND": STORED[kind], **SIZES}
+    yield "collect", collect_chunks, {"BLOCK": 128}
+    yield "add", add_chunks, {"TERMS": 2, "BLOCK": 128}
+    dtype = getattr(torch, kind)
+    constants = {**dict.fromkeys(CONSTANTS, 1), **SIZES}
+    for equation, name in equations(names).items():
+        absent = {"limits": None} if equation.factors else {"limits": None, "own": None}
+        yield f"{name} update", update_kernel(equation, dtype, False), constants | absent
+        limited = {**constants, **absent, "before": None}
+        del limited["limits"]
+        yield f"{name} limited", update_kernel(equation, dtype, True), limited
+        yield f"{name} move", move_kernel(equation, dtype), constants | absent
+        if equation.sums is not None:
+            yield f"{name} sums", sums_kernel(equation, dtype), constants | absent | {"own": None, "ALIGNED": False}
+
+
+def signature(name: str, function: Any, constants: Mapping[str, Any]) -> dict[str, str]:
+    verdict = {"result": "*i1"} if name.endswith((" update", " limited")) else {}
+    kinds = {"tensors": "i32", **dict.fromkeys(WORDS, "*i64"), **verdict}
+    return {name: "constexpr" if name in constants else kinds.get(name, "*fp64") for name in function.arg_names}
+
+
+def main(capability: int, kinds: Sequence[str], names: Sequence[str]) -> None:
+    done = {}
+    for kind in kinds:
+        for name, function, constants in kernels(kind, names):
+            compiled = triton.compile(
+                ASTSource(function, signature(name, function, constants), constants),
+                target=GPUTarget("cuda", capability, 32),
+                options={"num_warps": WARPS, "enable_fp_fusion": False},
+            )
+            ptx = compiled.asm["ptx"]
+            counts = {what: len(re.findall(pattern, ptx)) for what, pattern in COUNTED.items()}
+            done[f"{kind} {name}"] = {"bytes": len(compiled.asm["cubin"]), **counts}
+    print(json.dumps(done))
+
+
+if __name__ == "__main__":
+    given = [argument for argument in sys.argv[1:] if argument != "--adam"]
+    main(int(given[0]), given[1:], ["Adam"] if "--adam" in sys.argv else [])
