@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-all oracles check format clean
+.PHONY: help demo test test-all oracles bench check format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -26,11 +26,15 @@ test-all: .venv/installed  ## every test, the slow ones too
 
 .venv-oracles/installed: pyproject.toml constraints.txt tests/oracles/requirements.txt
 	$(PYTHON) -m venv .venv-oracles
-	.venv-oracles/bin/pip install --quiet --constraint constraints.txt --requirement tests/oracles/requirements.txt --editable .
+	.venv-oracles/bin/pip install --quiet --constraint constraints.txt --requirement tests/oracles/requirements.txt --editable '.[lab]'
 	@touch $@
 
 oracles: .venv-oracles/installed  ## the optimizers against optax, Keras and pytorch-optimizer, in an environment of their own
 	.venv-oracles/bin/python -m pytest tests/oracles
+
+bench: .venv/installed .venv-oracles/installed  ## the speed of clip and step, against torch, pytorch-optimizer, optax and the memory
+	.venv-oracles/bin/python -m benchmarks
+	$(BIN)/python -m benchmarks.plot
 
 check: .venv/installed  ## formatting, lint and types
 	$(BIN)/ruff format --check .

@@ -1,0 +1,1 @@
+"""How fast the clipped step is, against what else there is and against what the memory can do: `make bench`."""

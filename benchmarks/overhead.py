@@ -1,0 +1,81 @@
+"""What guard and ledger add to a step, what a first use costs, and what an optimizer keeps in memory."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from statistics import median
+from typing import Any
+
+import torch
+
+import steadystep
+from benchmarks.interleaved import race
+from benchmarks.shapes import Shapes
+from benchmarks.steps import LR, MAX_NORM, ROWS, Row, Step, ours, parameters
+from steadystep.clipping.factors import to_limit
+from steadystep.clipping.stages import Scale
+from steadystep.kernels.dispatch import measure
+
+
+def guard_and_ledger(shapes: Shapes, seconds: float) -> dict[str, float]:
+    """The step of Adam with clipping, against the same passes with nothing decided but the factor, nothing counted."""
+    times = race({"with": ours(Row("Adam", LR), shapes), "without": _bare(shapes)}, seconds)
+    return {
+        "with_ms": times["with"].median_ms,
+        "without_ms": times["without"].median_ms,
+        "share": times["with"].median_ms / times["without"].median_ms - 1.0,
+    }
+
+
+def _bare(shapes: Shapes) -> Step:
+    params = parameters(shapes)
+    optimizer = steadystep.Adam(params, clip=MAX_NORM, lr=LR["lr"])
+    optimizer.step()
+    plan = optimizer._plan
+    assert plan is not None, "a step makes a plan"
+    plan.tensors.gradients[:] = [param.grad for param in params if param.grad is not None]
+
+    @torch.no_grad()
+    def step() -> None:
+        factor, _ = to_limit(measure(plan.tensors).total, MAX_NORM)
+        plan.apply((Scale(factor),), True, None)
+
+    return step
+
+
+def first_use(repetitions: int = 3) -> dict[str, float]:
+    """Seconds, each in processes of their own: importing, and a first step with its kernels to compile or kept."""
+
+    def seconds(code: str, cache: str) -> float:
+        program = f"import time, torch; started = time.perf_counter(); {code}; print(time.perf_counter() - started)"
+        command = [sys.executable, "-c", program]
+        environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return float(done.stdout)
+
+    step = (
+        "import steadystep; p = torch.ones(3, requires_grad=True); p.grad = torch.ones(3); "
+        "steadystep.Adam([p], clip=1.0).step()"
+    )
+    with tempfile.TemporaryDirectory() as cache:
+        compiling = seconds(step, cache)
+        kept = median(seconds(step, cache) for _ in range(repetitions))
+        imported = median(seconds("import steadystep", cache) for _ in range(repetitions))
+    return {
+        "import_seconds": imported,
+        "first_step_compiling_seconds": compiling,
+        "first_step_seconds": kept,
+    }
+
+
+def bytes_per_parameter(shapes: Shapes) -> dict[str, float]:
+    """What each optimizer keeps besides parameter and gradient, in bytes for each float32 number."""
+    found = {}
+    for row in ROWS:
+        params = parameters(shapes)
+        optimizer: Any = getattr(steadystep, row.name)(params, clip=MAX_NORM, **row.options)
+        optimizer.step()
+        kept = {id(value): value.nbytes for state in optimizer.state.values() for value in state.values()}
+        found[row.name] = sum(kept.values()) / sum(param.numel() for param in params)
+    return found

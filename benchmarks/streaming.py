@@ -1,0 +1,91 @@
+"""What the memory can do: kernels that move the bytes of a step and compute nothing worth the name.
+
+They are made as the real ones are, over the same chunks and by the same threads: `read` reads every gradient once, as
+a norm must; `update` reads gradient, parameter and `slots` tensors of state and writes all but the gradient back.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numba import types
+
+from benchmarks.steps import Step
+from steadystep.kernels.cpu.chunks import chunks
+from steadystep.kernels.cpu.compiling import compiled
+from steadystep.kernels.cpu.team import TEAM
+
+_READ = """
+def kernel(counters, table, pointers, sums):
+    wide_vectors()
+    taken, done = counters.ctypes.data, counters.ctypes.data + 8
+    while True:
+        chunk = take_ticket(taken)
+        if chunk >= len(table):
+            break
+        tensor, start, length = table[chunk]
+        total = float32(0)
+        for block in range(length // 1024):
+            address = pointers[tensor] + (start + block * 1024) * 4
+            for line in range(64):
+                prefetch(address + 8192 + 64 * line)
+            x = carray(at(address), 1024, float32)
+            for i in range(1024):
+                total += x[i]
+        sums[chunk] = total
+        take_ticket(done)
+    while read_counter(done) < len(table):
+        pass
+"""
+_UPDATE = """
+def kernel(counters, table, pointers):
+    wide_vectors()
+    taken, done = counters.ctypes.data, counters.ctypes.data + 8
+    while True:
+        chunk = take_ticket(taken)
+        if chunk >= len(table):
+            break
+        tensor, start, length = table[chunk]
+        for block in range(length // 1024):
+            first = (start + block * 1024) * 4
+            G = carray(at(pointers[tensor, 0] + first), 1024, float32)
+            {arrays}
+            for i in range(1024):
+                g = G[i]
+                {moves}
+        take_ticket(done)
+    while read_counter(done) < len(table):
+        pass
+"""
+
+
+def read(params: Sequence[torch.Tensor]) -> Step:
+    """Read every gradient once."""
+    work = chunks(tuple(param.numel() for param in params))
+    signature = types.void(types.int64[::1], types.int64[:, ::1], types.int64[::1], types.float32[::1])
+    kernel = compiled("stream_read", _READ, {"float32": np.float32}, None, signature, fastmath={"reassoc"})
+    gradients = [param.grad for param in params if param.grad is not None]
+    addresses = np.array([gradient.data_ptr() for gradient in gradients], np.int64)
+    sums = np.zeros(len(work.table), np.float32)
+    return lambda: TEAM.run(kernel, work.elements, work.table, addresses, sums)
+
+
+def update(params: Sequence[torch.Tensor], slots: int) -> Step:
+    """Read gradient, parameter and state, and write parameter and state."""
+    work = chunks(tuple(param.numel() for param in params))
+    kernel = _update_kernel(slots + 1)
+    rows = [[param.grad, param.detach(), *(torch.zeros_like(param) for _ in range(slots))] for param in params]
+    addresses = np.array([[tensor.data_ptr() for tensor in row if tensor is not None] for row in rows], np.int64)
+
+    def step(kept: object = rows) -> None:
+        TEAM.run(kernel, work.elements, work.table, addresses)
+
+    return step
+
+
+def _update_kernel(written: int) -> Callable[..., None]:
+    arrays = [f"A{k} = carray(at(pointers[tensor, {k + 1}] + first), 1024, float32)" for k in range(written)]
+    moves = [f"A{k}[i] = A{k}[i] + g" for k in range(written)]
+    source = _UPDATE.format(arrays=("\n" + 12 * " ").join(arrays), moves=("\n" + 16 * " ").join(moves))
+    signature = types.void(types.int64[::1], types.int64[:, ::1], types.int64[:, ::1])
+    return compiled(f"stream_{written}", source, {"float32": np.float32}, None, signature)
