@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _one(row: Row, shapes: list[tuple[int, ...]], seconds: float) -> Mapping[str, Timing]:
-    """Us, compiled and eager, our Adam, the others, and the streaming limit: a read of each gradient and then the bytes of the update."""
+    """Us, compiled and eager, our Adam, the others, and the limit: a read of each gradient, then the update's bytes."""
     contestants: dict[str, Step] = {
         "steadystep": ours(row, shapes),
         "steadystep eager": ours(row, shapes, backend="eager"),
