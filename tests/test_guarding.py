@@ -215,3 +215,49 @@ def test_decay_groups_leaves_out_biases_norms_and_what_is_frozen() -> None:
     assert [name for name, _ in decayed["params"]] == ["embed.weight", "lstm.weight_ih_l0", "lstm.weight_hh_l0"]
     assert [name for name, _ in rest["params"]] == ["norm.weight", "norm.bias", "lstm.bias_ih_l0", "lstm.bias_hh_l0"]
     steadystep.AdamW([decayed, rest])
+
+
+FUSED = {
+    "SGD": lambda params: torch.optim.SGD(params, lr=0.1, momentum=0.9, fused=True),
+    "Adam": lambda params: torch.optim.Adam(params, lr=0.01, fused=True),
+    "Adagrad": lambda params: torch.optim.Adagrad(params, lr=0.01, fused=True),
+}
+
+
+@pytest.mark.parametrize("unscale_first", [False, True])
+@pytest.mark.parametrize("peer", FUSED)
+def test_a_fused_optimizer_clips_after_the_scale_is_divided_out(peer: str, unscale_first: bool) -> None:
+    """torch's fused steps divide by the scale themselves: clipping before them would clip the scaled gradient."""
+    ours, theirs = parameters(), parameters()
+    mine = steadystep.guard(FUSED[peer](ours), clip=0.5, max_consecutive_skips=1)
+    other = FUSED[peer](theirs)
+    scaler, plain = (torch.amp.GradScaler("cpu", init_scale=65536.0) for _ in range(2))
+    for step in range(6):
+        for params, optimizer, scale in ((ours, mine, scaler), (theirs, other, plain)):
+            optimizer.zero_grad()
+            loss = sum((param * 0.1 * (step + 1)).sin().sum() for param in params)
+            if step in (2, 3):
+                loss = loss * math.inf
+            scale.scale(loss).backward()  # type: ignore[union-attr]
+            if optimizer is other or unscale_first:
+                scale.unscale_(optimizer)
+            if optimizer is other:
+                clip_grad_norm_(params, 0.5)
+            scale.step(optimizer)
+            scale.update()
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+    ledger = mine.ledger  # type: ignore[attr-defined]
+    assert (ledger["attempted"], ledger["applied"], ledger["skipped_nonfinite"]) == (6, 4, 2)
+    assert ledger["norm_before"] < 10 and ledger["clip_rate"] < 1
+    assert ledger["consecutive_skips"] == 0, "what the scaler is still calibrating away does not count"
+    assert scaler.get_scale() == plain.get_scale() == 16384.0
+
+
+def test_float16_gradients_cannot_be_divided_by_a_scale_in_place() -> None:
+    weight = torch.zeros(2, dtype=torch.float16, requires_grad=True)
+    optimizer = steadystep.guard(torch.optim.SGD([weight], lr=1.0), clip=1.0)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    scaler.scale((weight * 2.0).sum()).backward()
+    with pytest.raises(ValueError, match="cannot divide the float16 gradient of group 0, tensor 0"):
+        scaler.step(optimizer)

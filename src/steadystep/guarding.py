@@ -1,6 +1,7 @@
 """The guarded step for anybody's optimizer, and clipping for anybody's loop."""
 
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from steadystep.clipping.clip_update import ClipUpdate
 from steadystep.clipping.clipper import Clipper
 from steadystep.clipping.given import Clip, as_clippers
 from steadystep.clipping.stages import Stage, through
+from steadystep.grad_scaler import taken_from_scaler
 from steadystep.guarded_step import Nonfinite, Policy, SkipWatch, guarded_step, not_refused, refuse_in_backward
 from steadystep.kernels.dispatch import measure
 from steadystep.kernels.eager import write
@@ -73,6 +75,9 @@ def guard(
 class _Guarded(torch.optim.Optimizer):
     """What `guard` adds to an optimizer's class."""
 
+    # A GradScaler then leaves the division by its scale to the step, which measures first.
+    _step_supports_amp_scaling = True
+
     _clippers: tuple[Clipper, ...]
     _policy: Policy
     _preserve_grad: bool
@@ -98,6 +103,9 @@ class _Guarded(torch.optim.Optimizer):
         owner: MutableMapping[str, Any] = self.param_groups[0]
         owner["ledger"] = owner.get("ledger", ledgers.blank(tensors.home)).to(tensors.home)
         memories = remembered(owner, self._clippers, tensors.count, tensors.home)
+        scaler = taken_from_scaler(self)
+        if scaler is not None:
+            _refuse_float16(tensors, type(self).__name__)
         step = super().step
 
         @torch.no_grad()
@@ -106,17 +114,37 @@ class _Guarded(torch.optim.Optimizer):
                 return False
             raw = [gradient.clone() for gradient in tensors.gradients] if self._preserve_grad and stages else None
             _write(tensors, stages)
-            step()
+            with _without_scaler(self):
+                step()
             for gradient, before in zip(tensors.gradients, raw or (), strict=False):
                 gradient.copy_(before)
             return False
 
         measured = guarded_step(
-            tensors, partial(measure, tensors), self._clippers, memories, self._policy, owner["ledger"], apply
+            tensors, partial(measure, tensors), self._clippers, memories, self._policy, owner["ledger"], apply, scaler
         )
         self._measured = (tensors.names, measured.norms) if measured else None
         self._watch.check(owner["ledger"], self._policy.max_consecutive_skips)
         return loss
+
+
+def _refuse_float16(tensors: Tensors, who: str) -> None:
+    for name, gradient in zip(tensors.names, tensors.gradients, strict=True):
+        if gradient.dtype == torch.float16:
+            raise ValueError(
+                f"{who} cannot divide the float16 gradient of {name} by a GradScaler's scale: small elements would "
+                "become 0. Keep the parameters in float32 under autocast, or use an optimizer of steadystep"
+            )
+
+
+@contextmanager
+def _without_scaler(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Hide what a GradScaler left: the gradients are divided already, and a fused step would do it once more."""
+    left = {name: vars(optimizer).pop(name) for name in ("grad_scale", "found_inf") if name in vars(optimizer)}
+    try:
+        yield
+    finally:
+        vars(optimizer).update(left)
 
 
 @torch.no_grad()

@@ -11,7 +11,8 @@ from steadystep.clipping.chain import remembered
 from steadystep.clipping.given import Clip, as_clippers
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage
-from steadystep.guarded_step import Nonfinite, Policy, Scaler, SkipWatch, guarded_step, refuse_in_backward
+from steadystep.grad_scaler import taken_from_scaler
+from steadystep.guarded_step import Nonfinite, Policy, SkipWatch, guarded_step, refuse_in_backward
 from steadystep.kernels import dispatch
 from steadystep.kernels.dispatch import check_backend
 from steadystep.kernels.rounding import Rounding
@@ -135,19 +136,10 @@ class Optimizer(torch.optim.Optimizer):
         def measure(stages: Sequence[Stage]) -> Measured:
             return dispatch.measure(tensors, stages, self.backend)
 
-        scaler = self._taken_from_scaler()
+        scaler = taken_from_scaler(self)
         measured = guarded_step(tensors, measure, self.clip, memories, self.policy, ledger, plan.apply, scaler)
         self._measured = (tensors.names, measured.norms) if measured else None
         self._watch.check(ledger, self.policy.max_consecutive_skips)
-
-    def _taken_from_scaler(self) -> Scaler | None:
-        """What a GradScaler that calls the step leaves to it; its scale is None once it has unscaled by itself."""
-        if getattr(self, "found_inf", None) is None:
-            return None
-        scale: torch.Tensor | None = getattr(self, "grad_scale", None)
-        if scale is None:
-            return Scaler(1.0)
-        return Scaler(scale.double() if scale.device.type != "cpu" else scale.item())
 
     def _ledger(self, device: torch.device | None = None) -> torch.Tensor:
         # It lives in a parameter group, where state_dict, deepcopy and pickle take it along.
