@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 from typing import Any
 
 import pytest
@@ -261,3 +262,54 @@ def test_float16_gradients_cannot_be_divided_by_a_scale_in_place() -> None:
     scaler.scale((weight * 2.0).sum()).backward()
     with pytest.raises(ValueError, match="cannot divide the float16 gradient of group 0, tensor 0"):
         scaler.step(optimizer)
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["deepcopy", "pickle"]
+)
+@pytest.mark.parametrize("peer", PEERS)
+def test_a_copy_of_a_guarded_optimizer_goes_its_own_way(peer: str, duplicate: Any) -> None:
+    params = parameters()
+    optimizer: Any = steadystep.guard(PEERS[peer](params), clip=steadystep.AutoClip(30, window=10), preserve_grad=True)
+    for step in range(6):
+        set_gradients(params, step)
+        optimizer.step()
+    before = [param.detach().clone() for param in params]
+    copied, its = duplicate((optimizer, params))
+    assert type(copied) is type(optimizer)
+    for step in range(6, 12):
+        set_gradients(its, step)
+        copied.step()
+    assert all(torch.equal(param, old) for param, old in zip(params, before, strict=True))
+    for step in range(6, 12):
+        set_gradients(params, step)
+        optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(params, its, strict=True))
+    assert optimizer.ledger == copied.ledger and optimizer.ledger["attempted"] == 12
+
+
+def test_step_hooks_run_once_for_each_step_after_a_checkpoint_too() -> None:
+    params = parameters()
+    optimizer = steadystep.guard(torch.optim.SGD(params, lr=0.1), clip=1.0)
+    calls: list[str] = []
+    optimizer.register_step_post_hook(lambda *_: calls.append("after"))
+    for step in range(3):
+        set_gradients(params, step)
+        optimizer.step()
+        optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+        assert calls == ["after"] * (step + 1)
+
+
+def test_an_optimizer_that_needs_a_closure_cannot_be_guarded() -> None:
+    with pytest.raises(TypeError, match="LBFGS needs a closure, with which it evaluates the model inside its step"):
+        steadystep.guard(torch.optim.LBFGS(parameters()))
+
+
+def test_what_is_kept_for_the_guard_is_not_printed() -> None:
+    params = parameters()
+    plain = repr(torch.optim.SGD(params, lr=0.1))
+    optimizer = steadystep.guard(torch.optim.SGD(params, lr=0.1), clip=steadystep.AutoClip())
+    set_gradients(params, 0)
+    optimizer.step()
+    assert repr(optimizer) == plain.replace("SGD", "GuardedSGD")
+    assert "ledger" in optimizer.param_groups[0]

@@ -1,8 +1,9 @@
 """The guarded step for anybody's optimizer, and clipping for anybody's loop."""
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import torch
@@ -15,6 +16,7 @@ from steadystep.clipping.given import Clip, as_clippers
 from steadystep.clipping.stages import Stage, through
 from steadystep.grad_scaler import taken_from_scaler
 from steadystep.guarded_step import Nonfinite, Policy, SkipWatch, guarded_step, not_refused, refuse_in_backward
+from steadystep.kept import hidden
 from steadystep.kernels.dispatch import measure
 from steadystep.kernels.eager import write
 from steadystep.kernels.passes import math_dtype
@@ -45,7 +47,7 @@ def guard(
         preserve_grad: put the gradients back as they were after the step. Default False.
 
     Raises:
-        TypeError: for an optimizer that guards itself, is guarded already, or already has a scheduler.
+        TypeError: for an optimizer that guards itself, is guarded already, already has a scheduler, or needs a closure.
         ValueError: for a clipper that needs to see the update, by name.
 
     >>> import torch, steadystep
@@ -65,7 +67,13 @@ def guard(
         raise TypeError(
             f"a scheduler already wraps the step of this {kind.__name__}: guard it before making its scheduler"
         )
-    object.__setattr__(optimizer, "__class__", type(f"Guarded{kind.__name__}", (_Guarded, kind), {}))
+    closure = list(inspect.signature(kind.step).parameters.values())[1:2]
+    if closure and closure[0].default is inspect.Parameter.empty:
+        raise TypeError(
+            f"{kind.__name__} needs a closure, with which it evaluates the model inside its step, many times: there is "
+            "no one gradient to clip or refuse. Clip inside the closure, with steadystep.clip_gradients"
+        )
+    object.__setattr__(optimizer, "__class__", _guarded(kind))
     vars(optimizer).update(
         _clippers=clippers, _policy=policy, _preserve_grad=preserve_grad, _watch=SkipWatch(), _measured=None
     )
@@ -126,6 +134,34 @@ class _Guarded(torch.optim.Optimizer):
         self._measured = (tensors.names, measured.norms) if measured else None
         self._watch.check(owner["ledger"], self._policy.max_consecutive_skips)
         return loss
+
+    # torch wraps the step of a class in its hooks, profiling and all; the optimizer's own step has them already.
+    step.hooked = True  # type: ignore[attr-defined]
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        # The class is made at run time: a copy in another process makes it again, from the optimizer's own.
+        return _blank, (type(self).__mro__[2],), self.__getstate__()
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {"_clippers": self._clippers, "_policy": self._policy, "_preserve_grad": self._preserve_grad}
+        return {**super().__getstate__(), **kept}  # type: ignore[misc]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._watch, self._measured = SkipWatch(), None
+
+    def __repr__(self) -> str:
+        with hidden(self.param_groups[0]):
+            return super().__repr__()
+
+
+@cache
+def _guarded(kind: type[torch.optim.Optimizer]) -> type[_Guarded]:
+    return type(f"Guarded{kind.__name__}", (_Guarded, kind), {})
+
+
+def _blank(kind: type[torch.optim.Optimizer]) -> _Guarded:
+    return object.__new__(_guarded(kind))
 
 
 def _refuse_float16(tensors: Tensors, who: str) -> None:

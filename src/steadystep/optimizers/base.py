@@ -13,6 +13,7 @@ from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage
 from steadystep.grad_scaler import taken_from_scaler
 from steadystep.guarded_step import Nonfinite, Policy, SkipWatch, guarded_step, refuse_in_backward
+from steadystep.kept import hidden
 from steadystep.kernels import dispatch
 from steadystep.kernels.dispatch import check_backend
 from steadystep.kernels.rounding import Rounding
@@ -233,11 +234,8 @@ class Optimizer(torch.optim.Optimizer):
         self._measured = self._plan = None
 
     def __repr__(self) -> str:
-        group = self.param_groups[0]
-        hidden = {name: group.pop(name) for name in list(group) if name == "ledger" or name.startswith("clip.")}
-        text = super().__repr__()
-        group.update(hidden)
-        return text
+        with hidden(self.param_groups[0]):
+            return super().__repr__()
 
 
 def _unshared(value: Any) -> Any:
