@@ -1,6 +1,7 @@
 """One rank of the distributed tests: `python tests/ranks.py RANK WORLD FOLDER`. Every scenario's verdict is written."""
 
 import copy
+import itertools
 import json
 import math
 import sys
@@ -12,7 +13,15 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
+from torch.distributed import checkpoint
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    get_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+    set_state_dict,
+)
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
@@ -29,6 +38,7 @@ MAKERS: dict[str, Callable[[Any], steadystep.Optimizer]] = {
     "SGD + AGC": lambda p: steadystep.SGD(p, lr=0.1, clip=steadystep.AGC(0.05)),
     "SGD + AdaGC": lambda p: steadystep.SGD(p, lr=0.1, clip=steadystep.AdaGC(warmup=2)),
     "SGD + ClipValue + ClipNorm": lambda p: steadystep.SGD(p, lr=0.1, clip=[steadystep.ClipValue(0.2), 0.5]),
+    "Adam + AutoClip": lambda p: steadystep.Adam(p, lr=0.01, clip=steadystep.AutoClip(25, window=4)),
     "NAdam + ClipUpdate": lambda p: steadystep.NAdam(p, lr=0.01, clip=steadystep.ClipUpdate(0.5)),
 }
 
@@ -133,6 +143,35 @@ def fsdp_resumes(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None
     assert resumed.ledger["attempted"] == STEPS
 
 
+def fsdp_saved_to_files(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
+    """The same through files, read into what a fresh optimizer has; and as a full state dict on every rank."""
+    net = _sharded()
+    optimizer = make(net.named_parameters())
+    train(net, optimizer, rank, range(3))
+    folder = Path(sys.argv[3]) / f"checkpoint {next(_numbers)}"
+    saved_net, saved = get_state_dict(net, optimizer)
+    checkpoint.save({"net": saved_net, "optimizer": saved}, checkpoint_id=folder)
+    full = StateDictOptions(full_state_dict=True)
+    whole_state = copy.deepcopy(get_optimizer_state_dict(net, optimizer, options=full))
+    for through_files in (True, False):
+        other = _sharded()
+        resumed = make(other.named_parameters())
+        there, state = get_state_dict(other, resumed)
+        checkpoint.load({"net": there, "optimizer": state}, checkpoint_id=folder)
+        if through_files:
+            set_state_dict(other, resumed, model_state_dict=there, optim_state_dict=state)
+        else:
+            set_model_state_dict(other, there)
+            set_optimizer_state_dict(other, resumed, copy.deepcopy(whole_state), options=full)
+        assert resumed.ledger["attempted"] == 3, resumed.ledger
+        train(other, resumed, rank, range(3, STEPS))
+        assert_same(other, alone(make)[0])
+        assert resumed.ledger["attempted"] == STEPS
+
+
+_numbers = itertools.count()
+
+
 def rehearsal_leaves_no_trace(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
     net = _sharded()
     optimizer = make(net.named_parameters())
@@ -193,8 +232,8 @@ class _close(float):
 
 
 SCENARIOS = (
-    ddp, fsdp, fsdp_refuses_on_every_rank, fsdp_resumes, rehearsal_leaves_no_trace, tensor_parallel,
-    mixed_meshes_are_refused,
+    ddp, fsdp, fsdp_refuses_on_every_rank, fsdp_resumes, fsdp_saved_to_files, rehearsal_leaves_no_trace,
+    tensor_parallel, mixed_meshes_are_refused,
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from steadystep import kept
 from steadystep import ledger as ledgers
 from steadystep.clipping.chain import decide, opened, remember, remembered
 from steadystep.clipping.clip_update import ClipUpdate
@@ -16,11 +17,11 @@ from steadystep.clipping.given import Clip, as_clippers
 from steadystep.clipping.stages import Stage, through
 from steadystep.grad_scaler import taken_from_scaler
 from steadystep.guarded_step import Nonfinite, Policy, SkipWatch, guarded_step, not_refused, refuse_in_backward
-from steadystep.kept import hidden
 from steadystep.kernels.dispatch import measure
 from steadystep.kernels.eager import write
 from steadystep.kernels.passes import math_dtype
 from steadystep.maths import Number, isfinite, logical_not
+from steadystep.rehearsal import is_rehearsal
 from steadystep.tensors import Tensors, tensors_of
 
 AnyOptimizer = TypeVar("AnyOptimizer", bound=torch.optim.Optimizer)
@@ -96,8 +97,8 @@ class _Guarded(torch.optim.Optimizer):
     def ledger(self) -> dict[str, Any]:
         """What happened to every step so far; as `steadystep.Optimizer.ledger`."""
         owner = self.param_groups[0]
-        kept = owner["ledger"] if "ledger" in owner else ledgers.blank(torch.device("cpu"))
-        return ledgers.read(kept, *(self._measured or ((), None)))
+        entries = owner["ledger"] if "ledger" in owner else ledgers.blank(torch.device("cpu"))
+        return ledgers.read(entries, *(self._measured or ((), None)))
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         loss = None
@@ -109,6 +110,10 @@ class _Guarded(torch.optim.Optimizer):
         if not tensors.gradients:
             return loss
         owner: MutableMapping[str, Any] = self.param_groups[0]
+        if not self.state and is_rehearsal(self.param_groups, partial(measure, tensors)):
+            kept.start(owner, self._clippers, tensors)
+            super().step()
+            return loss
         owner["ledger"] = owner.get("ledger", ledgers.blank(tensors.home)).to(tensors.home)
         memories = remembered(owner, self._clippers, tensors.count, tensors.home)
         scaler = taken_from_scaler(self)
@@ -143,15 +148,15 @@ class _Guarded(torch.optim.Optimizer):
         return _blank, (type(self).__mro__[2],), self.__getstate__()
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {"_clippers": self._clippers, "_policy": self._policy, "_preserve_grad": self._preserve_grad}
-        return {**super().__getstate__(), **kept}  # type: ignore[misc]
+        own = {"_clippers": self._clippers, "_policy": self._policy, "_preserve_grad": self._preserve_grad}
+        return {**super().__getstate__(), **own}  # type: ignore[misc]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._watch, self._measured = SkipWatch(), None
 
     def __repr__(self) -> str:
-        with hidden(self.param_groups[0]):
+        with kept.hidden(self.param_groups[0]):
             return super().__repr__()
 
 

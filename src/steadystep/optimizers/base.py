@@ -6,6 +6,7 @@ from typing import Any, ClassVar, TypedDict, Unpack, get_args
 
 import torch
 
+from steadystep import kept
 from steadystep import ledger as ledgers
 from steadystep.clipping.chain import remembered
 from steadystep.clipping.given import Clip, as_clippers
@@ -13,15 +14,15 @@ from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage
 from steadystep.grad_scaler import taken_from_scaler
 from steadystep.guarded_step import Nonfinite, Policy, SkipWatch, guarded_step, refuse_in_backward
-from steadystep.kept import hidden
 from steadystep.kernels import dispatch
 from steadystep.kernels.dispatch import check_backend
 from steadystep.kernels.rounding import Rounding
 from steadystep.maths import Number
 from steadystep.optimizers.cohort import dials, state_dtype
 from steadystep.optimizers.plan import Plan, make_plan
+from steadystep.rehearsal import is_rehearsal
 from steadystep.rule import Range, Rule
-from steadystep.tensors import Tensors, tensors_of
+from steadystep.tensors import tensors_of
 
 Params = Iterable[torch.Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, torch.Tensor]]
 
@@ -127,7 +128,10 @@ class Optimizer(torch.optim.Optimizer):
             return None
         fresh = not self.state
         plan = make_plan(tensors, self.param_groups, self.rule, self.state, self.backend)
-        return None if fresh and _is_rehearsal(self.param_groups, tensors) else plan
+        if fresh and is_rehearsal(self.param_groups, lambda: dispatch.measure(tensors, backend=self.backend)):
+            kept.start(self.param_groups[0], self.clip, tensors)
+            return None
+        return plan
 
     def _step_as_planned(self, plan: Plan) -> None:
         tensors = plan.tensors
@@ -234,19 +238,12 @@ class Optimizer(torch.optim.Optimizer):
         self._measured = self._plan = None
 
     def __repr__(self) -> str:
-        with hidden(self.param_groups[0]):
+        with kept.hidden(self.param_groups[0]):
             return super().__repr__()
 
 
 def _unshared(value: Any) -> Any:
     return value.clone() if isinstance(value, torch.Tensor) and value.dim() == 0 else value
-
-
-def _is_rehearsal(param_groups: Sequence[Mapping[str, Any]], tensors: Tensors) -> bool:
-    """Whether this first step only makes state: torch.distributed.checkpoint steps with lr 0 and zero gradients."""
-    if any(float(group["lr"]) != 0 for group in param_groups):
-        return False
-    return not any(gradient.any() for gradient in tensors.gradients)
 
 
 def _refuse_unknown(optimizer: str, options: Mapping[str, Any]) -> None:
