@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from steadystep.clipping.factors import to_limit
 from steadystep.clipping.stages import Clamp, Scale, Stage, through
+from steadystep.distributed import over_shards
+from steadystep.kernels import move
 from steadystep.kernels.cpu.chunks import chunks
 from steadystep.kernels.cpu.team import TEAM
 from steadystep.kernels.cpu.updating import STAGE, Equation, Kernel, move_kernel, sums_kernel, update_kernel
@@ -35,6 +36,7 @@ class Compiled:
         # Column 0 is for the gradients, which every step may have elsewhere.
         self._addresses = np.zeros((len(updates), 2 + len(rule.slots)), np.int64)
         self._addresses[:, 1:] = np.reshape(self._known, (len(updates), -1))
+        self._wholes = [update.whole for update in updates]
         self._no_totals = np.empty((0, 0))
 
     def fits(self) -> bool:
@@ -51,21 +53,23 @@ class Compiled:
         """As every `Pass`; `accept` is known on the host here, and true."""
         gradients, stage = self._gradients(stages)
         self._addresses[:, 0] = [gradient.data_ptr() for gradient in gradients]
-        shared = np.array(
-            [*_settings(self._rule, values), *[coefficients[name] for name in self._equation.shared]], self._precision
-        )
-        own = np.ones((len(self._updates), len(self._equation.factors) + 1), self._precision)
+        narrow = self._precision
+        shared = np.array([*_settings(self._rule, values), *[coefficients[name] for name in self._equation.shared]])
+        own = np.ones((len(self._updates), len(self._equation.factors) + 1))
+        arguments = [x.astype(narrow, copy=False) for x in (stage, shared)]
         if self._rule.sums is not None:
-            totals = self._totals(sums_kernel(self._equation, self._dtype), stage, shared, own, self._equation.terms)
+            kernel = sums_kernel(self._equation, self._dtype)
+            totals = self._totals(kernel, *arguments, own.astype(narrow, copy=False), self._equation.terms)
             factors = self._rule.tensor_factors(self._counts, values, totals)
             own[:, :-1] = np.transpose(list(factors.values()))
         bounded = False
         if update_bound is not None:
-            [total] = self._totals(move_kernel(self._equation, self._dtype), stage, shared, own, 1)
-            rms = np.sqrt(total / self._counts) / values["lr"] if values["lr"] else 0.0 * total
-            own[:, -1], exceeds = to_limit(rms, update_bound)
+            kernel = move_kernel(self._equation, self._dtype, move.starts_at_zero(self._rule))
+            totals = [over_shards(x, self._wholes, "sum") for x in self._totals(kernel, stage, shared, own, 2)]
+            own[:, -1], exceeds = move.limit(totals, self._counts, values["lr"], update_bound)
             bounded = bool(exceeds.any())
-        self._run(update_kernel(self._equation, self._dtype), stage, shared, own, self._no_totals)
+        kernel = update_kernel(self._equation, self._dtype)
+        self._run(kernel, *arguments, own.astype(narrow, copy=False), self._no_totals)
         return bounded
 
     def _totals(self, kernel: Kernel, stage: np.ndarray, shared: np.ndarray, own: np.ndarray, terms: int) -> list:
@@ -80,10 +84,10 @@ class Compiled:
     def _gradients(self, stages: Sequence[Stage]) -> tuple[list[torch.Tensor], np.ndarray]:
         """The gradients in the layout of their parameters, and what the kernel has still to do to them."""
         updates = self._updates
-        stage = _rows(stages, [update.index for update in updates], self._precision)
+        stage = _rows(stages, [update.index for update in updates])
         if stage is None:  # not for the kernel: done here, tensor by tensor
             clipped = [through(stages, update.gradient, update.index) for update in updates]
-            stage = _rows((), range(len(updates)), self._precision)
+            stage = _rows((), range(len(updates)))
             assert stage is not None, "nothing is left to do"
         else:
             clipped = [update.gradient for update in updates]
@@ -105,7 +109,7 @@ def _settings(rule: Rule, values: Mapping[str, Any]) -> tuple[float, float, floa
             return direction, 0.0, 1.0
 
 
-def _rows(stages: Sequence[Stage], indices: Sequence[int], precision: type) -> np.ndarray | None:
+def _rows(stages: Sequence[Stage], indices: Sequence[int]) -> np.ndarray | None:
     """What the kernel does to each gradient, as `updating.STAGE`; None for stages that it cannot do."""
     before, bound, after = np.ones(len(indices)), np.inf, np.ones(len(indices))
     for stage in stages:
@@ -119,7 +123,7 @@ def _rows(stages: Sequence[Stage], indices: Sequence[int], precision: type) -> n
             bound = stage.bound
         else:
             return None
-    rows = np.empty((len(indices), len(STAGE)), precision)
+    rows = np.empty((len(indices), len(STAGE)))
     for column, factors in ((0, before), (3, after)):
         in_two = factors < SMALLEST_FACTOR
         rows[:, column + 1] = np.where(in_two, np.sqrt(factors), 1.0)

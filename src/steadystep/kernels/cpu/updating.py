@@ -10,6 +10,7 @@ from numba import njit, types
 
 from steadystep.kernels.cpu import primitives
 from steadystep.kernels.cpu.compiling import compiled
+from steadystep.kernels.move import SMALL
 from steadystep.rule import keywords
 
 BLOCK = 1024
@@ -85,10 +86,10 @@ class Equation:
         assert self.sums is not None, "only a rule with sums has terms"
         return len(self.sums(1.0, 1.0, *[1.0] * self.slots, **dict.fromkeys(self.shared, 1.0)))
 
-    def call(self, function: Callable[..., Any]) -> str:
+    def call(self, function: Callable[..., Any], p: str = "p", state: str = "S{slot}[i]") -> str:
         """The call of one of the functions for element i."""
-        state = [f"S{slot}[i]" for slot in range(self.slots)]
-        return f"rule({', '.join(['g', 'p', *state, *map(_own_name, keywords(function))])})"
+        states = [state.format(slot=slot) for slot in range(self.slots)]
+        return f"rule({', '.join(['g', p, *states, *map(_own_name, keywords(function))])})"
 
 
 @cache
@@ -116,14 +117,18 @@ def sums_kernel(equation: Equation, dtype: torch.dtype) -> Kernel:
 
 
 @cache
-def move_kernel(equation: Equation, dtype: torch.dtype) -> Kernel:
-    """Adds up the squares of what the rule would change the parameter by."""
+def move_kernel(equation: Equation, dtype: torch.dtype, from_zero: bool) -> Kernel:
+    """Adds up the squares of `move.squares` of what the rule would change the parameter by; all in float64."""
     unused = [f"_{slot}" for slot in range(equation.slots)]
     element = [
-        f"{', '.join(['q', *unused])}, = {equation.call(equation.update)}",
-        "total0 += float64((q - p) * (q - p))",
+        "origin = 0.0 * p" if from_zero else "origin = p",
+        f"{', '.join(['q', *unused])}, = {equation.call(equation.update, 'origin', 'float64(S{slot}[i])')}",
+        "moved = q - origin",
+        "total0 += moved * moved",
+        f"total1 += ({SMALL!r} * moved) * ({SMALL!r} * moved)",
     ]
-    return _compiled("move", equation, equation.update, dtype, tuple(map(_own_name, equation.factors)), element, 1)
+    purpose = "move" if from_zero else "move_within"
+    return _compiled(purpose, equation, equation.update, dtype, tuple(map(_own_name, equation.factors)), element, 2)
 
 
 def _compiled(
@@ -158,13 +163,14 @@ def _compiled(
     )
     kind = str(dtype).removeprefix("torch.")
     module = function.__module__.rpartition(".")[2]
-    precision = types.float64 if kind == "float64" else types.float32
+    state = types.float64 if kind == "float64" else types.float32
+    precision = types.float64 if purpose.startswith("move") else state
     names = {
         "BLOCK": BLOCK,
         "STORED": primitives.STORED[kind],
         "SIZE": dtype.itemsize,
         "STATE": primitives.STORED["float64" if kind == "float64" else "float32"],
-        "STATE_SIZE": precision.bitwidth // 8,
+        "STATE_SIZE": state.bitwidth // 8,
         "load": primitives.LOADS[kind],
         "store": primitives.STORES[kind],
         "staged": _staged,
