@@ -200,3 +200,14 @@ def test_12_a_generator_of_parameters_is_read_once() -> None:
     steadystep.clip_gradients((parameter for parameter in model.parameters()), 0.5)
     optimizer.step()
     assert optimizer.ledger["norm_before"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("size", [1.3e154, 1e100, 1e-165, 1e-300])
+def test_agc_measures_units_of_any_size(size: float) -> None:
+    """The square of 1e155 is no float64, and that of 1e-165 is 0."""
+    param = torch.zeros(2, 4, dtype=torch.float64, requires_grad=True)
+    optimizer = steadystep.SGD([param], lr=1.0, clip=steadystep.AGC(size, floor=0.5))
+    param.grad = torch.tensor([[1.0], [0.1]], dtype=torch.float64).expand(2, 4) * size
+    optimizer.step()
+    assert (-param.detach() / size)[:, 0].tolist() == pytest.approx([0.25, 0.1], rel=1e-12)
+    assert optimizer.ledger["clipped"] == 1
