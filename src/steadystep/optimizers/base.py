@@ -95,7 +95,7 @@ class Optimizer(torch.optim.Optimizer):
         self._plan = None
         # Schedulers overwrite lr; some rules need what it was at first, and it could not be guessed later.
         group = self.param_groups[-1]
-        group.setdefault("base_lr", float(group.get("initial_lr", group["lr"])))
+        group.setdefault("base_lr", _base_lr(group))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
@@ -173,6 +173,13 @@ class Optimizer(torch.optim.Optimizer):
                     label = f"{name}[{index}]" if len(values) > 1 else name
                     raise ValueError(f"{label} is {value!r}: {type(self).__name__} accepts a number in {bounds}")
 
+        if self.rule(group).needs_base_lr and not group.get("base_lr", _base_lr(group)) > 0:
+            raise ValueError(
+                f"lr is {group['lr']!r}: {type(self).__name__} with variant={group['variant']!r} compares it with the "
+                "learning rate at first, which must be greater than 0: start from a positive lr, which a scheduler may "
+                "then set to 0, or give the parameter group a base_lr"
+            )
+
     def state_dict(self) -> dict[str, Any]:
         """The state, as torch.optim's optimizer of the same name would save and load it, and the ledger with it."""
         saved = super().state_dict()
@@ -206,7 +213,7 @@ class Optimizer(torch.optim.Optimizer):
             group.setdefault("variant", self.variants[0])  # a checkpoint of torch.optim means torch's definition
             for name, default in self.defaults.items():  # and lacks what is only ours
                 group.setdefault(name, default)
-            group.setdefault("base_lr", float(group.get("initial_lr", group["lr"])))
+            group.setdefault("base_lr", _base_lr(group))
             clocks = ("step", *self.rule(group).clocks)
             shared: dict[tuple[float | torch.device, ...], dict[str, torch.Tensor]] = {}
             for parameter in group["params"]:
@@ -240,6 +247,10 @@ class Optimizer(torch.optim.Optimizer):
     def __repr__(self) -> str:
         with kept.hidden(self.param_groups[0]):
             return super().__repr__()
+
+
+def _base_lr(group: Mapping[str, Any]) -> float:
+    return float(group.get("initial_lr", group["lr"]))
 
 
 def _unshared(value: Any) -> Any:
