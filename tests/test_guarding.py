@@ -218,6 +218,20 @@ def test_decay_groups_leaves_out_biases_norms_and_what_is_frozen() -> None:
     steadystep.AdamW([decayed, rest])
 
 
+def test_decay_groups_knows_a_bias_by_any_name() -> None:
+    attention = torch.nn.MultiheadAttention(8, 2, add_bias_kv=True)
+    attention.register_parameter("biased_weight", torch.nn.Parameter(torch.zeros(2)))
+    decayed, rest = steadystep.decay_groups(attention, 0.1)
+    assert [name for name, _ in decayed["params"]] == ["in_proj_weight", "biased_weight", "out_proj.weight"]
+    assert [name for name, _ in rest["params"]] == ["in_proj_bias", "bias_k", "bias_v", "out_proj.bias"]
+
+
+@pytest.mark.parametrize("weight_decay", [-0.1, math.nan, math.inf, "much", True])
+def test_decay_groups_refuses_what_is_no_decay(weight_decay: Any) -> None:
+    with pytest.raises(ValueError, match=r"weight_decay is .*: decay_groups accepts a number in"):
+        steadystep.decay_groups(torch.nn.Linear(2, 2), weight_decay)
+
+
 FUSED = {
     "SGD": lambda params: torch.optim.SGD(params, lr=0.1, momentum=0.9, fused=True),
     "Adam": lambda params: torch.optim.Adam(params, lr=0.01, fused=True),

@@ -53,22 +53,22 @@ class Compiled:
         """As every `Pass`; `accept` is known on the host here, and true."""
         gradients, stage = self._gradients(stages)
         self._addresses[:, 0] = [gradient.data_ptr() for gradient in gradients]
-        narrow = self._precision
+        narrow, types = self._precision, (self._dtype, gradients[0].dtype)
         shared = np.array([*_settings(self._rule, values), *[coefficients[name] for name in self._equation.shared]])
         own = np.ones((len(self._updates), len(self._equation.factors) + 1))
         arguments = [x.astype(narrow, copy=False) for x in (stage, shared)]
         if self._rule.sums is not None:
-            kernel = sums_kernel(self._equation, self._dtype)
+            kernel = sums_kernel(self._equation, *types)
             totals = self._totals(kernel, *arguments, own.astype(narrow, copy=False), self._equation.terms)
             factors = self._rule.tensor_factors(self._counts, values, totals)
             own[:, :-1] = np.transpose(list(factors.values()))
         bounded = False
         if update_bound is not None:
-            kernel = move_kernel(self._equation, self._dtype, move.starts_at_zero(self._rule))
+            kernel = move_kernel(self._equation, *types, move.starts_at_zero(self._rule))
             totals = [over_shards(x, self._wholes, "sum") for x in self._totals(kernel, stage, shared, own, 2)]
             own[:, -1], exceeds = move.limit(totals, self._counts, values["lr"], update_bound)
             bounded = bool(exceeds.any())
-        kernel = update_kernel(self._equation, self._dtype)
+        kernel = update_kernel(self._equation, *types)
         self._run(kernel, *arguments, own.astype(narrow, copy=False), self._no_totals)
         return bounded
 
