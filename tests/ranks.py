@@ -27,6 +27,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
+import faults
 import steadystep
 
 STEPS = 6
@@ -201,6 +202,72 @@ def tensor_parallel(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> N
         torch.testing.assert_close(whole(a), b.detach(), rtol=1e-9, atol=1e-12)
 
 
+def one_rank_is_enough_to_refuse(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
+    """Also where the other ranks hold the same tensor, or a plain one beside DTensors, and theirs is finite."""
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    for hit in range(3):
+        sharded = distribute_tensor(torch.ones(4, 3).double(), mesh, [Shard(0)])
+        replicated = distribute_tensor(torch.ones(2, 2).double(), mesh, [Replicate()])
+        params = [tensor.requires_grad_() for tensor in (sharded, replicated, torch.ones(3).double())]
+        optimizer = make([(str(number), param) for number, param in enumerate(params)])
+        for step in range(3):
+            for param in params:
+                param.grad = torch.ones_like(param) * (step + 1)
+            if step == 1 and rank == 1:
+                _local(params[hit].grad).view(-1)[0] = math.nan
+            optimizer.step()
+        assert (optimizer.ledger["applied"], optimizer.ledger["skipped_nonfinite"]) == (2, 1), hit
+
+
+def _local(tensor: torch.Tensor | None) -> torch.Tensor:
+    assert tensor is not None
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def fault(rank: int, number: int) -> None:
+    """A fault at a random element of a random tensor on a random rank leaves no trace on any."""
+    drawn, mesh = faults.draw(number), init_device_mesh("cpu", (dist.get_world_size(),))
+    placements = (Shard(0), Shard(1), Replicate(), None, Shard(0))
+    shapes = ((4, 3), (3, 4), (2, 2), (3,), (5,))
+
+    def place(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+        pairs = zip(tensors, placements, strict=True)
+        return [tensor if place is None else distribute_tensor(tensor, mesh, [place]) for tensor, place in pairs]
+
+    def parameters() -> list[torch.Tensor]:
+        generator = torch.Generator().manual_seed(number)
+        drawn_values = [torch.randn(shape, generator=generator).to(drawn.dtype) for shape in shapes]
+        return [tensor.requires_grad_() for tensor in place(drawn_values)]
+
+    def set_gradients(params: list[torch.Tensor], step: int) -> None:
+        gradients = [drawn.gradient(torch.Size(shape), step, salt) for salt, shape in enumerate(shapes)]
+        for param, gradient in zip(params, place([drawn.stored(gradient) for gradient in gradients]), strict=True):
+            param.grad = gradient
+
+    def seen(optimizer: steadystep.Optimizer, params: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name: _local(value) for name, value in faults.everything(optimizer, params).items()}
+
+    params, others = parameters(), parameters()
+    optimizer, undisturbed = (drawn.optimizer.make(group, clip=drawn.clipper.make()) for group in (params, others))
+    struck, who = drawn.rng.randrange(len(shapes)), drawn.rng.randrange(dist.get_world_size())
+    for step in range(faults.STEPS):
+        if step == drawn.step:
+            set_gradients(params, faults.STEPS)
+            if rank == who:
+                gradient = _local(params[struck].grad)
+                gradient.copy_(drawn.strike(torch.zeros(gradient.shape)))
+            before, applied = seen(optimizer, params), optimizer.ledger["applied"]
+            optimizer.step()
+            assert optimizer.ledger["applied"] == applied, str(drawn)
+            now = seen(optimizer, params)
+            faults.assert_bitwise({name: now[name] for name in before}, before, str(drawn))
+        for group, owner in ((params, optimizer), (others, undisturbed)):
+            set_gradients(group, step)
+            owner.step()
+    faults.assert_bitwise(seen(optimizer, params), seen(undisturbed, others), str(drawn))
+    faults.assert_accounted(optimizer.ledger, undisturbed.ledger, str(drawn))
+
+
 def mixed_meshes_are_refused(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
     a = distribute_tensor(torch.ones(4), init_device_mesh("cpu", (2,)), [Shard(0)]).requires_grad_()
     b = distribute_tensor(torch.ones(4), init_device_mesh("cpu", (2, 1)), [Shard(0), Replicate()]).requires_grad_()
@@ -233,7 +300,7 @@ class _close(float):
 
 SCENARIOS = (
     ddp, fsdp, fsdp_refuses_on_every_rank, fsdp_resumes, fsdp_saved_to_files, rehearsal_leaves_no_trace,
-    tensor_parallel, mixed_meshes_are_refused,
+    tensor_parallel, one_rank_is_enough_to_refuse, mixed_meshes_are_refused,
 )  # fmt: skip
 
 
@@ -249,6 +316,12 @@ def main() -> None:
                 verdicts[f"{scenario.__name__}: {name}"] = ""
             except Exception:  # noqa: BLE001 - whatever it is, it is the scenario's verdict
                 verdicts[f"{scenario.__name__}: {name}"] = traceback.format_exc()
+    for number in faults.DISTRIBUTED:
+        try:
+            fault(rank, number)
+            verdicts[f"fault {number}"] = ""
+        except Exception:  # noqa: BLE001
+            verdicts[f"fault {number}"] = traceback.format_exc()
     (folder / f"{rank}.json").write_text(json.dumps(verdicts))
     dist.destroy_process_group()
 

@@ -65,7 +65,7 @@ class Compiled:
         bounded = False
         if update_bound is not None:
             kernel = move_kernel(self._equation, *types, move.starts_at_zero(self._rule))
-            totals = [over_shards(x, self._wholes, "sum") for x in self._totals(kernel, stage, shared, own, 2)]
+            totals = [over_shards(x, self._wholes) for x in self._totals(kernel, stage, shared, own, 2)]
             own[:, -1], exceeds = move.limit(totals, self._counts, values["lr"], update_bound)
             bounded = bool(exceeds.any())
         kernel = update_kernel(self._equation, *types)
