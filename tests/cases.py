@@ -87,7 +87,7 @@ CLIPPERS = (
     ClipperCase(lambda: steadystep.AGC(0.05), idempotent=True),
     ClipperCase(lambda: steadystep.AutoClip(25, window=8), keeps_direction=True),
     ClipperCase(lambda: steadystep.ZClip(warmup=4, max_norm=1.0), keeps_direction=True),
-    ClipperCase(lambda: steadystep.AdaGC(warmup=4), keeps_direction=True),
+    ClipperCase(lambda: steadystep.AdaGC(warmup=4)),
     ClipperCase(lambda: steadystep.ClipUpdate(0.5)),
     ClipperCase(lambda: steadystep.SkipOutlier(window=8, active_after=4), keeps_direction=True, idempotent=True),
 )

@@ -29,6 +29,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import faults
 import steadystep
+from cases import CLIPPERS, ClipperCase
 
 STEPS = 6
 MAKERS: dict[str, Callable[[Any], steadystep.Optimizer]] = {
@@ -268,6 +269,38 @@ def fault(rank: int, number: int) -> None:
     faults.assert_accounted(optimizer.ledger, undisturbed.ledger, str(drawn))
 
 
+def sharded_otherwise(case: ClipperCase, dtype: torch.dtype) -> None:
+    """A clipper makes the same of the same gradients, whole or sharded: 1e-12 in float64, 1e-6 in float32."""
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    placements = (Shard(0), Shard(1), Replicate(), Shard(0))
+    shapes = ((4, 3), (3, 4), (2, 2), (3,))
+    generator = torch.Generator().manual_seed(0)
+    whole_ones = [torch.zeros(shape, dtype=dtype, requires_grad=True) for shape in shapes]
+    sharded = [
+        distribute_tensor(torch.zeros(shape, dtype=dtype), mesh, [place]).requires_grad_()
+        for shape, place in zip(shapes, placements, strict=True)
+    ]
+    pairs = [(group, steadystep.SGD(group, lr=1.0, clip=case.make())) for group in (whole_ones, sharded)]
+    for step in range(12):
+        for a, b, place in zip(whole_ones, sharded, placements, strict=True):
+            a.grad = torch.randn(a.shape, generator=generator).to(dtype) * 10.0 ** (step % 3 - 1)
+            b.grad = distribute_tensor(a.grad, mesh, [place])
+        with torch.no_grad():
+            for group, optimizer in pairs:
+                for param in group:
+                    param.zero_()  # what a step moves is then the clipped gradient itself
+                optimizer.step()
+        for a, b in zip(whole_ones, sharded, strict=True):
+            torch.testing.assert_close(whole(b), a.detach(), rtol=TOLERANCE[dtype], atol=1e-30)
+    ours, theirs = (optimizer.ledger for _, optimizer in pairs)
+    for name in ("applied", "clipped", "skipped"):
+        assert ours[name] == theirs[name], name
+
+
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6}
+SHARDED = {f"{case} in {dtype}": (case, dtype) for case in CLIPPERS for dtype in TOLERANCE}
+
+
 def mixed_meshes_are_refused(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
     a = distribute_tensor(torch.ones(4), init_device_mesh("cpu", (2,)), [Shard(0)]).requires_grad_()
     b = distribute_tensor(torch.ones(4), init_device_mesh("cpu", (2, 1)), [Shard(0), Replicate()]).requires_grad_()
@@ -316,6 +349,12 @@ def main() -> None:
                 verdicts[f"{scenario.__name__}: {name}"] = ""
             except Exception:  # noqa: BLE001 - whatever it is, it is the scenario's verdict
                 verdicts[f"{scenario.__name__}: {name}"] = traceback.format_exc()
+    for label, (case, dtype) in SHARDED.items():
+        try:
+            sharded_otherwise(case, dtype)
+            verdicts[label] = ""
+        except Exception:  # noqa: BLE001
+            verdicts[label] = traceback.format_exc()
     for number in faults.DISTRIBUTED:
         try:
             fault(rank, number)
