@@ -1,6 +1,7 @@
 """One rank of the distributed tests: `python tests/ranks.py RANK WORLD FOLDER`. Every scenario's verdict is written."""
 
 import copy
+import itertools
 import json
 import math
 import sys
@@ -12,13 +13,23 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
+from torch.distributed import checkpoint
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    get_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+    set_state_dict,
+)
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
+import faults
 import steadystep
+from cases import CLIPPERS, ClipperCase
 
 STEPS = 6
 MAKERS: dict[str, Callable[[Any], steadystep.Optimizer]] = {
@@ -29,6 +40,7 @@ MAKERS: dict[str, Callable[[Any], steadystep.Optimizer]] = {
     "SGD + AGC": lambda p: steadystep.SGD(p, lr=0.1, clip=steadystep.AGC(0.05)),
     "SGD + AdaGC": lambda p: steadystep.SGD(p, lr=0.1, clip=steadystep.AdaGC(warmup=2)),
     "SGD + ClipValue + ClipNorm": lambda p: steadystep.SGD(p, lr=0.1, clip=[steadystep.ClipValue(0.2), 0.5]),
+    "Adam + AutoClip": lambda p: steadystep.Adam(p, lr=0.01, clip=steadystep.AutoClip(25, window=4)),
     "NAdam + ClipUpdate": lambda p: steadystep.NAdam(p, lr=0.01, clip=steadystep.ClipUpdate(0.5)),
 }
 
@@ -133,6 +145,35 @@ def fsdp_resumes(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None
     assert resumed.ledger["attempted"] == STEPS
 
 
+def fsdp_saved_to_files(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
+    """The same through files, read into what a fresh optimizer has; and as a full state dict on every rank."""
+    net = _sharded()
+    optimizer = make(net.named_parameters())
+    train(net, optimizer, rank, range(3))
+    folder = Path(sys.argv[3]) / f"checkpoint {next(_numbers)}"
+    saved_net, saved = get_state_dict(net, optimizer)
+    checkpoint.save({"net": saved_net, "optimizer": saved}, checkpoint_id=folder)
+    full = StateDictOptions(full_state_dict=True)
+    whole_state = copy.deepcopy(get_optimizer_state_dict(net, optimizer, options=full))
+    for through_files in (True, False):
+        other = _sharded()
+        resumed = make(other.named_parameters())
+        there, state = get_state_dict(other, resumed)
+        checkpoint.load({"net": there, "optimizer": state}, checkpoint_id=folder)
+        if through_files:
+            set_state_dict(other, resumed, model_state_dict=there, optim_state_dict=state)
+        else:
+            set_model_state_dict(other, there)
+            set_optimizer_state_dict(other, resumed, copy.deepcopy(whole_state), options=full)
+        assert resumed.ledger["attempted"] == 3, resumed.ledger
+        train(other, resumed, rank, range(3, STEPS))
+        assert_same(other, alone(make)[0])
+        assert resumed.ledger["attempted"] == STEPS
+
+
+_numbers = itertools.count()
+
+
 def rehearsal_leaves_no_trace(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
     net = _sharded()
     optimizer = make(net.named_parameters())
@@ -160,6 +201,104 @@ def tensor_parallel(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> N
         reference.step()
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(whole(a), b.detach(), rtol=1e-9, atol=1e-12)
+
+
+def one_rank_is_enough_to_refuse(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
+    """Also where the other ranks hold the same tensor, or a plain one beside DTensors, and theirs is finite."""
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    for hit in range(3):
+        sharded = distribute_tensor(torch.ones(4, 3).double(), mesh, [Shard(0)])
+        replicated = distribute_tensor(torch.ones(2, 2).double(), mesh, [Replicate()])
+        params = [tensor.requires_grad_() for tensor in (sharded, replicated, torch.ones(3).double())]
+        optimizer = make([(str(number), param) for number, param in enumerate(params)])
+        for step in range(3):
+            for param in params:
+                param.grad = torch.ones_like(param) * (step + 1)
+            if step == 1 and rank == 1:
+                _local(params[hit].grad).view(-1)[0] = math.nan
+            optimizer.step()
+        assert (optimizer.ledger["applied"], optimizer.ledger["skipped_nonfinite"]) == (2, 1), hit
+
+
+def _local(tensor: torch.Tensor | None) -> torch.Tensor:
+    assert tensor is not None
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def fault(rank: int, number: int) -> None:
+    """A fault at a random element of a random tensor on a random rank leaves no trace on any."""
+    drawn, mesh = faults.draw(number), init_device_mesh("cpu", (dist.get_world_size(),))
+    placements = (Shard(0), Shard(1), Replicate(), None, Shard(0))
+    shapes = ((4, 3), (3, 4), (2, 2), (3,), (5,))
+
+    def place(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+        pairs = zip(tensors, placements, strict=True)
+        return [tensor if place is None else distribute_tensor(tensor, mesh, [place]) for tensor, place in pairs]
+
+    def parameters() -> list[torch.Tensor]:
+        generator = torch.Generator().manual_seed(number)
+        drawn_values = [torch.randn(shape, generator=generator).to(drawn.dtype) for shape in shapes]
+        return [tensor.requires_grad_() for tensor in place(drawn_values)]
+
+    def set_gradients(params: list[torch.Tensor], step: int) -> None:
+        gradients = [drawn.gradient(torch.Size(shape), step, salt) for salt, shape in enumerate(shapes)]
+        for param, gradient in zip(params, place([drawn.stored(gradient) for gradient in gradients]), strict=True):
+            param.grad = gradient
+
+    def seen(optimizer: steadystep.Optimizer, params: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name: _local(value) for name, value in faults.everything(optimizer, params).items()}
+
+    params, others = parameters(), parameters()
+    optimizer, undisturbed = (drawn.optimizer.make(group, clip=drawn.clipper.make()) for group in (params, others))
+    struck, who = drawn.rng.randrange(len(shapes)), drawn.rng.randrange(dist.get_world_size())
+    for step in range(faults.STEPS):
+        if step == drawn.step:
+            set_gradients(params, faults.STEPS)
+            if rank == who:
+                gradient = _local(params[struck].grad)
+                gradient.copy_(drawn.strike(torch.zeros(gradient.shape)))
+            before, applied = seen(optimizer, params), optimizer.ledger["applied"]
+            optimizer.step()
+            assert optimizer.ledger["applied"] == applied, str(drawn)
+            now = seen(optimizer, params)
+            faults.assert_bitwise({name: now[name] for name in before}, before, str(drawn))
+        for group, owner in ((params, optimizer), (others, undisturbed)):
+            set_gradients(group, step)
+            owner.step()
+    faults.assert_bitwise(seen(optimizer, params), seen(undisturbed, others), str(drawn))
+    faults.assert_accounted(optimizer.ledger, undisturbed.ledger, str(drawn))
+
+
+def sharded_otherwise(case: ClipperCase, dtype: torch.dtype) -> None:
+    """A clipper makes the same of the same gradients, whole or sharded: 1e-12 in float64, 1e-6 in float32."""
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    placements = (Shard(0), Shard(1), Replicate(), Shard(0))
+    shapes = ((4, 3), (3, 4), (2, 2), (3,))
+    generator = torch.Generator().manual_seed(0)
+    whole_ones = [torch.zeros(shape, dtype=dtype, requires_grad=True) for shape in shapes]
+    sharded = [
+        distribute_tensor(torch.zeros(shape, dtype=dtype), mesh, [place]).requires_grad_()
+        for shape, place in zip(shapes, placements, strict=True)
+    ]
+    pairs = [(group, steadystep.SGD(group, lr=1.0, clip=case.make())) for group in (whole_ones, sharded)]
+    for step in range(12):
+        for a, b, place in zip(whole_ones, sharded, placements, strict=True):
+            a.grad = torch.randn(a.shape, generator=generator).to(dtype) * 10.0 ** (step % 3 - 1)
+            b.grad = distribute_tensor(a.grad, mesh, [place])
+        with torch.no_grad():
+            for group, optimizer in pairs:
+                for param in group:
+                    param.zero_()  # what a step moves is then the clipped gradient itself
+                optimizer.step()
+        for a, b in zip(whole_ones, sharded, strict=True):
+            torch.testing.assert_close(whole(b), a.detach(), rtol=TOLERANCE[dtype], atol=1e-30)
+    ours, theirs = (optimizer.ledger for _, optimizer in pairs)
+    for name in ("applied", "clipped", "skipped"):
+        assert ours[name] == theirs[name], name
+
+
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6}
+SHARDED = {f"{case} in {dtype}": (case, dtype) for case in CLIPPERS for dtype in TOLERANCE}
 
 
 def mixed_meshes_are_refused(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
@@ -193,8 +332,8 @@ class _close(float):
 
 
 SCENARIOS = (
-    ddp, fsdp, fsdp_refuses_on_every_rank, fsdp_resumes, rehearsal_leaves_no_trace, tensor_parallel,
-    mixed_meshes_are_refused,
+    ddp, fsdp, fsdp_refuses_on_every_rank, fsdp_resumes, fsdp_saved_to_files, rehearsal_leaves_no_trace,
+    tensor_parallel, one_rank_is_enough_to_refuse, mixed_meshes_are_refused,
 )  # fmt: skip
 
 
@@ -210,6 +349,18 @@ def main() -> None:
                 verdicts[f"{scenario.__name__}: {name}"] = ""
             except Exception:  # noqa: BLE001 - whatever it is, it is the scenario's verdict
                 verdicts[f"{scenario.__name__}: {name}"] = traceback.format_exc()
+    for label, (case, dtype) in SHARDED.items():
+        try:
+            sharded_otherwise(case, dtype)
+            verdicts[label] = ""
+        except Exception:  # noqa: BLE001
+            verdicts[label] = traceback.format_exc()
+    for number in faults.DISTRIBUTED:
+        try:
+            fault(rank, number)
+            verdicts[f"fault {number}"] = ""
+        except Exception:  # noqa: BLE001
+            verdicts[f"fault {number}"] = traceback.format_exc()
     (folder / f"{rank}.json").write_text(json.dumps(verdicts))
     dist.destroy_process_group()
 

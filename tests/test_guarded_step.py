@@ -85,6 +85,24 @@ def test_a_gradient_that_clipping_makes_small_enough_is_stepped_with() -> None:
     assert all(torch.isfinite(param).all() for param in params)
 
 
+@pytest.mark.parametrize("clip", [None, math.inf], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_the_largest_gradient_that_is_stepped_with_is_the_largest_that_can_be_squared(
+    dtype: torch.dtype, clip: float | None
+) -> None:
+    moments = torch.float64 if dtype == torch.float64 else torch.float32
+    below = torch.tensor(torch.finfo(moments).max ** 0.5 * (1 - 2**-7), dtype=moments).to(dtype)
+    above = torch.tensor(torch.finfo(moments).max ** 0.5 * (1 + 2**-7), dtype=moments).to(dtype)
+    assert below.to(moments).square().isfinite() and above.to(moments).square().isinf()
+    param = torch.zeros(2, dtype=dtype, requires_grad=True)
+    optimizer = steadystep.Adam([param], clip=clip)
+    for gradient, applied, refused in ((below, 1, 0), (above, 1, 1), (-above, 1, 2), (-below, 2, 2)):
+        param.grad = torch.stack([gradient, torch.ones_like(gradient)])
+        optimizer.step()
+        assert (optimizer.ledger["applied"], optimizer.ledger["skipped_overflow"]) == (applied, refused)
+        assert all(state.isfinite().all() for state in (param, *optimizer.state[param].values()))
+
+
 def test_raise_names_the_tensors_and_changes_nothing() -> None:
     model = torch.nn.Linear(3, 2)
     optimizer = steadystep.Adam(model.named_parameters(), nonfinite="raise")

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 from typing import Any
 
 import pytest
@@ -215,3 +216,114 @@ def test_decay_groups_leaves_out_biases_norms_and_what_is_frozen() -> None:
     assert [name for name, _ in decayed["params"]] == ["embed.weight", "lstm.weight_ih_l0", "lstm.weight_hh_l0"]
     assert [name for name, _ in rest["params"]] == ["norm.weight", "norm.bias", "lstm.bias_ih_l0", "lstm.bias_hh_l0"]
     steadystep.AdamW([decayed, rest])
+
+
+def test_decay_groups_knows_a_bias_by_any_name() -> None:
+    attention = torch.nn.MultiheadAttention(8, 2, add_bias_kv=True)
+    attention.register_parameter("biased_weight", torch.nn.Parameter(torch.zeros(2)))
+    decayed, rest = steadystep.decay_groups(attention, 0.1)
+    assert [name for name, _ in decayed["params"]] == ["in_proj_weight", "biased_weight", "out_proj.weight"]
+    assert [name for name, _ in rest["params"]] == ["in_proj_bias", "bias_k", "bias_v", "out_proj.bias"]
+
+
+@pytest.mark.parametrize("weight_decay", [-0.1, math.nan, math.inf, "much", True])
+def test_decay_groups_refuses_what_is_no_decay(weight_decay: Any) -> None:
+    with pytest.raises(ValueError, match=r"weight_decay is .*: decay_groups accepts a number in"):
+        steadystep.decay_groups(torch.nn.Linear(2, 2), weight_decay)
+
+
+FUSED = {
+    "SGD": lambda params: torch.optim.SGD(params, lr=0.1, momentum=0.9, fused=True),
+    "Adam": lambda params: torch.optim.Adam(params, lr=0.01, fused=True),
+    "Adagrad": lambda params: torch.optim.Adagrad(params, lr=0.01, fused=True),
+}
+
+
+@pytest.mark.parametrize("unscale_first", [False, True])
+@pytest.mark.parametrize("peer", FUSED)
+def test_a_fused_optimizer_clips_after_the_scale_is_divided_out(peer: str, unscale_first: bool) -> None:
+    """torch's fused steps divide by the scale themselves: clipping before them would clip the scaled gradient."""
+    ours, theirs = parameters(), parameters()
+    mine = steadystep.guard(FUSED[peer](ours), clip=0.5, max_consecutive_skips=1)
+    other = FUSED[peer](theirs)
+    scaler, plain = (torch.amp.GradScaler("cpu", init_scale=65536.0) for _ in range(2))
+    for step in range(6):
+        for params, optimizer, scale in ((ours, mine, scaler), (theirs, other, plain)):
+            optimizer.zero_grad()
+            loss = sum((param * 0.1 * (step + 1)).sin().sum() for param in params)
+            if step in (2, 3):
+                loss = loss * math.inf
+            scale.scale(loss).backward()  # type: ignore[union-attr]
+            if optimizer is other or unscale_first:
+                scale.unscale_(optimizer)
+            if optimizer is other:
+                clip_grad_norm_(params, 0.5)
+            scale.step(optimizer)
+            scale.update()
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+    ledger = mine.ledger  # type: ignore[attr-defined]
+    assert (ledger["attempted"], ledger["applied"], ledger["skipped_nonfinite"]) == (6, 4, 2)
+    assert ledger["norm_before"] < 10 and ledger["clip_rate"] < 1
+    assert ledger["consecutive_skips"] == 0, "what the scaler is still calibrating away does not count"
+    assert scaler.get_scale() == plain.get_scale() == 16384.0
+
+
+def test_float16_gradients_cannot_be_divided_by_a_scale_in_place() -> None:
+    weight = torch.zeros(2, dtype=torch.float16, requires_grad=True)
+    optimizer = steadystep.guard(torch.optim.SGD([weight], lr=1.0), clip=1.0)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    scaler.scale((weight * 2.0).sum()).backward()
+    with pytest.raises(ValueError, match="cannot divide the float16 gradient of group 0, tensor 0"):
+        scaler.step(optimizer)
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["deepcopy", "pickle"]
+)
+@pytest.mark.parametrize("peer", PEERS)
+def test_a_copy_of_a_guarded_optimizer_goes_its_own_way(peer: str, duplicate: Any) -> None:
+    params = parameters()
+    optimizer: Any = steadystep.guard(PEERS[peer](params), clip=steadystep.AutoClip(30, window=10), preserve_grad=True)
+    for step in range(6):
+        set_gradients(params, step)
+        optimizer.step()
+    before = [param.detach().clone() for param in params]
+    copied, its = duplicate((optimizer, params))
+    assert type(copied) is type(optimizer)
+    for step in range(6, 12):
+        set_gradients(its, step)
+        copied.step()
+    assert all(torch.equal(param, old) for param, old in zip(params, before, strict=True))
+    for step in range(6, 12):
+        set_gradients(params, step)
+        optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(params, its, strict=True))
+    assert optimizer.ledger == copied.ledger and optimizer.ledger["attempted"] == 12
+
+
+def test_step_hooks_run_once_for_each_step_after_a_checkpoint_too() -> None:
+    params = parameters()
+    optimizer = steadystep.guard(torch.optim.SGD(params, lr=0.1), clip=1.0)
+    calls: list[str] = []
+    optimizer.register_step_post_hook(lambda *_: calls.append("after"))
+    for step in range(3):
+        set_gradients(params, step)
+        optimizer.step()
+        optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+        assert calls == ["after"] * (step + 1)
+
+
+def test_an_optimizer_that_needs_a_closure_cannot_be_guarded() -> None:
+    with pytest.raises(TypeError, match="LBFGS needs a closure, with which it evaluates the model inside its step"):
+        steadystep.guard(torch.optim.LBFGS(parameters()))
+
+
+def test_what_is_kept_for_the_guard_is_not_printed() -> None:
+    params = parameters()
+    plain = repr(torch.optim.SGD(params, lr=0.1))
+    optimizer = steadystep.guard(torch.optim.SGD(params, lr=0.1), clip=steadystep.AutoClip())
+    set_gradients(params, 0)
+    optimizer.step()
+    assert repr(optimizer) == plain.replace("SGD", "GuardedSGD")
+    assert "ledger" in optimizer.param_groups[0]

@@ -1,5 +1,7 @@
 """Which parameters weight decay is for."""
 
+import math
+from numbers import Real
 from typing import Any
 
 import torch
@@ -27,6 +29,9 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     Returns:
         Parameter groups for any torch optimizer.
 
+    Raises:
+        ValueError: if weight_decay is negative, infinite or no number.
+
     >>> import torch, steadystep
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.LayerNorm(3))
     >>> for group in steadystep.decay_groups(model, 0.1):
@@ -34,10 +39,12 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     0.1 ['0.weight']
     0.0 ['0.bias', '1.weight', '1.bias']
     """
+    if not isinstance(weight_decay, Real) or isinstance(weight_decay, bool) or not 0 <= weight_decay < math.inf:
+        raise ValueError(f"weight_decay is {weight_decay!r}: decay_groups accepts a number in [0, inf)")
     undecayed: set[int] = set()
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            if isinstance(module, _NORMALISATION) or name.startswith("bias"):
+            if isinstance(module, _NORMALISATION) or "bias" in name.split("_"):
                 undecayed.add(id(parameter))
     groups: tuple[list[tuple[str, torch.Tensor]], ...] = ([], [])
     for name, parameter in model.named_parameters():

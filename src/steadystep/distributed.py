@@ -7,7 +7,8 @@ shards, and the sizes of a tensor are those of all its shards together.
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 import torch.distributed as dist
@@ -54,8 +55,8 @@ def check(parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor])
             )
 
 
-def over_shards(values: Number, tensors: Sequence[torch.Tensor], operation: Literal["sum", "max"]) -> Number:
-    """One value for each tensor: this rank's, reduced over the ranks that hold other shards of it.
+def over_shards(values: Number, tensors: Sequence[torch.Tensor]) -> Number:
+    """One value for each tensor: this rank's, added up over the ranks that hold other shards of it.
 
     `values` is a float64 vector, NumPy or torch. One communication for each sharded mesh dimension.
     """
@@ -68,17 +69,35 @@ def over_shards(values: Number, tensors: Sequence[torch.Tensor], operation: Lite
         sharded = [is_sharded(tensor) and _is_shard(tensor, dimension) for tensor in tensors]
         if any(sharded):
             reduced = vector.clone()
-            dist.all_reduce(reduced, _OPERATIONS[operation], group=mesh.get_group(dimension))
-            vector = torch.where(torch.tensor(sharded, device=vector.device), reduced, vector)
+            dist.all_reduce(reduced, group=mesh.get_group(dimension))
+            vector = torch.where(_mask(tuple(sharded), vector.device), reduced, vector)
     return vector.numpy() if on_host else vector
+
+
+def over_ranks(values: Number, tensors: Sequence[torch.Tensor]) -> Number:
+    """The largest value of each tensor over all ranks of the mesh, whether they hold shards of it or all of it.
+
+    What should be the same everywhere need not be: a replicated gradient that is NaN on one rank is NaN on all then.
+    """
+    mesh = next((tensor.device_mesh for tensor in tensors if is_sharded(tensor)), None)
+    if mesh is None:
+        return values
+    on_host = not isinstance(values, torch.Tensor)
+    vector = (torch.from_numpy(values) if on_host else values).clone()
+    for dimension in range(mesh.ndim):
+        dist.all_reduce(vector, dist.ReduceOp.MAX, group=mesh.get_group(dimension))
+    return vector.numpy() if on_host else vector
+
+
+@lru_cache(maxsize=64)
+def _mask(which: tuple[bool, ...], device: torch.device) -> torch.Tensor:
+    # Kept, because copying a list to a device waits for it.
+    return torch.tensor(which, device=device)
 
 
 def sum_over_shards(total: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
     """A sum over the elements of one tensor, over all its shards."""
-    return over_shards(total.reshape(1), [tensor], "sum")[0] if is_sharded(tensor) else total
-
-
-_OPERATIONS = {"sum": dist.ReduceOp.SUM, "max": dist.ReduceOp.MAX}
+    return over_shards(total.reshape(1), [tensor])[0] if is_sharded(tensor) else total
 
 
 def _is_shard(tensor: "DTensor", dimension: int) -> bool:

@@ -27,7 +27,7 @@ class TooManySkipsError(RuntimeError):
 
 @dataclass(frozen=True)
 class Policy:
-    """What to do about a step that would write something non-finite."""
+    """What to do about a step whose gradients are not finite, or too large to be squared."""
 
     nonfinite: Nonfinite = "skip"
     max_consecutive_skips: int = 25

@@ -1,22 +1,27 @@
 """The guarded step for anybody's optimizer, and clipping for anybody's loop."""
 
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
-from functools import partial
+import inspect
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import torch
 
+from steadystep import kept
 from steadystep import ledger as ledgers
 from steadystep.clipping.chain import decide, opened, remember, remembered
 from steadystep.clipping.clip_update import ClipUpdate
 from steadystep.clipping.clipper import Clipper
 from steadystep.clipping.given import Clip, as_clippers
 from steadystep.clipping.stages import Stage, through
+from steadystep.grad_scaler import taken_from_scaler
 from steadystep.guarded_step import Nonfinite, Policy, SkipWatch, guarded_step, not_refused, refuse_in_backward
 from steadystep.kernels.dispatch import measure
 from steadystep.kernels.eager import write
 from steadystep.kernels.passes import math_dtype
 from steadystep.maths import Number, isfinite, logical_not
+from steadystep.rehearsal import is_rehearsal
 from steadystep.tensors import Tensors, tensors_of
 
 AnyOptimizer = TypeVar("AnyOptimizer", bound=torch.optim.Optimizer)
@@ -43,7 +48,7 @@ def guard(
         preserve_grad: put the gradients back as they were after the step. Default False.
 
     Raises:
-        TypeError: for an optimizer that guards itself, is guarded already, or already has a scheduler.
+        TypeError: for an optimizer that guards itself, is guarded already, already has a scheduler, or needs a closure.
         ValueError: for a clipper that needs to see the update, by name.
 
     >>> import torch, steadystep
@@ -63,7 +68,13 @@ def guard(
         raise TypeError(
             f"a scheduler already wraps the step of this {kind.__name__}: guard it before making its scheduler"
         )
-    object.__setattr__(optimizer, "__class__", type(f"Guarded{kind.__name__}", (_Guarded, kind), {}))
+    closure = list(inspect.signature(kind.step).parameters.values())[1:2]
+    if closure and closure[0].default is inspect.Parameter.empty:
+        raise TypeError(
+            f"{kind.__name__} needs a closure, with which it evaluates the model inside its step, many times: there is "
+            "no one gradient to clip or refuse. Clip inside the closure, with steadystep.clip_gradients"
+        )
+    object.__setattr__(optimizer, "__class__", _guarded(kind))
     vars(optimizer).update(
         _clippers=clippers, _policy=policy, _preserve_grad=preserve_grad, _watch=SkipWatch(), _measured=None
     )
@@ -72,6 +83,9 @@ def guard(
 
 class _Guarded(torch.optim.Optimizer):
     """What `guard` adds to an optimizer's class."""
+
+    # A GradScaler then leaves the division by its scale to the step, which measures first.
+    _step_supports_amp_scaling = True
 
     _clippers: tuple[Clipper, ...]
     _policy: Policy
@@ -83,8 +97,8 @@ class _Guarded(torch.optim.Optimizer):
     def ledger(self) -> dict[str, Any]:
         """What happened to every step so far; as `steadystep.Optimizer.ledger`."""
         owner = self.param_groups[0]
-        kept = owner["ledger"] if "ledger" in owner else ledgers.blank(torch.device("cpu"))
-        return ledgers.read(kept, *(self._measured or ((), None)))
+        entries = owner["ledger"] if "ledger" in owner else ledgers.blank(torch.device("cpu"))
+        return ledgers.read(entries, *(self._measured or ((), None)))
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         loss = None
@@ -96,8 +110,15 @@ class _Guarded(torch.optim.Optimizer):
         if not tensors.gradients:
             return loss
         owner: MutableMapping[str, Any] = self.param_groups[0]
+        if not self.state and is_rehearsal(self.param_groups, partial(measure, tensors)):
+            kept.start(owner, self._clippers, tensors)
+            super().step()
+            return loss
         owner["ledger"] = owner.get("ledger", ledgers.blank(tensors.home)).to(tensors.home)
         memories = remembered(owner, self._clippers, tensors.count, tensors.home)
+        scaler = taken_from_scaler(self)
+        if scaler is not None:
+            _refuse_float16(tensors, type(self).__name__)
         step = super().step
 
         @torch.no_grad()
@@ -106,7 +127,8 @@ class _Guarded(torch.optim.Optimizer):
                 return False
             raw = [gradient.clone() for gradient in tensors.gradients] if self._preserve_grad and stages else None
             _write(tensors, stages)
-            step()
+            with _without_scaler(self):
+                step()
             for gradient, before in zip(tensors.gradients, raw or (), strict=False):
                 gradient.copy_(before)
             return False
@@ -120,9 +142,57 @@ class _Guarded(torch.optim.Optimizer):
             owner["ledger"],
             apply,
             self._watch,
+            scaler,
         )
         self._measured = (tensors.names, measured.norms) if measured else None
         return loss
+
+    # torch wraps the step of a class in its hooks, profiling and all; the optimizer's own step has them already.
+    step.hooked = True  # type: ignore[attr-defined]
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        # The class is made at run time: a copy in another process makes it again, from the optimizer's own.
+        return _blank, (type(self).__mro__[2],), self.__getstate__()
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = {"_clippers": self._clippers, "_policy": self._policy, "_preserve_grad": self._preserve_grad}
+        return {**super().__getstate__(), **own}  # type: ignore[misc]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._watch, self._measured = SkipWatch(), None
+
+    def __repr__(self) -> str:
+        with kept.hidden(self.param_groups[0]):
+            return super().__repr__()
+
+
+@cache
+def _guarded(kind: type[torch.optim.Optimizer]) -> type[_Guarded]:
+    return type(f"Guarded{kind.__name__}", (_Guarded, kind), {})
+
+
+def _blank(kind: type[torch.optim.Optimizer]) -> _Guarded:
+    return object.__new__(_guarded(kind))
+
+
+def _refuse_float16(tensors: Tensors, who: str) -> None:
+    for name, gradient in zip(tensors.names, tensors.gradients, strict=True):
+        if gradient.dtype == torch.float16:
+            raise ValueError(
+                f"{who} cannot divide the float16 gradient of {name} by a GradScaler's scale: small elements would "
+                "become 0. Keep the parameters in float32 under autocast, or use an optimizer of steadystep"
+            )
+
+
+@contextmanager
+def _without_scaler(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Hide what a GradScaler left: the gradients are divided already, and a fused step would do it once more."""
+    left = {name: vars(optimizer).pop(name) for name in ("grad_scale", "found_inf") if name in vars(optimizer)}
+    try:
+        yield
+    finally:
+        vars(optimizer).update(left)
 
 
 @torch.no_grad()

@@ -67,6 +67,11 @@ class Rule:
     sums: Callable[..., tuple[Number, ...]] | None = None
     factors: Callable[..., tuple[Number, ...]] | None = None
 
+    @property
+    def needs_base_lr(self) -> bool:
+        """Whether the rule asks how large the learning rate is beside the first one."""
+        return self.decay == "independent" or "base_lr" in positional(self.scalars)
+
     def coefficients(self, t: Number, values: Mapping[str, Any]) -> dict[str, Number]:
         """The keyword arguments of `update` for step t, but for those of `factors`."""
         given = self.scalars(t, *[values[name] for name in self._inputs])

@@ -29,6 +29,12 @@ def statistics(optimizer: steadystep.Optimizer) -> dict[str, torch.Tensor]:
     return {k: v.clone() for k, v in optimizer.param_groups[0].items() if k.startswith("clip.")}
 
 
+def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+    assert ours and ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        torch.testing.assert_close(value, theirs[name], rtol=0, atol=0, equal_nan=True)
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("nonfinite", ["skip", "propagate"])
 @pytest.mark.parametrize("case", REMEMBERING, ids=str)
@@ -39,7 +45,7 @@ def test_1_one_bad_norm_does_not_poison_the_statistics(case: ClipperCase, nonfin
     before = statistics(optimizer)
     run(optimizer, params, [bad])
     after = statistics(optimizer)
-    assert all(torch.equal(before[name], after[name]) or before[name].isnan().any() for name in before)
+    assert_same(after, before)
     with torch.no_grad():
         for param, start in zip(params, weights((3, 2), (4,)), strict=True):
             param.copy_(start)  # under "propagate" the parameters are what torch makes of them
@@ -133,7 +139,7 @@ def test_6_the_warm_up_is_on_the_norm_and_not_its_square() -> None:
     params = weights((4,))
     optimizer = steadystep.SGD(params, lr=1e-9, clip=steadystep.ZClip(warmup=5))
     run(optimizer, params, [3.0] * 5)
-    assert statistics(optimizer)["clip.0.mean"].item() == pytest.approx(3.0, rel=1e-6)
+    assert statistics(optimizer)["clip.0.ZClip.mean"].item() == pytest.approx(3.0, rel=1e-6)
 
 
 @pytest.mark.parametrize("case", REMEMBERING, ids=str)
@@ -143,20 +149,35 @@ def test_7_statistics_are_in_the_state_dict(case: ClipperCase) -> None:
     run(optimizer, params, [1.0, 2.0, 3.0])
     other = steadystep.SGD(weights((3, 2), (4,)), lr=1e-6, clip=case.make())
     other.load_state_dict(optimizer.state_dict())
-    for name, value in statistics(optimizer).items():
-        torch.testing.assert_close(statistics(other)[name], value, rtol=0, atol=0, equal_nan=True)
+    assert_same(statistics(other), statistics(optimizer))
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("case", REMEMBERING, ids=str)
-def test_8_refused_steps_are_not_history(case: ClipperCase) -> None:
+def test_8_refused_steps_are_not_history(case: ClipperCase, bad: float) -> None:
     params = weights((3, 2), (4,))
     optimizer = steadystep.SGD(params, lr=1e-6, clip=[case.make(), steadystep.ClipNorm(math.inf)])
+    run(optimizer, params, [1.0] * 6)
+    before = statistics(optimizer)
+    run(optimizer, params, [bad])
+    assert (optimizer.ledger["applied"], optimizer.ledger["skipped_nonfinite"]) == (6, 1)
+    assert_same(statistics(optimizer), before)
+
+
+@pytest.mark.parametrize(
+    "clipper",
+    [steadystep.AutoClip(100), steadystep.ZClip(), steadystep.AdaGC(max_norm=math.inf), steadystep.SkipOutlier()],
+    ids=str,
+)
+def test_8_overflowed_steps_are_not_history(clipper: steadystep.Clipper) -> None:
+    """Where the clipper lets a gradient through whose square overflows, the guard refuses it."""
+    params = weights((3, 2), (4,))
+    optimizer = steadystep.SGD(params, lr=1e-6, clip=clipper)
     run(optimizer, params, [1.0] * 3)
     before = statistics(optimizer)
-    run(optimizer, params, [1e30 * 4, math.nan])  # a square that overflows, and no number
-    if optimizer.ledger["applied"] == 3:
-        for name, value in statistics(optimizer).items():
-            torch.testing.assert_close(value, before[name], rtol=0, atol=0, equal_nan=True)
+    run(optimizer, params, [4e30])
+    assert (optimizer.ledger["applied"], optimizer.ledger["skipped_overflow"]) == (3, 1)
+    assert_same(statistics(optimizer), before)
 
 
 def test_8_refusals_do_not_reset_the_step_count() -> None:
@@ -200,3 +221,14 @@ def test_12_a_generator_of_parameters_is_read_once() -> None:
     steadystep.clip_gradients((parameter for parameter in model.parameters()), 0.5)
     optimizer.step()
     assert optimizer.ledger["norm_before"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("size", [1.3e154, 1e100, 1e-165, 1e-300])
+def test_agc_measures_units_of_any_size(size: float) -> None:
+    """The square of 1e155 is no float64, and that of 1e-165 is 0."""
+    param = torch.zeros(2, 4, dtype=torch.float64, requires_grad=True)
+    optimizer = steadystep.SGD([param], lr=1.0, clip=steadystep.AGC(size, floor=0.5))
+    param.grad = torch.tensor([[1.0], [0.1]], dtype=torch.float64).expand(2, 4) * size
+    optimizer.step()
+    assert (-param.detach() / size)[:, 0].tolist() == pytest.approx([0.25, 0.1], rel=1e-12)
+    assert optimizer.ledger["clipped"] == 1

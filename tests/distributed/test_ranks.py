@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import faults
 import ranks
 
 WORLD = 2
@@ -32,3 +33,15 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
 def test_ranks_agree_with_one_process(verdicts: list[dict[str, str]], scenario: str, name: str) -> None:
     for verdict in verdicts:
         assert verdict[f"{scenario}: {name}"] == "", verdict[f"{scenario}: {name}"]
+
+
+@pytest.mark.parametrize("label", ranks.SHARDED)
+def test_clipping_is_the_same_however_sharded(verdicts: list[dict[str, str]], label: str) -> None:
+    for verdict in verdicts:
+        assert verdict[label] == "", verdict[label]
+
+
+def test_a_fault_on_one_rank_leaves_no_trace_on_any(verdicts: list[dict[str, str]]) -> None:
+    for number in faults.DISTRIBUTED:
+        for verdict in verdicts:
+            assert verdict[f"fault {number}"] == "", verdict[f"fault {number}"]

@@ -41,6 +41,8 @@ class AdaGC(Clipper):
     AdaGC(ratio=1.05, decay=0.98, warmup=100, max_norm=1.0)
     """
 
+    per_tensor = ("gammas",)
+
     ratio: float = 1.05
     decay: float = 0.98
     warmup: int = 100

@@ -87,10 +87,18 @@ class AGC(Clipper):
 
 def _unit_norms(tensor: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
     """(units, 1, ..., 1): the norm of each unit, in float64. `tensor` is this rank's part of one like `parameter`."""
-    within = range(1 if parameter.dim() > 1 else 0, tensor.dim())
-    norms = torch.linalg.vector_norm(tensor, dim=list(within), keepdim=True, dtype=torch.float64)
-    for group in sharded_within(parameter, within):
+    within = list(range(1 if parameter.dim() > 1 else 0, tensor.dim()))
+    wide = tensor.double()
+    # Divided by its largest element, no unit has a square that overflows or vanishes.
+    shape = [1 if dim in within else size for dim, size in enumerate(wide.shape)]
+    peaks = wide.abs().amax(within, keepdim=True) if wide.numel() else wide.new_zeros(shape)
+    groups = sharded_within(parameter, within)
+    for group in groups:
+        dist.all_reduce(peaks, dist.ReduceOp.MAX, group=group)
+    scales = torch.where((peaks > 0) & torch.isfinite(peaks), peaks, 1.0)
+    norms = torch.linalg.vector_norm(wide / scales, dim=within, keepdim=True)
+    for group in groups:
         squares = norms.square()
         dist.all_reduce(squares, group=group)
         norms = squares.sqrt()
-    return norms
+    return scales * norms

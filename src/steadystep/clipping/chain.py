@@ -57,18 +57,33 @@ def decide(
 def remembered(
     owner: MutableMapping[str, Any], clippers: Sequence[Clipper], tensors: int, device: torch.device
 ) -> list[dict[str, torch.Tensor]]:
-    """The statistics of each clipper, kept in `owner` under ``clip.NUMBER.NAME``, started where they are missing."""
+    """The statistics of each clipper, kept in `owner` under ``clip.NUMBER.CLASS.NAME``.
+
+    Where any is missing, or has another shape than the clipper's, all of that clipper's start anew: those of other
+    options, or of another clipper in its place, would mean something else by the same names.
+    """
     memories = []
     for number, clipper in enumerate(clippers):
-        memory = {}
-        for name, start in clipper.start(tensors).items():
-            key = f"clip.{number}.{name}"
-            kept = owner.get(key)
-            if kept is None or kept.shape != start.shape:
-                kept = torch.from_numpy(start)
-            owner[key] = memory[name] = kept.to(device, torch.float64)
-        memories.append(memory)
+        place = f"clip.{number}."
+        mine = f"{place}{type(clipper).__name__}."
+        starts = {mine + name: torch.from_numpy(start) for name, start in clipper.start(tensors).items()}
+        for name in clipper.per_tensor:
+            _grow(owner, mine + name, starts[mine + name])
+        if any(key not in owner or owner[key].shape != start.shape for key, start in starts.items()):
+            for key in [key for key in owner if key.startswith(place)]:
+                del owner[key]
+            owner.update(starts)
+        for key in starts:
+            owner[key] = owner[key].to(device, torch.float64)
+        memories.append({key.removeprefix(mine): owner[key] for key in starts})
     return memories
+
+
+def _grow(owner: MutableMapping[str, Any], key: str, start: torch.Tensor) -> None:
+    """Tensors that came later have no statistics yet; those of the others stay."""
+    known = owner.get(key)
+    if known is not None and known.dim() == 1 and len(known) < len(start):
+        owner[key] = torch.cat([known, start[len(known) :].to(known.device, known.dtype)])
 
 
 def opened(memories: Sequence[Mapping[str, torch.Tensor]]) -> list[Memory]:

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from numbers import Real
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,8 @@ class Choice(NamedTuple):
 
 class Clipper(ABC):
     """Decides from measurements what to do to the gradients. It never changes them, and keeps nothing itself."""
+
+    per_tensor: ClassVar[tuple[str, ...]] = ()  # statistics that have one entry for each tensor of the optimizer
 
     def start(self, tensors: int) -> dict[str, np.ndarray]:
         """The statistics before the first step, for an optimizer of so many tensors. float64."""

@@ -51,8 +51,13 @@ class Clamp:
 Stage = Scale | UnitScale | Clamp
 
 
+HALF = (torch.float16, torch.bfloat16)
+
+
 def through(stages: Sequence[Stage], gradient: torch.Tensor, index: int) -> torch.Tensor:
-    """The gradient of tensor `index` after all stages."""
+    """The gradient of tensor `index` after all stages: half precision in float32, in which it is also stepped with."""
+    if stages and gradient.dtype in HALF:
+        gradient = gradient.float()
     for stage in stages:
         gradient = stage(gradient, index)
     return gradient

@@ -10,7 +10,7 @@ import torch
 
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage, through
-from steadystep.distributed import is_sharded, over_shards
+from steadystep.distributed import is_sharded, over_ranks, over_shards
 from steadystep.kernels import eager
 from steadystep.kernels.cuda.availability import obstacle as obstacle_to_triton
 from steadystep.kernels.layout import are_alike, is_dense
@@ -199,6 +199,7 @@ def _whole(norms: Number, peaks: Number, tensors: Tensors) -> tuple[Number, Numb
     """Norms and peaks of whole tensors, from those of this rank's shards."""
     if not tensors.sharded:
         return norms, peaks
-    largest = over_shards(where(isfinite(peaks), peaks, math.inf), tensors.parameters, "max")
+    largest = over_ranks(where(isfinite(peaks), peaks, math.inf), tensors.parameters)
     scale = where(isfinite(largest) & (largest > 0), largest, 1.0)
-    return scale * sqrt(over_shards((norms / scale) ** 2, tensors.parameters, "sum")), largest
+    whole = scale * sqrt(over_shards((norms / scale) ** 2, tensors.parameters))
+    return where(isfinite(largest), whole, largest), largest

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from steadystep.clipping.factors import to_limit
 from steadystep.clipping.stages import Stage, UnitScale, through
 from steadystep.distributed import sum_over_shards
+from steadystep.kernels import move
 from steadystep.kernels.passes import Update, math_dtype
 from steadystep.kernels.rounding import compensated, round_to
-from steadystep.maths import Number, sqrt, where
+from steadystep.maths import Number, where
 from steadystep.rule import Rule
 
 
@@ -46,23 +46,26 @@ class Eager:
         accept: Number,
         update_bound: float | None,
     ) -> Number:
-        rule = self._rule
+        rule, shared = self._rule, coefficients
         bounded: Number = False
         for update in self._updates:
+            coefficients = shared
             dtype = math_dtype(update.parameter)
             cast = _in(dtype, coefficients)
             if rule.sums is not None:
-                totals = _totals(update, stages, partial(rule.sums, **cast), rule, values)
-                cast |= _in(dtype, rule.tensor_factors(update.count, values, totals))
+                totals = _totals(update, stages, partial(rule.sums, **cast), rule, values, dtype)
+                own = rule.tensor_factors(update.count, values, totals)
+                coefficients = {**coefficients, **own}
+                cast |= _in(dtype, own)
             factor: Number = 1.0
             if update_bound is not None:
-                (total,) = _totals(update, stages, partial(_squared_move, rule, cast), rule, values)
-                rms = sqrt(total / update.count) / values["lr"] if values["lr"] else 0.0 * total
-                factor, exceeds = to_limit(rms, update_bound)
+                moved = partial(_squared_move, rule, _in(torch.float64, coefficients))
+                totals = _totals(update, stages, moved, rule, values, torch.float64)
+                factor, exceeds = move.limit(totals, update.count, values["lr"], update_bound)
                 bounded = bounded | exceeds
                 factor = _in(dtype, {"factor": factor})["factor"]
             for chunk in _chunks(update, stages):
-                operands = _operands(rule, chunk, update.index, stages, values)
+                operands = _operands(rule, chunk, update.index, stages, values, dtype)
                 p_new, *state_new = rule.update(*operands, **cast)
                 if update_bound is not None:
                     p_new = where(factor < 1.0, operands[1] + factor * (p_new - operands[1]), p_new)
@@ -74,16 +77,21 @@ class Eager:
 
 def _squared_move(
     rule: Rule, coefficients: Mapping[str, Number], g: torch.Tensor, p: torch.Tensor, *state: torch.Tensor
-) -> tuple[torch.Tensor]:
-    return ((rule.update(g, p, *state, **coefficients)[0] - p).square(),)
+) -> tuple[torch.Tensor, ...]:
+    start = torch.zeros_like(p) if move.starts_at_zero(rule) else p
+    return move.squares(rule.update(g, start, *(x.to(p.dtype) for x in state), **coefficients)[0] - start)
 
 
 def _operands(
-    rule: Rule, chunk: Sequence[torch.Tensor], index: int, stages: Sequence[Stage], values: Mapping[str, Any]
+    rule: Rule,
+    chunk: Sequence[torch.Tensor],
+    index: int,
+    stages: Sequence[Stage],
+    values: Mapping[str, Any],
+    dtype: torch.dtype,
 ) -> tuple[torch.Tensor, ...]:
     """What an update rule reads: gradient, parameter and state, with clipping and weight decay applied."""
     gradient, parameter, *state = chunk
-    dtype = math_dtype(parameter)
     g, p = through(stages, gradient.to(dtype), index), parameter.to(dtype)
     if compensated(parameter.dtype, values["rounding"]):
         *state, lost = state
@@ -110,11 +118,13 @@ def _totals(
     terms: Callable[..., tuple[torch.Tensor, ...]],
     rule: Rule,
     values: Mapping[str, Any],
+    dtype: torch.dtype,
 ) -> list[Number]:
-    """Each of the terms of what the rule reads, added up over the tensor in float64."""
+    """Each of the terms of what the rule reads, in this precision, added up over the tensor in float64."""
     totals: list[Number] = []
     for chunk in _chunks(update, stages):
-        parts = [x.sum(dtype=torch.float64) for x in terms(*_operands(rule, chunk, update.index, stages, values))]
+        operands = _operands(rule, chunk, update.index, stages, values, dtype)
+        parts = [x.sum(dtype=torch.float64) for x in terms(*operands)]
         totals = [total + part for total, part in zip(totals, parts, strict=True)] if totals else parts
     summed = [sum_over_shards(total, update.whole) for total in totals]
     return [total.item() for total in summed] if update.parameter.device.type == "cpu" else summed

@@ -32,10 +32,10 @@ class Equation:
         assert self.sums is not None, "only a rule with sums has terms"
         return len(self.sums(1.0, 1.0, *[1.0] * self.slots, **dict.fromkeys(self.shared, 1.0)))
 
-    def call(self, function: Callable[..., Any], slot: str = "S{slot}[i]") -> str:
-        """The source of a call of one of the functions, where `slot` is how the kernel names an element's state."""
+    def call(self, function: Callable[..., Any], slot: str = "S{slot}[i]", p: str = "p") -> str:
+        """The source of a call of one of the functions: `slot` and `p` are how the kernel names state and parameter."""
         state = [slot.format(slot=number) for number in range(self.slots)]
-        return f"rule({', '.join(['g', 'p', *state, *map(own_name, keywords(function))])})"
+        return f"rule({', '.join(['g', p, *state, *map(own_name, keywords(function))])})"
 
 
 def own_name(coefficient: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any, Unpack
 
 import torch
 
-from steadystep.maths import maximum, minimum, sqrt
+from steadystep.maths import maximum, minimum, sqrt, where
 from steadystep.optimizers.base import Optimizer, Options, Params
 from steadystep.rule import DECAY_RATE, NON_NEGATIVE, Range, Rule
 
@@ -13,7 +13,8 @@ from steadystep.rule import DECAY_RATE, NON_NEGATIVE, Range, Rule
 def update(g, p, m, v, *, step_size, low, high, scale, beta1, one_minus_beta1, beta2, one_minus_beta2, eps):
     m = beta1 * m + one_minus_beta1 * g
     v = beta2 * v + one_minus_beta2 * g * g
-    eta = minimum(maximum(step_size / (sqrt(v) + eps), low), high)
+    root = sqrt(v) + eps
+    eta = minimum(maximum(where(root > 0.0, step_size / root, high), low), high)  # what is over 0 is beyond any bound
     return p - scale * eta * m, m, v
 
 
@@ -21,7 +22,8 @@ def update_max(g, p, m, v, x, *, step_size, low, high, scale, beta1, one_minus_b
     m = beta1 * m + one_minus_beta1 * g
     v = beta2 * v + one_minus_beta2 * g * g
     x = maximum(x, v)
-    eta = minimum(maximum(step_size / (sqrt(x) + eps), low), high)
+    root = sqrt(x) + eps
+    eta = minimum(maximum(where(root > 0.0, step_size / root, high), low), high)  # what is over 0 is beyond any bound
     return p - scale * eta * m, m, v, x
 
 
@@ -60,7 +62,8 @@ class AdaBound(Optimizer):
 
     Args:
         params: parameters, named parameters or parameter groups, as for every torch optimizer.
-        lr: learning rate \alpha, at least 0. Default 1e-3.
+        lr: learning rate \alpha, at least 0; the variant ``"author"`` has to know one above 0 to start from, as a
+            group's ``base_lr`` where its ``lr`` is 0. Default 1e-3.
         betas: (\beta_1, \beta_2), each in [0, 1). Default (0.9, 0.999).
         final_lr: SGD's learning rate at the end, at least 0. Default 0.1.
         gamma: \gamma, how fast the bounds close, greater than 0. Default 1e-3.

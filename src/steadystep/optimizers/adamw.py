@@ -27,7 +27,8 @@ class AdamW(Adam):
 
     Args:
         params: parameters, named parameters or parameter groups, as for every torch optimizer.
-        lr: learning rate \alpha, at least 0. Default 1e-3.
+        lr: learning rate \alpha, at least 0; the variant ``"independent"`` has to know one above 0 to start from, as
+            a group's ``base_lr`` where its ``lr`` is 0. Default 1e-3.
         betas: (\beta_1, \beta_2), each in [0, 1). Default (0.9, 0.999).
         eps: \epsilon, at least 0. Default 1e-8.
         weight_decay: \lambda, at least 0. Default 1e-2.

@@ -7,21 +7,24 @@ from typing import Any, ClassVar, TypedDict, Unpack, get_args
 
 import torch
 
+from steadystep import kept
 from steadystep import ledger as ledgers
 from steadystep.clipping.chain import remembered
 from steadystep.clipping.clip_update import ClipUpdate
 from steadystep.clipping.given import Clip, as_clippers
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage
-from steadystep.guarded_step import Nonfinite, Policy, Scaler, SkipWatch, guarded_step, refuse_in_backward
+from steadystep.grad_scaler import taken_from_scaler
+from steadystep.guarded_step import Nonfinite, Policy, SkipWatch, guarded_step, refuse_in_backward
 from steadystep.kernels import dispatch
 from steadystep.kernels.dispatch import check_backend
 from steadystep.kernels.rounding import Rounding
 from steadystep.maths import Number
 from steadystep.optimizers.cohort import dials, state_dtype
 from steadystep.optimizers.plan import Plan, make_plan
+from steadystep.rehearsal import is_rehearsal
 from steadystep.rule import Range, Rule
-from steadystep.tensors import Tensors, tensors_of
+from steadystep.tensors import tensors_of
 
 Params = Iterable[torch.Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, torch.Tensor]]
 
@@ -96,7 +99,7 @@ class Optimizer(torch.optim.Optimizer):
         self._plan = None
         # Schedulers overwrite lr; some rules need what it was at first, and it could not be guessed later.
         group = self.param_groups[-1]
-        group.setdefault("base_lr", float(group.get("initial_lr", group["lr"])))
+        group.setdefault("base_lr", _base_lr(group))
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """Take one step, or refuse it: measure, decide, apply. `.grad` is read and never written.
@@ -139,7 +142,10 @@ class Optimizer(torch.optim.Optimizer):
         fresh = not self.state
         bounded = any(isinstance(clipper, ClipUpdate) for clipper in self.clip)
         plan = make_plan(tensors, self.param_groups, self.rule, self.state, self.backend, bounded)
-        return None if fresh and _is_rehearsal(self.param_groups, tensors) else plan
+        if fresh and is_rehearsal(self.param_groups, lambda: dispatch.measure(tensors, backend=self.backend)):
+            kept.start(self.param_groups[0], self.clip, tensors)
+            return None
+        return plan
 
     def _step_as_planned(self, plan: Plan) -> None:
         tensors = plan.tensors
@@ -149,20 +155,11 @@ class Optimizer(torch.optim.Optimizer):
         def measure(stages: Sequence[Stage]) -> Measured:
             return dispatch.measure(tensors, stages, self.backend)
 
-        scaler = self._taken_from_scaler()
+        scaler = taken_from_scaler(self)
         measured = guarded_step(
             tensors, measure, self.clip, memories, self.policy, ledger, plan.apply, self._watch, scaler
         )
         self._measured = (tensors.names, measured.norms) if measured else None
-
-    def _taken_from_scaler(self) -> Scaler | None:
-        """What a GradScaler that calls the step leaves to it; its scale is None once it has unscaled by itself."""
-        if getattr(self, "found_inf", None) is None:
-            return None
-        scale: torch.Tensor | None = getattr(self, "grad_scale", None)
-        if scale is None:
-            return Scaler(1.0)
-        return Scaler(scale.double() if scale.device.type != "cpu" else scale.item())
 
     def _ledger(self, device: torch.device | None = None) -> torch.Tensor:
         # It lives in a parameter group, where state_dict, deepcopy and pickle take it along.
@@ -190,6 +187,13 @@ class Optimizer(torch.optim.Optimizer):
                 if not isinstance(number, int | float) or number not in bounds:
                     label = f"{name}[{index}]" if len(values) > 1 else name
                     raise ValueError(f"{label} is {value!r}: {type(self).__name__} accepts a number in {bounds}")
+
+        if self.rule(group).needs_base_lr and not group.get("base_lr", _base_lr(group)) > 0:
+            raise ValueError(
+                f"lr is {group['lr']!r}: {type(self).__name__} with variant={group['variant']!r} compares it with the "
+                "learning rate at first, which must be greater than 0: start from a positive lr, which a scheduler may "
+                "then set to 0, or give the parameter group a base_lr"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """The state, as torch.optim's optimizer of the same name would save and load it, and the ledger with it."""
@@ -224,7 +228,7 @@ class Optimizer(torch.optim.Optimizer):
             group.setdefault("variant", self.variants[0])  # a checkpoint of torch.optim means torch's definition
             for name, default in self.defaults.items():  # and lacks what is only ours
                 group.setdefault(name, default)
-            group.setdefault("base_lr", float(group.get("initial_lr", group["lr"])))
+            group.setdefault("base_lr", _base_lr(group))
             clocks = ("step", *self.rule(group).clocks)
             shared: dict[tuple[float | torch.device, ...], dict[str, torch.Tensor]] = {}
             for parameter in group["params"]:
@@ -256,11 +260,12 @@ class Optimizer(torch.optim.Optimizer):
         self._measured = self._plan = None
 
     def __repr__(self) -> str:
-        group = self.param_groups[0]
-        hidden = {name: group.pop(name) for name in list(group) if name == "ledger" or name.startswith("clip.")}
-        text = super().__repr__()
-        group.update(hidden)
-        return text
+        with kept.hidden(self.param_groups[0]):
+            return super().__repr__()
+
+
+def _base_lr(group: Mapping[str, Any]) -> float:
+    return float(group.get("initial_lr", group["lr"]))
 
 
 def _is_watched(optimizer: torch.optim.Optimizer) -> bool:
@@ -276,13 +281,6 @@ def _is_watched(optimizer: torch.optim.Optimizer) -> bool:
 
 def _unshared(value: Any) -> Any:
     return value.clone() if isinstance(value, torch.Tensor) and value.dim() == 0 else value
-
-
-def _is_rehearsal(param_groups: Sequence[Mapping[str, Any]], tensors: Tensors) -> bool:
-    """Whether this first step only makes state: torch.distributed.checkpoint steps with lr 0 and zero gradients."""
-    if any(float(group["lr"]) != 0 for group in param_groups):
-        return False
-    return not any(gradient.any() for gradient in tensors.gradients)
 
 
 def _refuse_unknown(optimizer: str, options: Mapping[str, Any]) -> None:

@@ -6,13 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from steadystep.clipping.factors import to_limit
 from steadystep.clipping.stages import Clamp, Scale, Stage, through
+from steadystep.kernels import move
 from steadystep.kernels.cpu.chunks import chunks
 from steadystep.kernels.cpu.team import TEAM
 from steadystep.kernels.cpu.updating import STAGE, Kernel, move_kernel, sums_kernel, update_kernel
-from steadystep.kernels.equation import Equation
-from steadystep.kernels.equation import settings as _settings
+from steadystep.kernels.equation import Equation, settings
 from steadystep.kernels.layout import laid_out_like
 from steadystep.kernels.passes import Update
 from steadystep.maths import Number, where
@@ -39,8 +38,8 @@ class Compiled:
         self._addresses[:, 1:] = np.reshape(self._known, (len(updates), -1))
         self._indices = np.array([update.index for update in updates])
         self._contiguous = all(update.parameter.is_contiguous() for update in updates)
-        self._stage = np.empty((len(updates), len(STAGE)), self._precision)
-        self._own = np.ones((len(updates), len(self._equation.factors) + 1), self._precision)
+        self._stage = np.empty((len(updates), len(STAGE)))
+        self._own = np.ones((len(updates), len(self._equation.factors) + 1))
         self._no_totals = np.empty((0, 0))
 
     def fits(self) -> bool:
@@ -55,37 +54,37 @@ class Compiled:
         update_bound: float | None,
     ) -> bool:
         """As every `Pass`; `accept` is known on the host here, and true."""
-        kept = self._gradients(stages)
-        shared = np.array([*_settings(self._rule, values), *coefficients.values()], self._precision)
-        own = self._own
+        kept, given = self._gradients(stages)
+        equation, types, own = self._equation, (self._dtype, given), self._own
+        shared = np.array([*settings(self._rule, values), *coefficients.values()])
         if self._rule.sums is not None:
-            totals = self._totals(sums_kernel(self._equation, self._dtype), shared, self._equation.terms)
+            totals = self._totals(sums_kernel(equation, *types), self._precision, shared, equation.terms)
             factors = self._rule.tensor_factors(self._counts, values, totals)
             own[:, :-1] = np.transpose(list(factors.values()))
         bounded = False
         if update_bound is not None:
-            [total] = self._totals(move_kernel(self._equation, self._dtype), shared, 1)
-            rms = np.sqrt(total / self._counts) / values["lr"] if values["lr"] else 0.0 * total
-            own[:, -1], exceeds = to_limit(rms, update_bound)
+            kernel = move_kernel(equation, *types, move.starts_at_zero(self._rule))
+            totals = self._totals(kernel, np.float64, shared, 2)
+            own[:, -1], exceeds = move.limit(totals, self._counts, values["lr"], update_bound)
             bounded = bool(exceeds.any())
-        self._run(update_kernel(self._equation, self._dtype), shared, self._no_totals)
+        self._run(update_kernel(equation, *types), self._precision, shared, self._no_totals)
         if update_bound is not None:
             own[:, -1] = 1.0
         del kept  # the kernels have read it
         return bounded
 
-    def _totals(self, kernel: Kernel, shared: np.ndarray, terms: int) -> list[np.ndarray]:
+    def _totals(self, kernel: Kernel, precision: type, shared: np.ndarray, terms: int) -> list[np.ndarray]:
         """The terms of the elements, added up for each tensor."""
         parts = np.empty((len(self._chunks.table), terms))
-        self._run(kernel, shared, parts)
+        self._run(kernel, precision, shared, parts)
         return [self._chunks.sums(column) for column in parts.T]
 
-    def _run(self, kernel: Kernel, shared: np.ndarray, totals: np.ndarray) -> None:
-        work = self._chunks
-        TEAM.run(kernel, work.elements, work.table, self._addresses, self._stage, shared, self._own, totals)
+    def _run(self, kernel: Kernel, precision: type, shared: np.ndarray, totals: np.ndarray) -> None:
+        numbers = [x.astype(precision, copy=False) for x in (self._stage, shared, self._own)]
+        TEAM.run(kernel, self._chunks.elements, self._chunks.table, self._addresses, *numbers, totals)
 
-    def _gradients(self, stages: Sequence[Stage]) -> Sequence[torch.Tensor]:
-        """Note where the gradients are, and what the kernel has to do to them; what is returned has to be kept.
+    def _gradients(self, stages: Sequence[Stage]) -> tuple[Sequence[torch.Tensor], torch.dtype]:
+        """Note where the gradients are and what the kernel does to them; returns what to keep, and its type.
 
         The kernel reads them in the layout of their parameters.
         """
@@ -93,14 +92,14 @@ class Compiled:
         in_kernel = _enter(stages, self._indices, self._stage)
         if in_kernel and self._contiguous and tensors.contiguous:
             self._addresses[:, 0] = tensors.addresses[self._indices]
-            return ()
+            return (), self._dtype
         gradients = [update.gradient for update in updates]
         if not in_kernel:
             _enter((), self._indices, self._stage)
             gradients = [through(stages, g, update.index) for g, update in zip(gradients, updates, strict=True)]
         gradients = [laid_out_like(update.parameter, g) for g, update in zip(gradients, updates, strict=True)]
         self._addresses[:, 0] = [gradient.data_ptr() for gradient in gradients]
-        return gradients
+        return gradients, gradients[0].dtype
 
 
 def _enter(stages: Sequence[Stage], indices: np.ndarray, rows: np.ndarray) -> bool:

@@ -11,6 +11,7 @@ from steadystep.kernels.cpu import primitives
 from steadystep.kernels.cpu.compiling import compiled
 from steadystep.kernels.equation import Equation
 from steadystep.kernels.equation import own_name as _own_name
+from steadystep.kernels.move import SMALL
 
 BLOCK = 1024
 """Elements of a loop of constant length, which LLVM turns into vectors without a remainder."""
@@ -63,19 +64,23 @@ def _staged(g, before, before_again, bound, after, after_again):
 
 
 @cache
-def update_kernel(equation: Equation, dtype: torch.dtype) -> Kernel:
-    """Writes the updated parameter and state; `own` holds the tensor's factors, then the limit of its move."""
+def update_kernel(equation: Equation, dtype: torch.dtype, given: torch.dtype) -> Kernel:
+    """Writes the updated parameter and state; `own` holds the tensor's factors, then the limit of its move.
+
+    `given` is the gradients' type: the parameters', or float32 where clippers have worked on half precision before.
+    """
     moved = [f"moved{slot}" for slot in range(equation.slots)]
     element = [
         f"{', '.join(['q', *moved])}, = {equation.call(equation.update)}",
         "P[i] = store(p + limit * (q - p) if limit < 1 else q)",
         *(f"S{slot}[i] = {value}" for slot, value in enumerate(moved)),
     ]
-    return _compiled("update", equation, equation.update, dtype, (*map(_own_name, equation.factors), "limit"), element)
+    own = (*map(_own_name, equation.factors), "limit")
+    return _compiled("update", equation, equation.update, (dtype, given), own, element)
 
 
 @cache
-def sums_kernel(equation: Equation, dtype: torch.dtype) -> Kernel:
+def sums_kernel(equation: Equation, dtype: torch.dtype, given: torch.dtype) -> Kernel:
     """Adds up what the rule's `sums` gives for each element."""
     assert equation.sums is not None, "only a rule with sums has such a kernel"
     terms = [f"term{number}" for number in range(equation.terms)]
@@ -83,31 +88,36 @@ def sums_kernel(equation: Equation, dtype: torch.dtype) -> Kernel:
         f"{', '.join(terms)}, = {equation.call(equation.sums)}",
         *(f"total{number} += float64({term})" for number, term in enumerate(terms)),
     ]
-    return _compiled("sums", equation, equation.sums, dtype, (), element, len(terms))
+    return _compiled("sums", equation, equation.sums, (dtype, given), (), element, len(terms))
 
 
 @cache
-def move_kernel(equation: Equation, dtype: torch.dtype) -> Kernel:
-    """Adds up the squares of what the rule would change the parameter by."""
+def move_kernel(equation: Equation, dtype: torch.dtype, given: torch.dtype, from_zero: bool) -> Kernel:
+    """Adds up the squares of `move.squares` of what the rule would change the parameter by; all in float64."""
     unused = [f"_{slot}" for slot in range(equation.slots)]
     element = [
-        f"{', '.join(['q', *unused])}, = {equation.call(equation.update)}",
-        "total0 += float64((q - p) * (q - p))",
+        "origin = 0.0 * p" if from_zero else "origin = p",
+        f"{', '.join(['q', *unused])}, = {equation.call(equation.update, 'float64(S{slot}[i])', 'origin')}",
+        "moved = q - origin",
+        "total0 += moved * moved",
+        f"total1 += ({SMALL!r} * moved) * ({SMALL!r} * moved)",
     ]
-    return _compiled("move", equation, equation.update, dtype, tuple(map(_own_name, equation.factors)), element, 1)
+    purpose = "move" if from_zero else "move_within"
+    own = tuple(map(_own_name, equation.factors))
+    return _compiled(purpose, equation, equation.update, (dtype, given), own, element, 2)
 
 
 def _compiled(
     purpose: str,
     equation: Equation,
     function: Callable[..., Any],
-    dtype: torch.dtype,
+    stored: tuple[torch.dtype, torch.dtype],
     own: Sequence[str],
     element: Sequence[str],
     sums: int = 0,
 ) -> Kernel:
     read = [
-        "g = direction * staged(load(G[i]), before, before_again, bound, after, after_again)",
+        "g = direction * staged(load_given(G[i]), before, before_again, bound, after, after_again)",
         "p = load(P[i])",
         "g = g + coupled * p if coupled != 0 else g",  # 0 * inf is NaN
         "p = shrink * p",
@@ -127,16 +137,20 @@ def _compiled(
         rest_element=_lines(12, [*read, *element]),
         end=_lines(8, [f"totals[chunk, {number}] = {total}" for number, total in enumerate(totals)]),
     )
-    kind = str(dtype).removeprefix("torch.")
+    kind, given = (str(dtype).removeprefix("torch.") for dtype in stored)
     module = function.__module__.rpartition(".")[2]
-    precision = types.float64 if kind == "float64" else types.float32
+    state = types.float64 if kind == "float64" else types.float32
+    precision = types.float64 if purpose.startswith("move") else state
     names = {
         "BLOCK": BLOCK,
         "STORED": primitives.STORED[kind],
-        "SIZE": dtype.itemsize,
+        "SIZE": stored[0].itemsize,
+        "GIVEN": primitives.STORED[given],
+        "GIVEN_SIZE": stored[1].itemsize,
         "STATE": primitives.STORED["float64" if kind == "float64" else "float32"],
-        "STATE_SIZE": precision.bitwidth // 8,
+        "STATE_SIZE": state.bitwidth // 8,
         "load": primitives.LOADS[kind],
+        "load_given": primitives.LOADS[given],
         "store": primitives.STORES[kind],
         "staged": _staged,
     }
@@ -145,13 +159,13 @@ def _compiled(
         precision[:, ::1], precision[::1], precision[:, ::1], types.float64[:, ::1],
     )  # fmt: skip
     # Only the sums may be reordered into vectors: a rule is evaluated as it is written.
-    name = f"{module}_{function.__name__}_{purpose}_{kind}"
+    name = f"{module}_{function.__name__}_{purpose}_{kind}" + (f"_{given}" if given != kind else "")
     return compiled(name, source, names, function, signature, fastmath={"reassoc"} if sums else False)
 
 
 def _arrays(slots: int, length: str) -> list[str]:
     """The stretch of memory from element `first` on of gradient, parameter and state."""
-    columns = [("G", "STORED", "SIZE"), ("P", "STORED", "SIZE")]
+    columns = [("G", "GIVEN", "GIVEN_SIZE"), ("P", "STORED", "SIZE")]
     columns += [(f"S{slot}", "STATE", "STATE_SIZE") for slot in range(slots)]
     return [
         f"{name} = carray(at(pointers[tensor, {column}] + first * {size}), {length}, {stored})"

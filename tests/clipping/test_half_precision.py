@@ -1,0 +1,87 @@
+"""Chains and units of half precision gradients: what the ledger says is what the rule steps with."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+import steadystep
+
+halves = pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+backends = pytest.mark.parametrize("backend", ["numba", "eager"])
+CHAINS: dict[str, Any] = {
+    "value, norm": [steadystep.ClipValue(0.3), 1.0],
+    "norm, value": [1.0, steadystep.ClipValue(0.05)],
+    "AGC": steadystep.AGC(0.02),
+    "AGC, norm": [steadystep.AGC(0.02), 0.1],
+    "value, value, norm": [steadystep.ClipValue(0.3), steadystep.ClipValue(0.1), 1.0],
+    "norm by tensor, AGC": [steadystep.ClipNorm(0.7, "parameter"), steadystep.AGC(0.02)],
+}
+SHAPES = ((40, 25), (7,), ())
+
+
+def stepped(params: list[torch.Tensor], clip: Any, gradients: list[torch.Tensor], **options: Any) -> Any:
+    optimizer = steadystep.SGD(params, lr=1.0, clip=clip, **options)
+    for param, gradient in zip(params, gradients, strict=True):
+        param.grad = gradient
+    optimizer.step()
+    return optimizer
+
+
+def drawn(dtype: torch.dtype) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    generator = torch.Generator().manual_seed(0)
+    params = [torch.randn(shape, generator=generator).to(dtype).requires_grad_() for shape in SHAPES]
+    return params, [torch.randn(shape, generator=generator).to(dtype) for shape in SHAPES]
+
+
+@backends
+@halves
+@pytest.mark.parametrize("chain", CHAINS)
+def test_it_is_what_float64_makes_of_the_same_gradients(chain: str, dtype: torch.dtype, backend: str) -> None:
+    """Nothing is rounded to half precision on the way: not for measuring, not for stepping."""
+    params, gradients = drawn(dtype)
+    wide = [param.detach().double().requires_grad_() for param in params]
+    mine = stepped(params, CHAINS[chain], gradients, backend=backend)
+    reference = stepped(wide, CHAINS[chain], [gradient.double() for gradient in gradients], backend=backend)
+    for name in ("norm_before", "norm_after", "clipped"):
+        assert mine.ledger[name] == pytest.approx(reference.ledger[name], rel=1e-6)
+    for param, other in zip(params, wide, strict=True):
+        near = other.detach().to(dtype)  # what float32 rounding decides may be one digit off, and rarely is
+        assert torch.equal(param.detach(), near) or (param.detach() != near).float().mean() < 0.01
+
+
+@halves
+@pytest.mark.parametrize("chain", CHAINS)
+def test_the_ledger_says_what_was_stepped_with(chain: str, dtype: torch.dtype) -> None:
+    params, gradients = drawn(dtype)
+    start = [param.detach().double() for param in params]
+    optimizer = stepped(params, CHAINS[chain], gradients, rounding="kahan")  # which keeps what rounding takes
+    moved = [
+        (param.detach().double() + optimizer.state[param]["rounding_error"].double() - old).flatten()
+        for param, old in zip(params, start, strict=True)
+    ]
+    assert torch.cat(moved).norm().item() == pytest.approx(optimizer.ledger["norm_after"], rel=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1024.0, 65536.0])
+def test_units_too_small_for_float16_under_a_grad_scaler(scale: float) -> None:
+    """1e-7 is the second smallest float16: unscaled into it, a bound of 1e-7 was missed by a quarter."""
+    weight = torch.zeros(8, 8, dtype=torch.float16, requires_grad=True)
+    optimizer = steadystep.SGD([weight], lr=1.0, clip=steadystep.AGC(1e-4), rounding="kahan")
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    scaler.scale(torch.zeros(1))
+    weight.grad = (torch.full((8, 8), 2e-6) * scale).half()
+    scaler.step(optimizer)
+    moved = weight.detach().double() + optimizer.state[weight]["rounding_error"].double()
+    assert moved[0].norm().item() == pytest.approx(1e-7, rel=1e-5)
+    assert optimizer.ledger["norm_after"] == pytest.approx(1e-7 * math.sqrt(8), rel=1e-5)
+
+
+@halves
+def test_clip_gradients_measures_as_it_writes(dtype: torch.dtype) -> None:
+    weight = torch.zeros(1000, dtype=dtype, requires_grad=True)
+    weight.grad = torch.full((1000,), 2.0, dtype=dtype)
+    steadystep.clip_gradients([weight], [steadystep.ClipValue(0.3), 1.0])
+    want = torch.full((1000,), 1000**-0.5).to(dtype)
+    assert torch.equal(weight.grad, want)

@@ -1,0 +1,97 @@
+"""Statistics of clippers that are resumed with other options, with another clipper, or with more tensors."""
+
+from typing import Any
+
+import pytest
+import torch
+
+import steadystep
+from cases import CLIPPERS
+
+REMEMBERING = {type(case.make()).__name__: case.make for case in CLIPPERS if case.make().start(1)}
+
+
+def gradient(step: int, size: int = 10) -> torch.Tensor:
+    return torch.randn(size, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
+
+
+def train(optimizer: Any, steps: range) -> list[float]:
+    """The norms that were stepped with."""
+    norms = []
+    for step in steps:
+        for group in optimizer.param_groups:
+            for param in group["params"]:
+                param.grad = gradient(step, param.numel())
+        optimizer.step()
+        norms.append(optimizer.ledger["norm_after"])
+    return norms
+
+
+def make(clip: Any) -> steadystep.Optimizer:
+    return steadystep.SGD([torch.zeros(10, dtype=torch.float64, requires_grad=True)], lr=0.1, clip=clip)
+
+
+def resumed(old: steadystep.Optimizer, clip: Any) -> steadystep.Optimizer:
+    optimizer = make(clip)
+    optimizer.load_state_dict(old.state_dict())
+    return optimizer
+
+
+def statistics(optimizer: torch.optim.Optimizer) -> list[str]:
+    return [name for name in optimizer.param_groups[0] if name.startswith("clip.")]
+
+
+@pytest.mark.parametrize("after", REMEMBERING)
+@pytest.mark.parametrize("before", REMEMBERING)
+def test_another_clipper_starts_anew(before: str, after: str) -> None:
+    """One that took over the count of steps of another had a mean of 0, and clipped everything to it."""
+    if before == after:
+        return
+    old = make(REMEMBERING[before]())
+    train(old, range(50))
+    optimizer = resumed(old, REMEMBERING[after]())
+    assert train(optimizer, range(30)) == train(make(REMEMBERING[after]()), range(30))
+    assert all(after in name for name in statistics(optimizer)), "what the other one knew is not dragged along"
+    assert optimizer.ledger["attempted"] == 80
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (steadystep.SkipOutlier(window=128), steadystep.SkipOutlier(window=100)),
+        (steadystep.AutoClip(30, window=20), steadystep.AutoClip(30, window=50)),
+    ],
+    ids=["SkipOutlier", "AutoClip"],
+)
+def test_another_window_starts_anew(old: steadystep.Clipper, new: steadystep.Clipper) -> None:
+    """As a whole: a count of steps beside an empty window made the first norms outliers."""
+    first = make(old)
+    train(first, range(100))
+    optimizer = resumed(first, new)
+    assert train(optimizer, range(100)) == train(make(new), range(100))
+    assert optimizer.ledger["skipped_outlier"] == 0
+
+
+def test_a_clipper_of_the_same_statistics_goes_on() -> None:
+    old = make(steadystep.ZClip(warmup=5))
+    train(old, range(50))
+    optimizer = resumed(old, steadystep.ZClip(threshold=3.0, warmup=5))
+    train(optimizer, range(1))
+    assert optimizer.param_groups[0]["clip.0.ZClip.steps"] == 51
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_group_added_later_leaves_the_other_tensors_their_statistics(resume: bool) -> None:
+    optimizer = make(steadystep.AdaGC(warmup=5))
+    train(optimizer, range(30))
+    known = optimizer.param_groups[0]["clip.0.AdaGC.gammas"].clone()
+    if resume:
+        optimizer = resumed(optimizer, steadystep.AdaGC(warmup=5))
+    optimizer.add_param_group({"params": [torch.zeros(4, dtype=torch.float64, requires_grad=True)]})
+    first, second = (group["params"][0] for group in optimizer.param_groups)
+    first.grad, second.grad = 1000 * gradient(30), torch.full((4,), 7.0, dtype=torch.float64)
+    optimizer.step()
+    assert optimizer.param_groups[0]["clip.0.AdaGC.steps"] == 31
+    gammas = optimizer.param_groups[0]["clip.0.AdaGC.gammas"]
+    assert gammas[0].item() == pytest.approx(known.item() * (0.98 + 0.02 * 1.05))
+    assert gammas[1].item() == 14.0  # its first norm that is not 0
