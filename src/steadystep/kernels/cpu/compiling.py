@@ -37,12 +37,13 @@ def compiled(
 ) -> Callable[..., None]:
     """The kernel `name` that `source` defines, with `names` and the primitives behind its names.
 
-    `rule` is the function that the kernel calls by the name ``rule``. The compiled code is kept on disk, under a name
-    that changes with everything that it is made of: Numba itself looks only at this file. What is in `names` and no
-    number has to follow from `name`.
+    `rule` is the function that the kernel calls by the name ``rule``; `options` are sets of flags for Numba, or False.
+    The compiled code is kept on disk, under a name that changes with everything that it is made of: Numba itself looks
+    only at this file. What is in `names` and no number has to follow from `name`.
     """
     constants = sorted((key, str(value)) for key, value in names.items() if isinstance(value, int | float | type))
-    content = [name, source, repr(constants), repr(sorted(options.items(), key=str)), *_PRIMITIVES]
+    flags = {key: sorted(value or ()) for key, value in options.items()}
+    content = [name, source, repr(constants), repr(flags), *_PRIMITIVES]
     if rule is not None:
         content.append(_described(cast(FunctionType, rule).__code__))
     digest = hashlib.sha256("\n".join(content).encode()).hexdigest()[:16]
