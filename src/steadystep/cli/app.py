@@ -9,6 +9,7 @@ from steadystep.cli.optimizers import optimizers
 from steadystep.cli.report import report
 from steadystep.cli.reproduce import reproduce
 from steadystep.cli.tasks import tasks
+from steadystep.cli.theory import theory
 
 app = typer.Typer(
     name="steadystep",
@@ -17,7 +18,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (reproduce, report, tasks, optimizers):
+for command in (reproduce, report, tasks, optimizers, theory):
     app.command()(command)
 
 

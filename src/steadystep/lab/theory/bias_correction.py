@@ -56,24 +56,22 @@ def check(tell: Tell) -> Evidence:
     return Evidence(
         (
             Finding(
-                rf"The rule's $v_{STEPS}$ is $\sum_k (1-\beta_2) \beta_2^{{t-k}} g_k^2$, term by term (SymPy)",
+                f"The rule's v is the sum of (1-β₂) β₂^(t-k) g_k², term by term, at t = {STEPS} (SymPy)",
                 is_average and remainder == 0,
             ),
+            Finding("With E[g_k²] = E[g²] for all k, E[v_t] = (1-β₂^t) E[g²] for every t (SymPy)", stationary),
+            Finding("The rule's own factors undo 1-β₁^t and 1-β₂^t exactly, for every t (SymPy)", corrected and first),
             Finding(
-                r"With $E[g_k^2] = E[g^2]$ for all k: $E[v_t] = (1 - \beta_2^t) E[g^2]$ for every t (SymPy)", stationary
-            ),
-            Finding(
-                r"The rule's own factors undo $1 - \beta_1^t$ and $1 - \beta_2^t$ exactly, for every t (SymPy)",
-                corrected and first,
-            ),
-            Finding(
-                rf"A drifting second moment leaves $\zeta = {sympy.latex(zeta)}$ at t = {STEPS}, which is 0 only "
-                "without drift d",
+                f"Where E[g_k²] grows by d a step, ζ = {_readable(zeta)} at t = {STEPS}: 0 only without drift",
                 vanishes and zeta != 0,
             ),
-            Finding(r"Under a constant gradient g every step is exactly $\alpha g / (|g| + \epsilon)$ (SymPy)", exact),
+            Finding("Under a constant gradient g every step is exactly α g/(|g| + ε) (SymPy)", exact),
         )
     )
+
+
+def _readable(expression: sympy.Expr) -> str:
+    return str(expression).replace("beta2", "β₂").replace("**2", "²").replace("*", "·")
 
 
 CLAIM = Claim(

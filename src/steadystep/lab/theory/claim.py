@@ -15,7 +15,7 @@ Bearing = Literal["stated", "assuming", "instead"]
 
 @dataclass(frozen=True)
 class Finding:
-    """A proposition that was tested, with the numbers that decided it. Text may hold LaTeX between dollar signs."""
+    """A proposition that was tested, with the numbers that decided it. Plain text."""
 
     text: str
     true: bool

@@ -66,6 +66,12 @@ def check(tell: Tell) -> Evidence:
     return Evidence(
         (
             Finding(
+                "Their derivatives over T steps vanish as 10^(-rT): r = "
+                + ", ".join(f"{-slopes[w]:.3f} at w = {w:g}" for w in WEIGHTS)
+                + ", in no run and for no T more slowly than the bound of the attracting set",
+                all(slopes[w] < 0 and slowest[w] <= bounds[w] + 1e-9 < 0 for w in WEIGHTS),
+            ),
+            Finding(
                 "At the fixed point x of a latch the derivative w(1 - x²) is 2a/sinh 2a with a = wx, below 1 for every "
                 "w > 1 (SymPy)",
                 _derivative_at_rest(),
@@ -75,12 +81,6 @@ def check(tell: Tell) -> Evidence:
                 "steps, "
                 "under noise of 90% of what they withstand",
                 all(share == 1.0 for share in kept.values()),
-            ),
-            Finding(
-                "Their derivatives over T steps vanish as 10^(-rT): r = "
-                + ", ".join(f"{-slopes[w]:.3f} at w = {w:g}" for w in WEIGHTS)
-                + ", in no run and for no T more slowly than the bound of the attracting set",
-                all(slopes[w] < 0 and slowest[w] <= bounds[w] + 1e-9 < 0 for w in WEIGHTS),
             ),
             Finding(
                 f"A neuron that does not attract (w = 1) forgets: after {STEPS} steps of the noise that w = 2 "

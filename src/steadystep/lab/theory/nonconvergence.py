@@ -88,7 +88,7 @@ def check(tell: Tell) -> Evidence:
                 "instead",
             ),
             Finding(
-                r"Where the slope is C every third step and else -1, with $\beta_1 = 0$ and $\beta_2 = 1/(1+C^2)$, a "
+                "Where the slope is C every third step and else -1, with β₁ = 0 and β₂ = 1/(1+C²), a "
                 "cycle moves x upward, away from the best point, for every C > 2 (SymPy)",
                 _moves_upward(),
                 "instead",

@@ -92,16 +92,16 @@ def check(tell: Tell) -> Evidence:
     exponent = float(np.polyfit(np.log(norms), np.log(curvatures), 1)[0])
     return Evidence(
         (
+            Finding(
+                f"The largest fixed step that survives a slope of M = 10⁵ needs {growth:,.0f} times the steps on a "
+                f"shallow ramp that M = 10 allows; clipped: {clipped[-1] / clipped[0]:.2f} times",
+                growth > 1000 and clipped[-1] < 2 * clipped[0],
+            ),
             Finding("cosh is (L0, L1)-smooth for every L0 and L1, and x⁴ is (48, 2)-smooth (SymPy)", smooth),
             Finding(
                 f"Clipped descent stays within 20 L0 D/ε² + 20 max(1, L1²) D/L0 steps on {len(ratios)} functions "
                 f"(cosh, x⁴, ramps; most: {max(ratios):.3f} of it)",
                 0 < max(ratios) <= 1,
-            ),
-            Finding(
-                f"The largest fixed step that survives a slope of M = 10⁵ needs {growth:,.0f} times the steps on a "
-                f"shallow ramp that M = 10 allows; clipped: {clipped[-1] / clipped[0]:.2f} times",
-                growth > 1000 and clipped[-1] < 2 * clipped[0],
             ),
             Finding(
                 "It grows as M/log M: divided by that, the steps stay within "

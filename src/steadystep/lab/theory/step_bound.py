@@ -76,12 +76,12 @@ def check(tell: Tell) -> Evidence:
                 late <= published(*BETAS),
             ),
             Finding(
-                r"Cauchy-Schwarz bounds every step by a geometric series with ratio $\beta_1^2 / \beta_2$ (SymPy)",
+                "Cauchy-Schwarz bounds every step by a geometric series of ratio β₁²/β₂ (SymPy)",
                 derived,
                 "instead",
             ),
             Finding(
-                r"The rule attains the finite-t form on $g_k \propto (\beta_1/\beta_2)^{t-k}$, t = 1 to 1000 "
+                "The rule attains the finite-t form on g_k ~ (β₁/β₂)^(t-k), t = 1 to 1000 "
                 f"(relative error {error:.1e}, tolerance 1e-10)",
                 error < 1e-10,
                 "instead",
