@@ -92,11 +92,11 @@ def check(tell: Tell) -> Evidence:
 def _figure(ws: np.ndarray, bs: np.ndarray, errors: np.ndarray, plain: np.ndarray, clipped: np.ndarray) -> Figure:
     plot = go.Figure()
     plot.add_heatmap(
-        x=ws, y=bs, z=np.log10(np.maximum(errors, 1e-6)), colorscale="Cividis", zsmooth="best",
+        x=ws, y=bs, z=np.log10(np.maximum(errors, 1e-6)), colorscale="Cividis", reversescale=True, zsmooth="best",
         hovertemplate="w %{x:.2f}, b %{y:.2f}: E = 10^%{z:.1f}<extra></extra>",
         colorbar={"title": {"text": "log₁₀ E"}, "thickness": 12, "len": 0.9, "outlinewidth": 0},
     )  # fmt: skip
-    lines = (("without clipping", plain, "#ffffff", "x"), ("clipped at 1", clipped, "#ff9f40", "circle"))
+    lines = (("without clipping", plain, "#ffffff", "x"), ("clipped at 0.5", clipped, "#ff9f40", "circle"))
     for name, places, color, symbol in lines:
         # The thrown path is drawn until it has left the picture, the other thinned: its steps lie close.
         inside = (places[:, 0] > ws[0]) & (places[:, 0] < ws[-1]) & (places[:, 1] > bs[0]) & (places[:, 1] < bs[-1])
@@ -106,15 +106,14 @@ def _figure(ws: np.ndarray, bs: np.ndarray, errors: np.ndarray, plain: np.ndarra
             x=shown[:, 0], y=shown[:, 1], name=name, mode="lines+markers", hovertemplate="w %{x:.2f}, b %{y:.2f}",
             line={"color": color, "width": 2}, marker={"symbol": symbol, "size": 6, "line": {"width": 0}},
         )  # fmt: skip
-    plot.update_layout(legend={"bgcolor": "#4d4d55", "font": {"color": "#ffffff"}})
     plot.update_xaxes(title="w", range=[ws[0], ws[-1]], showgrid=False)
     plot.update_yaxes(title="b", range=[bs[0], bs[-1]], showgrid=False)
     return Figure(
         id="cliff",
         title="Gradient descent at a cliff",
         caption="The error of one recurrent neuron after 50 steps. Both paths start at the same point with the same "
-        "learning rate; without clipping the step at the cliff leaves the picture.",
-        plot=styled(plot, height=520).update_layout(legend={"bgcolor": "#4d4d55"}),
+        "learning rate; dark is a large error. Without clipping a step at the cliff leaves the picture.",
+        plot=styled(plot, height=520).update_layout(legend={"bgcolor": "#00224e", "font": {"color": "#ffffff"}}),
     )
 
 
