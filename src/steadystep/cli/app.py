@@ -5,6 +5,7 @@ import sys
 import typer
 
 from steadystep import __version__
+from steadystep.cli.audit import audit
 from steadystep.cli.optimizers import optimizers
 from steadystep.cli.report import report
 from steadystep.cli.reproduce import reproduce
@@ -18,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (reproduce, report, tasks, optimizers, theory):
+for command in (reproduce, report, tasks, optimizers, theory, audit):
     app.command()(command)
 
 

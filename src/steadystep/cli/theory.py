@@ -18,6 +18,7 @@ def theory(
 ) -> None:
     """Check the claims of the theory, through the optimizers' own rules. Exit code 1 if one's status has changed."""
     from steadystep.cli.claims import checked
+    from steadystep.cli.unicode import prints_unicode
     from steadystep.lab.report.claims import render
     from steadystep.lab.report.theory_page import write_theory
     from steadystep.lab.theory import CLAIMS, find_claim
@@ -26,7 +27,7 @@ def theory(
     outcomes = checked(chosen, Console(stderr=True))
     written = write_theory(outcomes, figures) if figures is not None else []
     if as_json:
-        print(json.dumps([outcome.data for outcome in outcomes], indent=2, ensure_ascii=not _prints_unicode()))
+        print(json.dumps([outcome.data for outcome in outcomes], indent=2, ensure_ascii=not prints_unicode()))
     else:
         console = Console()
         render(outcomes, console, in_full=bool(claims))
@@ -34,11 +35,6 @@ def theory(
             console.print(str(path), soft_wrap=True)
     changed = [outcome for outcome in outcomes if not outcome.as_recorded]
     for outcome in changed:
-        line = f"{outcome.claim.id} was recorded as {outcome.recorded!r} and is now {outcome.evidence.status!r}"
-        print(f"steadystep: {line}", file=sys.stderr)
+        print(f"steadystep: {outcome.news}", file=sys.stderr)
     if changed:
         raise typer.Exit(1)
-
-
-def _prints_unicode() -> bool:
-    return (sys.stdout.encoding or "").lower().startswith("utf")

@@ -70,7 +70,7 @@ def check(tell: Tell) -> Evidence:
     )
 
 
-def _readable(expression: sympy.Expr) -> str:
+def _readable(expression: object) -> str:
     return str(expression).replace("beta2", "β₂").replace("**2", "²").replace("*", "·")
 
 

@@ -23,6 +23,16 @@ class Outcome:
         return self.evidence.status == self.recorded
 
     @property
+    def news(self) -> str:
+        """How the status differs from the recorded one, in a line."""
+        wrong = [finding.text for finding in self.evidence.findings if not finding.true]
+        missed = [
+            f"{one.name} is {one.shown}, not {one.stated}" for one in self.evidence.measurements if not one.reproduced
+        ]
+        reasons = "; ".join([*wrong, *missed]) or "every finding holds"
+        return f"{self.claim.id} was recorded as {self.recorded!r} and is now {self.evidence.status!r}: {reasons}"
+
+    @property
     def decisive(self) -> Finding:
         """The finding that decided the status: the first against the statement, or the first of all."""
         return next((finding for finding in self.evidence.findings if not finding.true), self.evidence.findings[0])
