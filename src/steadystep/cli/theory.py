@@ -20,10 +20,12 @@ def theory(
     from steadystep.cli.claims import checked
     from steadystep.cli.unicode import prints_unicode
     from steadystep.lab.report.claims import render
-    from steadystep.lab.report.theory_page import write_theory
+    from steadystep.lab.report.theory_page import make_folder, write_theory
     from steadystep.lab.theory import CLAIMS, find_claim
 
     chosen = [find_claim(name) for name in dict.fromkeys(claims or CLAIMS)]
+    if figures is not None:
+        make_folder(figures)  # before, not after, all the work
     outcomes = checked(chosen, Console(stderr=True))
     written = write_theory(outcomes, figures) if figures is not None else []
     if as_json:

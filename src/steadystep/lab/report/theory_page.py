@@ -21,6 +21,12 @@ def theory_page(outcomes: Sequence[Outcome], figures: Sequence[Figure]) -> str:
     return rendered("theory.html.j2", figures, outcomes=outcomes, kinds=KINDS, mathematics=mathematics)
 
 
+def make_folder(folder: Path) -> None:
+    """Make the folder where it is missing. Raises StoreError, in one line, where that cannot be."""
+    with refusals_named(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def write_theory(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
     """Write theory.html, theory.json with all findings, and ID.json for each figure. Returns what was written.
 
@@ -29,8 +35,7 @@ def write_theory(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
 
     Raises StoreError, in one line, where the folder cannot be written.
     """
-    with refusals_named(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     figures = [outcome.evidence.figure() for outcome in outcomes if outcome.evidence.figure]
     files = {
         "theory.html": theory_page(outcomes, figures),

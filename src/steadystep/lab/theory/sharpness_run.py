@@ -42,7 +42,7 @@ def sharpness_run(
     found, vector = [], None
     for k in range(STEPS + 1):
         if k % every == 0:
-            largest, vector = _sharpness(loss(), parameters, _scales(optimizer, parameters), vector)
+            largest, vector = sharpness(loss(), parameters, preconditioner(optimizer, parameters), vector)
             found.append((k, largest / threshold, float(loss().detach())))
             tell(k / STEPS)
         optimizer.zero_grad()
@@ -51,7 +51,7 @@ def sharpness_run(
     return SharpnessRun(*np.array(found).T)
 
 
-def _scales(optimizer: Optimizer, parameters: list[torch.nn.Parameter]) -> np.ndarray:
+def preconditioner(optimizer: Optimizer, parameters: list[torch.nn.Parameter]) -> np.ndarray:
     """The diagonal of P^(-1/2): ones, but for Adam, whose preconditioner is P = diag(sqrt(v_hat) + eps)."""
     count = sum(parameter.numel() for parameter in parameters)
     if not isinstance(optimizer, Adam) or not optimizer.state:
@@ -63,7 +63,7 @@ def _scales(optimizer: Optimizer, parameters: list[torch.nn.Parameter]) -> np.nd
     return 1 / np.sqrt(np.sqrt(factors["debias2"] * v) + group["eps"])
 
 
-def _sharpness(
+def sharpness(
     loss: torch.Tensor, parameters: list[torch.nn.Parameter], scales: np.ndarray, start: np.ndarray | None
 ) -> tuple[float, np.ndarray]:
     """The largest eigenvalue of the scaled Hessian and its vector, by Lanczos over Hessian-vector products."""

@@ -30,12 +30,12 @@ def check(tell: Tell) -> Evidence:
     a, b, b1 = sympy.symbols("a b b1", positive=True)
     adam = Adam.rule({"variant": "torch", "amsgrad": False})
     found = {
-        "gradient descent": (_threshold(PLAIN, lr=a), 2 / a),
-        "heavy ball": (_threshold(HEAVY_BALL, lr=a, momentum=b, gain=1), (2 + 2 * b) / a),
-        "Nesterov": (_threshold(NESTEROV, lr=a, momentum=b, gain=1), (2 + 2 * b) / (a * (1 + 2 * b))),
+        "gradient descent": (threshold(PLAIN, lr=a), 2 / a),
+        "heavy ball": (threshold(HEAVY_BALL, lr=a, momentum=b, gain=1), (2 + 2 * b) / a),
+        "Nesterov": (threshold(NESTEROV, lr=a, momentum=b, gain=1), (2 + 2 * b) / (a * (1 + 2 * b))),
         # A second moment that stands still at 1: the preconditioner is frozen, and is 1.
         "frozen Adam": (
-            _threshold(
+            threshold(
                 adam, v=1, lr=a, beta1=b1, one_minus_beta1=1 - b1, beta2=1, one_minus_beta2=0,
                 debias1=1, debias2=1, eps=0,
             ),
@@ -88,16 +88,16 @@ def check(tell: Tell) -> Evidence:
     )
 
 
-def _threshold(rule: Rule, v: Any = None, **coefficients: Any) -> sympy.Expr:
-    """The curvature at which a rule's linear recursion on a parabola gets the eigenvalue -1."""
+def threshold(rule: Rule, v: Any = None, **coefficients: Any) -> sympy.Expr:
+    """The curvature at which a rule's linear recursion on a parabola gets the eigenvalue -1; NaN if it is not one."""
     curvature, p, u = sympy.symbols("curvature p u", positive=True)
     state = (p,) if not rule.slots else (p, u)
     frozen = () if v is None else (sympy.Integer(v),)
     ordered = [sympy.sympify(coefficients[name]) for name in keywords(rule.update)]
     after = rebound(rule.update, SYMBOLIC)(curvature * p, *state, *frozen, *ordered)[: len(state)]
     matrix = sympy.Matrix(after).jacobian(sympy.Matrix(state))
-    (threshold,) = sympy.solve((matrix + sympy.eye(len(state))).det(), curvature)
-    return threshold
+    found = sympy.solve((matrix + sympy.eye(len(state))).det(), curvature)
+    return found[0] if len(found) == 1 else sympy.nan
 
 
 def _settles(rule: Rule, curvature: float, options: dict[str, float]) -> bool:
