@@ -17,7 +17,7 @@ from steadystep.lab.theory.stability_thresholds import threshold
 from steadystep.maths import maximum, sqrt, where
 from steadystep.optimizers import adam, amsgrad, sgd
 
-FAST = ("bias-correction", "step-bound", "starvation", "printed-adam")
+FAST = ("bias-correction", "starvation")
 TORCH = ("torch", False)
 
 

@@ -19,7 +19,7 @@ START = (6.0, -2.75)
 STARTS = [(w, b) for w in (5.0, 5.5, 6.0, 6.5) for b in (-3.0, -2.75, -2.5, -2.25)]
 
 
-@njit(cache=True)
+@njit
 def error(w, b):
     """E = (sigma(x_50) - 0.7)^2 with x_t = w sigma(x_{t-1}) + b and x_0 = 0.5; and its gradient."""
     x, dw, db = 0.5, 0.0, 0.0
@@ -33,7 +33,7 @@ def error(w, b):
     return (s - 0.7) ** 2, outer * dw, outer * db
 
 
-@njit(cache=True)
+@njit
 def surface(ws, bs):
     """Errors and gradient norms over a grid, rows of b."""
     errors, norms = np.empty((len(bs), len(ws))), np.empty((len(bs), len(ws)))

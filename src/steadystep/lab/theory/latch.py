@@ -17,7 +17,7 @@ RUNS = 2_000
 WEIGHTS = (1.25, 1.5, 2.0, 3.0)
 
 
-@njit(cache=True)
+@njit
 def remember(w, begin, noise):
     """x_t = tanh(w x_{t-1} + noise_t): states, and log10 of |d x_t / d x_0|, by run and step."""
     states, decays = np.empty(noise.shape), np.empty(noise.shape)

@@ -77,7 +77,7 @@ def check(tell: Tell) -> Evidence:
     flat = D / (2 * EPSILON) + 1.0  # a start on the ramp from which D is to be lost
     for n, M in enumerate(slopes):
         steep = math.asinh(M * L1 / L0) / L1
-        largest = _largest_stable(steep, L0, L1)
+        largest = _largest_stable(hyperbolic, steep)
         fixed.append(descent(shallow, flat, L0, L1, largest))
         lr, limit = zhang(L0, L1)
         clipped.append(max(descent(hyperbolic, steep, L0, L1, lr, limit), descent(shallow, flat, L0, L1, lr, limit)))
@@ -85,6 +85,7 @@ def check(tell: Tell) -> Evidence:
         tell(0.5 * (n + 1) / len(slopes))
     growth = fixed[-1] / fixed[0]
 
+    near, far = _on_quartic(2.0), _on_quartic(100.0)
     ratios = _against_bound()
     tell(0.6)
     norms, curvatures = smoothness_run(lambda done: tell(0.6 + 0.4 * done))
@@ -102,6 +103,11 @@ def check(tell: Tell) -> Evidence:
                 f"Clipped descent stays within 20 L0 D/ε² + 20 max(1, L1²) D/L0 steps on {len(ratios)} functions "
                 f"(cosh, x⁴, ramps; most: {max(ratios):.3f} of it)",
                 0 < max(ratios) <= 1,
+            ),
+            Finding(
+                f"On x⁴ from starts up to x = 2 the best fixed step needs {near[0]:,} steps and clipped descent "
+                f"{near[1]:,}; up to x = 100, {far[0]:,} and {far[1]:,}",
+                far[0] > 100 * near[0] and far[1] < 2 * near[1],
             ),
             Finding(
                 "It grows as M/log M: divided by that, the steps stay within "
@@ -131,13 +137,24 @@ def _are_smooth() -> bool:
     return bool(hyperbolic_is and least >= 0)
 
 
-def _largest_stable(x: float, L0: float, L1: float) -> float:
-    """By bisection: the largest fixed learning rate with which descent on cosh from x comes to rest."""
-    low, high = 0.0, 10 * x / hyperbolic(x, L0, L1)
+def _largest_stable(slope: Any, x: float) -> float:
+    """By bisection: the largest fixed learning rate with which descent from x comes to rest, for L0 = L1 = 1."""
+    low, high = 0.0, 10 * x / slope(x, 1.0, 1.0)
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (middle, high) if descent(hyperbolic, x, L0, L1, middle, cap=2_000_000) >= 0 else (low, middle)
+        low, high = (middle, high) if descent(slope, x, 1.0, 1.0, middle, cap=2_000_000) >= 0 else (low, middle)
     return low
+
+
+def _on_quartic(x: float) -> tuple[int, int]:
+    """Steps to rest on x^4 from the worst of several starts up to x: with the best fixed step, and clipped."""
+    # From one start alone a fixed step can be lucky: 1/(4x^2) leads from x to 0 at once.
+    starts = [share * x for share in (0.1, 0.3, 0.5, 0.77, 1.0)]
+    largest = _largest_stable(quartic, x)
+    fixed = [[descent(quartic, start, 1.0, 1.0, share * largest) for start in starts] for share in (0.3, 0.6, 0.9, 1.0)]
+    lr, limit = zhang(48.0, 2.0)
+    clipped = [descent(quartic, start, 48.0, 2.0, lr, limit) for start in starts]
+    return min(max(steps) for steps in fixed if min(steps) >= 0), max(clipped)
 
 
 def _against_bound() -> list[float]:
