@@ -130,8 +130,8 @@ def _figure(decays: dict[float, np.ndarray]) -> Figure:
 CLAIM = Claim(
     id="latch",
     title="Robust latching makes gradients vanish",
-    statement=r"If $x_t = \tanh(w x_{t-1} + u_t)$ stores a bit robustly, its state staying where $|M'| < 1$ under the "
-    r"noise, then $|\partial x_T / \partial x_t| \to 0$ exponentially in $T - t$.",
+    statement=r"If $x_t = \tanh(w x_{t-1} + u_t)$ stores a bit robustly, its state staying where one step contracts, "
+    r"$|\partial x_{t+1} / \partial x_t| < 1$, then $|\partial x_T / \partial x_t| \to 0$ exponentially in $T - t$.",
     source="Bengio, Simard & Frasconi (1994), section IV, Theorems 1 to 4",
     assumptions=("noise below what the latch withstands",),
     check=check,

@@ -110,7 +110,7 @@ def check(tell: Tell) -> Evidence:
                 far[0] > 100 * near[0] and far[1] < 2 * near[1],
             ),
             Finding(
-                "It grows as M/log M: divided by that, the steps stay within "
+                "Fixed steps grow in number as M/log M: divided by that, they stay within "
                 f"{max(scaled) / min(scaled):.2f} times each other over four decades (tolerance 1.5)",
                 max(scaled) / min(scaled) < 1.5,
             ),
@@ -192,12 +192,12 @@ def _figure(
         )  # fmt: skip
     plot.add_scatter(
         x=norms, y=curvatures, mode="markers", showlegend=False, row=1, col=2,
-        marker={"color": list(range(len(norms))), "colorscale": "Viridis", "size": 7},
+        marker={"color": list(range(len(norms))), "colorscale": [[0, COLORS[1]], [1, COLORS[0]]], "size": 7},
         hovertemplate="norm %{x:.2g}, smoothness %{y:.2g}<extra></extra>",
     )  # fmt: skip
     plot.update_xaxes(type="log", dtick=1, exponentformat="power")
     plot.update_yaxes(type="log", dtick=1, exponentformat="power", col=1)
-    plot.update_yaxes(type="log", dtick="D1", col=2)
+    plot.update_yaxes(type="log", dtick="D2", col=2)
     plot.update_xaxes(title="steepest slope M", col=1)
     plot.update_yaxes(title="steps", col=1)
     plot.update_xaxes(title="gradient norm", col=2)
@@ -206,7 +206,8 @@ def _figure(
         id="relaxed-smoothness",
         title="Clipped descent does not pay for the steepest place",
         caption="Left: steps on a shallow ramp with the largest fixed step that survives a slope of M elsewhere, and "
-        "with clipping. Right: along a real training run the gradient changes faster where it is larger (dark: early).",
+        "with clipping. Right: along a real training run the gradient changes faster where it is larger (orange: "
+        "early, blue: late).",
         plot=styled(plot),
     )
 
