@@ -5,10 +5,12 @@ import sys
 import typer
 
 from steadystep import __version__
+from steadystep.cli.audit import audit
 from steadystep.cli.optimizers import optimizers
 from steadystep.cli.report import report
 from steadystep.cli.reproduce import reproduce
 from steadystep.cli.tasks import tasks
+from steadystep.cli.theory import theory
 
 app = typer.Typer(
     name="steadystep",
@@ -17,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (reproduce, report, tasks, optimizers):
+for command in (reproduce, report, tasks, optimizers, theory, audit):
     app.command()(command)
 
 

@@ -1,18 +1,9 @@
 """The report as one HTML file that needs nothing else: no network, no server, no fonts."""
 
-import base64
-import hashlib
-import json
-from importlib import resources
-
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-from plotly.io import to_json
-from plotly.offline import get_plotlyjs
-
 from steadystep.lab.report.cells import count, seconds
-from steadystep.lab.report.figures import Figure, figures
+from steadystep.lab.report.figures import figures
 from steadystep.lab.report.headline import headline
+from steadystep.lab.report.html import rendered
 from steadystep.lab.report.notes import notes
 from steadystep.lab.report.runs import all_runs, total_seconds
 from steadystep.lab.report.tables import (
@@ -38,9 +29,9 @@ def page(results: Results, summary: Summary, command: str) -> str:
     `command` is what reproduces the study.
     """
     drawn = figures(results, summary)
-    scripts = [get_plotlyjs(), _asset("page.js")]
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(_asset("page.html.j2")).render(
+    return rendered(
+        "page.html.j2",
+        drawn,
         task=results.task,
         headline=headline(results, summary),
         facts=_facts(results),
@@ -56,12 +47,7 @@ def page(results: Results, summary: Summary, command: str) -> str:
         cost_table=cost_table(results, summary),
         study_table=study_table(results),
         environment_table=environment_table(results),
-        figures={figure.id: figure for figure in drawn},
         command=command,
-        style=Markup(_asset("page.css")),
-        scripts=[Markup(script) for script in scripts],
-        script_hashes=[_hash(script) for script in scripts],
-        plots=Markup(_plots(drawn)),
     )
 
 
@@ -74,18 +60,3 @@ def _facts(results: Results) -> tuple[str, ...]:
         count(len(all_runs(results)), "training run"),
         f"{seconds(total_seconds(results))} of training",
     )
-
-
-def _asset(name: str) -> str:
-    return resources.files("steadystep.lab.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _plots(drawn: tuple[Figure, ...]) -> str:
-    """The figures as JSON that cannot end the script element it stands in."""
-    plots = [{"id": figure.id} | json.loads(to_json(figure.plot, validate=False) or "{}") for figure in drawn]
-    return json.dumps(plots).replace("<", "\\u003c")
-
-
-def _hash(script: str) -> str:
-    """What a content security policy knows an inline script by."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -6,6 +6,7 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from steadystep.lab.report.ascii import ASCII
 from steadystep.lab.report.cells import count, printable
 from steadystep.lab.report.headline import headline
 from steadystep.lab.report.notes import notes
@@ -15,9 +16,6 @@ from steadystep.lab.study.results import Results
 from steadystep.lab.study.summary import Summary
 
 COLORS = {"better": "green", "worse": "red", "equivalent": "cyan", "undecided": "yellow"}
-
-ASCII = str.maketrans({"±": "+/-", "−": "-", "–": "-"})
-"""For a terminal that cannot show them."""
 
 
 def render(results: Results, summary: Summary, console: Console) -> None:

@@ -1,8 +1,8 @@
 """The figures of a report, as Plotly objects: one figure a file."""
 
+from steadystep.lab.figure import Figure
 from steadystep.lab.report.figures.accuracy_curves import accuracy_curves
 from steadystep.lab.report.figures.budgets import budgets
-from steadystep.lab.report.figures.figure import Figure
 from steadystep.lab.report.figures.gradient_norms import gradient_norms
 from steadystep.lab.report.figures.learning_rates import learning_rates
 from steadystep.lab.report.figures.paired_differences import paired_differences

@@ -4,10 +4,11 @@ import math
 
 from plotly import graph_objects as go
 
+from steadystep.lab.figure import Figure, styled
 from steadystep.lab.report.cells import count
 from steadystep.lab.report.figures.accuracy_axis import AccuracyAxis
 from steadystep.lab.report.figures.arm_style import ArmStyle, arm_styles
-from steadystep.lab.report.figures.figure import Figure, add_target, epoch_axis, styled
+from steadystep.lab.report.figures.figure import add_target, epoch_axis
 from steadystep.lab.study.intervals import t_interval
 from steadystep.lab.study.results import Results
 from steadystep.lab.study.summary import Estimate, Summary

@@ -2,13 +2,10 @@
 
 from dataclasses import dataclass
 
+from steadystep.lab.figure import COLORS, DASHES
 from steadystep.lab.report.figures.figure import text
 from steadystep.lab.study.results import Results
 
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#b8629a", "#8a7500", "#7f7f7f")
-"""Distinct for colour-blind readers (after Okabe and Ito), at least 3:1 in contrast on white and on near-black."""
-
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 
 

@@ -1,28 +1,15 @@
-"""What a figure of a report is: a Plotly figure with its title and how to read it."""
+"""What several figures of a report share: a user's text, the target, the axis of epochs."""
 
 import math
-from dataclasses import dataclass
 from html import escape
 from itertools import count
 from typing import Any
 
 from plotly import graph_objects as go
 
+from steadystep.lab.figure import NEUTRAL
 from steadystep.lab.report.cells import percent, printable
 from steadystep.lab.report.figures.accuracy_axis import AccuracyAxis
-
-NEUTRAL = "#808080"
-"""For lines that belong to no arm: visible on white and on black alike."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """`id` names it in a page; `caption` says in a sentence or two how to read it."""
-
-    id: str
-    title: str
-    caption: str
-    plot: go.Figure
 
 
 def text(name: str) -> str:
@@ -59,40 +46,3 @@ def epoch_axis(epochs: int) -> dict[str, Any]:
     """
     step = next(step for power in count() for step in (10**power, 2 * 10**power, 5 * 10**power) if epochs <= 8 * step)
     return {"range": [0.7, epochs + 0.3], "tickvals": sorted({1, *range(step, epochs + 1, step)})}
-
-
-def styled(plot: go.Figure, height: int = 420) -> go.Figure:
-    """The look that all figures share. Colours of text and grid are the page's: it knows light from dark."""
-    plot.update_layout(
-        template="none",
-        autosize=True,
-        height=height,
-        margin={"l": 8, "r": 12, "t": 12, "b": 8},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 13, "color": NEUTRAL},
-        # Measured from the figure's edge, not from the plot's, the legend pushes the plot up as it wraps.
-        legend={
-            "orientation": "h",
-            "yref": "container",
-            "y": 0,
-            "yanchor": "bottom",
-            "x": 0,
-            "xanchor": "left",
-            "itemwidth": 40,
-            "bgcolor": "rgba(0,0,0,0)",
-        },
-        hoverlabel={"align": "left"},
-        hoverdistance=60,
-        modebar={"bgcolor": "rgba(0,0,0,0)"},
-    )
-    axis = {
-        "automargin": True,
-        "gridcolor": "rgba(128,128,128,0.25)",
-        "zeroline": False,
-        "ticks": "",
-        "title": {"font": {"size": 13}, "standoff": 10},
-    }
-    plot.update_xaxes(**axis, showline=True, linecolor=NEUTRAL, spikethickness=1, spikecolor=NEUTRAL, spikedash="solid")
-    plot.update_yaxes(**axis)
-    return plot

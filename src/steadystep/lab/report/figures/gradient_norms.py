@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from plotly.subplots import make_subplots
 
+from steadystep.lab.figure import Figure, styled
 from steadystep.lab.report.cells import setting
 from steadystep.lab.report.figures.arm_style import arm_styles
-from steadystep.lab.report.figures.figure import Figure, epoch_axis, styled
+from steadystep.lab.report.figures.figure import epoch_axis
 from steadystep.lab.report.figures.log_ticks import log_ticks
 from steadystep.lab.study.record import Record
 from steadystep.lab.study.results import Results

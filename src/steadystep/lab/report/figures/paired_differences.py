@@ -3,9 +3,9 @@
 import numpy as np
 from plotly import graph_objects as go
 
+from steadystep.lab.figure import NEUTRAL, Figure, styled
 from steadystep.lab.report.cells import margin, points
 from steadystep.lab.report.figures.arm_style import ArmStyle, arm_styles
-from steadystep.lab.report.figures.figure import NEUTRAL, Figure, styled
 from steadystep.lab.study.intervals import paired_differences as paired_differences_of
 from steadystep.lab.study.results import Results
 from steadystep.lab.study.summary import Summary, Verdict

@@ -2,9 +2,9 @@
 
 from plotly import graph_objects as go
 
+from steadystep.lab.figure import Figure, styled
 from steadystep.lab.report.cells import quantity, share
 from steadystep.lab.report.figures.arm_style import arm_styles
-from steadystep.lab.report.figures.figure import Figure, styled
 from steadystep.lab.report.headline import headline_rows
 from steadystep.lab.study.results import Results
 from steadystep.lab.study.summary import Summary

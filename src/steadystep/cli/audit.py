@@ -1,0 +1,45 @@
+"""`steadystep audit`: what the paper says, and what is to be said of it."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def audit(
+    results: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of published studies. [default: those that come with the package]"),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Run the theory's checks that rows refer to; else recorded ones are shown.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+) -> None:
+    """Judge the paper's claims, equations, citations, method and numbers, each with its evidence."""
+    from steadystep.cli.claims import checked
+    from steadystep.cli.unicode import prints_unicode
+    from steadystep.lab.errors import UserError
+    from steadystep.lab.paper import audit as audited
+    from steadystep.lab.report.audit import render
+    from steadystep.lab.theory import CLAIMS, RECORDED
+
+    if results is not None and not results.is_dir():
+        raise UserError(f"there is no folder {results}: give the one that holds studies such as mnist-mlp")
+    rows, changed = audited(results), []
+    if check:
+        cited = {source.reference for row in rows for source in row.evidence if source.kind == "theory"}
+        outcomes = checked([claim for name, claim in CLAIMS.items() if name in cited], Console(stderr=True))
+        rows = audited(results, {**RECORDED, **{found.claim.id: found.evidence.status for found in outcomes}})
+        changed = [outcome for outcome in outcomes if not outcome.as_recorded]
+    if as_json:
+        print(json.dumps([row.data for row in rows], indent=2, ensure_ascii=not prints_unicode()))
+    else:
+        render(rows, Console())
+    for outcome in changed:
+        print(f"steadystep: {outcome.news}", file=sys.stderr)
+    if changed:
+        raise typer.Exit(1)

@@ -1,0 +1,42 @@
+"""`steadystep theory`: the claims, checked now."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def theory(
+    claims: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Which claims. [default: all]")] = None,
+    figures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a page there, and every figure as Plotly JSON.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+) -> None:
+    """Check the claims of the theory, through the optimizers' own rules. Exit code 1 if one's status has changed."""
+    from steadystep.cli.claims import checked
+    from steadystep.cli.unicode import prints_unicode
+    from steadystep.lab.report.claims import render
+    from steadystep.lab.report.theory_page import make_folder, write_theory
+    from steadystep.lab.theory import CLAIMS, find_claim
+
+    chosen = [find_claim(name) for name in dict.fromkeys(claims or CLAIMS)]
+    if figures is not None:
+        make_folder(figures)  # before, not after, all the work
+    outcomes = checked(chosen, Console(stderr=True))
+    written = write_theory(outcomes, figures) if figures is not None else []
+    if as_json:
+        print(json.dumps([outcome.data for outcome in outcomes], indent=2, ensure_ascii=not prints_unicode()))
+    else:
+        console = Console()
+        render(outcomes, console, in_full=bool(claims))
+        for path in written:
+            console.print(str(path), soft_wrap=True)
+    changed = [outcome for outcome in outcomes if not outcome.as_recorded]
+    for outcome in changed:
+        print(f"steadystep: {outcome.news}", file=sys.stderr)
+    if changed:
+        raise typer.Exit(1)

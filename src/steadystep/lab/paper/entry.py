@@ -1,0 +1,89 @@
+"""What the paper's text is judged by: entries, and the evidence that they must name."""
+
+from functools import cache
+from importlib import resources
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Verdict = Literal[
+    "holds",
+    "holds in part",
+    "needs an assumption",
+    "not supported",
+    "wrong",
+    "misattributed",
+    "not given",
+    "implausible",
+    "reproduced",
+    "not reproduced",
+    "not measured",
+]
+Kind = Literal["claims", "equations", "citations", "method", "numbers"]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Measured(Strict):
+    """A result in docs/results: of an arm, of two, or of the whole study."""
+
+    study: str
+    what: Literal["accuracy", "difference", "epochs", "tuning", "clipping", "cost", "batch_size", "seeds"]
+    arm: str | None = None
+    against: str | None = None
+
+
+class Evidence(Strict):
+    """One of: a check of the theory by its id, a measured result, arithmetic over Table 1, a publication."""
+
+    theory: str | None = None
+    measured: Measured | None = None
+    arithmetic: Literal["epoch-ratios"] | None = None
+    citation: str | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "Evidence":
+        if len(self.model_fields_set) != 1:
+            raise ValueError(f"evidence must be one thing, got {sorted(self.model_fields_set)}")
+        return self
+
+
+class Entry(Strict):
+    """Something that the paper says, word for word, and what is to be said of it."""
+
+    id: str
+    section: str
+    quote: str
+    verdict: Verdict
+    explanation: Annotated[str, Field(min_length=1)]
+    evidence: Annotated[tuple[Evidence, ...], Field(min_length=1)]
+
+
+class TableRow(Strict):
+    """A row of the paper's Table 1."""
+
+    dataset: str
+    architecture: str
+    technique: str
+    accuracy: float  # percent
+    epochs: int
+    study: str | None = None
+    arm: str | None = None
+
+
+@cache
+def entries(kind: Kind) -> tuple[Entry, ...]:
+    """The judged statements of one kind."""
+    return tuple(Entry.model_validate(entry) for entry in _read(kind))
+
+
+@cache
+def table1() -> tuple[TableRow, ...]:
+    return tuple(TableRow.model_validate(row) for row in _read("table1"))
+
+
+def _read(name: str) -> list[dict[str, object]]:
+    return yaml.safe_load(resources.files("steadystep.lab.paper").joinpath(f"{name}.yaml").read_text(encoding="utf-8"))

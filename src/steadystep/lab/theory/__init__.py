@@ -1,0 +1,57 @@
+"""Executable theory: one claim a file. `CLAIMS` is the table of them all, `RECORDED` what their checks found before."""
+
+from steadystep.lab.errors import UserError
+from steadystep.lab.theory import (
+    bias_correction,
+    bounded_step,
+    cliff,
+    clipping_bias,
+    heavy_tails,
+    latch,
+    nonconvergence,
+    printed_adam,
+    printed_clipping,
+    relaxed_smoothness,
+    rnn_gradients,
+    scale_invariance,
+    stability_thresholds,
+    starvation,
+    step_bound,
+)
+from steadystep.lab.theory.claim import Claim, Evidence, Finding, Measurement, Status
+from steadystep.lab.theory.recorded import RECORDED
+
+_ALL = (
+    bias_correction, step_bound, scale_invariance, starvation, nonconvergence, printed_adam, printed_clipping,
+    rnn_gradients, cliff, bounded_step, relaxed_smoothness, stability_thresholds, clipping_bias, heavy_tails, latch,
+)  # fmt: skip
+
+CLAIMS: dict[str, Claim] = {module.CLAIM.id: module.CLAIM for module in _ALL}
+
+
+class UnknownClaimError(UserError):
+    """A claim that is not in the table."""
+
+
+def find_claim(name: str) -> Claim:
+    """A claim by its id.
+
+    Raises:
+        UnknownClaimError: for any other name, with the ids that there are.
+    """
+    if name not in CLAIMS:
+        raise UnknownClaimError(f"there is no claim {name!r}; the claims are {', '.join(CLAIMS)}")
+    return CLAIMS[name]
+
+
+__all__ = [
+    "CLAIMS",
+    "RECORDED",
+    "Claim",
+    "Evidence",
+    "Finding",
+    "Measurement",
+    "Status",
+    "UnknownClaimError",
+    "find_claim",
+]

@@ -1,0 +1,135 @@
+"""The audit is data with evidence: each row's evidence exists, and verdicts on numbers are computed."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from steadystep.lab.paper import Row, audit
+from steadystep.lab.paper.arithmetic import epoch_ratios
+from steadystep.lab.paper.entry import Entry, Evidence, table1
+from steadystep.lab.paper.results import BrokenResultsError, Interval, published
+from steadystep.lab.tasks import TASKS
+from steadystep.lab.theory import RECORDED
+
+ROWS = {row.id: row for row in audit()}
+
+
+def rows(folder: Path) -> dict[str, Row]:
+    return {row.id: row for row in audit(folder)}
+
+
+def copied(tmp_path: Path) -> Path:
+    return shutil.copytree(published(), tmp_path / "results")
+
+
+def rewrite(path: Path, arm: str, **values: float) -> None:
+    """Change columns of an arm's rows in a published table."""
+    with path.open(newline="") as file:
+        table = list(csv.DictReader(file))
+    for row in table:
+        if row["arm"] == arm:
+            row.update({name: str(value) for name, value in values.items()})
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, table[0].keys())
+        writer.writeheader()
+        writer.writerows(table)
+
+
+def test_every_kind_is_there_and_no_row_twice() -> None:
+    assert len(ROWS) == len(audit()) > 50
+    assert {row.kind for row in ROWS.values()} == {"claims", "equations", "citations", "method", "numbers"}
+
+
+def test_every_row_has_evidence_that_exists() -> None:
+    for row in ROWS.values():
+        assert row.explanation
+        assert row.evidence or row.verdict == "not measured", row.id
+        for source in row.evidence:
+            assert source.text
+            if source.kind == "theory":
+                assert RECORDED[source.reference] in source.text
+            if source.kind == "measured":
+                assert (published() / source.reference / "summary.csv").is_file()
+                assert not source.text.startswith("no result")
+
+
+def test_what_holds_is_said_to_hold() -> None:
+    for name in ("long-term-dependencies", "clipping-bounds", "adam-adapts", "sgd", "kingma-ba", "pascanu-2013"):
+        assert ROWS[name].verdict == "holds"
+    assert ROWS["table1-mnist-sgd"].verdict == "reproduced"
+
+
+def test_what_is_wrong_is_found() -> None:
+    for name in ("amsgrad", "yogi", "adabound", "bengio-1994"):
+        assert ROWS[name].verdict == "misattributed"
+    for name in ("yogi-description", "adabound-description", "a-lamb-description", "curse-of-dimensionality", "adam"):
+        assert ROWS[name].verdict == "wrong"
+    assert "refuted" in ROWS["adam"].evidence[0].text
+
+
+def test_the_table_is_the_one_that_tasks_hold() -> None:
+    for row in table1():
+        if row.study is not None and row.arm is not None:
+            claim = TASKS[row.study].claims[row.arm]
+            assert (claim.accuracy, claim.epochs) == (pytest.approx(row.accuracy / 100), row.epochs)
+    assert len(table1()) == 9
+
+
+def test_the_ratios_of_epochs_agree_everywhere() -> None:
+    ratios = epoch_ratios(table1())
+    assert set(ratios) == {"MNIST", "CIFAR-10", "ImageNet"}
+    assert {tuple(round(ratio, 12) for ratio in found) for found in ratios.values()} == {(0.666666666667, 1.0, 0.8)}
+    assert "the same everywhere" in ROWS["epoch-ratios"].evidence[0].text
+
+
+def test_a_number_is_judged_by_the_measured_interval(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    interval = {"test_accuracy": 0.99, "test_accuracy_low": 0.985, "test_accuracy_high": 0.996}
+    rewrite(folder / "mnist-mlp" / "summary.csv", "Adam + clip", **interval)
+    name = "table1-mnist-adam-gradient-clipping"
+    assert (ROWS[name].verdict, rows(folder)[name].verdict) == ("not reproduced", "reproduced")
+    assert "0.91 points above" in ROWS[name].explanation
+    rewrite(folder / "mnist-mlp" / "verdicts.csv", "Adam + clip", difference_low=0.002, difference_high=0.004)
+    improved = rows(folder)
+    assert improved["improvement-mnist-adam"].verdict == "reproduced"
+    assert improved["improvement-mnist-sgd"].verdict == "not reproduced"
+
+
+def test_the_status_of_a_claim_is_shown_as_it_is_found() -> None:
+    (row,) = (row for row in audit(statuses={**RECORDED, "printed-adam": "holds"}) if row.id == "adam")
+    assert row.evidence[0].text.endswith(": holds")
+
+
+def test_without_results_nothing_is_claimed_to_be_measured(tmp_path: Path) -> None:
+    bare = rows(tmp_path)
+    assert bare["table1-mnist-sgd"].verdict == "not measured"
+    assert "improvement-mnist-sgd" not in bare
+    assert any(f"no result of mnist-mlp in {tmp_path}" in source.text for source in bare["adam-beats-sgd"].evidence)
+
+
+def test_broken_results_are_named(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    (folder / "mnist-mlp" / "study.json").write_text("{")
+    with pytest.raises(BrokenResultsError, match=r"study\.json"):
+        audit(folder)
+    folder = shutil.copytree(published(), tmp_path / "again")
+    (folder / "mnist-mlp" / "summary.csv").write_text("arm,budget\nSGD,15\n")
+    with pytest.raises(BrokenResultsError, match="mnist-mlp"):
+        audit(folder)
+
+
+def test_an_interval_holds_its_ends() -> None:
+    assert Interval(0.5, 0.4, 0.6).holds(0.4) and not Interval(0.5, 0.4, 0.6).holds(0.61)
+
+
+def test_entries_without_evidence_are_refused() -> None:
+    whole = {"id": "x", "section": "s", "quote": "q", "verdict": "wrong", "explanation": "e"}
+    with pytest.raises(ValidationError, match="evidence"):
+        Entry.model_validate({**whole, "evidence": []})
+    with pytest.raises(ValidationError, match="one thing"):
+        Evidence.model_validate({"theory": "cliff", "citation": "somebody"})
+    with pytest.raises(ValidationError, match="verdict"):
+        Entry.model_validate({**whole, "verdict": "silly", "evidence": [{"citation": "somebody"}]})

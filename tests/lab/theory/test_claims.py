@@ -1,0 +1,70 @@
+"""Every claim's check, run: its status is computed again, and the theory's figures are reproduced."""
+
+import pytest
+
+from steadystep.lab.theory import CLAIMS, RECORDED, UnknownClaimError, find_claim
+from steadystep.lab.theory.claim import Evidence, Finding, Measurement, Status
+from steadystep.lab.theory.run import run_claim
+
+SLOW = ("nonconvergence", "cliff", "relaxed-smoothness", "stability-thresholds")
+
+FIGURES = {
+    "step-bound": {"3.162", "7.270", "6.53", "1.165", "1"},
+    "starvation": {"0.324", "3751", "0.049", "0.140", "0.999", "31.77"},
+    "nonconvergence": {"0.547", "0.955", "0.995", "-0.90", "-0.83", "-0.08"},
+    "printed-adam": {"204"},
+    "rnn-gradients": {"0.9", "19.4"},
+    "stability-thresholds": {"38"},
+    "clipping-bias": {"1.649", "1.00", "1.15", "1.65"},
+}
+"""Computed independently of any code here, to the digits that are to be reproduced."""
+
+
+def test_the_table_and_the_record_name_the_same_claims() -> None:
+    assert len(CLAIMS) == 15
+    assert list(CLAIMS) == list(RECORDED)
+    for claim in CLAIMS.values():
+        assert claim.statement.count("$") % 2 == 0 and claim.source and claim.title
+
+
+def test_an_unknown_claim_is_named_with_those_that_there_are() -> None:
+    with pytest.raises(UnknownClaimError, match=r"'momentum'.*step-bound"):
+        find_claim("momentum")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in CLAIMS]
+)
+def test_a_check_finds_what_was_recorded_and_reproduces_the_figures(name: str) -> None:
+    heard: list[float] = []
+    outcome = run_claim(CLAIMS[name], heard.append)
+    assert outcome.as_recorded, outcome.news
+    assert {measurement.stated for measurement in outcome.evidence.measurements} == FIGURES.get(name, set())
+    assert all(measurement.reproduced for measurement in outcome.evidence.measurements)
+    assert all(0 <= done <= 1 for done in heard)
+    if outcome.evidence.figure:
+        figure = outcome.evidence.figure()
+        assert figure.id == name
+        assert figure.plot.layout.paper_bgcolor == "rgba(0,0,0,0)"
+
+
+TRUE, FALSE = Finding("stated", True), Finding("stated", False)
+
+
+@pytest.mark.parametrize(
+    ("findings", "measurements", "status"),
+    [
+        ([TRUE], [], "holds"),
+        ([TRUE, FALSE], [], "refuted"),
+        ([FALSE, Finding("with it", True, "assuming")], [], "needs an assumption"),
+        ([FALSE, Finding("with it", False, "assuming")], [], "unsettled"),
+        ([FALSE, Finding("instead", True, "instead")], [], "refuted"),
+        ([FALSE, Finding("instead", False, "instead")], [], "unsettled"),
+        ([TRUE], [Measurement("figure", 1.234, "1.23")], "holds"),
+        ([TRUE], [Measurement("figure", 1.236, "1.23")], "unsettled"),
+        ([TRUE], [Measurement("figure", float("nan"), "1.23")], "unsettled"),
+        ([], [], "unsettled"),
+    ],
+)
+def test_findings_decide_the_status(findings: list[Finding], measurements: list[Measurement], status: Status) -> None:
+    assert Evidence(tuple(findings), tuple(measurements)).status == status
