@@ -59,7 +59,8 @@ def kernels(kind: str, names: Sequence[str]) -> Iterator[tuple[str, Any, Mapping
         limited = {**constants, **absent, "before": None}
         del limited["limits"]
         yield f"{name} limited", update_kernel(equation, dtype, True), limited
-        yield f"{name} move", move_kernel(equation, dtype), constants | absent
+        for start in (True, False):
+            yield f"{name} move from {'0' if start else 'p'}", move_kernel(equation, dtype, start), constants | absent
         if equation.sums is not None:
             yield f"{name} sums", sums_kernel(equation, dtype), constants | absent | {"own": None, "ALIGNED": False}
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from steadystep.clipping.factors import to_limit
 from steadystep.clipping.stages import Clamp, Scale, Stage, through
+from steadystep.kernels import move
 from steadystep.kernels.cuda.adding import add_up
 from steadystep.kernels.cuda.chunks import chunks
 from steadystep.kernels.cuda.launching import launch
@@ -16,7 +16,7 @@ from steadystep.kernels.cuda.uploading import keep_for_graphs, upload
 from steadystep.kernels.equation import Equation, settings
 from steadystep.kernels.layout import laid_out_like
 from steadystep.kernels.passes import Update
-from steadystep.maths import Number, sqrt
+from steadystep.maths import Number
 from steadystep.rule import Rule
 
 
@@ -71,8 +71,9 @@ class Compiled:
             totals = self._totals(kernel, self._equation.terms, arguments, own, constants)
             own = torch.stack(list(self._rule.tensor_factors(self._counts, values, totals).values()), dim=1)
         if update_bound is not None:
-            [total] = self._totals(move_kernel(self._equation, self._dtype), 1, arguments, own, constants)
-            limits, exceeds = to_limit(_per_rate(sqrt(total / self._counts), values["lr"]), update_bound)
+            kernel = move_kernel(self._equation, self._dtype, move.starts_at_zero(self._rule))
+            totals = self._totals(kernel, 2, arguments, own, constants)
+            limits, exceeds = move.limit(totals, self._counts, values["lr"], update_bound)
             bounded = exceeds.any()
         kernel = update_kernel(self._equation, self._dtype, limits is not None)
         verdict = accept.to(self._device) if isinstance(accept, torch.Tensor) else self._yes
@@ -153,10 +154,3 @@ def _split(stages: Sequence[Stage]) -> tuple[Sequence[Scale], float, Sequence[Sc
 
 def _each(factors: torch.Tensor | None) -> int:
     return 1 if factors is not None and factors.dim() else 0
-
-
-def _per_rate(rms: torch.Tensor, lr: Number) -> torch.Tensor:
-    """Sizes of moves before the learning rate, which may be 0."""
-    if isinstance(lr, torch.Tensor):
-        return torch.where(lr != 0, rms / lr, 0.0 * rms)
-    return rms / lr if lr else 0.0 * rms

@@ -10,6 +10,7 @@ import triton.language as tl
 from steadystep.kernels.cuda import primitives
 from steadystep.kernels.cuda.sources import bound, jitted
 from steadystep.kernels.equation import Equation, own_name
+from steadystep.kernels.move import SMALL
 
 POINTERS = (
     "table",  # of `Chunks`
@@ -82,11 +83,17 @@ def sums_kernel(equation: Equation, dtype: torch.dtype) -> Any:
 
 
 @cache
-def move_kernel(equation: Equation, dtype: torch.dtype) -> Any:
-    """Adds up the squares of what the rule would change the parameter by."""
+def move_kernel(equation: Equation, dtype: torch.dtype, from_zero: bool) -> Any:
+    """Adds up the squares of `move.squares` of what the rule would change the parameter by; all in float64."""
     unused = [f"unused{slot}" for slot in range(equation.slots)]
-    moved = f"{', '.join(['q', *unused])}, = {equation.call(equation.update, 's{slot}')}"
-    return _summing("move", equation, equation.update, dtype, [moved], ["(q - p) * (q - p)"])
+    found = [
+        f"origin = {'tl.zeros_like(p)' if from_zero else 'p'}",
+        f"{', '.join(['q', *unused])}, = {equation.call(equation.update, 's{slot}', 'origin')}",
+        "moved = q - origin",
+        f"small = moved * {SMALL!r}",
+    ]
+    purpose = "move" if from_zero else "move_within"
+    return _summing(purpose, equation, equation.update, dtype, found, ["moved * moved", "small * small"], "float64")
 
 
 def _summing(
@@ -96,6 +103,7 @@ def _summing(
     dtype: torch.dtype,
     found: Sequence[str],
     terms: Sequence[str],
+    math: str = "",
 ) -> Any:
     def element(mask: str) -> list[str]:
         within = [f"tl.where(inside, {term}, 0.0)" if mask else f"({term})" for term in terms]
@@ -110,6 +118,7 @@ def _summing(
         element,
         start=[f"total{number} = tl.zeros([BLOCK], tl.float64)" for number in numbers],
         end=[f"tl.store(result + {len(terms)} * chunk + {n}, tl.sum(total{n}, axis=0))" for n in numbers],
+        math=math,
     )
 
 
@@ -122,13 +131,15 @@ def _kernel(
     condition: str = "True",
     start: Sequence[str] = (),
     end: Sequence[str] = (),
+    math: str = "",
 ) -> Any:
+    """The kernel that evaluates `function` in the precision `math`, by default that of the state."""
     slots = range(equation.slots)
     own = equation.factors if function is equation.update else ()
     variables = [
         "G = located(tl.load(gradients + tensor), STORED, ALIGNED) + start",
         "P = located(tl.load(row + 1), STORED, ALIGNED) + start",
-        *(f"S{slot} = located(tl.load(row + {2 + slot}), MATH, ALIGNED) + start" for slot in slots),
+        *(f"S{slot} = located(tl.load(row + {2 + slot}), STATE, ALIGNED) + start" for slot in slots),
         "before_one, before_two = factor_in_two(before, index * EACH_BEFORE, MATH)",
         "after_one, after_two = factor_in_two(after, index * EACH_AFTER, MATH)",
         *_loaded("shared", (*SETTINGS, *map(own_name, equation.shared))),
@@ -138,9 +149,9 @@ def _kernel(
 
     def block(mask: str) -> list[str]:
         return [
-            f"g = widen(tl.load(G + at{mask}))",
-            f"p = widen(tl.load(P + at{mask}))",
-            *(f"s{slot} = tl.load(S{slot} + at{mask})" for slot in slots),
+            f"g = widen(tl.load(G + at{mask})).to(MATH)",
+            f"p = widen(tl.load(P + at{mask})).to(MATH)",
+            *(f"s{slot} = tl.load(S{slot} + at{mask}).to(MATH)" for slot in slots),
             "g = direction * (clamped(g * before_one * before_two, bound) * after_one * after_two)",
             "g = tl.where(coupled != 0, g + coupled * p, g)",  # 0 * inf is NaN
             "p = shrink * p",
@@ -148,7 +159,8 @@ def _kernel(
         ]
 
     kind = str(dtype).removeprefix("torch.")
-    math = "float64" if kind == "float64" else "float32"
+    state = "float64" if kind == "float64" else "float32"
+    math = math or state
     name = f"{function.__name__}_{purpose}_{kind}"
     source = _KERNEL.format(
         name=name,
@@ -163,6 +175,7 @@ def _kernel(
     names = {
         "rule": bound(function, math),
         "STORED": tl.constexpr(primitives.STORED[kind]),
+        "STATE": tl.constexpr(primitives.STORED[state]),
         "MATH": tl.constexpr(primitives.STORED[math]),
         **{helper.__name__: helper for helper in _HELPERS},
     }
