@@ -39,7 +39,9 @@ class Cohort:
         on_host = self.clock.device.type == "cpu"
         clocks = {name: self.states[0][name] for name in self.rule.clocks}
         t = self.clock.item() + 1 if on_host else self.clock.double() + 1
-        values = _flat(self.group) | {name: clock.item() if on_host else clock for name, clock in clocks.items()}
+        values = hyperparameters(self.group) | {
+            name: clock.item() if on_host else clock for name, clock in clocks.items()
+        }
         advanced = self.rule.advanced(t, values)
         values |= advanced
         coefficients = self.rule.coefficients(t, values)
@@ -63,7 +65,7 @@ class Cohort:
                     state[name] = clock
 
 
-def _flat(group: Mapping[str, Any]) -> dict[str, Any]:
+def hyperparameters(group: Mapping[str, Any]) -> dict[str, Any]:
     """A group's hyperparameters as single numbers: betas becomes beta1 and beta2."""
     flat = dict(group)
     for index, beta in enumerate(flat.pop("betas", ()), start=1):
