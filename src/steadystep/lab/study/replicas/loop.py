@@ -1,28 +1,24 @@
 """From the trials of a batch to their records: one training, as many runs."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 
+from steadystep.lab.study.batches import Batch
 from steadystep.lab.study.checkpoint import BrokenCheckpointError, load_checkpoint, save_checkpoint
 from steadystep.lab.study.flops import flops_per_step
 from steadystep.lab.study.loop import CHECKPOINT_SECONDS, train
 from steadystep.lab.study.outcome import latest, make_record, no_better_than_guessing
 from steadystep.lab.study.record import Record
 from steadystep.lab.study.replicas.training import ReplicatedTraining
-from steadystep.lab.study.trial import Trial, fingerprint
+from steadystep.lab.study.trial import Trial
 from steadystep.lab.tasks.task import Splits, Task
 
 
-def batch_id(trials: Sequence[Trial]) -> str:
-    """The identity of a batch: of its trials and their order."""
-    return fingerprint(" ".join(trial.id for trial in trials))
-
-
 def run_batch(
-    trials: Sequence[Trial],
+    batch: Batch,
     task: Task,
     splits: Splits,
     checkpoint: Path,
@@ -33,7 +29,7 @@ def run_batch(
     stop: Callable[[], bool] = lambda: False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> None:
-    """Train the trials as one model, from the batch's checkpoint where there is one; `on_record` gets each record.
+    """Train a batch's trials as one model, from its checkpoint where there is one; `on_record` gets each record.
 
     As `run_trial` for every one of them, but for rounding. The same batch gives the same records but for times and
     environment, however often it was interrupted. A trial that diverges is recorded at once, the others at the end; a
@@ -44,6 +40,7 @@ def run_batch(
         UnsafeCheckpointError: where the checkpoint could run code when loaded.
         StoreError: where a checkpoint cannot be written.
     """
+    trials = batch.trials
     with torch.random.fork_rng(devices=()):
 
         def tell(trial: Trial, reason: str, test: tuple[float, float] = (math.nan, math.nan)) -> None:
@@ -61,7 +58,7 @@ def run_batch(
             )
 
         def save() -> None:
-            save_checkpoint(checkpoint, batch_id(trials), training.state())
+            save_checkpoint(checkpoint, batch.id, training.state())
 
         def end_epoch() -> None:
             training.end_epoch()
@@ -71,7 +68,7 @@ def run_batch(
         training = ReplicatedTraining(trials, task, splits, on_diverged=tell)
         x, _ = training.next_batch()
         step_flops = flops_per_step(task.model, x.shape[1:], x.dtype)
-        _resume(training, checkpoint, warn)
+        _resume(training, checkpoint, batch.id, warn)
         for trial in trials:
             if trial.id in training.diverged:
                 tell(trial, training.diverged[trial.id])
@@ -87,9 +84,9 @@ def run_batch(
             tell(trial, reason, test)
 
 
-def _resume(training: ReplicatedTraining, checkpoint: Path, warn: Callable[[str], None]) -> None:
+def _resume(training: ReplicatedTraining, checkpoint: Path, identity: str, warn: Callable[[str], None]) -> None:
     try:
-        state = load_checkpoint(checkpoint, batch_id(training.running))
+        state = load_checkpoint(checkpoint, identity)
     except BrokenCheckpointError as error:
         warn(f"{error}: its trials start over")
         return

@@ -38,6 +38,7 @@ class ReplicatedTraining:
         self.running = list(trials)
         self.diverged: dict[str, str] = {}  # by the identities of trials that left: why
         self.measured = {trial.id: Measurements() for trial in trials}
+        self._measuring = list(self.measured.values())  # of those that still run, in their order
         self.splits = splits
         self._task = task
         self.batch_size = min(trials[0].batch_size, len(splits.train.y))
@@ -73,7 +74,7 @@ class ReplicatedTraining:
         reasons = ["" if math.isfinite(value) else f"the loss is {value} at step {number}" for value in values]
         computed = time.perf_counter()
         sizes = self.optimizer.measure(gradients)
-        for replica in np.flatnonzero(~sizes.sound):
+        for replica in np.flatnonzero(~sizes.sound).tolist():
             reasons[replica] = reasons[replica] or f"step {number}: {self._complaint(replica, gradients[replica])}"
         if any(reasons):
             gradients, sizes = self._leave(reasons, gradients, sizes)
@@ -96,8 +97,7 @@ class ReplicatedTraining:
 
     def end_epoch(self) -> None:
         """Validate, and draw the next epoch's orders."""
-        for trial, (loss, accuracy) in zip(self.running, self.model.evaluate(self.splits.val), strict=True):
-            measured = self.measured[trial.id]
+        for measured, (loss, accuracy) in zip(self._measuring, self.model.evaluate(self.splits.val), strict=True):
             measured.epoch_ends.append(measured.steps)
             measured.val_loss.append(loss)
             measured.val_accuracy.append(accuracy)
@@ -121,6 +121,7 @@ class ReplicatedTraining:
         self.model.parameters = state["parameters"]
         self.optimizer.restore(state["optimizer"])
         self.measured = {trial: Measurements.from_state(measured) for trial, measured in state["measured"].items()}
+        self._measuring = [self.measured[trial.id] for trial in self.running]
         self._clock.restore(state["clock"])
         self._orders = self._epoch_orders(self.epoch)
 
@@ -142,6 +143,7 @@ class ReplicatedTraining:
     def _keep(self, stays: Sequence[bool]) -> None:
         rows = torch.tensor([replica for replica, kept in enumerate(stays) if kept], dtype=torch.int64)
         self.running = [self.running[replica] for replica in rows.tolist()]
+        self._measuring = [self._measuring[replica] for replica in rows.tolist()]
         self.model.keep(rows)
         self.optimizer.keep(rows)
         self._orders = self._orders[rows]
@@ -162,8 +164,7 @@ class ReplicatedTraining:
         clipped = (sizes.norm_after < sizes.norm_before).astype(float)
         share, optimizer_share = step_seconds / len(losses), optimizer_seconds / len(losses)
         rows = zip(losses, sizes.norm_before.tolist(), sizes.norm_after.tolist(), clipped.tolist(), strict=True)
-        for trial, (loss, before, after, scaled) in zip(self.running, rows, strict=True):
-            measured = self.measured[trial.id]
+        for measured, (loss, before, after, scaled) in zip(self._measuring, rows, strict=True):
             measured.loss.append(loss)
             measured.norm_before.append(before)
             measured.norm_after.append(after)
