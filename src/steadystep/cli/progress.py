@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -38,32 +39,48 @@ def _label(trial: Trial) -> str:
     return f"{trial.optimizer}{clip}, lr {trial.lr:.3g}, seed {trial.seed}"
 
 
+def _kind(trial: Trial) -> str:
+    """What trials that are trained together have in common, as their bar says it."""
+    clip = f", clip {trial.clip.kind}" if trial.clip else ""
+    return f"{trial.optimizer}{clip}, {trial.epochs} epochs"
+
+
 class RichObserver:
-    """One bar for the study, in epochs, and one for each trial that runs now."""
+    """One bar for the study, in epochs, and one for each kind of trial that runs now: dozens may be trained as one."""
 
     def __init__(self, study: Study, progress: Progress) -> None:
         self._progress = progress
         self._whole = progress.add_task("[bold]study", total=_epochs(study), note="epochs")
-        self._running: dict[str, TaskID] = {}
+        self._running: dict[str, dict[str, Trial]] = {}  # by kind, then by identity
+        self._bars: dict[str, TaskID] = {}  # by kind
         self._done: dict[str, int] = {}
 
     def stage_started(self, name: str, total_trials: int, total_steps: int) -> None:
         self._progress.update(self._whole, description=f"[bold]{name}")
 
     def trial_started(self, trial: Trial) -> None:
-        self._running[trial.id] = self._progress.add_task(_label(trial), total=trial.epochs, note="")
+        kind = _kind(trial)
+        self._running.setdefault(kind, {})[trial.id] = trial
+        if kind not in self._bars:
+            self._bars[kind] = self._progress.add_task("", note="")
+        self._draw(kind)
 
     def trial_progress(self, trial: Trial, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         self._advance(trial, epoch)
-        if trial.id in self._running:
+        if trial.id in self._running.get(_kind(trial), {}):
             note = f"{metrics['val_accuracy']:.1%}" if "val_accuracy" in metrics else ""
-            self._progress.update(self._running[trial.id], completed=epoch, note=note)
+            self._draw(_kind(trial), note)
 
     def trial_finished(self, record: Record) -> None:
         self._advance(record.trial, record.trial.epochs)
-        running = self._running.pop(record.trial.id, None)
-        if running is not None:
-            self._progress.remove_task(running)
+        kind = _kind(record.trial)
+        running = self._running.get(kind, {})
+        if running.pop(record.trial.id, None) is None:
+            return
+        if running:
+            self._draw(kind)
+        else:
+            self._progress.remove_task(self._bars.pop(kind))
 
     def warning(self, text: str) -> None:
         self._progress.console.print(f"[yellow]{text}", markup=True, soft_wrap=True)
@@ -72,6 +89,18 @@ class RichObserver:
         before = self._done.get(trial.id, 0)
         self._done[trial.id] = max(before, epoch)
         self._progress.advance(self._whole, self._done[trial.id] - before)
+
+    def _draw(self, kind: str, note: str = "") -> None:
+        """The bar of one trial, or of all that run now; the note is the latest accuracy."""
+        trials = list(self._running[kind].values())
+        fields: dict[str, Any] = {"note": note} if note else {}
+        self._progress.update(
+            self._bars[kind],
+            description=_label(trials[0]) if len(trials) == 1 else f"{kind}: {len(trials)} runs",
+            total=sum(trial.epochs for trial in trials),
+            completed=sum(self._done.get(trial.id, 0) for trial in trials),
+            **fields,
+        )
 
 
 class PlainObserver:

@@ -19,6 +19,13 @@ def reproduce(
         int | None, typer.Option(min=1, help="The largest budget of epochs. [default: the task's]")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Trials that run at the same time, one thread each.")] = 2,
+    replicas: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Trials of one arm that are trained as one batched model; 1: each by itself. [default: the task's]",
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(envvar="STEADYSTEP_DATA", help="Folder with local data sets, in the hub's layout."),
@@ -42,12 +49,19 @@ def reproduce(
     chosen = load_study(study) if study else study_for(find_task(task), seeds=seeds, epochs=epochs)
     folder = out or Path("studies") / chosen.task
     command = _command(
-        task=None if study else task, study=study, seeds=seeds, epochs=epochs, workers=workers, data=data, out=out
+        task=None if study else task,
+        study=study,
+        seeds=seeds,
+        epochs=epochs,
+        workers=workers,
+        replicas=replicas,
+        data=data,
+        out=out,
     )
     console = Console()
     try:
         with observe(chosen, console) as observer:
-            results = run_study(chosen, find_task(chosen.task), data, folder, workers, observer)
+            results = run_study(chosen, find_task(chosen.task), data, folder, workers, observer, replicas=replicas)
     except KeyboardInterrupt:
         print(f"\nStopped; what was measured is kept in {folder}. Resume with:\n  {command}", file=sys.stderr)
         raise typer.Exit(130) from None

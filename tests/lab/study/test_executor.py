@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from steadystep.lab.study.checkpoint import UnsafeCheckpointError
-from steadystep.lab.study.executor import InProcess, Processes, WorkerDiedError, longest_first
+from steadystep.lab.study.executor import InProcess, Processes, WorkerDiedError
 from steadystep.lab.study.run import UnfinishedStudyError, read_study, run_study
 from steadystep.lab.study.store import Store, StoredStudy
 from steadystep.lab.study.trial import Trial
@@ -64,11 +64,6 @@ def test_this_process_gets_its_threads_back(job: Job) -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
-
-
-def test_longest_first_and_each_once() -> None:
-    trials = [tiny_trial(epochs=epochs) for epochs in (1, 3, 2, 3)]
-    assert [trial.epochs for trial in longest_first(trials)] == [3, 2, 1]
 
 
 def test_a_killed_worker_is_said_in_one_line(job: Job) -> None:

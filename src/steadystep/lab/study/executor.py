@@ -10,11 +10,13 @@ from typing import Protocol
 import torch
 
 from steadystep.lab.errors import UserError
+from steadystep.lab.study.batches import batches
 from steadystep.lab.study.fork_server import worker_context
 from steadystep.lab.study.observer import Observer
 from steadystep.lab.study.record import Record
+from steadystep.lab.study.store import Store
 from steadystep.lab.study.trial import Trial
-from steadystep.lab.study.worker import Job, perform, start, work
+from steadystep.lab.study.worker import Job, Work, perform, start, work
 from steadystep.lab.tasks.task import Splits
 
 
@@ -23,29 +25,34 @@ class WorkerDiedError(UserError):
 
 
 class Executor(Protocol):
-    """Runs trials and keeps their records; returns them by id. A trial that is given twice runs once."""
+    """Runs trials and keeps their records; returns them by id. A trial that is given twice runs once.
 
-    def run(self, trials: Sequence[Trial], observer: Observer) -> Mapping[str, Record]: ...
+    `recorded` are trials of the same stage that are on record: they have a say in which are trained as one model.
+    """
+
+    def run(
+        self, trials: Sequence[Trial], observer: Observer, recorded: Sequence[Trial] = ()
+    ) -> Mapping[str, Record]: ...
 
     def close(self) -> None: ...
 
 
 def make_executor(job: Job, splits: Splits, workers: int) -> Executor:
-    """The executor for this many workers. The numbers do not depend on it: every trial has one thread."""
+    """The executor for this many workers. The numbers do not depend on it: every batch has one thread."""
     return InProcess(job, splits) if workers == 1 else Processes(job, workers)
 
 
 class InProcess:
-    """One trial after the other, here."""
+    """One batch after the other, here."""
 
     def __init__(self, job: Job, splits: Splits) -> None:
         self._job, self._splits = job, splits
 
-    def run(self, trials: Sequence[Trial], observer: Observer) -> Mapping[str, Record]:
+    def run(self, trials: Sequence[Trial], observer: Observer, recorded: Sequence[Trial] = ()) -> Mapping[str, Record]:
         collector = _Collector(observer)
         with _one_thread():
-            for trial in longest_first(trials):
-                perform(trial, self._job, self._splits, collector)
+            for work in _planned(self._job, trials, recorded):
+                perform(work, self._job, self._splits, collector)
         return collector.records
 
     def close(self) -> None:
@@ -53,16 +60,17 @@ class InProcess:
 
 
 class Processes:
-    """As many trials at a time as there are workers, longest first. The processes start with the first trial."""
+    """As many batches at a time as there are workers, longest first. The processes start with the first one."""
 
     def __init__(self, job: Job, workers: int) -> None:
         self._job, self._workers = job, workers
         self._context = worker_context()
         self._pool: ProcessPoolExecutor | None = None
 
-    def run(self, trials: Sequence[Trial], observer: Observer) -> Mapping[str, Record]:
+    def run(self, trials: Sequence[Trial], observer: Observer, recorded: Sequence[Trial] = ()) -> Mapping[str, Record]:
         pool = self._started()
-        wanted = longest_first(trials)
+        planned = _planned(self._job, trials, recorded)
+        wanted = {trial.id for trial in trials}
         collector = _Collector(observer)
         failures: list[BaseException] = []
 
@@ -72,8 +80,8 @@ class Processes:
                 failures.append(error)
 
         try:
-            for trial in wanted:
-                pool.submit(work, trial).add_done_callback(watch)
+            for given in planned:
+                pool.submit(work, given).add_done_callback(watch)
             while len(collector.records) < len(wanted):
                 self._pass_on(collector)
                 if failures:
@@ -132,9 +140,20 @@ class _Collector:
         self._observer.trial_finished(record)
 
 
-def longest_first(trials: Sequence[Trial]) -> list[Trial]:
-    """Each trial once, those with most epochs first: no worker is left alone with a long one at the end."""
-    return sorted({trial.id: trial for trial in trials}.values(), key=lambda trial: -trial.epochs)
+def _planned(job: Job, trials: Sequence[Trial], recorded: Sequence[Trial]) -> list[Work]:
+    """The batches that lack a trial, longest first: no worker is left alone with a long one at the end."""
+    store = Store(job.folder)
+    missing = {trial.id for trial in trials}
+    # One that was interrupted when it was trained alone goes on alone.
+    begun = [trial.id for trial in trials if store.checkpoint(trial).exists()]
+    planned = []
+    for batch in batches([*trials, *recorded], job.replicas, alone=begun):
+        lacking = frozenset(trial.id for trial in batch.trials if trial.id in missing)
+        if lacking:
+            planned.append(Work(batch, lacking))
+        else:
+            store.drop_checkpoint(batch)  # of a study that was killed after the batch's last record
+    return planned
 
 
 @contextmanager

@@ -27,7 +27,11 @@ class Curve(_Frozen):
 
 
 class Times(_Frozen):
-    """Measured times: the only numbers of a record that differ between two runs of the same trial."""
+    """Measured times: the only numbers of a record that differ between two runs of the same trial.
+
+    Of a trial that was trained together with others they are its share: the time that they all took, divided by how
+    many they were. They tell what a study costs, and nothing about a step of one model.
+    """
 
     wall_seconds: float  # the whole trial, interruptions not counted
     step_ms: float  # median of one training step: batch, forward, backward, optimizer
@@ -68,3 +72,4 @@ class Record(_Frozen):
     test_loss: float | None = None
     times: Times
     environment: Environment
+    replicas: int = 1  # how many trials were trained as one batched model, this one among them; 1: it was alone

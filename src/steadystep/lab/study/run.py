@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from steadystep.lab.errors import UserError
+from steadystep.lab.study.batches import obstacle
 from steadystep.lab.study.executor import make_executor
 from steadystep.lab.study.loop import CHECKPOINT_SECONDS
 from steadystep.lab.study.observer import Observer, Silent
@@ -15,7 +16,7 @@ from steadystep.lab.study.store import Store, StoredStudy
 from steadystep.lab.study.trial import Trial
 from steadystep.lab.study.worker import Job
 from steadystep.lab.tasks import find_task
-from steadystep.lab.tasks.task import Task
+from steadystep.lab.tasks.task import Splits, Task
 
 __all__ = ["Observer", "UnfinishedStudyError", "read_study", "run_study"]
 
@@ -32,6 +33,7 @@ def run_study(
     workers: int = 1,
     observer: Observer | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    replicas: int | None = None,
 ) -> Results:
     """Run what is not on record in `folder` yet, and return everything. Killed at any moment, it goes on from there.
 
@@ -40,9 +42,12 @@ def run_study(
         task: the task that the study names.
         data: folder with local data sets, or None.
         folder: where records are kept; created where it does not exist.
-        workers: how many trials run at a time, with one thread each. The numbers do not depend on it.
+        workers: how many trials, or batches of them, run at a time, with one thread each. The numbers do not depend
+            on it.
         observer: told what happens.
         checkpoint_seconds: how often a running trial saves itself: how much of it a kill can cost. Default 5.
+        replicas: how many trials may be trained as one batched model, where their model and optimizer allow it; 1:
+            each by itself. Default: the task's. The numbers depend on it by rounding.
 
     Raises:
         UserError: in one line: missing data, a folder that cannot be written or holds another study, options
@@ -55,7 +60,8 @@ def run_study(
     splits = task.load(data)
     store = Store(folder, observer.warning)
     store.declare(StoredStudy(study=study, task_version=task.version, data=splits.fingerprint))
-    executor = make_executor(Job(task, data, folder, checkpoint_seconds), splits, workers)
+    job = Job(task, data, folder, checkpoint_seconds, _allowed(replicas or task.replicas, task, splits, observer))
+    executor = make_executor(job, splits, workers)
 
     def obtain(stage: str, trials: Sequence[Trial]) -> Mapping[str, Record]:
         steps = sum(_steps(trial, len(splits.train.y)) for trial in trials)
@@ -64,7 +70,8 @@ def run_study(
         for record in records.values():
             observer.trial_finished(record)
         missing = [trial for trial in trials if trial.id not in records]
-        return {**records, **executor.run(missing, observer)} if missing else records
+        recorded = [record.trial for record in records.values()]
+        return {**records, **executor.run(missing, observer, recorded)} if missing else records
 
     try:
         return carry_out(study, task, splits.fingerprint, obtain)
@@ -94,6 +101,14 @@ def read_study(folder: Path, observer: Observer | None = None) -> Results:
         return records
 
     return carry_out(declared.study, find_task(declared.study.task), declared.data, obtain)
+
+
+def _allowed(replicas: int, task: Task, splits: Splits, observer: Observer) -> int:
+    """So many, or 1 where the task's model cannot be trained in replicas."""
+    why = obstacle(task, splits) if replicas > 1 else ""
+    if why:
+        observer.warning(f"the model of {task.name} {why}: its trials are trained one by one")
+    return 1 if why else replicas
 
 
 def _on_record(store: Store, trials: Sequence[Trial]) -> dict[str, Record]:

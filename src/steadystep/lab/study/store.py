@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from steadystep.lab.errors import UserError
 from steadystep.lab.study.atomic import StoreError, refusals_named, write_atomic
+from steadystep.lab.study.batches import Batch
 from steadystep.lab.study.packed import unpack
 from steadystep.lab.study.record import Record
 from steadystep.lab.study.spec import Study
@@ -45,7 +46,7 @@ class StoredStudy(BaseModel):
 
 
 class Store:
-    """The folder of one study: study.json, records/ID.json and checkpoints/ID.pt.
+    """The folder of one study: study.json, records/ID.json and checkpoints/ID.pt, of a trial or of a batch.
 
     Every file is written atomically, so several processes may work in one folder, and any may be killed.
     `warn` is told, in one line each, of files that could not be trusted.
@@ -141,13 +142,16 @@ class Store:
         if not path.exists():
             content = record.model_dump(mode="json")
             write_atomic(path, json.dumps({"sha256": _checksum(content), "record": content}) + "\n")
-        checkpoint = self.checkpoint(record.trial)
+        self.drop_checkpoint(record.trial)
+
+    def checkpoint(self, unfinished: Trial | Batch) -> Path:
+        """Where an unfinished trial, or a batch of them, keeps its state."""
+        return self.folder / "checkpoints" / f"{unfinished.id}.pt"
+
+    def drop_checkpoint(self, finished: Trial | Batch) -> None:
+        checkpoint = self.checkpoint(finished)
         with refusals_named(checkpoint):
             checkpoint.unlink(missing_ok=True)
-
-    def checkpoint(self, trial: Trial) -> Path:
-        """Where an unfinished trial keeps its state."""
-        return self.folder / "checkpoints" / f"{trial.id}.pt"
 
     def _record(self, trial: Trial) -> Path:
         return self.folder / "records" / f"{trial.id}.json"

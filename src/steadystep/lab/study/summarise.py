@@ -38,6 +38,8 @@ def summarise_arm(results: Results, arm: Arm, budget: int) -> ArmSummary:
     finished = [run for run in runs if run.outcome == "finished"]
     test = [run.test_accuracy for run in finished if run.test_accuracy is not None]
     measured = finished or runs
+    alone = [run for run in measured if run.replicas == 1]
+    timed = alone or measured
     return ArmSummary(
         arm=arm.name,
         budget=budget,
@@ -53,9 +55,10 @@ def summarise_arm(results: Results, arm: Arm, budget: int) -> ArmSummary:
         val_accuracy=t_interval([run.val_accuracy for run in finished if run.val_accuracy is not None]),
         clip_rate=_mean(run.clip_rate for run in runs),
         norm_median=_median(run.norm_quantiles[QUANTILES.index(0.5)] for run in runs if run.norm_quantiles),
-        step_ms=_median(run.times.step_ms for run in measured),
-        optimizer_ms=_median(run.times.optimizer_ms for run in measured),
-        seconds=_mean(run.times.wall_seconds for run in measured),
+        timed_alone=len(alone),
+        step_ms=_median(run.times.step_ms for run in timed),
+        optimizer_ms=_median(run.times.optimizer_ms for run in timed),
+        seconds=_mean(run.times.wall_seconds for run in timed),
         steps=max((run.steps for run in measured), default=0),
         flops=max((run.flops for run in measured), default=0.0),
         tuning_runs=len(tuning),

@@ -30,7 +30,8 @@ class ArmSummary:
     val_accuracy: Estimate  # over finished runs; t interval
     clip_rate: float  # mean over runs, diverged ones included
     norm_median: float  # median over runs of the runs' median norm before clipping
-    # Of finished runs, or of all runs where none finished:
+    # Of finished runs, or of all runs where none finished; times of those that were trained alone, if any was:
+    timed_alone: int  # how many that is; 0: the times are shares of runs that were trained together
     step_ms: float  # median over runs
     optimizer_ms: float  # median over runs
     seconds: float  # mean wall time of a run

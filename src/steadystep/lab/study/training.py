@@ -4,7 +4,6 @@ import math
 import time
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn import functional
 
@@ -13,6 +12,7 @@ from steadystep.lab.errors import UserError
 from steadystep.lab.study.evaluation import evaluate
 from steadystep.lab.study.measurements import Measurements
 from steadystep.lab.study.schedule import make_scheduler
+from steadystep.lab.study.seeding import epoch_order, initial_model, start_noise
 from steadystep.lab.study.trial import Trial
 from steadystep.lab.tasks.task import Splits, Task
 from steadystep.optimizers import OPTIMIZERS, Optimizer
@@ -36,11 +36,10 @@ class Training:
         self.batch_size = min(trial.batch_size, len(splits.train.y))
         self.steps_per_epoch = len(splits.train.y) // self.batch_size
         self.steps = self.steps_per_epoch * trial.epochs
-        _seed(_stream(trial.seed, "weights"))
-        self.model = task.model()
+        self.model = initial_model(task.model, trial.seed)
         self.optimizer = make_optimizer(trial, self.model)
         self.scheduler = make_scheduler(self.optimizer, trial.schedule, self.steps)
-        _seed(_stream(trial.seed, "noise"))
+        start_noise(trial.seed)
         self._order = self._epoch_order(0)
 
     @property
@@ -117,9 +116,7 @@ class Training:
         measured.optimizer_seconds.append(optimizer_seconds)
 
     def _epoch_order(self, epoch: int) -> torch.Tensor:
-        # A generator of its own for each epoch: the position in the data is then a pair of numbers.
-        generator = torch.Generator().manual_seed(_stream(self.trial.seed, "order", epoch))
-        return torch.randperm(len(self.splits.train.y), generator=generator)
+        return epoch_order(self.trial.seed, epoch, len(self.splits.train.y))
 
 
 def make_optimizer(trial: Trial, model: torch.nn.Module) -> Optimizer:
@@ -140,16 +137,3 @@ def make_optimizer(trial: Trial, model: torch.nn.Module) -> Optimizer:
         return make(model.named_parameters(), lr=trial.lr, clip=clip, nonfinite="raise", **trial.options)
     except (TypeError, ValueError) as error:
         raise UserError(f"optimizer {trial.optimizer} refuses its options {trial.options}: {error}") from error
-
-
-def _seed(seed: int) -> None:
-    # torch.manual_seed also seeds accelerators that are not used here, which takes as long as a step.
-    torch.default_generator.manual_seed(seed)
-
-
-_STREAMS = ("weights", "order", "noise")
-
-
-def _stream(seed: int, name: str, epoch: int = 0) -> int:
-    """A generator's seed for one use, independent of those for the others."""
-    return int(np.random.SeedSequence([seed, _STREAMS.index(name), epoch]).generate_state(1, np.uint64)[0] >> 1)

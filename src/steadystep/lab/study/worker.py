@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from typing import Any
 import torch
 
 from steadystep.lab.errors import UserError
+from steadystep.lab.study.batches import Batch
 from steadystep.lab.study.loop import CHECKPOINT_SECONDS, TrialStopped, run_trial
 from steadystep.lab.study.observer import Observer
 from steadystep.lab.study.record import Record
+from steadystep.lab.study.replicas.loop import run_batch
 from steadystep.lab.study.store import Store
 from steadystep.lab.study.trial import Trial
 from steadystep.lab.tasks.task import Splits, Task
@@ -29,32 +32,48 @@ class Job:
     data: Path | None
     folder: Path
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    replicas: int = 1  # how many trials may be trained as one model
 
 
-def perform(
-    trial: Trial, job: Job, splits: Splits, observer: Observer, stop: Callable[[], bool] = lambda: False
-) -> None:
-    """Run a trial and keep its record, telling the observer. In every kind of executor."""
-    if trial.data != splits.fingerprint:
-        raise UserError(
-            f"the data of {job.task.name} changed while the study ran (fingerprint {trial.data}, now "
-            f"{splits.fingerprint}): run it in a new folder"
-        )
+@dataclass(frozen=True)
+class Work:
+    """A batch, and the identities of those of its trials that are not on record yet."""
+
+    batch: Batch
+    missing: frozenset[str]
+
+
+def perform(work: Work, job: Job, splits: Splits, observer: Observer, stop: Callable[[], bool] = lambda: False) -> None:
+    """Run a batch and keep its records, telling the observer. In every kind of executor."""
+    wanted = [trial for trial in work.batch.trials if trial.id in work.missing]
+    for trial in wanted:
+        if trial.data != splits.fingerprint:
+            raise UserError(
+                f"the data of {job.task.name} changed while the study ran (fingerprint {trial.data}, now "
+                f"{splits.fingerprint}): run it in a new folder"
+            )
     store = Store(job.folder, observer.warning)
-    observer.trial_started(trial)
-    record = run_trial(
-        trial,
-        job.task,
-        splits,
-        store.checkpoint(trial),
-        on_epoch=lambda epoch, metrics: observer.trial_progress(trial, epoch, trial.epochs, metrics),
-        warn=observer.warning,
-        stop=stop,
-        checkpoint_seconds=job.checkpoint_seconds,
-    )
-    # Kept here and not by the parent: what a worker has finished outlives the parent's death.
-    store.write(record)
-    observer.trial_finished(record)
+
+    def keep(record: Record) -> None:
+        if record.trial.id in work.missing:
+            # Kept here and not by the parent: what a worker has finished outlives the parent's death.
+            store.write(record)
+            observer.trial_finished(record)
+
+    def progress(trial: Trial, epoch: int, metrics: Mapping[str, float]) -> None:
+        if trial.id in work.missing:
+            observer.trial_progress(trial, epoch, trial.epochs, metrics)
+
+    checkpoint = store.checkpoint(work.batch)
+    options: Any = {"warn": observer.warning, "stop": stop, "checkpoint_seconds": job.checkpoint_seconds}
+    for trial in wanted:
+        observer.trial_started(trial)
+    if len(work.batch.trials) > 1:
+        run_batch(work.batch, job.task, splits, checkpoint, keep, on_epoch=progress, **options)
+        store.drop_checkpoint(work.batch)
+        return
+    [trial] = wanted
+    keep(run_trial(trial, job.task, splits, checkpoint, on_epoch=partial(progress, trial), **options))
 
 
 class Messenger:
@@ -104,15 +123,15 @@ def start(job: Job, queue: Any, stop: Any) -> None:
     _here.append(_Worker(job, Messenger(queue), stop.is_set))
 
 
-def work(trial: Trial) -> None:
-    """Run one trial in this worker."""
+def work(given: Work) -> None:
+    """Run one batch in this worker."""
     [worker] = _here
     if worker.stop():
         return
     if worker.splits is None:
         worker.splits = worker.job.task.load(worker.job.data)
     with suppress(TrialStopped):
-        perform(trial, worker.job, worker.splits, worker.observer, worker.stop)
+        perform(given, worker.job, worker.splits, worker.observer, worker.stop)
 
 
 def _follow_parent() -> None:

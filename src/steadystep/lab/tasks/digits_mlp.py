@@ -69,4 +69,5 @@ TASK = Task(
     margin=0.005,
     target_accuracy=0.96,
     target_loss=0.05,
+    replicas=32,
 )

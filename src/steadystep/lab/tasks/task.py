@@ -54,4 +54,5 @@ class Task:
     target_accuracy: float  # on the validation split: what D1, D2 and D5 wait for
     target_loss: float  # on the training split: what D4 waits for
     claims: Mapping[str, Claim] = field(default_factory=dict)  # by arm name
+    replicas: int = 1  # how many trials are trained as one batched model: many where a model leaves a core idle
     version: int = 1  # raised when the task changes so that its old records no longer stand for it

@@ -6,6 +6,7 @@ from steadystep.lab.figure import Figure, styled
 from steadystep.lab.report.cells import quantity, share
 from steadystep.lab.report.figures.arm_style import arm_styles
 from steadystep.lab.report.headline import headline_rows
+from steadystep.lab.report.timing_words import timed
 from steadystep.lab.study.results import Results
 from steadystep.lab.study.summary import Summary
 
@@ -46,6 +47,6 @@ def step_cost(results: Results, summary: Summary) -> Figure | None:
         id="step-cost",
         title="Cost of a step",
         caption="Strong colour: the optimizer with its clipping; pale: batch, forward and backward. Medians over runs "
-        "of each run's median step.",
+        "of each run's median step." + timed(rows),
         plot=styled(plot, height=70 + ROW * len(rows)),
     )

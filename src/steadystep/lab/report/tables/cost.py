@@ -3,12 +3,14 @@
 from steadystep.lab.report.cells import flops, quantity, seconds, share
 from steadystep.lab.report.headline import headline_rows
 from steadystep.lab.report.tables.table import Column, Table
+from steadystep.lab.report.timing_words import timed
 from steadystep.lab.study.results import Results
 from steadystep.lab.study.summary import Summary
 
 
 def cost_table(results: Results, summary: Summary) -> Table:
     """One row an arm, at the headline budget."""
+    rows = headline_rows(results, summary)
     return Table.of(
         "Cost",
         [
@@ -30,8 +32,8 @@ def cost_table(results: Results, summary: Summary) -> Table:
                 seconds(row.seconds),
                 flops(row.flops),
             ]
-            for row in headline_rows(results, summary)
+            for row in rows
         ],
         "Step: batch, forward, backward and optimizer, the median over runs of each run's median. Optimizer: clipping "
-        "included. Time: mean wall time. FLOPs: forward and backward, without the optimizer's.",
+        "included. Time: mean wall time. FLOPs: forward and backward, without the optimizer's." + timed(rows),
     )

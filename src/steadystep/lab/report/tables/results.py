@@ -4,6 +4,7 @@ from steadystep.lab.report.cells import NOTHING, clip, count, estimate, percent,
 from steadystep.lab.report.headline import claim, headline_rows
 from steadystep.lab.report.tables.convergence import converged, epochs
 from steadystep.lab.report.tables.table import Column, Table
+from steadystep.lab.report.timing_words import timed
 from steadystep.lab.study.results import Results
 from steadystep.lab.study.summary import Summary
 
@@ -24,7 +25,7 @@ COLUMNS = (
 
 def results_table(results: Results, summary: Summary) -> Table:
     """One row an arm at the headline budget, beside it the paper's claim where it makes any for the task."""
-    study, task = results.study, results.task
+    study, task, arms = results.study, results.task, headline_rows(results, summary)
     rows = [
         [
             row.arm,
@@ -39,7 +40,7 @@ def results_table(results: Results, summary: Summary) -> Table:
             quantity(row.step_ms),
             share(row.optimizer_ms, row.step_ms),
         ]
-        for row in headline_rows(results, summary)
+        for row in arms
     ]
     table = Table.of(
         f"Results after {count(study.epochs, 'epoch')}",
@@ -47,6 +48,7 @@ def results_table(results: Results, summary: Summary) -> Table:
         rows,
         f"Accuracy: mean ± 95% interval over {count(study.seeds, 'paired seed')}. lr and clip threshold: tuned on "
         f"validation data. Epochs to {percent(task.target_accuracy, 1)}% validation accuracy: smallest budget (D5), "
-        "median first epoch (D1). Clipped: steps whose gradient was scaled down. Optimizer: clipping included.",
+        "median first epoch (D1). Clipped: steps whose gradient was scaled down. Optimizer: clipping included."
+        + timed(arms),
     )
     return table if task.claims else table.without("Paper's claim")

@@ -3,6 +3,7 @@
 from steadystep.lab.report.cells import count, distinct, listed, margin, percent, seconds
 from steadystep.lab.report.runs import all_runs, total_seconds
 from steadystep.lab.report.tables.table import Column, Table
+from steadystep.lab.report.timing_words import trained
 from steadystep.lab.study.results import Results
 
 
@@ -23,6 +24,7 @@ def study_table(results: Results) -> Table:
             ["Margin of equivalence", f"{margin(task.margin)} points"],
             ["Targets", f"{percent(task.target_accuracy, 1)}% validation accuracy, training loss {task.target_loss:g}"],
             ["Training runs", f"{count(len(runs), 'run')}, {diverged:,} diverged"],
+            ["Trained", trained(runs)],
             ["Training time", f"{seconds(total_seconds(results))} in all"],
         ],
     )

@@ -1,0 +1,79 @@
+"""From what a run measured to its record: whether it counts as finished, and everything that is kept of it."""
+
+import math
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+from steadystep.lab.study.environment import this_environment
+from steadystep.lab.study.measurements import Measurements
+from steadystep.lab.study.record import Record, Times
+from steadystep.lab.study.trial import Trial
+
+GUESSING = 0.99
+"""A run that ends above this share of a guess's loss, log(classes), learned at best how frequent the classes are."""
+
+
+def latest(measured: Measurements, steps_per_epoch: int) -> dict[str, float]:
+    """The metrics of the last finished epoch."""
+    epoch = measured.loss[-steps_per_epoch:]
+    return {
+        "train_loss": math.fsum(epoch) / len(epoch),
+        "val_loss": measured.val_loss[-1],
+        "val_accuracy": measured.val_accuracy[-1],
+    }
+
+
+def no_better_than_guessing(measured: Measurements, steps_per_epoch: int, classes: int) -> str:
+    """A run can be finite to the end and have learned nothing: then the reason why it counts as diverged, else ""."""
+    loss, guess = latest(measured, steps_per_epoch)["train_loss"], math.log(classes)
+    if loss < GUESSING * guess:
+        return ""
+    return f"no better than guessing: training loss {loss:.4g} in the last epoch, a guess has {guess:.4g}"
+
+
+def make_record(
+    trial: Trial,
+    measured: Measurements,
+    reason: str,
+    *,
+    parameters: int,
+    step_flops: float,
+    wall_seconds: float,
+    test: Callable[[], tuple[float, float]],
+    replicas: int = 1,
+) -> Record:
+    """The record of a run that ended; `reason` says why it counts as diverged, and is empty for one that finished.
+
+    `test()`, loss and accuracy on the test split, is called for a finished final run alone.
+    """
+    outcome: dict[str, Any] = {"outcome": "diverged", "reason": reason, "val_accuracy": None, "val_loss": None}
+    if not reason:
+        outcome = {
+            "outcome": "finished",
+            "val_accuracy": measured.val_accuracy[-1],
+            "val_loss": measured.val_loss[-1],
+        }
+        if trial.role == "final":
+            outcome["test_loss"], outcome["test_accuracy"] = test()
+    return Record(
+        trial=trial,
+        steps=measured.steps,
+        parameters=parameters,
+        flops=step_flops * measured.steps,
+        curve=measured.curve(),
+        norm_quantiles=measured.norm_quantiles(),
+        clip_rate=measured.clip_rate(),
+        times=Times(
+            wall_seconds=wall_seconds,
+            step_ms=1e3 * _median(measured.step_seconds),
+            optimizer_ms=1e3 * _median(measured.optimizer_seconds),
+        ),
+        environment=this_environment(trial.dtype),
+        replicas=replicas,
+        **outcome,
+    )
+
+
+def _median(values: list[float]) -> float:
+    return median(values) if values else math.nan
