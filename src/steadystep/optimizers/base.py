@@ -271,15 +271,6 @@ def _base_lr(group: Mapping[str, Any]) -> float:
     return float(group.get("initial_lr", group["lr"]))
 
 
-def _plain(value: Any) -> Any:
-    """Numbers of other kinds, NumPy's for one, as Python's: a checkpoint that holds others cannot be loaded safely."""
-    if isinstance(value, tuple) and any(isinstance(one, np.generic) for one in value):
-        return tuple(map(_plain, value))
-    if isinstance(value, np.generic):
-        return value.item()
-    return float(value) if isinstance(value, Real) and not isinstance(value, int | float) else value
-
-
 def _unshared(value: Any) -> Any:
     return value.clone() if isinstance(value, torch.Tensor) and value.dim() == 0 else value
 
@@ -290,3 +281,12 @@ def _refuse_unknown(optimizer: str, options: Mapping[str, Any]) -> None:
             raise TypeError(f"{optimizer} has no {name!r}: how a step is computed is chosen by backend=")
         if name not in Options.__annotations__:
             raise TypeError(f"{optimizer} has no argument {name!r}; it takes {', '.join(Options.__annotations__)}")
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of other kinds, NumPy's for one, as Python's: a checkpoint that holds others cannot be loaded safely."""
+    if isinstance(value, tuple) and any(isinstance(one, np.generic) for one in value):
+        return tuple(map(_plain, value))
+    if isinstance(value, np.generic):
+        return value.item()
+    return float(value) if isinstance(value, Real) and not isinstance(value, int | float) else value
