@@ -13,7 +13,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed import checkpoint
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_optimizer_state_dict,
@@ -22,6 +21,8 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
     set_state_dict,
 )
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
@@ -152,14 +153,14 @@ def fsdp_saved_to_files(rank: int, make: Callable[[Any], steadystep.Optimizer]) 
     train(net, optimizer, rank, range(3))
     folder = Path(sys.argv[3]) / f"checkpoint {next(_numbers)}"
     saved_net, saved = get_state_dict(net, optimizer)
-    checkpoint.save({"net": saved_net, "optimizer": saved}, checkpoint_id=folder)
+    save({"net": saved_net, "optimizer": saved}, checkpoint_id=folder)
     full = StateDictOptions(full_state_dict=True)
     whole_state = copy.deepcopy(get_optimizer_state_dict(net, optimizer, options=full))
     for through_files in (True, False):
         other = _sharded()
         resumed = make(other.named_parameters())
         there, state = get_state_dict(other, resumed)
-        checkpoint.load({"net": there, "optimizer": state}, checkpoint_id=folder)
+        load({"net": there, "optimizer": state}, checkpoint_id=folder)
         if through_files:
             set_state_dict(other, resumed, model_state_dict=there, optim_state_dict=state)
         else:

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import steadystep
 from cases import CLIPPERS, OPTIMIZERS, ClipperCase, OptimizerCase
+from steadystep.kernels import move
 
 HALF_A_DIGIT = 2.0**-8  # of a bfloat16 between 1 and 2
 BAD = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf, "too large to square": 1e30}
@@ -191,10 +192,14 @@ class NoReading(TorchDispatchMode):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device: on a CPU there is nothing to wait for")
+@pytest.mark.parametrize("clip", ["chain", "update"])
 @pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
-def test_nothing_is_read_back_on_a_device(case: OptimizerCase) -> None:
+def test_nothing_is_read_back_on_a_device(case: OptimizerCase, clip: str) -> None:
     params = [param.detach().cuda().requires_grad_() for param in parameters()]
-    optimizer = case.make(params, clip=[steadystep.ClipValue(2.0), 1.0])
+    if clip == "chain":
+        optimizer = case.make(params, clip=[steadystep.ClipValue(2.0), 1.0])
+    else:
+        optimizer = case.make(params, lr=torch.tensor(0.01, device="cuda"), clip=steadystep.ClipUpdate(0.5))
     set_gradients_on_device = [torch.randn_like(param) for param in params]
     for param, gradient in zip(params, set_gradients_on_device, strict=True):
         param.grad = gradient
@@ -205,6 +210,14 @@ def test_nothing_is_read_back_on_a_device(case: OptimizerCase) -> None:
             optimizer.step()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("lr", [0.0, 0.1])
+def test_the_bound_on_updates_reads_no_learning_rate_back(lr: float) -> None:
+    totals = [torch.tensor(x, dtype=torch.float64) for x in (32.0, 0.0)]
+    with NoReading():
+        factor, exceeds = move.limit(totals, 2, torch.tensor(lr, dtype=torch.float64), 0.5)
+    assert (factor.item(), exceeds.item()) == (pytest.approx(0.5 * lr / 4.0 if lr else 1.0), lr > 0)
 
 
 @pytest.mark.parametrize("clipper", CLIPPERS, ids=str)

@@ -11,6 +11,7 @@ from torch.nn.utils import clip_grad_norm_
 
 import steadystep
 from cases import CLIPPERS, ClipperCase
+from steadystep.ledger import CALIBRATION
 
 PEERS = {
     "SGD": lambda params: torch.optim.SGD(params, lr=0.1, momentum=0.9),
@@ -186,6 +187,42 @@ def test_a_guarded_optimizer_follows_a_grad_scaler_and_accumulation() -> None:
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b)
     assert mine.ledger["applied"] == 5  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+@pytest.mark.parametrize("unscale_first", [False, True])
+@pytest.mark.parametrize("nonfinite", ["skip", "raise", "propagate"])
+def test_a_nan_that_no_scale_removes_is_not_calibrated_away_for_ever(
+    nonfinite: Any, unscale_first: bool, guarded: bool
+) -> None:
+    params, limit = parameters(), 3
+    optimizer: Any
+    if guarded:
+        optimizer = steadystep.guard(torch.optim.SGD(params), nonfinite=nonfinite, max_consecutive_skips=limit)
+    else:
+        optimizer = steadystep.SGD(params, nonfinite=nonfinite, max_consecutive_skips=limit)
+    scaler = torch.amp.GradScaler("cpu", init_scale=65536.0)
+
+    def step(factor: float) -> None:
+        optimizer.zero_grad()
+        scaler.scale(sum((param * factor).sum() for param in params)).backward()  # type: ignore[union-attr]
+        if unscale_first:
+            scaler.unscale_(optimizer)
+        scaler.step(optimizer)
+        scaler.update()
+
+    for _ in range(CALIBRATION):
+        step(math.nan)
+    step(1.0)  # one that is finite begins anew
+    for _ in range(CALIBRATION):
+        step(math.nan)
+    assert (optimizer.ledger["applied"], optimizer.ledger["consecutive_skips"]) == (1, 0)
+    before = [param.detach().clone() for param in params]
+    wanted = steadystep.NonFiniteGradientError if nonfinite == "raise" else steadystep.TooManySkipsError
+    with pytest.raises(wanted):
+        for _ in range(limit + 1):
+            step(math.nan)
+    assert all(torch.equal(param, old) for param, old in zip(params, before, strict=True))
 
 
 def test_norm_profile_leaves_the_model_as_it_was() -> None:

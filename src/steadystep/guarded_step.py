@@ -42,7 +42,11 @@ class Policy:
 
 @dataclass(frozen=True)
 class Scaler:
-    """What a GradScaler left to the step: the factor that it multiplied the loss by."""
+    """What a GradScaler left to the step: the factor that it multiplied the loss by.
+
+    Under it the first `ledger.CALIBRATION` infinite steps in a row are skipped and do not count as refusals; those that
+    follow do, and raise as they would without a GradScaler.
+    """
 
     scale: Number
 
@@ -78,10 +82,12 @@ def guarded_step(
     finite = every(isfinite(raw.peaks))
     fits = every(decision.after.peaks <= tensors.largest_squares)
     # While a GradScaler finds its scale, infinities are its business: they are skipped, whatever the policy.
-    calibrating = logical_not(finite) if scaler is not None else finite & logical_not(finite)
+    infinite = logical_not(finite) if scaler is not None else finite & logical_not(finite)
+    # But not for ever: a NaN that no scale removes is the gradient's own.
+    calibrating = infinite if scaler is None else ledgers.still_calibrating(ledger, infinite)
     sound = finite & fits
     if policy.nonfinite == "propagate":
-        sound = logical_not(calibrating)
+        sound = logical_not(infinite)
     if policy.nonfinite == "raise" and not (sound | calibrating):
         raise NonFiniteGradientError(_complaint(raw, decision.after, tensors))
     accept = sound & logical_not(decision.refused)

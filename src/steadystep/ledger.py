@@ -20,6 +20,7 @@ FIELDS = (
     "running_norm_before",
     "running_norm_after",
     "running_weight",
+    "infinite_under_scaler",
 )
 """What the ledger's vector holds, one float64 each: so it travels in `state_dict` as one tensor."""
 
@@ -77,6 +78,20 @@ def record(
         entries[AT[name]] = where(counts, MEMORY * entry + (1 - MEMORY) * value, entry)
     if on_host:
         ledger.numpy()[:] = entries
+
+
+CALIBRATION = 32
+"""Infinite steps in a row that a GradScaler may take to find its scale: halved so often, 2**32 is 1."""
+
+
+def still_calibrating(ledger: torch.Tensor, infinite: Number) -> Number:
+    """Count a step under a GradScaler, and say whether its infinity may still be the scale's and not the gradient's."""
+    at = FIELDS.index("infinite_under_scaler")
+    if ledger.device.type == "cpu":
+        ledger.numpy()[at] = count = float(ledger[at]) + 1.0 if infinite else 0.0
+        return bool(infinite) and count <= CALIBRATION
+    ledger[at] = where(infinite, ledger[at] + 1.0, 0.0)
+    return infinite & (ledger[at] <= CALIBRATION)
 
 
 def consecutive_skips(ledger: torch.Tensor) -> torch.Tensor:

@@ -19,10 +19,14 @@ class Range:
     high_is_open: bool = False
 
     def __contains__(self, value: float) -> bool:
-        return self.low <= value and (value < self.high if self.high_is_open else value <= self.high)
+        return self.low <= value < self.high or (value == self.high and not self._open)
 
     def __str__(self) -> str:
-        return f"[{self.low:g}, {self.high:g}{')' if self.high_is_open or self.high == math.inf else ']'}"
+        return f"[{self.low:g}, {self.high:g}{')' if self._open else ']'}"
+
+    @property
+    def _open(self) -> bool:
+        return self.high_is_open or self.high == math.inf
 
 
 NON_NEGATIVE = Range(0.0)

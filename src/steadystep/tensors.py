@@ -25,6 +25,7 @@ class Tensors:
     positions: list[int] = field(default_factory=list)  # of each among all parameters of the optimizer
     groups: list[slice] = field(default_factory=list)  # which of these make up each parameter group
     named: bool = True  # whether the names are the user's
+    all_names: set[str] = field(default_factory=set)  # of these and of those without a gradient, as the user gave them
     members: list[list[torch.Tensor]] = field(default_factory=list)  # all parameters, group by group
     prepared: dict[str, Any] = field(default_factory=dict)  # what a backend keeps from one step to the next
     _addresses: np.ndarray | None = None
@@ -122,6 +123,7 @@ def tensors_of(param_groups: Sequence[Mapping[str, Any]], who: str) -> Tensors:
         start = len(found.gradients)
         names = group.get("param_names")
         found.named = found.named and names is not None
+        found.all_names.update(names or ())
         found.members.append(list(group["params"]))
         for position, parameter in enumerate(group["params"]):
             count += 1

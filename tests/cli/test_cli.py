@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,6 +92,60 @@ def test_unknown_task(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def said(arguments: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What the command says, run in this process: starting another one would take most of the time."""
+    monkeypatch.setattr(sys, "argv", ["steadystep", *arguments])
+    code = run()
+    return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["reproduce", "--seeds", "-3"], ("'--seeds'", "greater than or equal to 1", "steadystep reproduce --help")),
+        (["reproduce", "--seeds", "three"], ("'--seeds'", "valid integer")),
+        (["reproduce", "--sedes", "3"], ("No such option: --sedes", "steadystep reproduce --help")),
+        (["reproduce", "mnist"], ("unexpected extra argument", "mnist")),
+        (["report"], ("Missing argument", "study", "steadystep report --help")),
+        (["repruduce"], ("No such command 'repruduce'", "steadystep --help")),
+    ],
+)
+def test_options_that_there_are_not(
+    arguments: list[str],
+    words: tuple[str, ...],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = said(arguments, capfd, monkeypatch)
+    assert_refused(result, *words)
+    assert result.stdout == "" and not list(tmp_path.iterdir())
+
+
+def test_exit_codes_of_what_is_no_study(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert said(["--version"], capfd, monkeypatch).returncode == 0
+    shown = said([], capfd, monkeypatch)
+    assert shown.returncode == 2 and "Usage" in shown.stdout + shown.stderr and "steadystep:" not in shown.stderr
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rich.console.Console.print", interrupted)
+    stopped = said(["tasks"], capfd, monkeypatch)
+    assert stopped.returncode == 130 and "Traceback" not in stopped.stderr
+
+
+def test_damaged_data(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mnist").mkdir()
+    (tmp_path / "mnist" / "train.parquet").write_bytes(b"PAR1 and no more")
+    monkeypatch.chdir(tmp_path)
+    arguments = ["reproduce", "--task", "mnist-mlp", "--data", str(tmp_path), "--workers", "1", "--out", "out"]
+    result = said(arguments, capfd, monkeypatch)
+    assert_refused(result, "cannot be read", str(tmp_path / "mnist" / "train.parquet"), "--data")
+    assert "was not found" not in result.stderr and not (tmp_path / "out").exists()
+
+
 def test_missing_data(tmp_path: Path) -> None:
     result = steadystep(
         "reproduce", "--task", "mnist-mlp", "--data", tmp_path / "nowhere", "--out", "out", cwd=tmp_path
@@ -122,11 +177,7 @@ def test_broken_study_file(
     (tmp_path / "study.yaml").write_text(SMALL.replace(*change))
     monkeypatch.chdir(tmp_path)
     arguments = ["reproduce", "--study", "study.yaml", "--workers", "1", "--out", "out"]
-    monkeypatch.setattr(sys, "argv", ["steadystep", *arguments])
-    # In this process: starting another one for each file would take most of the time.
-    code = run()
-    out, error = capfd.readouterr()
-    assert_refused(subprocess.CompletedProcess(arguments, code, out, error), *words)
+    assert_refused(said(arguments, capfd, monkeypatch), *words)
 
 
 def test_out_is_a_file(tmp_path: Path) -> None:
@@ -139,6 +190,17 @@ def test_report_of_nothing_and_of_an_unfinished_study(copy: Path) -> None:
     assert_refused(steadystep("report", copy, cwd=copy), "study.json")
     next((copy / "out" / "records").glob("*.json")).unlink()
     assert_refused(steadystep("report", "out", cwd=copy), "not finished", "steadystep reproduce")
+
+
+def test_a_report_says_which_record_it_could_not_trust(copy: Path) -> None:
+    record = sorted((copy / "out" / "records").glob("*.json"))[0]
+    record.write_bytes(record.read_bytes()[:200])
+    result = steadystep("report", "out", cwd=copy)
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    warned, refused = result.stderr.strip().splitlines()
+    assert f"{record.name} is no whole record: moved to {record.name}.corrupt" in warned
+    assert "not finished" in refused and "steadystep reproduce" in refused
+    assert record.with_name(f"{record.name}.corrupt").exists()
 
 
 def test_a_truncated_record_is_reported_and_run_again(copy: Path) -> None:

@@ -232,3 +232,14 @@ def test_agc_measures_units_of_any_size(size: float) -> None:
     optimizer.step()
     assert (-param.detach() / size)[:, 0].tolist() == pytest.approx([0.25, 0.1], rel=1e-12)
     assert optimizer.ledger["clipped"] == 1
+
+
+def test_agc_names_what_it_cannot_exclude() -> None:
+    model = torch.nn.Linear(3, 2)
+    model(torch.ones(1, 3)).sum().backward()
+    model.bias.grad = None  # known all the same
+    steadystep.SGD(model.named_parameters(), clip=steadystep.AGC(exclude=["bias"])).step()
+    with pytest.raises(ValueError, match=r"AGC excludes \['bais'\], and the optimizer has no .* bias, weight"):
+        steadystep.SGD(model.named_parameters(), clip=steadystep.AGC(exclude=["bais", "bias"])).step()
+    with pytest.raises(TypeError, match=r"exclude is 'weight': give a list of names"):
+        steadystep.AGC(exclude="weight")

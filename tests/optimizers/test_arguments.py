@@ -1,8 +1,11 @@
 """What is given wrongly is said plainly, and nothing is half made."""
 
+import io
 import math
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,6 +23,11 @@ def weight() -> list[torch.Tensor]:
         ("Adam", {"lr": math.nan}, r"lr is nan"),
         ("Adam", {"lr": "fast"}, r"lr is 'fast'"),
         ("Adam", {"betas": (0.9, 1.0)}, r"betas\[1\] is 1.0: Adam accepts a number in \[0, 1\)"),
+        ("Adam", {"lr": math.inf}, r"lr is inf: Adam accepts a number in \[0, inf\)"),
+        ("Adam", {"lr": True}, r"lr is True: Adam accepts a number"),
+        ("Adam", {"betas": (False, 0.9)}, r"betas\[0\] is False"),
+        ("Adam", {"weight_decay": np.float32("nan")}, r"weight_decay is nan"),
+        ("AdaBound", {"gamma": math.inf}, r"gamma is inf"),
         ("AdamW", {"eps": -1e-8}, r"eps is -1e-08: AdamW accepts a number in \[0, inf\)"),
         ("AdamW", {"weight_decay": -0.1}, r"weight_decay is -0.1"),
         ("SGD", {"momentum": 1.5}, r"momentum is 1.5: SGD accepts a number in \[0, 1\)"),
@@ -109,3 +117,60 @@ def test_a_tensor_learning_rate() -> None:
         params[0].grad = torch.ones(2)
         optimizer.step()
     assert torch.equal(ours[0], theirs[0])
+
+
+@pytest.mark.parametrize("number", [np.float32(0.25), np.float64(0.25), np.float16(0.25), Fraction(1, 4)], ids=repr)
+def test_numbers_of_any_kind_are_numbers(number: Any) -> None:
+    """And travel in a checkpoint that is loaded without unpickling anything."""
+    ours, theirs = weight(), weight()
+    mine = steadystep.Adam(ours, lr=number, betas=(number, np.float64(0.5)))  # type: ignore[arg-type]
+    mine.add_param_group({"params": weight(), "lr": np.int64(1), "eps": number})
+    peer = steadystep.Adam(theirs, lr=0.25, betas=(0.25, 0.5))
+    for params, optimizer in ((ours, mine), (theirs, peer)):
+        params[0].grad = torch.ones(2)
+        optimizer.step()
+    assert torch.equal(ours[0], theirs[0])
+    file = io.BytesIO()
+    torch.save(mine.state_dict(), file)
+    file.seek(0)
+    assert torch.load(file, weights_only=True)["param_groups"][1]["lr"] == 1
+
+
+def test_clip_can_be_set_to_all_that_it_can_be_given_as() -> None:
+    params = weight()
+    optimizer = steadystep.SGD(params, lr=1.0, clip=1.0)
+    for clip, want in ((2.0, -2.0), ([steadystep.ClipValue(0.5)], -0.5), (steadystep.ClipUpdate(0.25), -0.25)):
+        optimizer.clip = clip
+        with torch.no_grad():
+            params[0].zero_()
+        params[0].grad = torch.tensor([30.0, 0.0] if clip == 2.0 else [30.0, 30.0])
+        optimizer.step()
+        assert params[0][0].item() == pytest.approx(want)
+    optimizer.clip = None
+    assert optimizer.clip == ()
+    with pytest.raises(TypeError, match="clip is 'norm': give None"):
+        optimizer.clip = "norm"  # type: ignore[assignment]
+
+
+def test_a_group_of_its_own_variant_has_that_variants_eps() -> None:
+    own: Any = [{"params": weight()}, {"params": weight(), "variant": "paper"}]
+    assert [group["eps"] for group in steadystep.AdaBelief(own).param_groups] == [1e-16, 1e-8]
+    own = [{"params": weight()}, {"params": weight(), "variant": "paper"}]
+    assert [group["eps"] for group in steadystep.AdaBelief(own, eps=1e-4).param_groups] == [1e-4, 1e-4]
+    optimizer = steadystep.AdaBelief(weight(), variant="paper")
+    optimizer.add_param_group({"params": weight(), "variant": "author"})
+    optimizer.add_param_group({"params": weight(), "variant": "author", "eps": 0.5})
+    assert [group["eps"] for group in optimizer.param_groups] == [1e-8, 1e-16, 0.5]
+
+
+@pytest.mark.parametrize("beta2", [0.6, 0.5, 1 / 3, 0.0])
+@pytest.mark.parametrize("name", ["RAdam", "LAMB", "AdaBelief"])
+def test_an_average_too_short_to_rectify(name: str, beta2: float) -> None:
+    """With beta2 = 0.6 the longest average is 4 long, and its rectification 0 over 0: a warning is an error here."""
+    more = {"rectified": True} if name == "LAMB" else {}
+    params = [torch.ones(3, requires_grad=True)]
+    optimizer = getattr(steadystep, name)(params, lr=0.01, betas=(0.9, beta2), **more)
+    for _ in range(8):
+        params[0].grad = torch.ones(3)
+        optimizer.step()
+    assert params[0].isfinite().all() and (params[0] < 1).all()

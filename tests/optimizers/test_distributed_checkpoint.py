@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed.checkpoint as checkpoint
 from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -20,6 +19,8 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
     set_state_dict,
 )
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
 import steadystep
 from cases import CLIPPERS, OPTIMIZERS
@@ -71,10 +72,10 @@ def test_saved_to_files_and_loaded(name: str, tmp_path: Path) -> None:
     model, optimizer = fresh(MAKERS[name])
     train(model, optimizer, range(8))
     saved_model, saved = get_state_dict(model, optimizer)
-    checkpoint.save({"model": saved_model, "optimizer": saved}, checkpoint_id=tmp_path, no_dist=True)
+    save({"model": saved_model, "optimizer": saved}, checkpoint_id=tmp_path, no_dist=True)
     other, resumed = fresh(MAKERS[name])
     there, state = get_state_dict(other, resumed)
-    checkpoint.load({"model": there, "optimizer": state}, checkpoint_id=tmp_path, no_dist=True)
+    load({"model": there, "optimizer": state}, checkpoint_id=tmp_path, no_dist=True)
     set_state_dict(other, resumed, model_state_dict=there, optim_state_dict=state)
     for one, its in ((model, optimizer), (other, resumed)):
         train(one, its, range(8, 14))
@@ -82,14 +83,14 @@ def test_saved_to_files_and_loaded(name: str, tmp_path: Path) -> None:
     assert_same((model, optimizer), (other, resumed))
 
 
-OPTIONS = ("flatten_optimizer_state_dict", "full_state_dict")
+OPTIONS = {"flat": StateDictOptions(flatten_optimizer_state_dict=True), "full": StateDictOptions(full_state_dict=True)}
 # torch cannot load a full state dict of an optimizer without state, its own SGD without momentum for one.
-FORMS = [(name, option) for name in MAKERS for option in OPTIONS if (name, option) != ("guarded SGD", OPTIONS[1])]
+FORMS = [(name, option) for name in MAKERS for option in OPTIONS if (name, option) != ("guarded SGD", "full")]
 
 
 @pytest.mark.parametrize(("name", "option"), FORMS)
 def test_every_form_of_a_state_dict(name: str, option: str) -> None:
-    options = StateDictOptions(**{option: True})
+    options = OPTIONS[option]
     model, optimizer = fresh(MAKERS[name])
     train(model, optimizer, range(8))
     saved = copy.deepcopy(get_optimizer_state_dict(model, optimizer, options=options))

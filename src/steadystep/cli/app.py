@@ -3,6 +3,7 @@
 import sys
 
 import typer
+from typer.exceptions import TyperException
 
 from steadystep import __version__
 from steadystep.cli.audit import audit
@@ -41,8 +42,18 @@ def run() -> int:
     from steadystep.lab.errors import UserError
 
     try:
-        app()
+        code = app(standalone_mode=False)
     except UserError as error:
-        print(f"steadystep: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return _refused(str(error))
+    except TyperException as error:  # an option that there is not, a value that it does not take
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "steadystep"
+        message = " ".join(error.format_message().split()).rstrip(".")
+        return _refused(f"{message}; see `{command} --help`" if message else "")  # the help itself has no message
+    return code if isinstance(code, int) else 0
+
+
+def _refused(message: str) -> int:
+    if message:
+        print(f"steadystep: {message}", file=sys.stderr)
+    return 2

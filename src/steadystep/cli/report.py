@@ -1,5 +1,6 @@
 """`steadystep report`: the tables and the page of a finished study, from its records alone."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,12 +18,17 @@ def report(
     """Write the report of a study again, without training anything."""
     from steadystep.lab.report.terminal import render
     from steadystep.lab.report.write import write_report
+    from steadystep.lab.study.observer import Silent
     from steadystep.lab.study.packed import pack as pack_study
     from steadystep.lab.study.run import read_study
     from steadystep.lab.study.spec import command_for
     from steadystep.lab.study.summarise import summarise
 
-    results = read_study(study)
+    class Warnings(Silent):
+        def warning(self, text: str) -> None:
+            print(f"steadystep: {text}", file=sys.stderr)
+
+    results = read_study(study, Warnings())
     summary = summarise(results)
     written = write_report(results, summary, out or study, command_for(results.study, results.task))
     if pack is not None:

@@ -32,7 +32,8 @@ class AGC(Clipper):
         floor: \epsilon, greater than 0. Default 1e-3.
 
     Raises:
-        ValueError: if ratio or floor is not greater than 0; in the first step, if a name is given and there are none.
+        TypeError: if `exclude` is a single name or parameter.
+        ValueError: if ratio or floor is not greater than 0; in the first step, if a name is given that there is not.
 
     Source: Brock, De, Smith & Simonyan (2021), "High-performance large-scale image recognition without normalization",
     equation 3.
@@ -54,6 +55,8 @@ class AGC(Clipper):
     def __post_init__(self) -> None:
         check_positive("ratio", self.ratio)
         check_positive("floor", self.floor)
+        if isinstance(self.exclude, str | torch.Tensor):
+            raise TypeError(f"exclude is {self.exclude!r}: give a list of names or parameters, such as ['fc.weight']")
 
     def decide(self, measured: Measured, memory: Memory) -> Choice:
         tensors = measured.tensors
@@ -81,6 +84,12 @@ class AGC(Clipper):
             raise ValueError(
                 f"AGC excludes {sorted(names)} by name, and the optimizer knows no names: make it from "
                 "model.named_parameters(), or exclude the parameters themselves"
+            )
+        unknown = names - tensors.all_names
+        if unknown:
+            raise ValueError(
+                f"AGC excludes {sorted(unknown)}, and the optimizer has no parameter of that name; it has "
+                f"{', '.join(sorted(tensors.all_names))}"
             )
         return names, {id(one) for one in self.exclude if isinstance(one, torch.Tensor)}
 

@@ -49,7 +49,8 @@ class AdaBelief(Optimizer):
         params: parameters, named parameters or parameter groups, as for every torch optimizer.
         lr: learning rate \alpha, at least 0. Default 1e-3.
         betas: (\beta_1, \beta_2), each in [0, 1). Default (0.9, 0.999).
-        eps: \epsilon, at least 0. Default 1e-16 for ``"author"``, 1e-8 for ``"paper"``.
+        eps: \epsilon, at least 0. Default 1e-16 for ``"author"``, 1e-8 for ``"paper"``, in a
+            parameter group of its own variant too.
         weight_decay: decoupled, as in AdamW. Default 0.
         rectify: RAdam's rectification; ``"paper"`` has none, whatever is given. Default True.
         options: `variant`, `maximize`, `clip`, `nonfinite`, `max_consecutive_skips`, `backend`, as everywhere here.
@@ -86,6 +87,12 @@ class AdaBelief(Optimizer):
             eps = DEFAULT_EPS.get(options.get("variant") or self.variants[0], 0.0)
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "rectify": rectify}
         super().__init__(params, defaults, **options)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        own = param_group.get("variant") if isinstance(param_group, dict) else None
+        if self.defaults["eps"] == DEFAULT_EPS.get(self.defaults["variant"]) and own in DEFAULT_EPS:
+            param_group.setdefault("eps", DEFAULT_EPS[own])
+        super().add_param_group(param_group)
 
     @classmethod
     def rule(cls, group: Mapping[str, Any]) -> Rule:

@@ -3,14 +3,17 @@
 import copy
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
 from typing import Any, ClassVar, TypedDict, Unpack, get_args
 
+import numpy as np
 import torch
 
 from steadystep import kept
 from steadystep import ledger as ledgers
 from steadystep.clipping.chain import remembered
 from steadystep.clipping.clip_update import ClipUpdate
+from steadystep.clipping.clipper import Clipper
 from steadystep.clipping.given import Clip, as_clippers
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage
@@ -55,25 +58,27 @@ class Optimizer(torch.optim.Optimizer):
 
     _step_supports_amp_scaling = True  # a GradScaler then leaves the division by its scale to the step
 
+    _clippers: tuple[Clipper, ...]
+    _plan: Plan | None
+
     hyperparameters: ClassVar[Mapping[str, Range]]
     variants: ClassVar[tuple[str, ...]]
 
     def __init__(self, params: Params, defaults: dict[str, Any], **options: Unpack[Options]) -> None:
         _refuse_unknown(type(self).__name__, options)
-        self.clip = as_clippers(options.get("clip"))
+        self.clip = options.get("clip")
         self.policy = Policy(options.get("nonfinite", "skip"), options.get("max_consecutive_skips", 25))
         self.backend = options.get("backend")
         check_backend(self.backend)
         self._watch = SkipWatch()
         self._measured: tuple[Sequence[str], Number] | None = None
-        self._plan: Plan | None = None
         variant = options.get("variant") or self.variants[0]
         shared = {
             "maximize": options.get("maximize", False),
             "variant": variant,
             "rounding": options.get("rounding", "nearest"),
         }
-        super().__init__(params, {**defaults, **shared})
+        super().__init__(params, {name: _plain(value) for name, value in {**defaults, **shared}.items()})
 
     @classmethod
     def rule(cls, group: Mapping[str, Any]) -> Rule:
@@ -81,19 +86,31 @@ class Optimizer(torch.optim.Optimizer):
         raise NotImplementedError(f"{cls.__name__} has no rule")
 
     @property
+    def clip(self) -> tuple[Clipper, ...]:
+        """The clippers, in the order in which they are applied. It may be set to all that the argument may be."""
+        return self._clippers
+
+    @clip.setter
+    def clip(self, clip: Clip) -> None:
+        self._clippers = as_clippers(clip)
+        self._plan = None
+
+    @property
     def ledger(self) -> dict[str, Any]:
         """What happened to every step so far, as a plain dict of Python numbers; reading it waits for the device.
 
-        ``attempted``, ``applied``, ``skipped`` (= ``skipped_nonfinite`` + ``skipped_overflow``) and
-        ``consecutive_skips`` count steps; ``clipped`` those applied with a gradient that a clipper changed, and
-        ``clip_rate`` is its share of the applied ones. ``norm_before`` and ``norm_after`` are the last step's global
-        gradient norms around clipping, ``scale`` their ratio, ``running_norm_*`` their exponential averages over
-        applied steps, and ``norms`` the last norm of each tensor by its name.
+        ``attempted``, ``applied``, ``skipped`` and ``consecutive_skips`` count steps. A step is skipped for a gradient
+        that is not finite (``skipped_nonfinite``), whose square overflows (``skipped_overflow``) or that a
+        `SkipOutlier` refuses (``skipped_outlier``). ``clipped`` counts those applied with a gradient that a clipper
+        changed, and ``clip_rate`` is its share of the applied ones. ``norm_before`` and ``norm_after`` are the last
+        step's global gradient norms around clipping, ``scale`` their ratio, ``running_norm_*`` their exponential
+        averages over applied steps, and ``norms`` the last norm of each tensor by its name.
         """
         return ledgers.read(self._ledger(), *(self._measured or ((), None)))
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         if isinstance(param_group, dict):  # what is none, torch refuses
+            param_group.update({name: _plain(param_group[name]) for name in param_group.keys() - {"params"}})
             self._validate({**self.defaults, **param_group})
         super().add_param_group(param_group)
         self._plan = None
@@ -109,7 +126,8 @@ class Optimizer(torch.optim.Optimizer):
 
         Raises:
             NonFiniteGradientError: under ``nonfinite="raise"``, naming the tensors.
-            TooManySkipsError: after more than `max_consecutive_skips` refusals in a row.
+            TooManySkipsError: after more than `max_consecutive_skips` refusals in a row. Under a GradScaler the first
+                32 infinite steps in a row are its calibration, and do not count.
         """
         arguments = () if closure is None else (closure,)
         return self._seen_step(*arguments) if _is_watched(self) else self._step(*arguments)
@@ -184,7 +202,7 @@ class Optimizer(torch.optim.Optimizer):
                 raise ValueError(f"betas is {given!r}: {type(self).__name__} accepts two numbers in {bounds}")
             for index, value in enumerate(values):
                 number = value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
-                if not isinstance(number, int | float) or number not in bounds:
+                if not isinstance(number, int | float) or isinstance(number, bool) or number not in bounds:
                     label = f"{name}[{index}]" if len(values) > 1 else name
                     raise ValueError(f"{label} is {value!r}: {type(self).__name__} accepts a number in {bounds}")
 
@@ -251,8 +269,8 @@ class Optimizer(torch.optim.Optimizer):
         self._measured = self._plan = None
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {"clip": self.clip, "policy": self.policy, "backend": self.backend}
-        return {**super().__getstate__(), **kept}  # type: ignore[misc]
+        own = {"_clippers": self._clippers, "policy": self.policy, "backend": self.backend}
+        return {**super().__getstate__(), **own}  # type: ignore[misc]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -289,3 +307,12 @@ def _refuse_unknown(optimizer: str, options: Mapping[str, Any]) -> None:
             raise TypeError(f"{optimizer} has no {name!r}: how a step is computed is chosen by backend=")
         if name not in Options.__annotations__:
             raise TypeError(f"{optimizer} has no argument {name!r}; it takes {', '.join(Options.__annotations__)}")
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of other kinds, NumPy's for one, as Python's: a checkpoint that holds others cannot be loaded safely."""
+    if isinstance(value, tuple) and any(isinstance(one, np.generic) for one in value):
+        return tuple(map(_plain, value))
+    if isinstance(value, np.generic):
+        return value.item()
+    return float(value) if isinstance(value, Real) and not isinstance(value, int | float) else value

@@ -10,7 +10,9 @@ def length(t: Number, beta2: Number) -> Number:
 
 
 def rectification(t: Number, beta2: Number) -> Number:
-    r"""r_t^2 = (\rho_t-4)(\rho_t-2)\rho_\infty / ((\rho_\infty-4)(\rho_\infty-2)\rho_t); 0 while \rho_t < 4."""
+    r"""r_t^2 = (\rho_t-4)(\rho_t-2)\rho_\infty / ((\rho_\infty-4)(\rho_\infty-2)\rho_t); 0 while \rho_t <= 4."""
     longest = 2 / (1 - beta2) - 1
+    if longest <= 4:  # no average is ever long enough
+        return 0.0 * t
     rho = maximum(length(t, beta2), 4.0)
     return sqrt((rho - 4) * (rho - 2) * longest / ((longest - 4) * (longest - 2) * rho))

@@ -15,7 +15,7 @@ from PIL import Image as Picture
 from steadystep.lab.tasks import array_cache, find_task
 from steadystep.lab.tasks import data as loader
 from steadystep.lab.tasks.array_cache import cache_folder, cached_arrays
-from steadystep.lab.tasks.data import DataNotFoundError, load_images, locate
+from steadystep.lab.tasks.data import BrokenDataError, DataNotFoundError, load_images, locate
 
 SHARED = Path(os.environ.get("STEADYSTEP_DATA") or Path(__file__).parents[3].parent / "shared" / "data")
 HUB_NAME = "nobody/tiny-images"
@@ -174,11 +174,18 @@ def test_a_hub_out_of_reach_is_said_the_same_way(monkeypatch: pytest.MonkeyPatch
     assert "\n" not in str(missing.value)
 
 
-def test_a_folder_of_broken_files_is_said_the_same_way(parent: Path) -> None:
-    for path in (parent / "tiny-images").iterdir():
-        path.write_bytes(b"no parquet")
-    with pytest.raises(DataNotFoundError, match="cannot be read"):
+@pytest.mark.parametrize("left", [b"no parquet", b"", "half"])
+def test_a_broken_file_is_named_in_one_line(
+    parent: Path, left: bytes | str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = sorted((parent / "tiny-images").rglob("*.parquet"))[-1]
+    whole = broken.read_bytes()
+    broken.write_bytes(left if isinstance(left, bytes) else whole[: len(whole) // 2])
+    with pytest.raises(BrokenDataError) as error:
         load_images(HUB_NAME, parent)
+    message = str(error.value)
+    assert f"cannot be read: {broken} is damaged" in message and "\n" not in message and "was not found" not in message
+    assert capfd.readouterr().err == "" and not caplog.records
 
 
 @pytest.mark.skipif(not (SHARED / "mnist").is_dir(), reason=f"needs MNIST in {SHARED / 'mnist'}")

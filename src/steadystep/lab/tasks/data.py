@@ -24,6 +24,10 @@ class DataNotFoundError(UserError):
     """A data set is neither in the local folder nor to be had from the hub."""
 
 
+class BrokenDataError(UserError):
+    """A data set is in the local folder, and a file of it cannot be read."""
+
+
 class Images(NamedTuple):
     """One split, in the data set's order."""
 
@@ -43,6 +47,7 @@ def load_images(
 
     Raises:
         DataNotFoundError: in one line, with the two ways to get the data.
+        BrokenDataError: naming the file of the local folder that cannot be read.
     """
     folder = locate(hub_name, data)
     with TemporaryDirectory() as scratch:
@@ -106,7 +111,18 @@ def _from_folder(hub_name: str, folder: Path, scratch: str) -> Any:
         try:
             return datasets.load_dataset(str(folder), cache_dir=scratch)
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            raise _not_found(hub_name, f"{folder} cannot be read ({_first_line(error)})") from error
+            damaged = next((path for path in _files(folder) if not _is_whole_parquet(path)), folder)
+            raise BrokenDataError(
+                f"the data set {hub_name} cannot be read: {damaged} is damaged or in another format "
+                f"({_first_line(error)}); replace it, or give another folder with --data"
+            ) from error
+
+
+def _is_whole_parquet(path: Path) -> bool:
+    with path.open("rb") as file:
+        first = file.read(4)
+        file.seek(-min(4, path.stat().st_size), os.SEEK_END)
+        return first == file.read(4) == b"PAR1"
 
 
 def _from_hub(hub_name: str) -> Any:
@@ -121,17 +137,20 @@ def _from_hub(hub_name: str) -> Any:
 
 @contextmanager
 def _quiet_datasets(offline: bool) -> Iterator[Any]:
-    """The `datasets` library without its bars and retries' chatter and, where asked for, cut off from the network."""
+    """The `datasets` library without its bars and chatter and, where asked for, cut off from the network."""
     import datasets
     import datasets.config
     from huggingface_hub import constants
 
     settings = [(datasets.config, "HF_HUB_OFFLINE"), (constants, "HF_HUB_OFFLINE")]
     before = [getattr(module, name) for module, name in settings]
-    bars, hub_log = datasets.is_progress_bar_enabled(), logging.getLogger("huggingface_hub")
-    hub_level = hub_log.level
+    bars = datasets.is_progress_bar_enabled()
+    # What goes wrong is in the error that is raised; `datasets` says it in its log before.
+    logs = [(logging.getLogger("huggingface_hub"), logging.ERROR), (logging.getLogger("datasets"), logging.CRITICAL)]
+    levels = [log.level for log, _ in logs]
     datasets.disable_progress_bars()
-    hub_log.setLevel(logging.ERROR)
+    for log, level in logs:
+        log.setLevel(level)
     for (module, name), value in zip(settings, before, strict=True):
         setattr(module, name, offline or value)
     try:
@@ -139,7 +158,8 @@ def _quiet_datasets(offline: bool) -> Iterator[Any]:
     finally:
         for (module, name), value in zip(settings, before, strict=True):
             setattr(module, name, value)
-        hub_log.setLevel(hub_level)
+        for (log, _), level in zip(logs, levels, strict=True):
+            log.setLevel(level)
         if bars:
             datasets.enable_progress_bars()
 
