@@ -58,7 +58,7 @@ def _with_formulas(line: str) -> str:
 
 
 class Docstrings(griffe.Extension):
-    """Rewrites docstrings before they are parsed; `options:`, which stands for **options, is named as the signature does."""
+    """Rewrites docstrings before they are parsed; what they call `options` is the signature's `**options`."""
 
     def on_instance(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         if obj.docstring is not None:

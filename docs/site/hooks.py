@@ -1,49 +1,55 @@
 """What the site's build adds to the pages in this folder: those that the code's own data write, and formulas."""
 
-import html
-import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+import formulas
 import generated
-from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from plotly.offline import get_plotlyjs
 
-_FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
-
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    theory = Path(config.extra["theory"])
+    theory, results = Path(config.extra["theory"]), Path(config.docs_dir) / "results"
     if not (theory / "theory.json").is_file():
         raise PluginError(
-            f"no theory.json in {theory}: make docs writes it, and so does steadystep theory --figures DIR"
+            f"no theory.json in {theory}: make docs writes it, as does steadystep theory --figures {theory}"
         )
-    results = Path(config.docs_dir) / "results"
-    pages = {
-        **generated.theory_pages(theory),
-        **generated.optimizer_pages(),
-        "audit.md": generated.audit_page(theory, results),
-        "results/index.md": generated.results_page(results),
-        "reference/command-line.md": generated.command_line_page(),
-        "assets/plotly.min.js": get_plotlyjs(),
+    sections = {
+        "theory/index.md": generated.theory_pages(theory),
+        "reference/optimizers/index.md": generated.optimizer_pages(),
+        "results/index.md": {"results/index.md": generated.results_page(results)},
+        "audit.md": {"audit.md": generated.audit_page(theory, results)},
+        "reference/command-line.md": {"reference/command-line.md": generated.command_line_page()},
     }
-    for name, content in pages.items():
-        files.append(File.generated(config, name, content=content))
+    for pages in sections.values():
+        for name, content in pages.items():
+            files.append(File.generated(config, name, content=content))
+    files.append(File.generated(config, "assets/plotly.min.js", content=get_plotlyjs()))
+    in_results = [f"results/{summary.parent.name}/summary.md" for summary in sorted(results.glob("*/summary.md"))]
+    config.nav = _spread(config.nav, {**sections, "results/index.md": ["results/index.md", *in_results]})
     return files
 
 
+def _spread(menu: Any, sections: Mapping[str, Iterable[str]]) -> Any:
+    """The menu with each section that is written here opened: its first page first, then the others."""
+    if isinstance(menu, list):
+        return [_spread(entry, sections) for entry in menu]
+    if not isinstance(menu, dict):
+        return menu
+    ((title, entry),) = menu.items()
+    pages = list(sections.get(entry, ())) if isinstance(entry, str) else []
+    if len(pages) > 1:
+        return {title: [entry, *(page for page in pages if page != entry)]}
+    return {title: _spread(entry, sections)}
+
+
 def on_page_content(content: str, page: Page, **kwargs: object) -> str:
-    """Formulas as MathML, which browsers show by themselves."""
-
-    def as_mathml(match: re.Match[str]) -> str:
-        element, formula = match[1], html.unescape(match[2]).strip()
-        try:
-            mathml = convert(formula, display="block" if element == "div" else "inline")
-        except Exception as error:  # noqa: BLE001 - latex2mathml's errors have no common base
-            raise PluginError(f"{page.file.src_uri}: the formula {formula!r} is not LaTeX: {error!r}") from error
-        return f'<{element} class="formula">{mathml}</{element}>'
-
-    return _FORMULA.sub(as_mathml, content)
+    try:
+        return formulas.with_mathml(content)
+    except formulas.NotLatexError as error:
+        raise PluginError(f"{page.file.src_uri}: {error}") from error
