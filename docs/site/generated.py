@@ -99,7 +99,7 @@ def optimizer_pages() -> dict[str, str]:
 
 
 def _reference(name: str, kind: type) -> str:
-    return f"---\nhide: [toc]\n---\n\n::: {kind.__module__}.{name}\n    options:\n      heading_level: 1\n"
+    return f"::: {kind.__module__}.{name}\n    options:\n      heading_level: 1\n"
 
 
 def command_line_page() -> str:

@@ -48,6 +48,12 @@ def _spread(menu: Any, sections: Mapping[str, Iterable[str]]) -> Any:
     return {title: _spread(entry, sections)}
 
 
+def on_page_markdown(markdown: str, page: Page, **kwargs: object) -> None:
+    """Wide tables and equations get the room of the table of contents."""
+    if page.file.src_uri.startswith(("results/", "reference/optimizers/")):
+        page.meta["hide"] = ["toc"]
+
+
 def on_page_content(content: str, page: Page, **kwargs: object) -> str:
     try:
         return formulas.with_mathml(content)
