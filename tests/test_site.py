@@ -100,12 +100,10 @@ def watched(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Watche
 @pytest.mark.parametrize(
     ("name", "shows"),
     [
-        ("index.html", "a[href='tutorial.html']"),
-        ("tutorial.html", ".highlight code"),
+        ("index.html", ".highlight code"),
         ("theory/index.html", "td .badge.bad"),
         ("theory/step-bound.html", "p math msqrt"),
         ("theory/cliff.html", ".plot .cartesianlayer .xy"),
-        ("theory/starvation.html", ".plot .cartesianlayer .xy"),
         ("reference/optimizers/Adam.html", "div.formula mfrac"),
         ("reference/clippers.html", "div.formula math"),
         ("reference/functions.html", ".doc-heading"),

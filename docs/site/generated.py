@@ -46,7 +46,14 @@ def as_stated(value: float | None, stated: str) -> str:
     return "not finite" if value is None else Measurement("", value, stated).shown
 
 
-_environment.filters |= {"escape_markdown": escape, "prose": prose, "badge": badge, "as_stated": as_stated}
+def help_text(text: str) -> str:
+    """Help on one line, as Markdown in which only code is marked."""
+    return escape(" ".join(text.split())).replace("\\`", "`")
+
+
+_environment.filters |= {
+    "escape_markdown": escape, "prose": prose, "badge": badge, "as_stated": as_stated, "help": help_text,
+}  # fmt: skip
 
 
 def theory_pages(folder: Path) -> dict[str, str]:
