@@ -140,6 +140,15 @@ def test_figures_follow_the_switch_between_light_and_dark(browser: Browser, addr
     context.close()
 
 
+def test_a_page_opens_from_a_folder_too(watched: Watched, site: Path) -> None:
+    page = watched.page
+    page.goto((site / "theory" / "step-bound.html").as_uri())
+    page.wait_for_selector(".plot .xtick text")
+    page.wait_for_load_state("networkidle")
+    assert [url for url in watched.requests if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert watched.complaints == []
+
+
 def test_search_finds_an_optimizer(watched: Watched, address: str) -> None:
     page = watched.page
     page.goto(address + "index.html")

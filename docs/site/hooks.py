@@ -59,3 +59,13 @@ def on_page_content(content: str, page: Page, **kwargs: object) -> str:
         return formulas.with_mathml(content)
     except formulas.NotLatexError as error:
         raise PluginError(f"{page.file.src_uri}: {error}") from error
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """A page opened from a folder asks for the search index as a script; without it there would be an error on each.
+
+    Search itself needs a server: a browser starts no worker from a folder.
+    """
+    search = Path(config.site_dir) / "search"
+    index = (search / "search_index.json").read_text(encoding="utf-8")
+    (search / "search_index.js").write_text(f"var __index = {index}", encoding="utf-8")
