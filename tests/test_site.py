@@ -1,6 +1,8 @@
 """The documentation site: it builds strictly, and in a real browser it is drawn without a question to anybody."""
 
+import doctest
 import functools
+import importlib.util
 import os
 import re
 import shutil
@@ -157,6 +159,15 @@ def test_search_finds_an_optimizer(watched: Watched, address: str) -> None:
     page.keyboard.type("StableAdamW")
     page.wait_for_selector(".md-search-result__item a[href*='StableAdamW']", state="attached")
     assert watched.complaints == []
+
+
+def test_docstrings_become_markdown_as_their_doctest_says() -> None:
+    specification = importlib.util.spec_from_file_location("docstrings", ROOT / "docs" / "site" / "docstrings.py")
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    results = doctest.testmod(module)
+    assert results.attempted and not results.failed
 
 
 def test_docstrings_leave_no_markup_unread(site: Path) -> None:

@@ -13,7 +13,7 @@ _PIECE = rf"(?:\\(?:hat|sqrt) \w|\\[a-zA-Z]+(?:\{{[^{{}}]*\}})*|(?<![\w\\])[A-Za
 def markdown(docstring: str) -> str:
     r"""A docstring of this package as Markdown.
 
-    >>> print(markdown("Adds \\epsilon to ``v``.\n\n.. math::\n    a \\\\\n    b\n\n>>> 1 + 1\n2"))
+    >>> print(markdown("Adds \\epsilon to ``v``.\n\n.. math::\n    a \\\\\n    b\n\nwith ``w``."))
     Adds $\epsilon$ to `v`.
     <BLANKLINE>
     $$
@@ -21,10 +21,7 @@ def markdown(docstring: str) -> str:
     b
     $$
     <BLANKLINE>
-    ```pycon
-    >>> 1 + 1
-    2
-    ```
+    with `w`.
     """
     done: list[str] = []
     closing, indent = "", ""
@@ -40,7 +37,11 @@ def markdown(docstring: str) -> str:
             closing = ""
         if text.startswith(".. math::"):
             formula = text.removeprefix(".. math::").strip()
-            done += ["", margin + "$$", *([margin + formula] if formula else [])]
+            done += [
+                *([""] if done and done[-1].strip() else []),
+                margin + "$$",
+                *([margin + formula] if formula else []),
+            ]
             closing, indent = "$$", margin
         elif text.startswith(">>>") and not closing:
             done += [margin + "```pycon", line]
