@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-all oracles bench check format clean
+.PHONY: help demo test test-all oracles bench docs check format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -36,7 +36,17 @@ bench: .venv/installed .venv-oracles/installed  ## the speed of clip and step, a
 	.venv-oracles/bin/python -m benchmarks
 	$(BIN)/python -m benchmarks.plot
 
-check: .venv/installed  ## formatting, lint and types
+.venv/docs: .venv/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --group docs
+	@touch $@
+
+.cache/theory/theory.json: .venv/installed $(shell find src -name '*.py')
+	$(BIN)/steadystep theory --figures .cache/theory
+
+docs: .venv/docs .cache/theory/theory.json  ## the documentation site, into site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+check: .venv/docs  ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
@@ -46,4 +56,4 @@ format: .venv/installed  ## rewrite the files as ruff wants them
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove what was built and measured here
-	rm -rf .venv .venv-oracles studies dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oracles studies site .cache dist .pytest_cache .ruff_cache .hypothesis

@@ -95,7 +95,9 @@ _SYMBOLS = {
 
 def _plain(line: str) -> str:
     """A line of prose with its symbols as letters."""
-    return re.sub(r"\\([a-z]+) ?", lambda match: _SYMBOLS[match[1]], line).replace("``", "`")
+    line = re.sub(r"\\sqrt\{([^{}]*)\}", r"√(\1)", line)
+    # The space after a command belongs to it, but not before a word.
+    return re.sub(r"\\([a-z]+)(?: (?=\\|[a-z]\b|[a-z]_))?", lambda match: _SYMBOLS[match[1]], line).replace("``", "`")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,55 @@
-"""What is written by a program is what that program writes now."""
+"""What is written by a program is what that program writes now, and what a reader copies runs."""
 
+import doctest
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+import torch
+
 ROOT = Path(__file__).parent.parent
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "docs" / "index.md",
+    ROOT / "docs" / "tutorial.md",
+    *sorted((ROOT / "docs" / "how-to").glob("*.md")),
+]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path) -> list[tuple[str, int]]:
+    """The Python blocks of a page, and the line before each."""
+    text = page.read_text()
+    return [(match[1], text[: match.start(1)].count("\n")) for match in BLOCK.finditer(text)]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
+def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All blocks of a page in one namespace; those that show a session must show what it prints."""
+    monkeypatch.chdir(tmp_path)
+    model = torch.nn.Linear(4, 1)
+    namespace = {"__name__": page.stem, "model": model, "loss": model(torch.ones(2, 4)).sum()}
+    if page.name != "README.md":
+        namespace = {"__name__": page.stem}
+    for source, line in blocks(page):
+        if source.startswith(">>>"):
+            session = doctest.DocTestParser().get_doctest(source, namespace, page.name, str(page), line)
+            report: list[str] = []
+            failed = doctest.DocTestRunner().run(session, out=report.append, clear_globs=False).failed
+            assert not failed, "".join(report)
+            namespace.update(session.globs)
+        else:
+            exec(compile("\n" * line + source, str(page), "exec"), namespace)
+
+
+def test_every_how_to_is_in_the_menu_and_in_the_list() -> None:
+    menu, index = (ROOT / "mkdocs.yml").read_text(), (ROOT / "docs" / "how-to" / "index.md").read_text()
+    for page in (ROOT / "docs" / "how-to").glob("*.md"):
+        if page.stem != "index":
+            assert f"how-to/{page.name}" in menu
+            assert f"]({page.name})" in index
 
 
 def script(name: str) -> ModuleType:

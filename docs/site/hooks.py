@@ -1,0 +1,71 @@
+"""What the site's build adds to the pages in this folder: those that the code's own data write, and formulas."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import formulas
+import generated
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+from plotly.offline import get_plotlyjs
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    theory, results = Path(config.extra["theory"]), Path(config.docs_dir) / "results"
+    if not (theory / "theory.json").is_file():
+        raise PluginError(
+            f"no theory.json in {theory}: make docs writes it, as does steadystep theory --figures {theory}"
+        )
+    sections = {
+        "theory/index.md": generated.theory_pages(theory),
+        "reference/optimizers/index.md": generated.optimizer_pages(),
+        "results/index.md": {"results/index.md": generated.results_page(results)},
+        "audit.md": {"audit.md": generated.audit_page(theory, results)},
+        "reference/command-line.md": {"reference/command-line.md": generated.command_line_page()},
+    }
+    for pages in sections.values():
+        for name, content in pages.items():
+            files.append(File.generated(config, name, content=content))
+    files.append(File.generated(config, "assets/plotly.min.js", content=get_plotlyjs()))
+    in_results = [f"results/{summary.parent.name}/summary.md" for summary in sorted(results.glob("*/summary.md"))]
+    config.nav = _spread(config.nav, {**sections, "results/index.md": ["results/index.md", *in_results]})
+    return files
+
+
+def _spread(menu: Any, sections: Mapping[str, Iterable[str]]) -> Any:
+    """The menu with each section that is written here opened: its first page first, then the others."""
+    if isinstance(menu, list):
+        return [_spread(entry, sections) for entry in menu]
+    if not isinstance(menu, dict):
+        return menu
+    ((title, entry),) = menu.items()
+    pages = list(sections.get(entry, ())) if isinstance(entry, str) else []
+    if len(pages) > 1:
+        return {title: [entry, *(page for page in pages if page != entry)]}
+    return {title: _spread(entry, sections)}
+
+
+def on_page_markdown(markdown: str, page: Page, **kwargs: object) -> None:
+    """Wide tables and equations get the room of the table of contents."""
+    if page.file.src_uri.startswith(("results/", "reference/optimizers/")):
+        page.meta["hide"] = ["toc"]
+
+
+def on_page_content(content: str, page: Page, **kwargs: object) -> str:
+    try:
+        return formulas.with_mathml(content)
+    except formulas.NotLatexError as error:
+        raise PluginError(f"{page.file.src_uri}: {error}") from error
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """A page opened from a folder asks for the search index as a script; without it there would be an error on each.
+
+    Search itself needs a server: a browser starts no worker from a folder.
+    """
+    search = Path(config.site_dir) / "search"
+    index = (search / "search_index.json").read_text(encoding="utf-8")
+    (search / "search_index.js").write_text(f"var __index = {index}", encoding="utf-8")
