@@ -1,6 +1,6 @@
 """A task that trains in milliseconds, for tests of everything between a declared study and its records."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,11 @@ def model() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 3))
 
 
+def calm_model() -> nn.Module:
+    """Without dropout: what can be trained in replicas."""
+    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3))
+
+
 TASK = Task(
     name="tiny",
     title="Three clouds",
@@ -55,6 +60,7 @@ TASK = Task(
     target_accuracy=0.6,
     target_loss=0.9,
 )
+CALM_TASK = replace(TASK, model=calm_model, replicas=4)
 STUDY = study_for(TASK)
 TRIALS_IN_ALL = 2 * (6 + 6)
 LONG = 100_000
@@ -130,7 +136,7 @@ def digits_study() -> tuple[Study, Task]:
         Arm(name="Adam", optimizer="Adam", lrs=(1e-3, 3e-3, 1e-2, 3e-2)),
         Arm(name="Adam + clip", optimizer="Adam", lrs=(1e-3, 1e-2), clip="norm", quantiles=(0.1, 0.9)),
     )
-    return Study(task=task.name, arms=arms, seeds=3, tune_seeds=2, budgets=(1, 2), batch_size=32), task
+    return Study(task=task.name, arms=arms, seeds=3, tune_seeds=2, budgets=(2, 4), batch_size=32), task
 
 
 def endless_study() -> tuple[Study, Task]:

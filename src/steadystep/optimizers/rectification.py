@@ -1,6 +1,6 @@
 """The variance of Adam's adaptive learning rate, and what rectifies it (Liu et al. 2020, section 4)."""
 
-from steadystep.maths import Number, maximum, sqrt
+from steadystep.maths import Number, maximum, sqrt, where
 
 
 def length(t: Number, beta2: Number) -> Number:
@@ -12,7 +12,6 @@ def length(t: Number, beta2: Number) -> Number:
 def rectification(t: Number, beta2: Number) -> Number:
     r"""r_t^2 = (\rho_t-4)(\rho_t-2)\rho_\infty / ((\rho_\infty-4)(\rho_\infty-2)\rho_t); 0 while \rho_t <= 4."""
     longest = 2 / (1 - beta2) - 1
-    if longest <= 4:  # no average is ever long enough
-        return 0.0 * t
+    longest = where(longest > 4, longest, 5.0)  # else no average is ever long enough: rho stays 4, and r 0
     rho = maximum(length(t, beta2), 4.0)
     return sqrt((rho - 4) * (rho - 2) * longest / ((longest - 4) * (longest - 2) * rho))

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +29,15 @@ def start(folder: Path, workers: int, errors: IO[str]) -> subprocess.Popen[str]:
     )
 
 
+def wait_for_a_checkpoint(folder: Path, since: float, most: float = 20.0) -> None:
+    end = time.monotonic() + most
+    while time.monotonic() < end:
+        with suppress(FileNotFoundError):  # one that is replaced at this moment
+            if any(path.stat().st_mtime > since for path in (folder / "checkpoints").glob("*.pt")):
+                return
+        time.sleep(0.005)
+
+
 def everything(results: Results) -> dict:
     """All numbers of a study, but for its times."""
     return {
@@ -42,6 +52,7 @@ def test_twenty_kills_change_no_number(tmp_path: Path) -> None:
     folder, errors = tmp_path / "killed", (tmp_path / "errors").open("w+")
     unfinished = 0
     for kill in range(KILLS):
+        begun = time.time()
         process = start(folder, 2, errors)
         assert process.stdout
         if kill % 4 == 3:
@@ -51,7 +62,9 @@ def test_twenty_kills_change_no_number(tmp_path: Path) -> None:
             # on a fast machine as on a slow one every kill lands inside the study.
             for _ in range(moments.randint(1, 8)):
                 process.stdout.readline()
-            time.sleep(moments.uniform(0, 0.05))
+            if kill % 4:  # and once its state has been saved since
+                wait_for_a_checkpoint(folder, begun)
+            time.sleep(moments.uniform(0, 0.1))
         assert process.poll() is None, f"it ended before kill {kill}: {(tmp_path / 'errors').read_text()}"
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

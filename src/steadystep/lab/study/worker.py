@@ -1,5 +1,6 @@
 """One process that runs trials: what it sets up, and how it goes when its parent is gone."""
 
+import logging
 import os
 import signal
 import threading
@@ -45,6 +46,8 @@ class Work:
 
 def perform(work: Work, job: Job, splits: Splits, observer: Observer, stop: Callable[[], bool] = lambda: False) -> None:
     """Run a batch and keep its records, telling the observer. In every kind of executor."""
+    # That a kernel compiles is no news where progress is shown, and a study's errors stand alone on stderr.
+    logging.getLogger("steadystep.kernels").setLevel(logging.ERROR)
     wanted = [trial for trial in work.batch.trials if trial.id in work.missing]
     for trial in wanted:
         if trial.data != splits.fingerprint:

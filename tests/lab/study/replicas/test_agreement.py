@@ -1,0 +1,155 @@
+"""Replicas are the runs that their trials would have by themselves, up to rounding."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from steadystep.lab.study.evaluation import evaluate
+from steadystep.lab.study.replicas.model import AT_A_TIME
+from steadystep.lab.study.replicas.training import ReplicatedTraining
+from steadystep.lab.study.training import Training
+from steadystep.lab.study.trial import Clip, Trial
+from steadystep.lab.tasks import find_task
+from steadystep.lab.tasks.task import Split, Splits, Task
+from steadystep.optimizers import OPTIMIZERS
+from tiny_study import CALM_TASK, calm_model, load, tiny_trial
+
+ALONE = {"LAMB", "StableAdamW"}
+"""Optimizers whose steps depend on sizes of whole tensors: never trained in replicas."""
+
+DIGITS = find_task("digits-mlp")
+
+
+def in_double(splits: Splits) -> Splits:
+    train, val, test = (Split(part.x.double(), part.y) for part in (splits.train, splits.val, splits.test))
+    return Splits(train, val, test, splits.fingerprint)
+
+
+def double_calm_model() -> torch.nn.Module:
+    return calm_model().double()
+
+
+def double_digits_model() -> torch.nn.Module:
+    return DIGITS.model().double()
+
+
+def furthest(trials: Sequence[Trial], task: Task, splits: Splits, steps: int) -> float:
+    """The largest distance of any tensor of any replica from the lone run's, relative to the tensor's size."""
+    together = ReplicatedTraining(trials, task, splits)
+    for _ in range(steps):
+        together.step()
+    assert not together.diverged
+    distances = []
+    for replica, trial in enumerate(trials):
+        alone = Training(trial, task, splits)
+        for _ in range(steps):
+            alone.step()
+        row = together.model.row(replica)
+        for name, parameter in alone.model.named_parameters():
+            distances.append(((row[name] - parameter).norm() / parameter.norm()).item())
+        measured, expected = together.measured[trial.id], alone.measured
+        for numbers in ("loss", "norm_before", "norm_after", "clipped"):
+            assert getattr(measured, numbers) == pytest.approx(getattr(expected, numbers), rel=1e-4), numbers
+        assert measured.clipped == expected.clipped
+    return max(distances)
+
+
+def varied(clip: str | None, threshold: float, **fields: Any) -> list[Trial]:
+    """Trials of one arm with seeds, learning rates and thresholds of their own: more than go into one operation."""
+    return [
+        tiny_trial(
+            seed=seed % 5,
+            lr=0.002 * (1 + seed),
+            clip=Clip(kind=clip, threshold=threshold * (1 + seed)) if clip else None,  # type: ignore[arg-type]
+            **fields,
+        )
+        for seed in range(AT_A_TIME + 3)
+    ]
+
+
+@pytest.mark.parametrize(("clip", "threshold"), [(None, 1.0), ("norm", 0.2), ("value", 0.02)])
+@pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name not in ALONE])
+def test_every_rule_and_clipper_in_float64_after_an_epoch(optimizer: str, clip: str | None, threshold: float) -> None:
+    task = replace(CALM_TASK, model=double_calm_model)
+    assert furthest(varied(clip, threshold, optimizer=optimizer), task, in_double(load(None)), steps=6) < 1e-10
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "options"),
+    [
+        ("SGD", {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+        ("SGD", {"maximize": True}),
+        ("Adam", {"weight_decay": 0.1, "amsgrad": True}),
+        ("AdamW", {"weight_decay": 0.5}),
+        ("NAdam", {"weight_decay": 0.5, "decoupled_weight_decay": True}),
+        ("Adagrad", {"initial_accumulator_value": 0.1}),
+        ("RMSprop", {"centered": True, "momentum": 0.9}),
+    ],
+)
+def test_options_too(optimizer: str, options: dict[str, Any]) -> None:
+    task = replace(CALM_TASK, model=double_calm_model)
+    trials = varied("norm", 0.2, optimizer=optimizer, options=options)
+    assert furthest(trials, task, in_double(load(None)), steps=6) < 1e-10
+
+
+def test_betas_of_their_own() -> None:
+    task = replace(CALM_TASK, model=double_calm_model)
+    betas = [(0.5, 0.9), (0.8, 0.99), (0.9, 0.999)]
+    trials = [tiny_trial(options={"betas": pair, "eps": 10.0**-k}) for k, pair in enumerate(betas, start=4)]
+    assert furthest(trials, task, in_double(load(None)), steps=6) < 1e-10
+
+
+def digits_trials(splits: Splits) -> list[Trial]:
+    trials = varied("norm", 0.3, task=DIGITS.name, data=splits.fingerprint, batch_size=64, epochs=4)
+    return [trial.model_copy(update={"lr": 0.0003 * (1 + replica)}) for replica, trial in enumerate(trials)]
+
+
+def test_digits_in_float64_after_an_epoch() -> None:
+    splits = DIGITS.load(None)
+    task = replace(DIGITS, model=double_digits_model)
+    assert furthest(digits_trials(splits), task, in_double(splits), steps=16) < 1e-10
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_digits_in_float32_after_twenty_steps(optimizer: str) -> None:
+    splits = DIGITS.load(None)
+    trials = [trial.model_copy(update={"optimizer": optimizer}) for trial in digits_trials(splits)]
+    assert furthest(trials, DIGITS, splits, steps=20) < 1e-4
+
+
+def test_evaluation_is_that_of_each_model() -> None:
+    splits = DIGITS.load(None)
+    trials = digits_trials(splits)
+    together = ReplicatedTraining(trials, DIGITS, splits)
+    for replica, (loss, accuracy) in enumerate(together.model.evaluate(splits.val)):
+        model = DIGITS.model()
+        model.load_state_dict(together.model.row(replica))
+        expected_loss, expected_accuracy = evaluate(model, splits.val)
+        assert loss == pytest.approx(expected_loss, rel=1e-5)
+        assert accuracy == expected_accuracy
+
+
+def test_a_seed_has_the_same_weights_and_data_however_it_is_trained() -> None:
+    splits = load(None)
+    trials = [tiny_trial(seed=seed, optimizer="SGD", lr=lr) for seed, lr in ((7, 0.1), (3, 0.2), (7, 0.3))]
+    together = ReplicatedTraining(trials, CALM_TASK, splits)
+    for _ in range(3):  # epochs
+        for _ in range(together.steps_per_epoch):
+            x, _ = together.next_batch()
+            assert torch.equal(x[0], x[2]) and not torch.equal(x[0], x[1])
+            together.step()
+        together.end_epoch()
+    for replica, trial in enumerate(trials):
+        fresh, alone = ReplicatedTraining(trials, CALM_TASK, splits), Training(trial, CALM_TASK, splits)
+        for name, parameter in alone.model.named_parameters():
+            assert torch.equal(fresh.model.row(replica)[name], parameter)
+        for _ in range(2):
+            for _ in range(alone.steps_per_epoch):
+                assert all(map(torch.equal, [part[replica] for part in fresh.next_batch()], alone.next_batch()))
+                fresh.step()
+                alone.step()
+            fresh.end_epoch()
+            alone.end_epoch()
