@@ -34,6 +34,7 @@ oracles: .venv-oracles/installed  ## the optimizers against optax, Keras and pyt
 
 bench: .venv/installed .venv-oracles/installed  ## the speed of clip and step, against torch, pytorch-optimizer, optax and the memory
 	.venv-oracles/bin/python -m benchmarks
+	$(BIN)/python -m benchmarks.replicas
 	$(BIN)/python -m benchmarks.plot
 
 .venv/docs: .venv/installed

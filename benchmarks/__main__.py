@@ -83,8 +83,8 @@ def _print(console: Console, model: str, rows: Mapping[str, Mapping[str, Any]]) 
     console.print(table)
 
 
-def _is_other(name: str) -> bool:
-    return not name.startswith("steadystep") and name != "streaming limit"
+def _is_other(contestant: str) -> bool:
+    return not contestant.startswith("steadystep") and contestant != "streaming limit"
 
 
 if __name__ == "__main__":

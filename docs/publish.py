@@ -5,6 +5,7 @@ picture; without an argument only README.md is written again, from what is in do
 """
 
 import io
+import json
 import re
 import shutil
 import sys
@@ -25,6 +26,7 @@ from steadystep.lab.study.summarise import summarise
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results"
 README = ROOT / "README.md"
+BENCHMARKS = ROOT / "benchmarks" / "results"
 
 
 def publish(study: Path) -> None:
@@ -43,7 +45,7 @@ def publish(study: Path) -> None:
 def readme() -> str:
     """README.md with its measured parts written from docs/results."""
     text = README.read_text()
-    for name, content in {"demo": _demo(), "mnist-mlp": _results("mnist-mlp")}.items():
+    for name, content in {"demo": _demo(), "mnist-mlp": _results("mnist-mlp"), "speed": _speed()}.items():
         pattern = re.compile(rf"(<!-- {name}: written by docs/publish.py -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         text, found = pattern.subn(lambda match, content=content: match[1] + content + match[2], text)
         assert found == 1, f"README.md must hold the markers of {name!r} once, found {found}"
@@ -75,6 +77,51 @@ def _results(task: str) -> str:
         f"{first.processor}, {first.cores} cores, {first.threads} thread a run, {first.dtype}, torch {first.torch}."
     )
     return "\n".join(["| " + " | ".join(row) + " |" for row in rows] + ["", where, "", *verdicts, ""])
+
+
+def _speed() -> str:
+    """Clip and step on ResNet-50's tensors and on a small network's, from what `make bench` recorded."""
+    found = json.loads((BENCHMARKS / "steps.json").read_bytes())
+    titles = ["Optimizer", "ResNet-50 ms", "times the limit", "the fastest other", "small MLP ms", "the fastest other"]
+    rows = [titles, ["---"] * len(titles)]
+    for name, times in found["models"]["ResNet-50"].items():
+        small = found["models"]["MLP of 6 tensors"][name]
+        limit = times["steadystep"]["median_ms"] / times["streaming limit"]["median_ms"]
+        rows.append([
+            name,
+            f"{times['steadystep']['median_ms']:.1f}",
+            f"{limit:.2f}",
+            _fastest_other(times, 1),
+            f"{small['steadystep']['median_ms']:.3f}",
+            _fastest_other(small, 3),
+        ])  # fmt: skip
+    machine, guard = found["environment"], found["guard_and_ledger"]
+    where = (
+        f"Medians of interleaved runs in one process; {machine['processor']}, {machine['threads']} threads, "
+        f"{machine['dtype']}, torch {machine['torch']}. The limit is a kernel that moves the same bytes and computes "
+        f"nothing. Guard and ledger take {100 * guard['share']:.1f}% of the step on ResNet-50's tensors."
+    )
+    replicas = json.loads((BENCHMARKS / "replicas.json").read_bytes())
+    batched = [
+        f"{name}: {row['trials_per_second_in_replicas']:.1f} against {row['trials_per_second_one_by_one']:.1f}, "
+        f"{row['ratio']:.1f} times as many"
+        for name, row in replicas.items()
+        if name.endswith("workers")
+    ]
+    together = (
+        f"Trials of the digits' network a second, {replicas['replicas']} at a time as one batched model against one by "
+        f"one: {'; '.join(batched)}."
+    )
+    return "\n".join(["| " + " | ".join(row) + " |" for row in rows] + ["", where, "", together, ""])
+
+
+def _fastest_other(times: dict[str, dict[str, float]], digits: int) -> str:
+    others = {who: time["median_ms"] for who, time in times.items() if not who.startswith("steadystep")}
+    others.pop("streaming limit", None)
+    if not others:
+        return "–"
+    best = min(others, key=others.__getitem__)
+    return f"{others[best]:.{digits}f} ({best})"
 
 
 def _photograph(page: Path, picture: Path) -> None:

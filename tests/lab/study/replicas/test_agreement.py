@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from statsmodels.stats.weightstats import ttost_paired
 
 from steadystep.lab.study.evaluation import evaluate
 from steadystep.lab.study.replicas.model import AT_A_TIME
@@ -153,3 +155,31 @@ def test_a_seed_has_the_same_weights_and_data_however_it_is_trained() -> None:
                 alone.step()
             fresh.end_epoch()
             alone.end_epoch()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("optimizer", "lr"), [("SGD", 0.5), ("Adam", 0.01)])
+def test_final_accuracies_are_equivalent_over_32_seeds(optimizer: str, lr: float) -> None:
+    """By two one-sided paired tests, within half the margin that the task calls the same."""
+    splits = DIGITS.load(None)
+    trials = [
+        tiny_trial(task=DIGITS.name, data=splits.fingerprint, optimizer=optimizer, lr=lr, seed=seed, batch_size=64,
+                   epochs=8, clip=Clip(kind="norm", threshold=0.5))
+        for seed in range(32)
+    ]  # fmt: skip
+    together = ReplicatedTraining(trials, DIGITS, splits)
+    while not together.finished:
+        together.step()
+        if together.at_epoch_end():
+            together.end_epoch()
+    accuracies = [accuracy for _, accuracy in together.model.evaluate(splits.test)]
+    alone = []
+    for trial in trials:
+        training = Training(trial, DIGITS, splits)
+        while not training.finished:
+            training.step()
+            if training.at_epoch_end():
+                training.end_epoch()
+        alone.append(evaluate(training.model, splits.test)[1])
+    p_value, _, _ = ttost_paired(np.array(accuracies), np.array(alone), -DIGITS.margin / 2, DIGITS.margin / 2)
+    assert p_value < 0.05
