@@ -103,7 +103,8 @@ def _speed() -> str:
     )
     replicas = json.loads((BENCHMARKS / "replicas.json").read_bytes())
     batched = [
-        f"{name.replace('1 workers', '1 worker')}: {row['trials_per_second_in_replicas']:.1f} against {row['trials_per_second_one_by_one']:.1f}, "
+        f"{name.replace('1 workers', '1 worker')}: {row['trials_per_second_in_replicas']:.1f} against "
+        f"{row['trials_per_second_one_by_one']:.1f}, "
         f"{row['ratio']:.1f} times as many"
         for name, row in replicas.items()
         if name.endswith("workers")
