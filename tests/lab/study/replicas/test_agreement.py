@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from statsmodels.stats.weightstats import ttost_paired
 
 from steadystep.lab.study.evaluation import evaluate
 from steadystep.lab.study.replicas.model import AT_A_TIME
 from steadystep.lab.study.replicas.training import ReplicatedTraining
 from steadystep.lab.study.training import Training
 from steadystep.lab.study.trial import Clip, Trial
+from steadystep.lab.study.verdicts import equivalence_p
 from steadystep.lab.tasks import find_task
 from steadystep.lab.tasks.task import Split, Splits, Task
 from steadystep.optimizers import OPTIMIZERS
@@ -158,15 +158,19 @@ def test_a_seed_has_the_same_weights_and_data_however_it_is_trained() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("optimizer", "lr"), [("SGD", 0.5), ("Adam", 0.01)])
+@pytest.mark.parametrize(("optimizer", "lr"), [("SGD", 0.5), ("SGD", 1.0), ("Adam", 0.01), ("Adam", 0.03)])
 def test_final_accuracies_are_equivalent_over_32_seeds(optimizer: str, lr: float) -> None:
-    """By two one-sided paired tests, within half the margin that the task calls the same."""
+    """By two one-sided paired tests, within the margin that the task calls the same.
+
+    Unclipped, where nothing keeps a difference in rounding from growing, at a moderate rate and at a large one.
+    """
     splits = DIGITS.load(None)
     trials = [
-        tiny_trial(task=DIGITS.name, data=splits.fingerprint, optimizer=optimizer, lr=lr, seed=seed, batch_size=64,
-                   epochs=8, clip=Clip(kind="norm", threshold=0.5))
+        tiny_trial(
+            task=DIGITS.name, data=splits.fingerprint, optimizer=optimizer, lr=lr, seed=seed, batch_size=64, epochs=8
+        )
         for seed in range(32)
-    ]  # fmt: skip
+    ]
     together = ReplicatedTraining(trials, DIGITS, splits)
     while not together.finished:
         together.step()
@@ -181,5 +185,5 @@ def test_final_accuracies_are_equivalent_over_32_seeds(optimizer: str, lr: float
             if training.at_epoch_end():
                 training.end_epoch()
         alone.append(evaluate(training.model, splits.test)[1])
-    p_value, _, _ = ttost_paired(np.array(accuracies), np.array(alone), -DIGITS.margin / 2, DIGITS.margin / 2)
-    assert p_value < 0.05
+    assert min(alone) > 0.9 and len(set(alone)) > 3, "the runs learn, each to an accuracy of its own"
+    assert equivalence_p(np.array(accuracies) - np.array(alone), DIGITS.margin) < 0.05
