@@ -13,49 +13,29 @@ from numba import types
 from benchmarks.steps import Step
 from steadystep.kernels.cpu.chunks import chunks
 from steadystep.kernels.cpu.compiling import compiled
+from steadystep.kernels.cpu.sharing import shared_out
 from steadystep.kernels.cpu.team import TEAM
+from steadystep.kernels.templates import lines
 
-_READ = """
-def kernel(counters, table, pointers, sums):
-    wide_vectors()
-    taken, done = counters.ctypes.data, counters.ctypes.data + 8
-    while True:
-        chunk = take_ticket(taken)
-        if chunk >= len(table):
-            break
-        tensor, start, length = table[chunk]
-        total = float32(0)
-        for block in range(length // 1024):
-            address = pointers[tensor] + (start + block * 1024) * 4
-            for line in range(64):
-                prefetch(address + 8192 + 64 * line)
-            x = carray(at(address), 1024, float32)
-            for i in range(1024):
-                total += x[i]
-        sums[chunk] = total
-        take_ticket(done)
-    while read_counter(done) < len(table):
-        pass
+_READ = """\
+total = float32(0)
+for block in range(length // 1024):
+    address = pointers[tensor] + (start + block * 1024) * 4
+    for line in range(64):
+        prefetch(address + 8192 + 64 * line)
+    x = carray(at(address), 1024, float32)
+    for i in range(1024):
+        total += x[i]
+sums[chunk] = total
 """
-_UPDATE = """
-def kernel(counters, table, pointers):
-    wide_vectors()
-    taken, done = counters.ctypes.data, counters.ctypes.data + 8
-    while True:
-        chunk = take_ticket(taken)
-        if chunk >= len(table):
-            break
-        tensor, start, length = table[chunk]
-        for block in range(length // 1024):
-            first = (start + block * 1024) * 4
-            G = carray(at(pointers[tensor, 0] + first), 1024, float32)
-            {arrays}
-            for i in range(1024):
-                g = G[i]
-                {moves}
-        take_ticket(done)
-    while read_counter(done) < len(table):
-        pass
+_UPDATE = """\
+for block in range(length // 1024):
+    first = (start + block * 1024) * 4
+    G = carray(at(pointers[tensor, 0] + first), 1024, float32)
+    {arrays}
+    for i in range(1024):
+        g = G[i]
+        {moves}
 """
 
 
@@ -63,7 +43,14 @@ def read(params: Sequence[torch.Tensor]) -> Step:
     """Read every gradient once."""
     work = chunks(tuple(param.numel() for param in params))
     signature = types.void(types.int64[::1], types.int64[:, ::1], types.int64[::1], types.float32[::1])
-    kernel = compiled("stream_read", _READ, {"float32": np.float32}, None, signature, fastmath={"reassoc"})
+    kernel = compiled(
+        "stream_read",
+        shared_out("pointers, sums", _READ),
+        {"float32": np.float32},
+        None,
+        signature,
+        fastmath={"reassoc"},
+    )
     gradients = [param.grad for param in params if param.grad is not None]
     addresses = np.array([gradient.data_ptr() for gradient in gradients], np.int64)
     sums = np.zeros(len(work.table), np.float32)
@@ -86,6 +73,6 @@ def update(params: Sequence[torch.Tensor], slots: int) -> Step:
 def _update_kernel(written: int) -> Callable[..., None]:
     arrays = [f"A{k} = carray(at(pointers[tensor, {k + 1}] + first), 1024, float32)" for k in range(written)]
     moves = [f"A{k}[i] = A{k}[i] + g" for k in range(written)]
-    source = _UPDATE.format(arrays=("\n" + 12 * " ").join(arrays), moves=("\n" + 16 * " ").join(moves))
+    source = shared_out("pointers", _UPDATE.format(arrays=lines(4, arrays), moves=lines(8, moves)))
     signature = types.void(types.int64[::1], types.int64[:, ::1], types.int64[:, ::1])
     return compiled(f"stream_{written}", source, {"float32": np.float32}, None, signature)

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import torch
 
 from steadystep import kept
-from steadystep import ledger as ledgers
 from steadystep.clipping.chain import decide, opened, remember, remembered
 from steadystep.clipping.clip_update import ClipUpdate
 from steadystep.clipping.clipper import Clipper
@@ -96,9 +95,7 @@ class _Guarded(torch.optim.Optimizer):
     @property
     def ledger(self) -> dict[str, Any]:
         """What happened to every step so far; as `steadystep.Optimizer.ledger`."""
-        owner = self.param_groups[0]
-        entries = owner["ledger"] if "ledger" in owner else ledgers.blank(torch.device("cpu"))
-        return ledgers.read(entries, *(self._measured or ((), None)))
+        return kept.read_ledger(self.param_groups[0], self._measured)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         loss = None
@@ -114,7 +111,7 @@ class _Guarded(torch.optim.Optimizer):
             kept.start(owner, self._clippers, tensors)
             super().step()
             return loss
-        owner["ledger"] = owner.get("ledger", ledgers.blank(tensors.home)).to(tensors.home)
+        ledger = kept.ledger(owner, tensors.home)
         memories = remembered(owner, self._clippers, tensors.count, tensors.home)
         scaler = taken_from_scaler(self)
         if scaler is not None:
@@ -139,7 +136,7 @@ class _Guarded(torch.optim.Optimizer):
             self._clippers,
             memories,
             self._policy,
-            owner["ledger"],
+            ledger,
             apply,
             self._watch,
             scaler,

@@ -44,11 +44,11 @@ def decide(
         clipped = clipped | choice.clipped
         if choice.update_bound is not None:
             bounds.append(choice.update_bound)
-        if choice.stage is None:
-            continue
-        stages += (choice.stage,)
-        # Scaling whole tensors is known exactly; what anything else leaves of a norm has to be measured.
         stage = choice.stage
+        if stage is None:
+            continue
+        stages += (stage,)
+        # Scaling whole tensors is known exactly; what anything else leaves of a norm has to be measured.
         after = after.scaled(stage.factors, stages) if isinstance(stage, Scale) else remeasure(stages)
     bound = min(bounds) if bounds else None
     return Decision(stages, before, after, clipped, refused, bound, tuple(choices), tuple(refusals))

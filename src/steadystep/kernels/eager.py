@@ -9,6 +9,7 @@ import torch
 from steadystep.clipping.stages import Stage, UnitScale, through
 from steadystep.distributed import sum_over_shards
 from steadystep.kernels import move
+from steadystep.kernels.equation import settings
 from steadystep.kernels.passes import Update, math_dtype
 from steadystep.kernels.rounding import compensated, round_to
 from steadystep.maths import Number, where
@@ -96,19 +97,14 @@ def _operands(
     if compensated(parameter.dtype, values["rounding"]):
         *state, lost = state
         p = p + lost
-    if values["maximize"]:
+    direction, coupled, shrink = settings(rule, values)
+    if direction < 0:
         g = -g
-    decay = values["weight_decay"]
-    if decay != 0.0:
-        match rule.decay:
-            case "coupled":
-                g = g + decay * p
-            case "decoupled":
-                p = p * (1.0 - values["lr"] * decay)
-            case "independent":
-                p = p * (1.0 - values["lr"] / values["base_lr"] * decay)
-            case "within":
-                pass
+    if values["weight_decay"] != 0.0:
+        if rule.decay == "coupled":
+            g = g + coupled * p
+        elif rule.decay != "within":
+            p = p * shrink
     return g, p, *state
 
 

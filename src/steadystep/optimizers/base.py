@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from steadystep import kept
-from steadystep import ledger as ledgers
 from steadystep.clipping.chain import remembered
 from steadystep.clipping.clip_update import ClipUpdate
 from steadystep.clipping.clipper import Clipper
@@ -106,7 +105,7 @@ class Optimizer(torch.optim.Optimizer):
         step's global gradient norms around clipping, ``scale`` their ratio, ``running_norm_*`` their exponential
         averages over applied steps, and ``norms`` the last norm of each tensor by its name.
         """
-        return ledgers.read(self._ledger(), *(self._measured or ((), None)))
+        return kept.read_ledger(self.param_groups[0], self._measured)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         if isinstance(param_group, dict):  # what is none, torch refuses
@@ -132,7 +131,7 @@ class Optimizer(torch.optim.Optimizer):
         arguments = () if closure is None else (closure,)
         return self._seen_step(*arguments) if _is_watched(self) else self._step(*arguments)
 
-    # torch would wrap every step in what hooks and the profiler need, for a fifth of a small model's step.
+    # torch would wrap every step in what hooks and the profiler need; for a small model that is much of the step.
     step.hooked = True  # type: ignore[attr-defined]
 
     @torch.no_grad()
@@ -167,7 +166,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _step_as_planned(self, plan: Plan) -> None:
         tensors = plan.tensors
-        ledger = self._ledger(tensors.home)
+        ledger = kept.ledger(self.param_groups[0], tensors.home)
         memories = remembered(self.param_groups[0], self.clip, tensors.count, tensors.home)
 
         def measure(stages: Sequence[Stage]) -> Measured:
@@ -178,15 +177,6 @@ class Optimizer(torch.optim.Optimizer):
             tensors, measure, self.clip, memories, self.policy, ledger, plan.apply, self._watch, scaler
         )
         self._measured = (tensors.names, measured.norms) if measured else None
-
-    def _ledger(self, device: torch.device | None = None) -> torch.Tensor:
-        # It lives in a parameter group, where state_dict, deepcopy and pickle take it along.
-        group = self.param_groups[0]
-        if "ledger" not in group:
-            group["ledger"] = ledgers.blank(device or torch.device("cpu"))
-        elif device is not None and group["ledger"].device != device:
-            group["ledger"] = group["ledger"].to(device)
-        return group["ledger"]
 
     def _validate(self, group: Mapping[str, Any]) -> None:
         if group["variant"] not in self.variants:

@@ -102,6 +102,15 @@ class Compiled:
         return gradients, gradients[0].dtype
 
 
+def in_two(factors: Number) -> tuple[Number, Number]:
+    """Factors as two that are multiplied by one after the other; the second is 1 but for the smallest."""
+    tiny = factors < SMALLEST_FACTOR
+    if not (tiny.any() if isinstance(tiny, np.ndarray) else tiny):
+        return factors, 1.0
+    root = np.sqrt(factors)
+    return where(tiny, root, factors), where(tiny, root, 1.0)
+
+
 def _enter(stages: Sequence[Stage], indices: np.ndarray, rows: np.ndarray) -> bool:
     """Write what the kernel does to each gradient, as `updating.STAGE`; False for stages that it cannot do."""
     row: list[Number] = [1.0, 1.0, np.inf, 1.0, 1.0]
@@ -116,10 +125,7 @@ def _enter(stages: Sequence[Stage], indices: np.ndarray, rows: np.ndarray) -> bo
         else:
             return False
     for column in (0, 3):
-        tiny = row[column] < SMALLEST_FACTOR
-        if np.any(tiny) if isinstance(tiny, np.ndarray) else tiny:
-            root = np.sqrt(row[column])
-            row[column], row[column + 1] = where(tiny, root, row[column]), where(tiny, root, 1.0)
+        row[column : column + 2] = in_two(row[column])
     for column, entry in enumerate(row):
         rows[:, column] = entry
     return True

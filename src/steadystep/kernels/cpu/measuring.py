@@ -10,6 +10,7 @@ from numba import types
 from steadystep.kernels.cpu import primitives
 from steadystep.kernels.cpu.chunks import chunks
 from steadystep.kernels.cpu.compiling import compiled
+from steadystep.kernels.cpu.sharing import shared_out
 from steadystep.kernels.cpu.team import TEAM
 
 BLOCK = 1024
@@ -20,50 +21,39 @@ AHEAD = 2
 
 # A chunk's sum is that of the squares of x / scale. Squares are summed in float64: those of narrower types neither
 # overflow nor vanish there, so their scale is 1; float64 is scaled where its own would.
-_KERNEL = """
-def kernel(counters, table, pointers, sums, scales, peaks):
-    wide_vectors()
-    taken, done = counters.ctypes.data, counters.ctypes.data + 8
-    while True:
-        chunk = take_ticket(taken)
-        if chunk >= len(table):
-            break
-        tensor, start, length = table[chunk]
-        address = pointers[tensor] + start * SIZE
-        blocks = length // BLOCK
-        rest = carray(at(address + blocks * BLOCK * SIZE), length - blocks * BLOCK, STORED)
-        peak = BITS(0)
-        scale = 1.0
-        {scale}
-        total = 0.0
-        for block in range(blocks):
-            x = carray(at(address + block * BLOCK * SIZE), BLOCK, STORED)
-            ahead = address + (block + AHEAD) * BLOCK * SIZE
-            for line in range(BLOCK * SIZE // 64):
-                prefetch(ahead + 64 * line)
-            for i in range(BLOCK):
-                peak = larger_magnitude(peak, load(x[i]))
-            for i in range(BLOCK):
-                value = float64(load(x[i])){scaled}
-                total += value * value
-        for i in range(len(rest)):
-            peak = larger_magnitude(peak, load(rest[i]))
-            value = float64(load(rest[i])){scaled}
-            total += value * value
-        sums[chunk] = total
-        scales[chunk] = scale
-        peaks[chunk] = from_bits(peak)
-        take_ticket(done)
-    while read_counter(done) < len(table):
-        pass
+_CHUNK = """\
+address = pointers[tensor] + start * SIZE
+blocks = length // BLOCK
+rest = carray(at(address + blocks * BLOCK * SIZE), length - blocks * BLOCK, STORED)
+peak = BITS(0)
+scale = 1.0
+{scale}
+total = 0.0
+for block in range(blocks):
+    x = carray(at(address + block * BLOCK * SIZE), BLOCK, STORED)
+    ahead = address + (block + AHEAD) * BLOCK * SIZE
+    for line in range(BLOCK * SIZE // 64):
+        prefetch(ahead + 64 * line)
+    for i in range(BLOCK):
+        peak = larger_magnitude(peak, load(x[i]))
+    for i in range(BLOCK):
+        value = float64(load(x[i])){scaled}
+        total += value * value
+for i in range(len(rest)):
+    peak = larger_magnitude(peak, load(rest[i]))
+    value = float64(load(rest[i])){scaled}
+    total += value * value
+sums[chunk] = total
+scales[chunk] = scale
+peaks[chunk] = from_bits(peak)
 """
-_FIND_SCALE = """
-        whole = carray(at(address), length, STORED)
-        for i in range(length):
-            peak = larger_magnitude(peak, whole[i])
-        largest = from_bits(peak)
-        if (largest < 1e-100) | ((largest > 1e100) & (largest < inf)):
-            scale = max(largest, 1e-300)
+_FIND_SCALE = """\
+whole = carray(at(address), length, STORED)
+for i in range(length):
+    peak = larger_magnitude(peak, whole[i])
+largest = from_bits(peak)
+if (largest < 1e-100) | ((largest > 1e100) & (largest < inf)):
+    scale = max(largest, 1e-300)
 """
 
 # The chunks of a tensor, one after the other in their order: however many threads there were.
@@ -92,7 +82,7 @@ def kernel(table, sums, scales, peaks, norms, largest):
 def _kernel(dtype: torch.dtype) -> Callable[..., None]:
     name = str(dtype).removeprefix("torch.")
     wide = name == "float64"
-    source = _KERNEL.format(scale=_FIND_SCALE if wide else "", scaled=" / scale" if wide else "")
+    each = _CHUNK.format(scale=_FIND_SCALE if wide else "", scaled=" / scale" if wide else "")
     names = {
         "BLOCK": BLOCK,
         "AHEAD": AHEAD,
@@ -111,7 +101,9 @@ def _kernel(dtype: torch.dtype) -> Callable[..., None]:
     )
     # Sums may be reordered into vectors: in the same way every time.
     options = {"fastmath": {"reassoc", "contract"}}
-    return compiled(f"norms_{name}", source, names, None, signature, **options)
+    return compiled(
+        f"norms_{name}", shared_out("pointers, sums, scales, peaks", each), names, None, signature, **options
+    )
 
 
 @cache

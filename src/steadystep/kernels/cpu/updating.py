@@ -9,9 +9,10 @@ from numba import njit, types
 
 from steadystep.kernels.cpu import primitives
 from steadystep.kernels.cpu.compiling import compiled
-from steadystep.kernels.equation import Equation
-from steadystep.kernels.equation import own_name as _own_name
+from steadystep.kernels.cpu.sharing import shared_out
+from steadystep.kernels.equation import Equation, own_name
 from steadystep.kernels.move import SMALL
+from steadystep.kernels.templates import lines
 
 BLOCK = 1024
 """Elements of a loop of constant length, which LLVM turns into vectors without a remainder."""
@@ -27,32 +28,20 @@ SETTINGS = ("direction", "coupled", "shrink")
 
 Kernel = Callable[..., None]
 
-_KERNEL = """
-def kernel(counters, table, pointers, stage, shared, own, totals):
-    wide_vectors()
-    taken, done = counters.ctypes.data, counters.ctypes.data + 8
-    {shared}
-    while True:
-        chunk = take_ticket(taken)
-        if chunk >= len(table):
-            break
-        tensor, start, length = table[chunk]
-        blocks = length // BLOCK
-        {own}
-        for block in range(blocks):
-            first = start + block * BLOCK
-            {block_arrays}
-            for i in range(BLOCK):
-                {block_element}
-        first = start + blocks * BLOCK
-        rest = length - blocks * BLOCK
-        {rest_arrays}
-        for i in range(rest):
-            {rest_element}
-        {end}
-        take_ticket(done)
-    while read_counter(done) < len(table):
-        pass
+_CHUNK = """\
+blocks = length // BLOCK
+{own}
+for block in range(blocks):
+    first = start + block * BLOCK
+    {block_arrays}
+    for i in range(BLOCK):
+        {block_element}
+first = start + blocks * BLOCK
+rest = length - blocks * BLOCK
+{rest_arrays}
+for i in range(rest):
+    {rest_element}
+{end}
 """
 
 
@@ -75,7 +64,7 @@ def update_kernel(equation: Equation, dtype: torch.dtype, given: torch.dtype) ->
         "P[i] = store(p + limit * (q - p) if limit < 1 else q)",
         *(f"S{slot}[i] = {value}" for slot, value in enumerate(moved)),
     ]
-    own = (*map(_own_name, equation.factors), "limit")
+    own = (*map(own_name, equation.factors), "limit")
     return _compiled("update", equation, equation.update, (dtype, given), own, element)
 
 
@@ -103,7 +92,7 @@ def move_kernel(equation: Equation, dtype: torch.dtype, given: torch.dtype, from
         f"total1 += ({SMALL!r} * moved) * ({SMALL!r} * moved)",
     ]
     purpose = "move" if from_zero else "move_within"
-    own = tuple(map(_own_name, equation.factors))
+    own = tuple(map(own_name, equation.factors))
     return _compiled(purpose, equation, equation.update, (dtype, given), own, element, 2)
 
 
@@ -123,19 +112,19 @@ def _compiled(
         "p = shrink * p",
     ]
     totals = [f"total{number}" for number in range(sums)]
-    source = _KERNEL.format(
-        shared=_lines(4, [f"{x} = shared[{k}]" for k, x in enumerate((*SETTINGS, *map(_own_name, equation.shared)))]),
-        own=_lines(
-            8,
+    shared = [f"{x} = shared[{k}]" for k, x in enumerate((*SETTINGS, *map(own_name, equation.shared)))]
+    each = _CHUNK.format(
+        own=lines(
+            0,
             [f"{x} = stage[tensor, {k}]" for k, x in enumerate(STAGE)]
             + [f"{x} = own[tensor, {k}]" for k, x in enumerate(own)]
             + [f"{total} = 0.0" for total in totals],
         ),
-        block_arrays=_lines(12, _arrays(equation.slots, "BLOCK")),
-        block_element=_lines(16, [*read, *element]),
-        rest_arrays=_lines(8, _arrays(equation.slots, "rest")),
-        rest_element=_lines(12, [*read, *element]),
-        end=_lines(8, [f"totals[chunk, {number}] = {total}" for number, total in enumerate(totals)]),
+        block_arrays=lines(4, _arrays(equation.slots, "BLOCK")),
+        block_element=lines(8, [*read, *element]),
+        rest_arrays=lines(0, _arrays(equation.slots, "rest")),
+        rest_element=lines(4, [*read, *element]),
+        end=lines(0, [f"totals[chunk, {number}] = {total}" for number, total in enumerate(totals)]),
     )
     kind, given = (str(dtype).removeprefix("torch.") for dtype in stored)
     module = function.__module__.rpartition(".")[2]
@@ -160,6 +149,7 @@ def _compiled(
     )  # fmt: skip
     # Only the sums may be reordered into vectors: a rule is evaluated as it is written.
     name = f"{module}_{function.__name__}_{purpose}_{kind}" + (f"_{given}" if given != kind else "")
+    source = shared_out("pointers, stage, shared, own, totals", each, before="\n".join(shared))
     return compiled(name, source, names, function, signature, fastmath={"reassoc"} if sums else False)
 
 
@@ -171,7 +161,3 @@ def _arrays(slots: int, length: str) -> list[str]:
         f"{name} = carray(at(pointers[tensor, {column}] + first * {size}), {length}, {stored})"
         for column, (name, stored, size) in enumerate(columns)
     ]
-
-
-def _lines(indent: int, lines: Sequence[str]) -> str:
-    return ("\n" + " " * indent).join(lines) or "pass"

@@ -11,6 +11,7 @@ from steadystep.kernels.cuda import primitives
 from steadystep.kernels.cuda.sources import bound, jitted
 from steadystep.kernels.equation import Equation, own_name
 from steadystep.kernels.move import SMALL
+from steadystep.kernels.templates import lines
 
 POINTERS = (
     "table",  # of `Chunks`
@@ -167,10 +168,10 @@ def _kernel(
         arguments=", ".join([*POINTERS, *(f"{constant}: tl.constexpr" for constant in CONSTANTS)]),
         condition=condition,
         width=2 + equation.slots,
-        variables=_lines(8, variables),
-        block=_lines(12, block("")),
-        rest=_lines(12, block(", mask=inside")),
-        end=_lines(8, end),
+        variables=lines(8, variables),
+        block=lines(12, block("")),
+        rest=lines(12, block(", mask=inside")),
+        end=lines(8, end),
     )
     names = {
         "rule": bound(function, math),
@@ -187,7 +188,3 @@ _HELPERS = (primitives.located, primitives.widen, primitives.narrow, primitives.
 
 def _loaded(pointer: str, names: Sequence[str]) -> list[str]:
     return [f"{name} = tl.load({pointer} + {number}).to(MATH)" for number, name in enumerate(names)]
-
-
-def _lines(indent: int, lines: Sequence[str]) -> str:
-    return ("\n" + " " * indent).join(lines) or "pass"

@@ -9,12 +9,12 @@ import torch
 
 from steadystep.clipping.factors import to_limit
 from steadystep.clipping.stages import Clamp
-from steadystep.kernels.cpu.applying import SMALLEST_FACTOR
+from steadystep.kernels.cpu.applying import in_two
 from steadystep.kernels.cpu.chunks import chunks
 from steadystep.kernels.cpu.measuring import Measuring
 from steadystep.kernels.cpu.team import TEAM
 from steadystep.kernels.cpu.updating import STAGE, update_kernel
-from steadystep.kernels.equation import Equation
+from steadystep.kernels.equation import Equation, settings
 from steadystep.lab.study.replicas.model import Gradients
 from steadystep.lab.study.trial import Trial
 from steadystep.optimizers.base import Optimizer
@@ -61,10 +61,12 @@ class ReplicatedOptimizer:
         self.slots = [[self._start(slot, parameter) for slot in self._rule.slots] for parameter in parameters]
         self.clocks = {name: np.ones(len(trials)) for name in self._rule.clocks}
         self.steps = 0
+        self._measuring: Measuring | None = None  # for as many replicas as there are
 
     def keep(self, rows: torch.Tensor) -> None:
         """Go on with these replicas alone."""
         chosen = rows.numpy()
+        self._measuring = None
         self._thresholds = self._thresholds[chosen]
         for numbers in (self._values, self.clocks):
             numbers.update({name: value[chosen] for name, value in numbers.items() if isinstance(value, np.ndarray)})
@@ -72,7 +74,7 @@ class ReplicatedOptimizer:
 
     def measure(self, gradients: Gradients) -> Sizes:
         """Norms before and after clipping, and what clipping does, for each replica."""
-        norms, peaks = _sizes(gradients)
+        norms, peaks = self._sizes(gradients)
         before = after = _total(norms)
         factor, bound = np.ones(len(gradients)), np.full(len(gradients), np.inf)
         largest = peaks.max(1)
@@ -82,7 +84,9 @@ class ReplicatedOptimizer:
         elif self._clip == "value":
             bound = self._thresholds
             clamps = [Clamp(float(threshold)) for threshold in bound]
-            norms, clipped = _sizes([tuple(c(g, 0) for g in row) for c, row in zip(clamps, gradients, strict=True)])
+            norms, clipped = self._sizes(
+                [tuple(c(g, 0) for g in row) for c, row in zip(clamps, gradients, strict=True)]
+            )
             after, largest = _total(norms), clipped.max(1)
         # As in a guarded step: the raw gradient must be finite, and the square of what is left of it too.
         limit = torch.finfo(gradients[0][0].dtype).max ** 0.5
@@ -103,10 +107,8 @@ class ReplicatedOptimizer:
         for column, coefficient in enumerate(coefficients.values()):
             own[:, :, column] = np.reshape(coefficient, (-1, 1))
         stage = np.ones((replicas, tensors, len(STAGE)), self._precision)
-        in_two = sizes.factor < SMALLEST_FACTOR
-        again = np.where(in_two, np.sqrt(sizes.factor), 1.0)
-        stage[:, :, STAGE.index("before")] = np.where(in_two, again, sizes.factor)[:, None]
-        stage[:, :, STAGE.index("before_again")] = again[:, None]
+        for name, factors in zip(("before", "before_again"), in_two(sizes.factor), strict=True):
+            stage[:, :, STAGE.index(name)] = np.reshape(factors, (-1, 1))
         stage[:, :, STAGE.index("bound")] = sizes.bound[:, None]
         addresses = np.empty((replicas, tensors, 2 + len(self._rule.slots)), np.int64)
         addresses[:, :, 0] = [[gradient.data_ptr() for gradient in row] for row in gradients]
@@ -126,6 +128,15 @@ class ReplicatedOptimizer:
             np.empty((0, 0)),
         )
 
+    def _sizes(self, gradients: Gradients) -> tuple[np.ndarray, np.ndarray]:
+        """(replicas, parameters) Euclidean norms and largest magnitudes."""
+        if self._measuring is None:
+            kind, counts = gradients[0][0].dtype, [gradient.numel() for gradient in gradients[0]]
+            self._measuring = Measuring(kind, tuple(counts * len(gradients)))
+        addresses = [gradient.data_ptr() for row in gradients for gradient in row]
+        norms, peaks = self._measuring.run(np.array(addresses, np.int64))
+        return norms.reshape(len(gradients), -1), peaks.reshape(len(gradients), -1)
+
     def _start(self, slot: str, parameter: torch.Tensor) -> torch.Tensor:
         first = self._rule.start.get(slot, 0.0)
         value = self._values[first] if isinstance(first, str) else first
@@ -134,15 +145,13 @@ class ReplicatedOptimizer:
 
     def _shrink(self, parameters: Sequence[torch.Tensor], values: Mapping[str, Any]) -> tuple[float, float, float]:
         """Weight decay outside the rule; returns what of it the kernel has still to do, as `updating.SETTINGS`."""
-        direction = -1.0 if values["maximize"] else 1.0
-        decay = values["weight_decay"]
-        if not decay.any() or self._rule.decay == "within":
+        direction, coupled, shrink = settings(self._rule, values)
+        if not values["weight_decay"].any() or self._rule.decay == "within":
             return direction, 0.0, 1.0
         if self._rule.decay == "coupled":
-            return direction, float(decay[0]), 1.0
+            return direction, float(coupled[0]), 1.0
         # The kernel shrinks all parameters alike, and here each replica has its own learning rate.
-        rate = values["lr"] if self._rule.decay == "decoupled" else values["lr"] / values["base_lr"]
-        factors = torch.from_numpy(1.0 - rate * decay)
+        factors = torch.from_numpy(shrink)
         for parameter in parameters:
             parameter.mul_(_for_each(factors.to(parameter.dtype), parameter))
         return direction, 0.0, 1.0
@@ -169,14 +178,6 @@ def _nothing_shared() -> tuple[()]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _sizes(gradients: Gradients) -> tuple[np.ndarray, np.ndarray]:
-    """(replicas, parameters) Euclidean norms and largest magnitudes."""
-    flat = [gradient for row in gradients for gradient in row]
-    measuring = Measuring(flat[0].dtype, tuple(gradient.numel() for gradient in flat))
-    norms, peaks = measuring.run(np.array([gradient.data_ptr() for gradient in flat], np.int64))
-    return norms.reshape(len(gradients), -1), peaks.reshape(len(gradients), -1)
 
 
 def _total(norms: np.ndarray) -> np.ndarray:
