@@ -13,19 +13,19 @@ from steadystep.lab.study.record import Record
 from steadystep.lab.study.spec import Study, study_for
 from steadystep.lab.study.trial import Trial
 from steadystep.lab.tasks.arms import Arm
-from steadystep.lab.tasks.task import Split, Splits, Task
+from steadystep.lab.tasks.task import Arrays, Splits, Task
 
 FINGERPRINT = "0123456789abcdef"
 
 
-def load(data: Path | None) -> Splits:
+def load(data: Path | None) -> Splits[Arrays]:
     """Three overlapping clouds in six dimensions; 100 examples for training, 48 for each of the others."""
     random = np.random.RandomState(0)
 
-    def split(examples: int) -> Split:
+    def split(examples: int) -> Arrays:
         y = random.randint(3, size=examples)
         x = random.normal(size=(examples, 6)) + 1.5 * np.eye(3, 6)[y]
-        return Split(torch.tensor(x, dtype=torch.float32), torch.tensor(y))
+        return Arrays(torch.tensor(x, dtype=torch.float32), torch.tensor(y))
 
     return Splits(split(100), split(48), split(48), FINGERPRINT)
 

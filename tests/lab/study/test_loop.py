@@ -21,7 +21,7 @@ from steadystep.lab.study.loop import TrialStopped, run_trial
 from steadystep.lab.study.record import QUANTILES, Record
 from steadystep.lab.study.training import Training
 from steadystep.lab.study.trial import Clip, Trial
-from steadystep.lab.tasks.task import Split, Splits
+from steadystep.lab.tasks.task import Arrays, Splits
 from steadystep.optimizers import OPTIMIZERS
 from tiny_study import TASK, load, numbers, tiny_trial
 
@@ -210,7 +210,7 @@ def test_a_loss_that_is_no_number_diverges_at_once(checkpoint: Path) -> None:
 
 def test_an_overflowing_gradient_diverges_and_says_where(checkpoint: Path) -> None:
     splits = load(None)
-    huge = Splits(Split(splits.train.x * 1e30, splits.train.y), splits.val, splits.test, splits.fingerprint)
+    huge = Splits(Arrays(splits.train.x * 1e30, splits.train.y), splits.val, splits.test, splits.fingerprint)
     record = run_trial(tiny_trial(), TASK, huge, checkpoint)
     assert record.outcome == "diverged"
     assert record.reason.startswith("step 1: ")

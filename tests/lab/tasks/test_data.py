@@ -12,7 +12,7 @@ import pytest
 from datasets import Features, Image, Value
 from PIL import Image as Picture
 
-from steadystep.lab.tasks import array_cache, find_task
+from steadystep.lab.tasks import array_cache, mnist_mlp
 from steadystep.lab.tasks import data as loader
 from steadystep.lab.tasks.array_cache import cache_folder, cached_arrays
 from steadystep.lab.tasks.data import BrokenDataError, DataNotFoundError, load_images, locate
@@ -190,7 +190,7 @@ def test_a_broken_file_is_named_in_one_line(
 
 @pytest.mark.skipif(not (SHARED / "mnist").is_dir(), reason=f"needs MNIST in {SHARED / 'mnist'}")
 def test_mnist_is_all_there() -> None:
-    splits = find_task("mnist-mlp").load(SHARED)
+    splits = mnist_mlp.load(SHARED)
     assert [len(part.y) for part in (splits.train, splits.val, splits.test)] == [55_000, 5_000, 10_000]
     assert splits.train.x.shape == (55_000, 784)
     assert abs(splits.train.x.mean()) < 1e-4

@@ -10,7 +10,7 @@ import torch
 from steadystep.lab.study.loop import run_trial
 from steadystep.lab.study.spec import study_for
 from steadystep.lab.study.trial import Trial
-from steadystep.lab.tasks import TASKS, UnknownTaskError, find_task
+from steadystep.lab.tasks import TASKS, UnknownTaskError, digits_mlp, find_task
 from steadystep.lab.tasks.task import Task
 from steadystep.optimizers import OPTIMIZERS
 
@@ -61,7 +61,7 @@ def test_the_registry_imports_no_data_library() -> None:
 
 
 def test_digits_are_split_by_class_and_for_ever() -> None:
-    splits = find_task("digits-mlp").load(None)
+    splits = digits_mlp.load(None)
     parts = (splits.train, splits.val, splits.test)
     assert [len(part.y) for part in parts] == [1078, 360, 359]
     for part, share in zip(parts, (0.6, 0.2, 0.2), strict=True):

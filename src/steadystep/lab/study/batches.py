@@ -11,8 +11,12 @@ import torch
 from steadystep.lab.errors import UserError
 from steadystep.lab.study.training import make_optimizer
 from steadystep.lab.study.trial import Option, Trial, fingerprint
+from steadystep.lab.tasks.recipe import as_it_is
 from steadystep.lab.tasks.task import Splits, Task
 from steadystep.optimizers.cohort import Hyperparameters
+
+REPLICATED_CLIPS = ("norm", "value")
+"""The clippers that replicas have; trials with others are trained by themselves."""
 
 TIMED_SEED = 0
 """The final runs with this seed are trained alone: a step of theirs takes what a user's step takes."""
@@ -57,11 +61,14 @@ def batches(trials: Iterable[Trial], replicas: int, alone: Collection[str] = ())
 
 def obstacle(task: Task, splits: Splits) -> str:
     """Why a task's model cannot be trained in replicas; empty if it can."""
+    recipe = task.recipe
+    if (recipe.augment, recipe.averaging, recipe.shuffled) != (as_it_is, "none", True):
+        return "is trained with more than shuffled batches"
     with torch.random.fork_rng(devices=()):
         model = task.model().train()
         before = torch.get_rng_state()
         with torch.no_grad():
-            model(splits.train.x[:2])
+            model(next(splits.train.stream(torch.arange(2), 2, 0)).x)
         if not torch.equal(torch.get_rng_state(), before):
             return "draws random numbers while it trains"
     return "keeps statistics besides its parameters" if any(True for _ in model.buffers()) else ""
@@ -82,6 +89,8 @@ def _kind(trial: Trial) -> tuple[Any, ...] | None:
     """What trials must have in common to be trained as one; None for one that has to be trained alone."""
     settings = _settings(trial.optimizer, tuple(sorted(trial.options.items())))
     if settings is None:
+        return None
+    if trial.clip and trial.clip.kind not in REPLICATED_CLIPS:
         return None
     own = trial.model_dump(exclude={"optimizer", "options", "lr", "clip", "seed"})
     return *settings, trial.clip.kind if trial.clip else None, *own.values()

@@ -1,23 +1,35 @@
 """Loss and accuracy of a model on a split."""
 
-import torch
-from torch.nn import functional
+from typing import NamedTuple
 
+import torch
+
+from steadystep.lab.tasks.recipe import Recipe
 from steadystep.lab.tasks.task import Split
 
-BATCH = 1024
-"""Examples at once: large enough to be fast, small enough for a cache."""
+
+class Evaluation(NamedTuple):
+    """What a split says of a model."""
+
+    loss: float  # mean over all labels
+    accuracy: float  # fraction of 1
+    also: dict[str, float] = {}  # the recipe's further shares, by name: fractions of 1
 
 
 @torch.no_grad()
-def evaluate(model: torch.nn.Module, split: Split) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy (a fraction of 1) over all examples, in evaluation mode."""
+def evaluate(model: torch.nn.Module, split: Split, recipe: Recipe, *, test: bool = False) -> Evaluation:
+    """In evaluation mode, over all examples; the test split with all the views and shares that the recipe asks for."""
     was_training = model.training
     model.eval()
-    loss, correct = 0.0, 0
-    for x, y in zip(split.x.split(BATCH), split.y.split(BATCH), strict=True):
-        outputs = model(x)
-        loss += functional.cross_entropy(outputs, y, reduction="sum").item()
-        correct += int((outputs.argmax(1) == y).sum())
+    loss, labels = 0.0, 0
+    shares = {"": recipe.correct, **(recipe.also if test else {})}
+    right = dict.fromkeys(shares, 0)
+    for x, y, _ in split.stream(torch.arange(len(split)), recipe.evaluation_batch, 0):
+        outputs = (recipe.predict(model, x) if test else model(x)).float()
+        loss += recipe.evaluate(outputs, y).item() * y.numel()
+        labels += y.numel()
+        for name, share in shares.items():
+            right[name] += int(share(outputs, y).sum())
     model.train(was_training)
-    return loss / len(split.y), correct / len(split.y)
+    accuracy, *_ = (found := {name: count / labels for name, count in right.items()}).values()
+    return Evaluation(loss / labels, accuracy, {name: value for name, value in found.items() if name})

@@ -1,24 +1,26 @@
 """Floating-point operations of a training step."""
 
-from collections.abc import Callable
 from functools import cache
 
 import torch
-from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
+
+from steadystep.lab.tasks.task import Task
+
+
+def flops_per_step(task: Task, x: torch.Tensor, y: torch.Tensor) -> float:
+    """Of one forward and backward pass on such a batch, counted by torch. No random state is touched.
+
+    Products of matrices and convolutions are counted, as usual; norms, activations and pooling are not.
+    """
+    return _counted(task, x.shape, x.dtype, y.shape, y.dtype)
 
 
 @cache
-def flops_per_step(make_model: Callable[[], torch.nn.Module], shape: torch.Size, dtype: torch.dtype) -> float:
-    """Of one forward and backward pass on a batch of this shape, counted by torch. No random state is touched.
-
-    >>> from functools import partial
-    >>> flops_per_step(partial(torch.nn.Linear, 3, 5, bias=False), torch.Size([2, 3]), torch.float32)  # 2 x 2x3x5
-    120.0
-    """
+def _counted(task: Task, shape: torch.Size, dtype: torch.dtype, labels: torch.Size, kind: torch.dtype) -> float:
     with torch.random.fork_rng(devices=()):
-        model = make_model()
-        x, y = torch.zeros(shape, dtype=dtype), torch.zeros(shape[0], dtype=torch.int64)
+        model = task.model()
+        x, y = torch.zeros(shape, dtype=dtype), torch.zeros(labels, dtype=kind)
         with FlopCounterMode(display=False) as counter:
-            functional.cross_entropy(model(x), y).backward()
+            task.recipe.loss(model(x).float(), y).backward()
     return float(counter.get_total_flops())

@@ -8,7 +8,6 @@ from typing import Protocol
 import torch
 
 from steadystep.lab.study.checkpoint import BrokenCheckpointError, load_checkpoint, save_checkpoint
-from steadystep.lab.study.evaluation import evaluate
 from steadystep.lab.study.flops import flops_per_step
 from steadystep.lab.study.outcome import latest, make_record, no_better_than_guessing
 from steadystep.lab.study.record import Record
@@ -54,8 +53,8 @@ def run_trial(
     with torch.random.fork_rng(devices=()):
         started = time.monotonic()
         training = Training(trial, task, splits)
-        x, _ = training.next_batch()
-        step_flops = flops_per_step(task.model, x.shape, x.dtype)
+        x, y = training.next_batch()
+        step_flops = flops_per_step(task, x, y)
         earlier = _resume(training, checkpoint, warn)
 
         def elapsed() -> float:
@@ -70,7 +69,7 @@ def run_trial(
 
         try:
             train(training, end_epoch, save, stop, checkpoint_seconds)
-            reason = no_better_than_guessing(training.measured, training.steps_per_epoch, task.classes)
+            reason = no_better_than_guessing(training.measured, training.steps_per_epoch, task)
         except Diverged as divergence:
             reason = str(divergence)
         return make_record(
@@ -80,7 +79,7 @@ def run_trial(
             parameters=sum(parameter.numel() for parameter in training.model.parameters()),
             step_flops=step_flops,
             wall_seconds=elapsed(),
-            test=lambda: evaluate(training.model, splits.test),
+            test=training.test,
         )
 
 

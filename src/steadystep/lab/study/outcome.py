@@ -6,12 +6,14 @@ from statistics import median
 from typing import Any
 
 from steadystep.lab.study.environment import this_environment
+from steadystep.lab.study.evaluation import Evaluation
 from steadystep.lab.study.measurements import Measurements
 from steadystep.lab.study.record import Record, Times
 from steadystep.lab.study.trial import Trial
+from steadystep.lab.tasks.task import Task
 
 GUESSING = 0.99
-"""A run that ends above this share of a guess's loss, log(classes), learned at best how frequent the classes are."""
+"""A run that ends above this share of a guess's loss learned at best how frequent the classes are."""
 
 
 def latest(measured: Measurements, steps_per_epoch: int) -> dict[str, float]:
@@ -24,9 +26,10 @@ def latest(measured: Measurements, steps_per_epoch: int) -> dict[str, float]:
     }
 
 
-def no_better_than_guessing(measured: Measurements, steps_per_epoch: int, classes: int) -> str:
+def no_better_than_guessing(measured: Measurements, steps_per_epoch: int, task: Task) -> str:
     """A run can be finite to the end and have learned nothing: then the reason why it counts as diverged, else ""."""
-    loss, guess = latest(measured, steps_per_epoch)["train_loss"], math.log(classes)
+    guess = math.log(task.classes) if task.guess_loss is None else task.guess_loss
+    loss = latest(measured, steps_per_epoch)["train_loss"]
     if loss < GUESSING * guess:
         return ""
     return f"no better than guessing: training loss {loss:.4g} in the last epoch, a guess has {guess:.4g}"
@@ -40,12 +43,12 @@ def make_record(
     parameters: int,
     step_flops: float,
     wall_seconds: float,
-    test: Callable[[], tuple[float, float]],
+    test: Callable[[], Evaluation],
     replicas: int = 1,
 ) -> Record:
     """The record of a run that ended; `reason` says why it counts as diverged, and is empty for one that finished.
 
-    `test()`, loss and accuracy on the test split, is called for a finished final run alone.
+    `test()`, what the test split says, is called for a finished final run alone.
     """
     outcome: dict[str, Any] = {"outcome": "diverged", "reason": reason, "val_accuracy": None, "val_loss": None}
     if not reason:
@@ -55,7 +58,7 @@ def make_record(
             "val_loss": measured.val_loss[-1],
         }
         if trial.role == "final":
-            outcome["test_loss"], outcome["test_accuracy"] = test()
+            outcome["test_loss"], outcome["test_accuracy"], outcome["test_also"] = test()
     return Record(
         trial=trial,
         steps=measured.steps,

@@ -96,7 +96,8 @@ class _Plan:
         clips = self._clips(arm, budget, chosen, tuning) if arm.clip else [None]
         seeds = range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + self._study.tune_seeds)
         tried = product(arm.lrs, clips)
-        return [[self._trial(arm, budget, lr, clip, seed, "tune") for seed in seeds] for lr, clip in tried]
+        epochs = min(budget, self._study.tune_epochs or budget)
+        return [[self._trial(arm, epochs, lr, clip, seed, "tune") for seed in seeds] for lr, clip in tried]
 
     def final(self, arm: Arm, budget: int, best: Trial) -> list[Trial]:
         seeds = range(self._study.seeds)
@@ -105,8 +106,11 @@ class _Plan:
     def _clips(
         self, arm: Arm, budget: int, chosen: Mapping[Cell, Trial], tuning: Mapping[Cell, Sequence[Record]]
     ) -> list[Clip]:
+        assert arm.clip
+        if arm.thresholds:
+            return [Clip(kind=arm.clip, threshold=value) for value in arm.thresholds]
         twin = self._study.twin(arm)
-        assert twin and arm.clip  # the declaration was validated
+        assert twin  # the declaration was validated
         cell = (twin.name, budget)
         runs = [record for record in tuning[cell] if record.trial.lr == chosen[cell].lr]
         thresholds = [threshold(quantile, runs) for quantile in arm.quantiles]
@@ -132,6 +136,7 @@ class _Plan:
                 "epochs": budget,
                 "batch_size": self._study.batch_size,
                 "seed": seed,
+                "dtype": self._study.dtype,
                 "role": role,
             }
         )

@@ -70,6 +70,7 @@ class Record(_Frozen):
     val_loss: float | None
     test_accuracy: float | None = None
     test_loss: float | None = None
+    test_also: dict[str, float] = {}  # further shares that the task asks the test split for, such as top-5
     times: Times
     environment: Environment
     replicas: int = 1  # how many trials were trained as one batched model, this one among them; 1: it was alone

@@ -64,7 +64,7 @@ def run_study(
     executor = make_executor(job, splits, workers)
 
     def obtain(stage: str, trials: Sequence[Trial]) -> Mapping[str, Record]:
-        steps = sum(_steps(trial, len(splits.train.y)) for trial in trials)
+        steps = sum(_steps(trial, len(splits.train)) for trial in trials)
         observer.stage_started(stage, len(trials), steps)
         records = _on_record(store, trials)
         for record in records.values():

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from steadystep.lab.errors import UserError
 from steadystep.lab.tasks.arms import Arm
-from steadystep.lab.tasks.task import Task
+from steadystep.lab.tasks.task import Schedule, Task
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -17,7 +17,8 @@ class Study(BaseModel):
     """The whole comparison as data. Its arms get equal tuning budgets, or it is refused.
 
     `budgets` are the declared numbers of epochs, each run with its own full schedule and tuned on its own; the
-    largest one is the headline. Seeds 0, 1, ... are paired over arms; tuning uses its own seeds, from 1000 up.
+    largest one is the headline. Tuning runs are as long as the runs that they are for, or `tune_epochs` if that is
+    less. Seeds 0, 1, ... are paired over arms; tuning uses its own seeds, from 1000 up.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,7 +29,9 @@ class Study(BaseModel):
     tune_seeds: Count = 2
     budgets: tuple[Count, ...] = Field(min_length=1)
     batch_size: Count
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Schedule = "cosine"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    tune_epochs: Count | None = None
 
     @field_validator("budgets")
     @classmethod
@@ -46,7 +49,7 @@ class Study(BaseModel):
         if len(set(configurations.values())) > 1:
             raise ValueError(f"every arm must get the same number of tuned settings, got {configurations}")
         for arm in self.arms:
-            if arm.clip and self.twin(arm) is None:
+            if arm.quantiles and self.twin(arm) is None:
                 raise ValueError(
                     f"arm {arm.name!r} takes its thresholds from the norms of an unclipped arm with "
                     f"optimizer {arm.optimizer} and options {arm.options}: add one"
@@ -109,6 +112,8 @@ def study_for(task: Task, seeds: int | None = None, epochs: int | None = None) -
         tune_seeds=task.tune_seeds,
         budgets=budgets,
         batch_size=task.batch_size,
+        schedule=task.schedule,
+        tune_epochs=task.tune_epochs,
     )
 
 

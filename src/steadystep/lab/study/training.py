@@ -5,15 +5,16 @@ import time
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from steadystep.guarded_step import NonFiniteGradientError
 from steadystep.lab.errors import UserError
-from steadystep.lab.study.evaluation import evaluate
+from steadystep.lab.study.averaging import Lookahead
+from steadystep.lab.study.evaluation import Evaluation, evaluate
 from steadystep.lab.study.measurements import Measurements
 from steadystep.lab.study.schedule import make_scheduler
 from steadystep.lab.study.seeding import epoch_order, initial_model, start_noise
 from steadystep.lab.study.trial import Trial
+from steadystep.lab.tasks.clips import CLIPS
 from steadystep.lab.tasks.task import Splits, Task
 from steadystep.optimizers import OPTIMIZERS, Optimizer
 
@@ -33,14 +34,19 @@ class Training:
         self.measured = Measurements()
         # The last, incomplete batch is dropped: norms of smaller batches are larger, and thresholds are taken
         # from them. Every epoch has another order, so no example is left out for good.
-        self.batch_size = min(trial.batch_size, len(splits.train.y))
-        self.steps_per_epoch = len(splits.train.y) // self.batch_size
+        self.batch_size = min(trial.batch_size, len(splits.train))
+        self.steps_per_epoch = len(splits.train) // self.batch_size
         self.steps = self.steps_per_epoch * trial.epochs
+        self._recipe = task.recipe
         self.model = initial_model(task.model, trial.seed)
+        self._recipe.initialise(self.model, splits.train)
+        if self._recipe.channels_last:
+            self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self._average = Lookahead(self.model, self.steps) if self._recipe.averaging == "lookahead" else None
         self.optimizer = make_optimizer(trial, self.model)
         self.scheduler = make_scheduler(self.optimizer, trial.schedule, self.steps)
         start_noise(trial.seed)
-        self._order = self._epoch_order(0)
+        self._begin_epoch()
 
     @property
     def epoch(self) -> int:
@@ -55,8 +61,11 @@ class Training:
         """Take one step. Raises Diverged, with the weights as they were, where it cannot be taken."""
         started = time.perf_counter()
         x, y = self.next_batch()
+        self._upcoming = None
         self.optimizer.zero_grad()
-        loss = functional.cross_entropy(self.model(x), y)
+        with self._precision():
+            outputs = self.model(x)
+        loss = self._recipe.loss(outputs.float(), y)
         value = loss.item()
         number = self.measured.steps + 1
         if not math.isfinite(value):
@@ -70,23 +79,36 @@ class Training:
         ended = time.perf_counter()
         self.scheduler.step()
         self._note(value, ended - started, ended - computed)
+        if self._average:
+            self._average.after_step(self.measured.steps)
 
     def next_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The batch of the coming step."""
-        start = self.measured.steps % self.steps_per_epoch * self.batch_size
-        chosen = self._order[start : start + self.batch_size]
-        return self.splits.train.x.index_select(0, chosen), self.splits.train.y.index_select(0, chosen)
+        """The batch of the coming step, however often it is asked for."""
+        if self._upcoming is None:
+            if self._streamed != self.epoch:
+                self._begin_epoch()
+            x, y, chosen = next(self._stream)
+            x = self._recipe.augment(x, chosen, self.epoch)
+            if self._recipe.channels_last:
+                x = x.contiguous(memory_format=torch.channels_last)
+            self._upcoming = x, y
+        return self._upcoming
 
     def at_epoch_end(self) -> bool:
         return self.measured.steps % self.steps_per_epoch == 0
 
     def end_epoch(self) -> None:
-        """Validate, and draw the next epoch's order."""
-        loss, accuracy = evaluate(self.model, self.splits.val)
+        """Validate."""
+        with self._precision():
+            loss, accuracy, _ = evaluate(self.model, self.splits.val, self._recipe)
         self.measured.epoch_ends.append(self.measured.steps)
         self.measured.val_loss.append(loss)
         self.measured.val_accuracy.append(accuracy)
-        self._order = self._epoch_order(self.epoch)
+
+    def test(self) -> Evaluation:
+        """What the test split says."""
+        with self._precision():
+            return evaluate(self.model, self.splits.test, self._recipe, test=True)
 
     def state(self) -> dict[str, Any]:
         """Everything that a later `restore` needs, in types that load without running code."""
@@ -96,6 +118,7 @@ class Training:
             "scheduler": self.scheduler.state_dict(),
             "random": torch.get_rng_state(),
             "measured": self.measured.state(),
+            "average": self._average.state() if self._average else {},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -103,8 +126,13 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.measured = Measurements.from_state(state["measured"])
-        self._order = self._epoch_order(self.epoch)
+        if self._average:
+            self._average.restore(state["average"])
+        self._begin_epoch()
         torch.set_rng_state(state["random"])
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.trial.dtype == "bfloat16")
 
     def _note(self, loss: float, step_seconds: float, optimizer_seconds: float) -> None:
         ledger, measured = self.optimizer.ledger, self.measured
@@ -115,8 +143,14 @@ class Training:
         measured.step_seconds.append(step_seconds)
         measured.optimizer_seconds.append(optimizer_seconds)
 
-    def _epoch_order(self, epoch: int) -> torch.Tensor:
-        return epoch_order(self.trial.seed, epoch, len(self.splits.train.y))
+    def _begin_epoch(self) -> None:
+        """The stream of the batches that are left of this epoch."""
+        train, self._streamed = self.splits.train, self.epoch
+        shuffled = epoch_order(self.trial.seed, self.epoch, len(train)) if self._recipe.shuffled else None
+        order = torch.arange(len(train)) if shuffled is None else shuffled
+        start = self.measured.steps % self.steps_per_epoch * self.batch_size
+        self._stream = train.stream(order[start : self.steps_per_epoch * self.batch_size], self.batch_size, self.epoch)
+        self._upcoming: tuple[torch.Tensor, torch.Tensor] | None = None
 
 
 def make_optimizer(trial: Trial, model: torch.nn.Module) -> Optimizer:
@@ -125,15 +159,14 @@ def make_optimizer(trial: Trial, model: torch.nn.Module) -> Optimizer:
     Raises:
         UserError: for an optimizer that does not exist or options that it does not take.
     """
-    import steadystep
-
     if trial.optimizer not in OPTIMIZERS:
         raise UserError(f"there is no optimizer {trial.optimizer!r}: choose one of {', '.join(OPTIMIZERS)}")
     clip = None
     if trial.clip:
-        clip = {"norm": steadystep.ClipNorm, "value": steadystep.ClipValue}[trial.clip.kind](trial.clip.threshold)
+        clip = CLIPS[trial.clip.kind].make(trial.clip.threshold)
     make: Any = OPTIMIZERS[trial.optimizer]
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     try:
-        return make(model.named_parameters(), lr=trial.lr, clip=clip, nonfinite="raise", **trial.options)
+        return make(trained, lr=trial.lr, clip=clip, nonfinite="raise", **trial.options)
     except (TypeError, ValueError) as error:
         raise UserError(f"optimizer {trial.optimizer} refuses its options {trial.options}: {error}") from error

@@ -3,9 +3,11 @@
 import hashlib
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from steadystep.lab.tasks.arms import Option, Positive
+from steadystep.lab.tasks.clips import known_clip
+from steadystep.lab.tasks.task import Schedule
 
 
 class Clip(BaseModel):
@@ -13,7 +15,7 @@ class Clip(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["norm", "value"]
+    kind: Annotated[str, AfterValidator(known_clip)]
     threshold: Positive
 
     def __str__(self) -> str:
@@ -41,12 +43,12 @@ class Trial(BaseModel):
     options: dict[str, Option] = {}
     lr: Positive
     clip: Clip | None = None
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Schedule = "cosine"
     epochs: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
     seed: Annotated[int, Field(ge=0)]
     role: Literal["tune", "final"]
-    dtype: Literal["float32"] = "float32"
+    dtype: Literal["float32", "bfloat16"] = "float32"
 
     @property
     def id(self) -> str:

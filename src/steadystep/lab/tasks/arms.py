@@ -1,10 +1,12 @@
 """Arms: what a comparison compares, and the search space that each gets."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from steadystep.lab.tasks.clips import CLIPS, known_clip
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Option = float | bool | tuple[float, ...]
@@ -14,7 +16,8 @@ class Arm(BaseModel):
     """One column of the comparison: an optimizer, clipped or not.
 
     `lrs` is the declared search space of its learning rate. A clipped arm searches `lrs` x `quantiles`: each
-    threshold is that quantile of the gradient norms that its unclipped twin met at its best learning rate.
+    threshold is that quantile of the gradient norms that its unclipped twin met at its best learning rate. A clipper
+    whose number has no unit, such as AGC's ratio, searches `lrs` x `thresholds` instead.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -23,18 +26,24 @@ class Arm(BaseModel):
     optimizer: str
     options: dict[str, Option] = {}
     lrs: tuple[Positive, ...] = Field(min_length=1)
-    clip: Literal["norm", "value"] | None = None
+    clip: Annotated[str, AfterValidator(known_clip)] | None = None
     quantiles: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    thresholds: tuple[Positive, ...] = ()
 
     @property
     def configurations(self) -> int:
         """How many settings its tuning tries."""
-        return len(self.lrs) * (len(self.quantiles) if self.clip else 1)
+        return len(self.lrs) * (len(self.quantiles or self.thresholds) if self.clip else 1)
 
     @model_validator(mode="after")
     def _a_clipped_arm_has_thresholds_to_try(self) -> "Arm":
-        if bool(self.clip) != bool(self.quantiles):
-            raise ValueError(f"arm {self.name!r}: clip and quantiles go together, one without the other was given")
+        if self.clip is None:
+            if self.quantiles or self.thresholds:
+                raise ValueError(f"arm {self.name!r}: thresholds are given and no clip")
+        elif bool(self.quantiles) == bool(self.thresholds):
+            raise ValueError(f"arm {self.name!r}: its clip {self.clip} needs quantiles or thresholds, and not both")
+        elif self.quantiles and not CLIPS[self.clip].from_norms:
+            raise ValueError(f"arm {self.name!r}: the number of {self.clip} is no gradient norm, give thresholds")
         return self
 
 

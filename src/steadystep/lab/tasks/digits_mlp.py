@@ -9,13 +9,13 @@ import torch
 from steadystep.lab.tasks.arms import paper_arms
 from steadystep.lab.tasks.array_cache import cached_arrays
 from steadystep.lab.tasks.data import fingerprint_arrays
-from steadystep.lab.tasks.mlp import make_mlp
-from steadystep.lab.tasks.task import Split, Splits, Task
+from steadystep.lab.tasks.networks.mlp import make_mlp
+from steadystep.lab.tasks.task import Arrays, Splits, Task
 
 SHARES = (0.6, 0.2, 0.2)
 
 
-def load(data: Path | None) -> Splits:
+def load(data: Path | None) -> Splits[Arrays]:
     """60 / 20 / 20% of every class for training, validation and test, fixed for ever. `data` is not needed."""
     digits = cached_arrays("digits", f"scikit-learn {version('scikit-learn')}", _digits)
     images, labels = digits["images"], digits["labels"]
@@ -23,7 +23,7 @@ def load(data: Path | None) -> Splits:
     train = images[parts[0]] / 16
     mean, std = train.mean(), train.std()
     train, val, test = (
-        Split(torch.from_numpy(((images[part] / 16 - mean) / std).astype(np.float32)), torch.from_numpy(labels[part]))
+        Arrays(torch.from_numpy(((images[part] / 16 - mean) / std).astype(np.float32)), torch.from_numpy(labels[part]))
         for part in parts
     )
     arrays = [array for part in parts for array in (images[part], labels[part])]

@@ -7,13 +7,13 @@ import torch
 
 from steadystep.lab.tasks.arms import Arm
 from steadystep.lab.tasks.data import Images, fingerprint_arrays, load_images
-from steadystep.lab.tasks.mlp import make_mlp
-from steadystep.lab.tasks.task import Claim, Split, Splits, Task
+from steadystep.lab.tasks.networks.mlp import make_mlp
+from steadystep.lab.tasks.task import Arrays, Claim, Splits, Task
 
 VALIDATION = 5_000
 
 
-def load(data: Path | None) -> Splits:
+def load(data: Path | None) -> Splits[Arrays]:
     """The first 55,000 training images, the last 5,000 of them for validation, and the 10,000 test images."""
     images = load_images("ylecun/mnist", data)
     pixels, labels = images["train"]
@@ -29,7 +29,7 @@ def load(data: Path | None) -> Splits:
     # Every pixel has one of 256 values: standardising is a look-up.
     standardised = ((values - mean) / std).astype(np.float32)
     train, val, test = (
-        Split(torch.from_numpy(standardised[x.reshape(len(x), -1)]), torch.from_numpy(y)) for x, y in parts
+        Arrays(torch.from_numpy(standardised[x.reshape(len(x), -1)]), torch.from_numpy(y)) for x, y in parts
     )
     return Splits(train, val, test, fingerprint_arrays(*(array for part in parts for array in part)))
 

@@ -1,29 +1,67 @@
 """What a task is: a data set, a model, a loss and a budget under one name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, Literal, NamedTuple, Protocol
 
 import torch
+from typing_extensions import TypeVar
 
 from steadystep.lab.tasks.arms import Arm
+from steadystep.lab.tasks.recipe import Recipe
+
+Schedule = Literal["cosine", "constant", "triangle"]
+
+
+class Batch(NamedTuple):
+    """Some examples of a split, and their places in it."""
+
+    x: torch.Tensor
+    y: torch.Tensor
+    chosen: torch.Tensor  # int64
+
+
+class Split(Protocol):
+    """One part of a task's data: examples in a fixed order, as batches."""
+
+    def __len__(self) -> int: ...
+
+    def stream(self, order: torch.Tensor, batch: int, epoch: int) -> Iterator[Batch]:
+        """The batches of the examples at these places, in this order; the last may be smaller.
+
+        What an example is may depend on the epoch, counted from 0, and on nothing else: a stream that is begun
+        anew in mid-epoch goes on as the interrupted one would have.
+        """
+        ...
 
 
 @dataclass(frozen=True)
-class Split:
-    """Inputs, ready for the model, and their labels."""
+class Arrays:
+    """Inputs, as the model takes them, and their labels."""
 
-    x: torch.Tensor  # (examples, ...), float32
-    y: torch.Tensor  # (examples,), int64
+    x: torch.Tensor  # (examples, ...)
+    y: torch.Tensor  # (examples, ...); of a classification (examples,), int64
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def stream(self, order: torch.Tensor, batch: int, epoch: int) -> Iterator[Batch]:
+        """The batches of the examples at these places, in this order; the last may be smaller."""
+        for chosen in order.split(batch):
+            yield Batch(self.x.index_select(0, chosen), self.y.index_select(0, chosen), chosen)
+
+
+S_co = TypeVar("S_co", bound=Split, default=Split, covariant=True)
 
 
 @dataclass(frozen=True)
-class Splits:
+class Splits(Generic[S_co]):
     """The three parts of a task's data; `fingerprint` names their content."""
 
-    train: Split
-    val: Split
-    test: Split
+    train: S_co
+    val: S_co
+    test: S_co
     fingerprint: str
 
 
@@ -35,14 +73,14 @@ class Claim:
     epochs: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
     """Dataset x model x loss x budget, with everything that is declared before a result is seen."""
 
     name: str
     title: str
     dataset: str  # what is loaded, as a person would call it
-    classes: int
+    classes: int  # a guess is right once in so many
     load: Callable[[Path | None], Splits]
     model: Callable[[], torch.nn.Module]  # called under the trial's seed
     arms: tuple[Arm, ...]
@@ -53,6 +91,10 @@ class Task:
     margin: float  # accuracies closer than this, as a fraction of 1, count as the same
     target_accuracy: float  # on the validation split: what D1, D2 and D5 wait for
     target_loss: float  # on the training split: what D4 waits for
+    schedule: Schedule = "cosine"
+    tune_epochs: int | None = None  # how long a tuning run is; None: as long as the runs that it is for
+    recipe: Recipe = field(default_factory=Recipe)
+    guess_loss: float | None = None  # what guessing costs; None: log(classes)
     claims: Mapping[str, Claim] = field(default_factory=dict)  # by arm name
     replicas: int = 1  # how many trials are trained as one batched model: many where a model leaves a core idle
     version: int = 1  # raised when the task changes so that its old records no longer stand for it

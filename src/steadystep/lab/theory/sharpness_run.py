@@ -8,7 +8,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from steadystep.lab.tasks import digits_mlp
-from steadystep.lab.tasks.mlp import make_mlp
+from steadystep.lab.tasks.networks.mlp import make_mlp
 from steadystep.lab.theory.claim import Tell
 from steadystep.optimizers import Adam, Optimizer
 

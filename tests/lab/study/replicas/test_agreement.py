@@ -14,19 +14,19 @@ from steadystep.lab.study.replicas.training import ReplicatedTraining
 from steadystep.lab.study.training import Training
 from steadystep.lab.study.trial import Clip, Trial
 from steadystep.lab.study.verdicts import equivalence_p
-from steadystep.lab.tasks import find_task
-from steadystep.lab.tasks.task import Split, Splits, Task
+from steadystep.lab.tasks import digits_mlp
+from steadystep.lab.tasks.task import Arrays, Splits, Task
 from steadystep.optimizers import OPTIMIZERS
 from tiny_study import CALM_TASK, calm_model, load, tiny_trial
 
 ALONE = {"LAMB", "StableAdamW"}
 """Optimizers whose steps depend on sizes of whole tensors: never trained in replicas."""
 
-DIGITS = find_task("digits-mlp")
+DIGITS = digits_mlp.TASK
 
 
-def in_double(splits: Splits) -> Splits:
-    train, val, test = (Split(part.x.double(), part.y) for part in (splits.train, splits.val, splits.test))
+def in_double(splits: Splits[Arrays]) -> Splits[Arrays]:
+    train, val, test = (Arrays(part.x.double(), part.y) for part in (splits.train, splits.val, splits.test))
     return Splits(train, val, test, splits.fingerprint)
 
 
@@ -110,26 +110,26 @@ def digits_trials(splits: Splits) -> list[Trial]:
 
 
 def test_digits_in_float64_after_an_epoch() -> None:
-    splits = DIGITS.load(None)
+    splits = digits_mlp.load(None)
     task = replace(DIGITS, model=double_digits_model)
     assert furthest(digits_trials(splits), task, in_double(splits), steps=16) < 1e-10
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
 def test_digits_in_float32_after_twenty_steps(optimizer: str) -> None:
-    splits = DIGITS.load(None)
+    splits = digits_mlp.load(None)
     trials = [trial.model_copy(update={"optimizer": optimizer}) for trial in digits_trials(splits)]
     assert furthest(trials, DIGITS, splits, steps=20) < 1e-4
 
 
 def test_evaluation_is_that_of_each_model() -> None:
-    splits = DIGITS.load(None)
+    splits = digits_mlp.load(None)
     trials = digits_trials(splits)
     together = ReplicatedTraining(trials, DIGITS, splits)
-    for replica, (loss, accuracy) in enumerate(together.model.evaluate(splits.val)):
+    for replica, (loss, accuracy, _) in enumerate(together.model.evaluate(splits.val)):
         model = DIGITS.model()
         model.load_state_dict(together.model.row(replica))
-        expected_loss, expected_accuracy = evaluate(model, splits.val)
+        expected_loss, expected_accuracy, _ = evaluate(model, splits.val, DIGITS.recipe)
         assert loss == pytest.approx(expected_loss, rel=1e-5)
         assert accuracy == expected_accuracy
 
@@ -164,7 +164,7 @@ def test_final_accuracies_are_equivalent_over_32_seeds(optimizer: str, lr: float
 
     Unclipped, where nothing keeps a difference in rounding from growing, at a moderate rate and at a large one.
     """
-    splits = DIGITS.load(None)
+    splits = digits_mlp.load(None)
     trials = [
         tiny_trial(
             task=DIGITS.name, data=splits.fingerprint, optimizer=optimizer, lr=lr, seed=seed, batch_size=64, epochs=8
@@ -176,7 +176,7 @@ def test_final_accuracies_are_equivalent_over_32_seeds(optimizer: str, lr: float
         together.step()
         if together.at_epoch_end():
             together.end_epoch()
-    accuracies = [accuracy for _, accuracy in together.model.evaluate(splits.test)]
+    accuracies = [found.accuracy for found in together.model.evaluate(splits.test)]
     alone = []
     for trial in trials:
         training = Training(trial, DIGITS, splits)
@@ -184,6 +184,6 @@ def test_final_accuracies_are_equivalent_over_32_seeds(optimizer: str, lr: float
             training.step()
             if training.at_epoch_end():
                 training.end_epoch()
-        alone.append(evaluate(training.model, splits.test)[1])
+        alone.append(evaluate(training.model, splits.test, DIGITS.recipe).accuracy)
     assert min(alone) > 0.9 and len(set(alone)) > 3, "the runs learn, each to an accuracy of its own"
     assert equivalence_p(np.array(accuracies) - np.array(alone), DIGITS.margin) < 0.05

@@ -79,5 +79,8 @@ def _thresholds(results: Results, arm: Arm) -> str:
     if not arm.clip:
         return NOTHING
     tried = {run.trial.clip.threshold for run in results.tuning[arm.name, results.study.epochs] if run.trial.clip}
+    values = ", ".join(setting(value) for value in sorted(tried))
+    if arm.thresholds:
+        return f"{arm.clip} {values}"
     quantiles = listed([f"{100 * quantile:g}%" for quantile in arm.quantiles])
-    return f"{arm.clip} at the {quantiles} quantiles: " + ", ".join(setting(value) for value in sorted(tried))
+    return f"{arm.clip} at the {quantiles} quantiles: {values}"

@@ -8,6 +8,7 @@ import torch
 
 from steadystep.lab.study.batches import Batch
 from steadystep.lab.study.checkpoint import BrokenCheckpointError, load_checkpoint, save_checkpoint
+from steadystep.lab.study.evaluation import Evaluation
 from steadystep.lab.study.flops import flops_per_step
 from steadystep.lab.study.loop import CHECKPOINT_SECONDS, train
 from steadystep.lab.study.outcome import latest, make_record, no_better_than_guessing
@@ -15,6 +16,8 @@ from steadystep.lab.study.record import Record
 from steadystep.lab.study.replicas.training import ReplicatedTraining
 from steadystep.lab.study.trial import Trial
 from steadystep.lab.tasks.task import Splits, Task
+
+_UNTESTED = Evaluation(math.nan, math.nan)
 
 
 def run_batch(
@@ -43,7 +46,7 @@ def run_batch(
     trials = batch.trials
     with torch.random.fork_rng(devices=()):
 
-        def tell(trial: Trial, reason: str, test: tuple[float, float] = (math.nan, math.nan)) -> None:
+        def tell(trial: Trial, reason: str, test: Evaluation = _UNTESTED) -> None:
             on_record(
                 make_record(
                     trial,
@@ -66,20 +69,20 @@ def run_batch(
                 on_epoch(trial, training.epoch, latest(training.measured[trial.id], training.steps_per_epoch))
 
         training = ReplicatedTraining(trials, task, splits, on_diverged=tell)
-        x, _ = training.next_batch()
-        step_flops = flops_per_step(task.model, x.shape[1:], x.dtype)
+        x, y = training.next_batch()
+        step_flops = flops_per_step(task, x[0], y[0])
         _resume(training, checkpoint, batch.id, warn)
         for trial in trials:
             if trial.id in training.diverged:
                 tell(trial, training.diverged[trial.id])
         train(training, end_epoch, save, stop, checkpoint_seconds)
         reasons = [
-            no_better_than_guessing(training.measured[trial.id], training.steps_per_epoch, task.classes)
+            no_better_than_guessing(training.measured[trial.id], training.steps_per_epoch, task)
             for trial in training.running
         ]
-        tests = [(math.nan, math.nan)] * len(reasons)
+        tests = [_UNTESTED] * len(reasons)
         if trials[0].role == "final" and not all(reasons):
-            tests = training.model.evaluate(splits.test)
+            tests = training.model.evaluate(splits.test, test=True)
         for trial, reason, test in zip(training.running, reasons, tests, strict=True):
             tell(trial, reason, test)
 

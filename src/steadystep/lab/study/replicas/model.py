@@ -7,11 +7,10 @@ from itertools import pairwise
 
 import torch
 from torch.func import functional_call, grad_and_value, vmap
-from torch.nn import functional
 
-from steadystep.lab.study.evaluation import BATCH
+from steadystep.lab.study.evaluation import Evaluation
 from steadystep.lab.study.replicas.traced import traced
-from steadystep.lab.tasks.task import Split
+from steadystep.lab.tasks.task import Split, Task
 
 AT_A_TIME = 8
 """Replicas in one batched operation: few enough that what they leave stays in a core's cache for the next one."""
@@ -23,8 +22,8 @@ Gradients = list[tuple[torch.Tensor, ...]]
 class ReplicatedModel:
     """The parameters of all replicas, (replicas, ...) each, and what they give on batches of their own."""
 
-    def __init__(self, make_model: Callable[[], torch.nn.Module], models: Sequence[torch.nn.Module]) -> None:
-        self._make_model = make_model
+    def __init__(self, task: Task, models: Sequence[torch.nn.Module]) -> None:
+        self._task = task
         self._skeleton = copy.deepcopy(models[0]).to("meta").eval()
         self.names = [name for name, _ in models[0].named_parameters()]
         rows = zip(*(model.parameters() for model in models), strict=True)
@@ -48,31 +47,36 @@ class ReplicatedModel:
         return {name: parameter[replica] for name, parameter in zip(self.names, self.parameters, strict=True)}
 
     def losses_and_gradients(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, Gradients]:
-        """Mean cross-entropy of each replica on its batch, and its gradients. x: (replicas, batch, ...)."""
+        """Mean loss of each replica on its batch, and its gradients. x: (replicas, batch, ...)."""
         losses: list[torch.Tensor] = []
         gradients: Gradients = []
         for part in self._parts():
-            run = _losses_and_gradients(self._make_model, part.stop - part.start, x.shape[1:], x.dtype)
+            run = _losses_and_gradients(self._task, part.stop - part.start, x.shape[1:], x.dtype, y.shape[1:], y.dtype)
             of_parameters, of_part = run([parameter[part] for parameter in self.parameters], x[part], y[part])
             losses.append(of_part)
             gradients.extend(zip(*(gradient.contiguous().unbind() for gradient in of_parameters), strict=True))
         return torch.cat(losses), gradients
 
     @torch.no_grad()
-    def evaluate(self, split: Split) -> list[tuple[float, float]]:
-        """For each replica mean cross-entropy and accuracy (a fraction of 1) over all examples."""
-        batches = list(zip(split.x.split(BATCH), split.y.split(BATCH), strict=True))
-        found: list[tuple[float, float]] = []
+    def evaluate(self, split: Split, *, test: bool = False) -> list[Evaluation]:
+        """What the split says of each replica; the test split with all the shares that the recipe asks for."""
+        recipe = self._task.recipe
+        batches = list(split.stream(torch.arange(len(split)), recipe.evaluation_batch, 0))
+        labels = sum(y.numel() for _, y, _ in batches)
+        shares = {"": recipe.correct, **(recipe.also if test else {})}
+        found: list[Evaluation] = []
         for part in self._parts():
             parameters = [parameter[part] for parameter in self.parameters]
             losses = torch.zeros(part.stop - part.start, dtype=torch.float64)
-            correct = torch.zeros_like(losses)
-            for x, y in batches:
+            right = {name: torch.zeros_like(losses) for name in shares}
+            for x, y, _ in batches:
                 outputs = vmap(self._outputs, in_dims=(0, None))(parameters, x)
-                log_likelihood = functional.log_softmax(outputs, -1).gather(-1, y.expand(len(losses), -1)[..., None])
-                losses -= log_likelihood.sum((1, 2))
-                correct += (outputs.argmax(-1) == y).sum(-1)
-            found.extend(zip((losses / len(split.y)).tolist(), (correct / len(split.y)).tolist(), strict=True))
+                losses += vmap(recipe.evaluate, in_dims=(0, None))(outputs, y) * y.numel()
+                for name, share in shares.items():
+                    right[name] += vmap(share, in_dims=(0, None))(outputs, y).flatten(1).sum(1)
+            for replica, loss in enumerate((losses / labels).tolist()):
+                also = {name: count[replica].item() / labels for name, count in right.items()}
+                found.append(Evaluation(loss, also.pop(""), also))
         return found
 
     def _outputs(self, parameters: Sequence[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
@@ -87,20 +91,20 @@ class ReplicatedModel:
 
 @cache
 def _losses_and_gradients(
-    make_model: Callable[[], torch.nn.Module], replicas: int, batch: torch.Size, dtype: torch.dtype
+    task: Task, replicas: int, batch: torch.Size, dtype: torch.dtype, labels: torch.Size, kind: torch.dtype
 ) -> Callable[..., tuple[list[torch.Tensor], torch.Tensor]]:
     """From stacked parameters, inputs and labels to gradients and losses."""
     with torch.random.fork_rng(devices=()):
-        model = make_model().train()
+        model = task.model().train()
     parameters: Mapping[str, torch.Tensor] = dict(model.named_parameters())
     skeleton = model.to("meta")
 
     def loss(parameters: Sequence[torch.Tensor], x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         outputs = functional_call(skeleton, dict(zip(names, parameters, strict=True)), (x,))
-        return functional.cross_entropy(outputs, y)
+        return task.recipe.loss(outputs, y)
 
     names = list(parameters)
     stacked = [torch.zeros(replicas, *parameter.shape, dtype=parameter.dtype) for parameter in parameters.values()]
     x = torch.zeros(replicas, *batch, dtype=dtype)
-    y = torch.zeros(replicas, batch[0], dtype=torch.int64)
+    y = torch.zeros(replicas, *labels, dtype=kind)
     return traced(vmap(grad_and_value(loss)), stacked, x, y)

@@ -41,12 +41,12 @@ class ReplicatedTraining:
         self._measuring = list(self.measured.values())  # of those that still run, in their order
         self.splits = splits
         self._task = task
-        self.batch_size = min(trials[0].batch_size, len(splits.train.y))
-        self.steps_per_epoch = len(splits.train.y) // self.batch_size
+        self.batch_size = min(trials[0].batch_size, len(splits.train))
+        self.steps_per_epoch = len(splits.train) // self.batch_size
         self.steps = self.steps_per_epoch * trials[0].epochs
         self._lr_multiplier = multiplier(trials[0].schedule, self.steps)
         models = [initial_model(task.model, trial.seed) for trial in trials]
-        self.model = ReplicatedModel(task.model, models)
+        self.model = ReplicatedModel(task, models)
         optimizers = [make_optimizer(trial, model) for trial, model in zip(trials, models, strict=True)]
         self.optimizer = ReplicatedOptimizer(trials, optimizers, self.model.parameters)
         self._orders = self._epoch_orders(0)
@@ -88,8 +88,7 @@ class ReplicatedTraining:
         """The batches of the coming step: (replicas, batch, ...) and (replicas, batch)."""
         start = self.taken % self.steps_per_epoch * self.batch_size
         chosen = self._orders[:, start : start + self.batch_size]
-        train = self.splits.train
-        x, y = train.x.index_select(0, chosen.flatten()), train.y.index_select(0, chosen.flatten())
+        x, y, _ = next(self.splits.train.stream(chosen.flatten(), chosen.numel(), self.epoch))
         return x.view(*chosen.shape, *x.shape[1:]), y.view(chosen.shape)
 
     def at_epoch_end(self) -> bool:
@@ -97,7 +96,7 @@ class ReplicatedTraining:
 
     def end_epoch(self) -> None:
         """Validate, and draw the next epoch's orders."""
-        for measured, (loss, accuracy) in zip(self._measuring, self.model.evaluate(self.splits.val), strict=True):
+        for measured, (loss, accuracy, _) in zip(self._measuring, self.model.evaluate(self.splits.val), strict=True):
             measured.epoch_ends.append(measured.steps)
             measured.val_loss.append(loss)
             measured.val_accuracy.append(accuracy)
@@ -173,7 +172,7 @@ class ReplicatedTraining:
             measured.optimizer_seconds.append(optimizer_share)
 
     def _epoch_orders(self, epoch: int) -> torch.Tensor:
-        examples = len(self.splits.train.y)
+        examples = len(self.splits.train)
         orders = {trial.seed: epoch_order(trial.seed, epoch, examples) for trial in self.running}
         return torch.stack([orders[trial.seed] for trial in self.running]) if orders else torch.empty(0, examples)
 

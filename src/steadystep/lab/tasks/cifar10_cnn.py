@@ -1,0 +1,85 @@
+"""cifar10-cnn: CIFAR-10 and a small fast CNN, rows 4 to 6 of the paper's Table 1."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+
+from steadystep.lab.tasks.arms import Arm
+from steadystep.lab.tasks.augment import alternating_flip, flips_and_shifts, shifted
+from steadystep.lab.tasks.data import fingerprint_arrays, load_images
+from steadystep.lab.tasks.networks.fast_cnn import FastCNN
+from steadystep.lab.tasks.recipe import Recipe
+from steadystep.lab.tasks.task import Arrays, Claim, Split, Splits, Task
+
+VALIDATION = 2_000
+
+
+def load(data: Path | None) -> Splits[Arrays]:
+    """The first 48,000 training images, the last 2,000 of them for validation, and the 10,000 test images."""
+    images = load_images("uoft-cs/cifar10", data, image="img", label="label")
+    (pixels, labels), (test_pixels, test_labels) = images["train"], images["test"]
+    parts = (
+        (pixels[:-VALIDATION], labels[:-VALIDATION]),
+        (pixels[-VALIDATION:], labels[-VALIDATION:]),
+        (test_pixels, test_labels),
+    )
+    train, val, test = (
+        Arrays(torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(y)) for x, y in parts
+    )
+    return Splits(train, val, test, fingerprint_arrays(*(array for part in parts for array in part)))
+
+
+def augment(x: torch.Tensor, chosen: torch.Tensor, epoch: int) -> torch.Tensor:
+    """Mirrored in every second epoch, and moved by up to two pixels."""
+    return shifted(alternating_flip(x.float(), chosen, epoch), most=2)
+
+
+def start_from_data(model: torch.nn.Module, train: Split) -> None:
+    """Standardisation and whitening filters from the training images."""
+    assert isinstance(model, FastCNN) and isinstance(train, Arrays)
+    model.fit_input(train.x)
+
+
+RECIPE = Recipe(
+    loss=partial(functional.cross_entropy, label_smoothing=0.2),
+    augment=augment,
+    predict=flips_and_shifts,
+    initialise=start_from_data,
+    averaging="lookahead",
+    channels_last=True,
+)
+
+NESTEROV = {"momentum": 0.85, "nesterov": True, "weight_decay": 1.3e-3}
+
+
+def make_task(name: str, widths: Sequence[int]) -> Task:
+    return Task(
+        name=name,
+        title=f"CIFAR-10, CNN of widths {'/'.join(map(str, widths))}",
+        dataset="uoft-cs/cifar10",
+        classes=10,
+        load=load,
+        model=partial(FastCNN, tuple(widths)),
+        arms=(
+            Arm(name="SGD", optimizer="SGD", options=NESTEROV, lrs=(0.4, 0.8, 1.6, 3.2)),
+            Arm(name="Adam", optimizer="Adam", lrs=(1.5e-3, 3e-3, 6e-3, 1.2e-2)),
+            Arm(name="Adam + clip", optimizer="Adam", lrs=(3e-3, 6e-3), clip="norm", quantiles=(0.1, 0.5)),
+        ),
+        batch_size=1000,
+        budgets=(10,),
+        tune_epochs=2,
+        seeds=5,
+        tune_seeds=1,
+        margin=0.002,
+        target_accuracy=0.92,
+        target_loss=1.0,
+        schedule="triangle",
+        recipe=RECIPE,
+        claims={"SGD": Claim(0.895, 75), "Adam": Claim(0.912, 60), "Adam + clip": Claim(0.925, 50)},
+    )
+
+
+TASK = make_task("cifar10-cnn", (64, 128, 128))

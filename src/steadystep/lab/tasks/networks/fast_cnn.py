@@ -1,0 +1,98 @@
+"""A small convolutional network that learns CIFAR-10 in few epochs."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+WHITENED = 2 * 3 * 2 * 2
+"""Filters of the first layer: every eigenvector of 2x2 patches of 3 colours, and its negative."""
+
+
+class FastCNN(nn.Module):
+    """Whitening 2x2 convolution, three blocks of two 3x3 convolutions, one linear layer.
+
+    (batch, 3, 32, 32) pixels from 0 to 255, of any dtype -> (batch, classes). Every convolution of a block starts as
+    the identity on its first filters. Batch norms have a bias and no weight, and forget fast (momentum 0.4).
+    Source: the network of Jordan, arXiv 2404.00498 (2024), section 3.
+
+    >>> FastCNN(widths=(64, 128, 128))(torch.zeros(2, 3, 32, 32, dtype=torch.uint8)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(self, widths: Sequence[int], classes: int = 10) -> None:
+        super().__init__()
+        self.pixels = Standardise(3)
+        self.whiten = nn.Conv2d(3, WHITENED, 2)
+        self.whiten.requires_grad_(False)
+        blocks = [_block(inputs, outputs) for inputs, outputs in pairwise((WHITENED, *widths))]
+        self.layers = nn.Sequential(nn.GELU(), *blocks, nn.MaxPool2d(3), nn.Flatten())
+        self.head = nn.Linear(widths[-1], classes, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.layers(self.whiten(self.pixels(x)))) / 9
+
+    @torch.no_grad()
+    def fit_input(self, pixels: torch.Tensor, images: int = 5_000, eps: float = 5e-4) -> None:
+        """Take mean and deviation from all these images and the whitening filters from the first of them.
+
+        The filters are the eigenvectors of the covariance of 2x2 patches over the root of their eigenvalue + eps.
+        """
+        self.pixels.fit(pixels)
+        patches = self.pixels(pixels[:images]).unfold(2, 2, 1).unfold(3, 2, 1)
+        rows = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, WHITENED // 2)
+        values, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
+        filters = (vectors / (values + eps).sqrt()).T.reshape(-1, 3, 2, 2).flip(0)
+        self.whiten.weight.copy_(torch.cat([filters, -filters]))
+        assert self.whiten.bias is not None
+        self.whiten.bias.zero_()
+
+
+class Standardise(nn.Module):
+    """(x - mean) / std for each channel, as buffers that are set once from the training images."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.full((1, channels, 1, 1), 127.5))
+        self.register_buffer("std", torch.full((1, channels, 1, 1), 64.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x.float() - self.mean) / self.std
+
+    @torch.no_grad()
+    def fit(self, pixels: torch.Tensor) -> None:
+        """Mean and deviation of these pixels, in chunks: without a float copy of a whole data set."""
+        values = torch.arange(256, dtype=torch.float64)
+        for channel in range(pixels.shape[1]):
+            counts = torch.bincount(pixels[:, channel].flatten(), minlength=256).double()
+            mean = (counts @ values) / counts.sum()
+            self.mean[0, channel] = mean
+            self.std[0, channel] = ((counts @ (values - mean) ** 2) / counts.sum()).sqrt()
+
+
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        _convolution(inputs, outputs),
+        nn.MaxPool2d(2),
+        _norm(outputs),
+        nn.GELU(),
+        _convolution(outputs, outputs),
+        _norm(outputs),
+        nn.GELU(),
+    )
+
+
+def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
+    made = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+    nn.init.dirac_(made.weight.data[:inputs])
+    return made
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    made = nn.BatchNorm2d(channels, eps=1e-12, momentum=0.4)
+    made.weight.requires_grad_(False)
+    return made
