@@ -7,6 +7,7 @@ from typer.exceptions import TyperException
 
 from steadystep import __version__
 from steadystep.cli.audit import audit
+from steadystep.cli.compare import compare
 from steadystep.cli.optimizers import optimizers
 from steadystep.cli.report import report
 from steadystep.cli.reproduce import reproduce
@@ -20,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (reproduce, report, tasks, optimizers, theory, audit):
+for command in (reproduce, compare, report, tasks, optimizers, theory, audit):
     app.command()(command)
 
 

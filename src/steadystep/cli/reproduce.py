@@ -1,36 +1,35 @@
 """`steadystep reproduce`: the main job, from a task's name to verdicts."""
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+
+from steadystep.cli.options import Data, Dtype, Replicas, Seeds, Workers
+
+ALL = "all"
 
 
 def reproduce(
-    task: Annotated[str, typer.Option(help="Which comparison; `steadystep tasks` lists them.")] = "digits-mlp",
+    task: Annotated[
+        str,
+        typer.Option(help="Which comparison; `steadystep tasks` lists them. `all`: every row of the paper's table."),
+    ] = "digits-mlp",
     study: Annotated[
         Path | None, typer.Option(help="A study file (YAML) to run instead of the task's own comparison.")
     ] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Paired seeds per arm. [default: the task's]")] = None,
+    seeds: Seeds = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="The largest budget of epochs. [default: the task's]")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Trials that run at the same time, one thread each.")] = 2,
-    replicas: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Trials of one arm that are trained as one batched model; 1: each by itself. [default: the task's]",
-        ),
+    workers: Workers = 2,
+    replicas: Replicas = None,
+    dtype: Dtype = None,
+    data: Data = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for records and report. [default: studies/TASK; with `all`: studies]")
     ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(envvar="STEADYSTEP_DATA", help="Folder with local data sets, in the hub's layout."),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for records and report. [default: studies/TASK]")] = None,
 ) -> None:
     """Tune every arm alike, run it on paired seeds, and say which differ. The same command resumes it."""
     from steadystep.lab.study.fork_server import warm_up
@@ -38,41 +37,54 @@ def reproduce(
     if workers > 1:
         warm_up()  # while this process imports, so does the one that the workers come from
 
-    from steadystep.cli.progress import observe
-    from steadystep.lab.report.terminal import render
-    from steadystep.lab.report.write import write_report
-    from steadystep.lab.study.run import run_study
+    from steadystep.cli.running import command_line, run_to_report
     from steadystep.lab.study.spec import load_study, study_for
-    from steadystep.lab.study.summarise import summarise
     from steadystep.lab.tasks import find_task
 
-    chosen = load_study(study) if study else study_for(find_task(task), seeds=seeds, epochs=epochs)
-    folder = out or Path("studies") / chosen.task
-    command = _command(
-        task=None if study else task,
-        study=study,
-        seeds=seeds,
-        epochs=epochs,
-        workers=workers,
-        replicas=replicas,
-        data=data,
-        out=out,
-    )
-    console = Console()
-    try:
-        with observe(chosen, console) as observer:
-            results = run_study(chosen, find_task(chosen.task), data, folder, workers, observer, replicas=replicas)
-    except KeyboardInterrupt:
-        print(f"\nStopped; what was measured is kept in {folder}. Resume with:\n  {command}", file=sys.stderr)
-        raise typer.Exit(130) from None
-    summary = summarise(results)
-    written = write_report(results, summary, folder, command)
-    render(results, summary, console)
-    page = next(path for path in written if path.suffix == ".html")
-    console.print(f"\nThe whole report: {page.resolve().as_uri()}", soft_wrap=True)
+    options = {
+        "study": study, "seeds": seeds, "epochs": epochs, "workers": workers, "replicas": replicas, "dtype": dtype,
+        "data": data,
+    }  # fmt: skip
+    if task != ALL or study:
+        chosen = load_study(study) if study else study_for(find_task(task), seeds=seeds, epochs=epochs)
+        command = command_line("reproduce", task=None if study else task, **options, out=out)
+        run_to_report(chosen, data, out or Path("studies") / chosen.task, workers, replicas, dtype, command)
+        return
+    _reproduce_table(out or Path("studies"), out, options)
 
 
-def _command(**options: Any) -> str:
-    """The command line that says the same again."""
-    given = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None]
-    return " ".join(["steadystep reproduce", *given])
+def _reproduce_table(folder: Path, out: Path | None, options: dict[str, Any]) -> None:
+    """Every task with a row in the paper's table; one that cannot be run is said to be so, and the others go on."""
+    from rich.console import Console
+
+    from steadystep.cli.running import command_line, run_to_report
+    from steadystep.lab.errors import UserError
+    from steadystep.lab.paper.table_rows import accuracies, improvements
+    from steadystep.lab.report.audit import render
+    from steadystep.lab.study.spec import study_for
+    from steadystep.lab.tasks import TASKS
+
+    console, not_run = Console(), []
+    for name, task in TASKS.items():
+        if not task.claims:
+            continue
+        console.rule(name)
+        study = study_for(task, seeds=options["seeds"], epochs=options["epochs"])
+        command = command_line("reproduce", task=name, **options, out=out and out / name)
+        try:
+            run_to_report(
+                study,
+                options["data"],
+                folder / name,
+                options["workers"],
+                options["replicas"],
+                options["dtype"],
+                command,
+            )
+        except UserError as error:
+            not_run.append(name)
+            print(f"steadystep: {name} was not run: {error}\nWhere it can be, run\n  {command}", file=sys.stderr)
+    console.rule("the paper's Table 1")
+    render([*accuracies(folder), *improvements(folder)], console)
+    if not_run:
+        raise typer.Exit(2)

@@ -16,6 +16,11 @@ class Evaluation(NamedTuple):
     also: dict[str, float] = {}  # the recipe's further shares, by name: fractions of 1
 
 
+def at_least_float32(outputs: torch.Tensor) -> torch.Tensor:
+    """Losses are not computed in the half precision that outputs under autocast have."""
+    return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+
+
 @torch.no_grad()
 def evaluate(model: torch.nn.Module, split: Split, recipe: Recipe, *, test: bool = False) -> Evaluation:
     """In evaluation mode, over all examples; the test split with all the views and shares that the recipe asks for."""
@@ -25,7 +30,7 @@ def evaluate(model: torch.nn.Module, split: Split, recipe: Recipe, *, test: bool
     shares = {"": recipe.correct, **(recipe.also if test else {})}
     right = dict.fromkeys(shares, 0)
     for x, y, _ in split.stream(torch.arange(len(split)), recipe.evaluation_batch, 0):
-        outputs = (recipe.predict(model, x) if test else model(x)).float()
+        outputs = at_least_float32(recipe.predict(model, x) if test else model(x))
         loss += recipe.evaluate(outputs, y).item() * y.numel()
         labels += y.numel()
         for name, share in shares.items():

@@ -22,5 +22,5 @@ def _counted(task: Task, shape: torch.Size, dtype: torch.dtype, labels: torch.Si
         model = task.model()
         x, y = torch.zeros(shape, dtype=dtype), torch.zeros(labels, dtype=kind)
         with FlopCounterMode(display=False) as counter:
-            task.recipe.loss(model(x).float(), y).backward()
+            task.recipe.loss(model(x), y).backward()
     return float(counter.get_total_flops())

@@ -9,12 +9,13 @@ import torch
 from steadystep.guarded_step import NonFiniteGradientError
 from steadystep.lab.errors import UserError
 from steadystep.lab.study.averaging import Lookahead
-from steadystep.lab.study.evaluation import Evaluation, evaluate
+from steadystep.lab.study.evaluation import Evaluation, at_least_float32, evaluate
 from steadystep.lab.study.measurements import Measurements
 from steadystep.lab.study.schedule import make_scheduler
 from steadystep.lab.study.seeding import epoch_order, initial_model, start_noise
 from steadystep.lab.study.trial import Trial
 from steadystep.lab.tasks.clips import CLIPS
+from steadystep.lab.tasks.recipe import Moment
 from steadystep.lab.tasks.task import Splits, Task
 from steadystep.optimizers import OPTIMIZERS, Optimizer
 
@@ -65,7 +66,7 @@ class Training:
         self.optimizer.zero_grad()
         with self._precision():
             outputs = self.model(x)
-        loss = self._recipe.loss(outputs.float(), y)
+        loss = self._recipe.loss(at_least_float32(outputs), y)
         value = loss.item()
         number = self.measured.steps + 1
         if not math.isfinite(value):
@@ -88,7 +89,7 @@ class Training:
             if self._streamed != self.epoch:
                 self._begin_epoch()
             x, y, chosen = next(self._stream)
-            x = self._recipe.augment(x, chosen, self.epoch)
+            x = self._recipe.augment(x, chosen, Moment(self.epoch, self.measured.steps / self.steps))
             if self._recipe.channels_last:
                 x = x.contiguous(memory_format=torch.channels_last)
             self._upcoming = x, y

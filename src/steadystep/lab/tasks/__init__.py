@@ -1,10 +1,12 @@
 """The tasks, one a file. Adding one is a file that defines TASK and a row here."""
 
 from steadystep.lab.errors import UserError
-from steadystep.lab.tasks import cifar10_cnn, digits_mlp, mnist_mlp
+from steadystep.lab.tasks import cifar10_cnn, digits_mlp, fashion_mlp, mnist_mlp, mnist_mlp_augmented
 from steadystep.lab.tasks.task import Task
 
-TASKS: dict[str, Task] = {task.name: task for task in (digits_mlp.TASK, mnist_mlp.TASK, cifar10_cnn.TASK)}
+_ALL = (digits_mlp.TASK, mnist_mlp.TASK, mnist_mlp_augmented.TASK, fashion_mlp.TASK, cifar10_cnn.TASK)
+
+TASKS: dict[str, Task] = {task.name: task for task in _ALL}
 
 
 class UnknownTaskError(UserError):

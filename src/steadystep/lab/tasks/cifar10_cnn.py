@@ -11,7 +11,7 @@ from steadystep.lab.tasks.arms import Arm
 from steadystep.lab.tasks.augment import alternating_flip, flips_and_shifts, shifted
 from steadystep.lab.tasks.data import fingerprint_arrays, load_images
 from steadystep.lab.tasks.networks.fast_cnn import FastCNN
-from steadystep.lab.tasks.recipe import Recipe
+from steadystep.lab.tasks.recipe import Moment, Recipe
 from steadystep.lab.tasks.task import Arrays, Claim, Split, Splits, Task
 
 VALIDATION = 2_000
@@ -32,9 +32,9 @@ def load(data: Path | None) -> Splits[Arrays]:
     return Splits(train, val, test, fingerprint_arrays(*(array for part in parts for array in part)))
 
 
-def augment(x: torch.Tensor, chosen: torch.Tensor, epoch: int) -> torch.Tensor:
+def augment(x: torch.Tensor, chosen: torch.Tensor, now: Moment) -> torch.Tensor:
     """Mirrored in every second epoch, and moved by up to two pixels."""
-    return shifted(alternating_flip(x.float(), chosen, epoch), most=2)
+    return shifted(alternating_flip(x.float(), chosen, now.epoch), most=2)
 
 
 def start_from_data(model: torch.nn.Module, train: Split) -> None:

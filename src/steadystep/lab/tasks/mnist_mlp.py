@@ -13,15 +13,20 @@ from steadystep.lab.tasks.task import Arrays, Claim, Splits, Task
 VALIDATION = 5_000
 
 
-def load(data: Path | None) -> Splits[Arrays]:
+def images(data: Path | None, hub_name: str = "ylecun/mnist") -> tuple[Images, Images, Images]:
     """The first 55,000 training images, the last 5,000 of them for validation, and the 10,000 test images."""
-    images = load_images("ylecun/mnist", data)
-    pixels, labels = images["train"]
-    parts = (
+    found = load_images(hub_name, data)
+    pixels, labels = found["train"]
+    return (
         Images(pixels[:-VALIDATION], labels[:-VALIDATION]),
         Images(pixels[-VALIDATION:], labels[-VALIDATION:]),
-        images["test"],
+        found["test"],
     )
+
+
+def load(data: Path | None, hub_name: str = "ylecun/mnist") -> Splits[Arrays]:
+    """Those images as standardised vectors: (examples, 784), float32."""
+    parts = images(data, hub_name)
     # Through a histogram: exact, and without a float copy of the images.
     counts, values = np.bincount(parts[0].pixels.ravel(), minlength=256), np.arange(256)
     mean = np.average(values, weights=counts)
@@ -38,6 +43,12 @@ def model() -> torch.nn.Module:
     return make_mlp((784, 512, 512, 10), dropout=0.2)
 
 
+ARMS = (
+    Arm(name="SGD", optimizer="SGD", lrs=(0.05, 0.1, 0.2, 0.4, 0.8, 1.6)),
+    Arm(name="Adam", optimizer="Adam", lrs=(2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3, 8e-3)),
+    Arm(name="Adam + clip", optimizer="Adam", lrs=(5e-4, 1e-3, 2e-3), clip="norm", quantiles=(0.1, 0.9)),
+)
+
 TASK = Task(
     name="mnist-mlp",
     title="MNIST, MLP 784-512-512-10 with dropout 0.2",
@@ -45,11 +56,7 @@ TASK = Task(
     classes=10,
     load=load,
     model=model,
-    arms=(
-        Arm(name="SGD", optimizer="SGD", lrs=(0.05, 0.1, 0.2, 0.4, 0.8, 1.6)),
-        Arm(name="Adam", optimizer="Adam", lrs=(2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3, 8e-3)),
-        Arm(name="Adam + clip", optimizer="Adam", lrs=(5e-4, 1e-3, 2e-3), clip="norm", quantiles=(0.1, 0.9)),
-    ),
+    arms=ARMS,
     batch_size=128,
     budgets=(1, 2, 5, 15),
     seeds=5,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch.nn import functional
@@ -17,12 +17,19 @@ Correct = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """From outputs and labels to booleans, one a label."""
 
 
+class Moment(NamedTuple):
+    """Where in a run a batch is."""
+
+    epoch: int  # counted from 0
+    progress: float  # share of all steps that are taken
+
+
 def likeliest(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Whether the class with the largest output is the label's."""
     return outputs.argmax(1) == y
 
 
-def as_it_is(x: torch.Tensor, chosen: torch.Tensor, epoch: int) -> torch.Tensor:
+def as_it_is(x: torch.Tensor, chosen: torch.Tensor, now: Moment) -> torch.Tensor:
     """No augmentation."""
     return x
 
@@ -45,8 +52,8 @@ class Recipe:
         evaluate: loss of a validation or test batch.
         correct: which predictions are right: their share is the accuracy.
         also: further shares that the test split is asked for, such as {"top-5": ...}, by name.
-        augment: the inputs of a training batch from its examples, their places in the training split, and the
-            epoch, counted from 0. It draws from torch's global random state alone.
+        augment: the inputs of a training batch from its examples, their places in the training split, and where in
+            the run they are used. It draws from torch's global random state alone.
         predict: outputs for the test split; may average several views of an example.
         initialise: called once on a new model with the training split, for what starts from the data.
         averaging: "lookahead" averages the weights while it trains, see `study.averaging`.
@@ -59,7 +66,7 @@ class Recipe:
     evaluate: Loss = functional.cross_entropy
     correct: Correct = likeliest
     also: Mapping[str, Correct] = field(default_factory=dict)
-    augment: Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor] = as_it_is
+    augment: Callable[[torch.Tensor, torch.Tensor, Moment], torch.Tensor] = as_it_is
     predict: Callable[[torch.nn.Module, torch.Tensor], torch.Tensor] = one_view
     initialise: Callable[[torch.nn.Module, "Split"], None] = _leave
     averaging: Literal["none", "lookahead"] = "none"

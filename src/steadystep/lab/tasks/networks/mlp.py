@@ -6,15 +6,20 @@ from itertools import pairwise
 from torch import nn
 
 
-def make_mlp(widths: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
-    """ReLU, and dropout if any, after each layer but the last: (batch, widths[0]) -> (batch, widths[-1]).
+def make_mlp(widths: Sequence[int], dropout: float = 0.0, batch_norm: bool = False) -> nn.Sequential:
+    """ReLU after each layer but the last, with batch norm before and dropout after it where asked for.
+
+    (batch, widths[0]) -> (batch, widths[-1]).
 
     >>> sum(parameter.numel() for parameter in make_mlp((64, 256, 128, 10)).parameters())
     50826
     """
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths[:-1]):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        layers.append(nn.Linear(inputs, outputs, bias=not batch_norm))
+        if batch_norm:
+            layers.append(nn.BatchNorm1d(outputs))
+        layers.append(nn.ReLU())
         if dropout:
             layers.append(nn.Dropout(dropout))
     return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))

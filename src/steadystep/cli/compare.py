@@ -1,0 +1,50 @@
+"""`steadystep compare`: any optimizers, with any clippers, on any task."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from steadystep.cli.options import Data, Dtype, Replicas, Seeds, Workers
+
+
+def compare(
+    task: Annotated[str, typer.Option(help="What is trained; `steadystep tasks` lists them.")] = "digits-mlp",
+    arms: Annotated[
+        str,
+        typer.Option(
+            help="OPTIMIZER or OPTIMIZER+CLIPPER, separated by commas; @LOW:HIGH after one sets the learning rates "
+            "that it searches. Clippers: clip (by global norm), value, smooth, agc, adagc, autoclip, zclip, update, "
+            "skip."
+        ),
+    ] = "adam,adam+clip",
+    settings: Annotated[int, typer.Option(min=2, help="Settings that every arm's tuning tries, an even number.")] = 4,
+    seeds: Seeds = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of a run. [default: the task's largest]")] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="Of the learning rate: cosine, constant or triangle. [default: the task's]")
+    ] = None,
+    workers: Workers = 2,
+    replicas: Replicas = None,
+    dtype: Dtype = None,
+    data: Data = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for records and report. [default: studies/TASK-compared]")
+    ] = None,
+) -> None:
+    """Tune the arms alike, run them on paired seeds, and say which differ. The same command resumes it."""
+    from steadystep.lab.study.fork_server import warm_up
+
+    if workers > 1:
+        warm_up()  # while this process imports, so does the one that the workers come from
+
+    from steadystep.cli.running import command_line, run_to_report
+    from steadystep.lab.study.compare import comparison
+    from steadystep.lab.tasks import find_task
+
+    study = comparison(find_task(task), arms, settings=settings, seeds=seeds, epochs=epochs, schedule=schedule)
+    command = command_line(
+        "compare", task=task, arms=arms, settings=settings, seeds=seeds, epochs=epochs, schedule=schedule,
+        workers=workers, replicas=replicas, dtype=dtype, data=data, out=out,
+    )  # fmt: skip
+    run_to_report(study, data, out or Path("studies") / f"{task}-compared", workers, replicas, dtype, command)

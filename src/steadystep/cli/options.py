@@ -1,0 +1,24 @@
+"""Options that several commands have, said once."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Precision = Literal["float32", "bfloat16"]
+
+Workers = Annotated[int, typer.Option(min=1, help="Trials that run at the same time, one thread each.")]
+Replicas = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Trials of one arm that are trained as one batched model; 1: each by itself. [default: the task's]"
+    ),
+]
+Data = Annotated[
+    Path | None, typer.Option(envvar="STEADYSTEP_DATA", help="Folder with local data sets, in the hub's layout.")
+]
+Dtype = Annotated[
+    Precision | None,
+    typer.Option(help="float32, or bfloat16 autocast. [default: what the study has, or the faster one here]"),
+]
+Seeds = Annotated[int | None, typer.Option(min=1, help="Paired seeds per arm. [default: the task's]")]
