@@ -70,8 +70,9 @@ class TableRow(Strict):
     technique: str
     accuracy: float  # percent
     epochs: int
-    study: str | None = None
-    arm: str | None = None
+    study: str
+    arm: str
+    published: str | None = None  # what others measured, with the source
 
 
 @cache
