@@ -1,7 +1,7 @@
 """One rule over the CPU tensors of one dtype: their addresses, their factors, and the passes of a step."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -54,9 +54,10 @@ class Compiled:
         update_bound: float | None,
     ) -> bool:
         """As every `Pass`; `accept` is known on the host here, and true."""
-        kept, given = self._gradients(stages)
+        kept, given, unstaged = self._gradients(stages)
         equation, types, own = self._equation, (self._dtype, given), self._own
-        shared = np.array([*settings(self._rule, values), *coefficients.values()])
+        direction, coupled, shrink = settings(self._rule, values)
+        shared = np.array([direction, coupled, shrink, *coefficients.values()])
         if self._rule.sums is not None:
             totals = self._totals(sums_kernel(equation, *types), self._precision, shared, equation.terms)
             factors = self._rule.tensor_factors(self._counts, values, totals)
@@ -67,7 +68,8 @@ class Compiled:
             totals = self._totals(kernel, np.float64, shared, 2)
             own[:, -1], exceeds = move.limit(totals, self._counts, values["lr"], update_bound)
             bounded = bool(exceeds.any())
-        self._run(update_kernel(equation, *types), self._precision, shared, self._no_totals)
+        plain = unstaged and coupled == 0.0 and shrink == 1.0 and update_bound is None
+        self._run(update_kernel(equation, *types, plain), self._precision, shared, self._no_totals)
         if update_bound is not None:
             own[:, -1] = 1.0
         del kept  # the kernels have read it
@@ -83,23 +85,25 @@ class Compiled:
         numbers = [x.astype(precision, copy=False) for x in (self._stage, shared, self._own)]
         TEAM.run(kernel, self._chunks.elements, self._chunks.table, self._addresses, *numbers, totals)
 
-    def _gradients(self, stages: Sequence[Stage]) -> tuple[Sequence[torch.Tensor], torch.dtype]:
-        """Note where the gradients are and what the kernel does to them; returns what to keep, and its type.
+    def _gradients(self, stages: Sequence[Stage]) -> tuple[Sequence[torch.Tensor], torch.dtype, bool]:
+        """Note where the gradients are and what the kernel does to them.
+
+        Returns what to keep, its type, and whether the kernel has nothing to do but to multiply by one factor.
 
         The kernel reads them in the layout of their parameters.
         """
         updates, tensors = self._updates, self._updates[0].tensors
-        in_kernel = _enter(stages, self._indices, self._stage)
-        if in_kernel and self._contiguous and tensors.contiguous:
+        entered = _enter(stages, self._indices, self._stage)
+        if entered and self._contiguous and tensors.contiguous:
             self._addresses[:, 0] = tensors.addresses[self._indices]
-            return (), self._dtype
+            return (), self._dtype, entered == "factor"
         gradients = [update.gradient for update in updates]
-        if not in_kernel:
-            _enter((), self._indices, self._stage)
+        if not entered:
+            entered = _enter((), self._indices, self._stage)
             gradients = [through(stages, g, update.index) for g, update in zip(gradients, updates, strict=True)]
         gradients = [laid_out_like(update.parameter, g) for g, update in zip(gradients, updates, strict=True)]
         self._addresses[:, 0] = [gradient.data_ptr() for gradient in gradients]
-        return gradients, gradients[0].dtype
+        return gradients, gradients[0].dtype, entered == "factor"
 
 
 def in_two(factors: Number) -> tuple[Number, Number]:
@@ -111,8 +115,11 @@ def in_two(factors: Number) -> tuple[Number, Number]:
     return where(tiny, root, factors), where(tiny, root, 1.0)
 
 
-def _enter(stages: Sequence[Stage], indices: np.ndarray, rows: np.ndarray) -> bool:
-    """Write what the kernel does to each gradient, as `updating.STAGE`; False for stages that it cannot do."""
+def _enter(stages: Sequence[Stage], indices: np.ndarray, rows: np.ndarray) -> Literal["", "factor", "stage"]:
+    """Write what the kernel does to each gradient, as `updating.STAGE`; "" for stages that it cannot do.
+
+    "factor": it is no more than to multiply by the first number of each row.
+    """
     row: list[Number] = [1.0, 1.0, np.inf, 1.0, 1.0]
     column = 0
     for stage in stages:
@@ -123,9 +130,11 @@ def _enter(stages: Sequence[Stage], indices: np.ndarray, rows: np.ndarray) -> bo
             row[2] = stage.bound
             column = 3
         else:
-            return False
+            return ""
     for column in (0, 3):
         row[column : column + 2] = in_two(row[column])
     for column, entry in enumerate(row):
         rows[:, column] = entry
-    return True
+    rest = (1.0, np.inf, 1.0, 1.0)
+    factor = all(isinstance(entry, float) and entry == one for entry, one in zip(row[1:], rest, strict=True))
+    return "factor" if factor else "stage"

@@ -53,19 +53,22 @@ def _staged(g, before, before_again, bound, after, after_again):
 
 
 @cache
-def update_kernel(equation: Equation, dtype: torch.dtype, given: torch.dtype) -> Kernel:
+def update_kernel(equation: Equation, dtype: torch.dtype, given: torch.dtype, plain: bool = False) -> Kernel:
     """Writes the updated parameter and state; `own` holds the tensor's factors, then the limit of its move.
 
     `given` is the gradients' type: the parameters', or float32 where clippers have worked on half precision before.
+    A `plain` one leaves out what most steps multiply by 1: of the stage it applies the first factor alone, and neither
+    decay nor the limit. Its numbers are those of the other, bit for bit.
     """
     moved = [f"moved{slot}" for slot in range(equation.slots)]
     element = [
         f"{', '.join(['q', *moved])}, = {equation.call(equation.update)}",
-        "P[i] = store(p + limit * (q - p) if limit < 1 else q)",
+        "P[i] = store(q)" if plain else "P[i] = store(p + limit * (q - p) if limit < 1 else q)",
         *(f"S{slot}[i] = {value}" for slot, value in enumerate(moved)),
     ]
     own = (*map(own_name, equation.factors), "limit")
-    return _compiled("update", equation, equation.update, (dtype, given), own, element)
+    purpose = "plain_update" if plain else "update"
+    return _compiled(purpose, equation, equation.update, (dtype, given), own, element)
 
 
 @cache
@@ -111,6 +114,8 @@ def _compiled(
         "g = g + coupled * p if coupled != 0 else g",  # 0 * inf is NaN
         "p = shrink * p",
     ]
+    if purpose == "plain_update":
+        read = ["g = load_given(G[i]) * before", "p = load(P[i])"]
     totals = [f"total{number}" for number in range(sums)]
     shared = [f"{x} = shared[{k}]" for k, x in enumerate((*SETTINGS, *map(own_name, equation.shared)))]
     each = _CHUNK.format(
@@ -118,6 +123,7 @@ def _compiled(
             0,
             [f"{x} = stage[tensor, {k}]" for k, x in enumerate(STAGE)]
             + [f"{x} = own[tensor, {k}]" for k, x in enumerate(own)]
+            + ["before = direction * before"] * (purpose == "plain_update")
             + [f"{total} = 0.0" for total in totals],
         ),
         block_arrays=lines(4, _arrays(equation.slots, "BLOCK")),

@@ -49,7 +49,7 @@ class ReplicatedTraining:
         self.model = ReplicatedModel(task, models)
         optimizers = [make_optimizer(trial, model) for trial, model in zip(trials, models, strict=True)]
         self.optimizer = ReplicatedOptimizer(trials, optimizers, self.model.parameters)
-        self._orders = self._epoch_orders(0)
+        self._draw_orders()
 
     @property
     def taken(self) -> int:
@@ -86,6 +86,8 @@ class ReplicatedTraining:
 
     def next_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The batches of the coming step: (replicas, batch, ...) and (replicas, batch)."""
+        if self._ordered != self.epoch:
+            self._draw_orders()
         start = self.taken % self.steps_per_epoch * self.batch_size
         chosen = self._orders[:, start : start + self.batch_size]
         x, y, _ = next(self.splits.train.stream(chosen.flatten(), chosen.numel(), self.epoch))
@@ -95,12 +97,11 @@ class ReplicatedTraining:
         return bool(self.running) and self.taken % self.steps_per_epoch == 0
 
     def end_epoch(self) -> None:
-        """Validate, and draw the next epoch's orders."""
+        """Validate."""
         for measured, (loss, accuracy, _) in zip(self._measuring, self.model.evaluate(self.splits.val), strict=True):
             measured.epoch_ends.append(measured.steps)
             measured.val_loss.append(loss)
             measured.val_accuracy.append(accuracy)
-        self._orders = self._epoch_orders(self.epoch)
 
     def state(self) -> dict[str, Any]:
         """Everything that a later `restore` needs, in types that load without running code."""
@@ -122,7 +123,7 @@ class ReplicatedTraining:
         self.measured = {trial: Measurements.from_state(measured) for trial, measured in state["measured"].items()}
         self._measuring = [self.measured[trial.id] for trial in self.running]
         self._clock.restore(state["clock"])
-        self._orders = self._epoch_orders(self.epoch)
+        self._draw_orders()
 
     def seconds(self, trial: Trial) -> float:
         """The trial's share of the time that all took, interruptions not counted."""
@@ -171,10 +172,12 @@ class ReplicatedTraining:
             measured.step_seconds.append(share)
             measured.optimizer_seconds.append(optimizer_share)
 
-    def _epoch_orders(self, epoch: int) -> torch.Tensor:
-        examples = len(self.splits.train)
-        orders = {trial.seed: epoch_order(trial.seed, epoch, examples) for trial in self.running}
-        return torch.stack([orders[trial.seed] for trial in self.running]) if orders else torch.empty(0, examples)
+    def _draw_orders(self) -> None:
+        """In which order each replica visits the examples in this epoch: (replicas, examples)."""
+        examples, self._ordered = len(self.splits.train), self.epoch
+        orders = {trial.seed: epoch_order(trial.seed, self.epoch, examples) for trial in self.running}
+        rows = [orders[trial.seed] for trial in self.running]
+        self._orders = torch.stack(rows) if rows else torch.empty(0, examples)
 
 
 class _SharedClock:
