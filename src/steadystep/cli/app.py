@@ -7,9 +7,11 @@ from typer.exceptions import TyperException
 
 from steadystep import __version__
 from steadystep.cli.audit import audit
+from steadystep.cli.cost import cost
 from steadystep.cli.optimizers import optimizers
 from steadystep.cli.report import report
 from steadystep.cli.reproduce import reproduce
+from steadystep.cli.stability import stability
 from steadystep.cli.tasks import tasks
 from steadystep.cli.theory import theory
 
@@ -20,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (reproduce, report, tasks, optimizers, theory, audit):
+for command in (reproduce, stability, cost, report, tasks, optimizers, theory, audit):
     app.command()(command)
 
 

@@ -1,9 +1,8 @@
 """`steadystep reproduce`: the main job, from a task's name to verdicts."""
 
-import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -38,7 +37,8 @@ def reproduce(
     if workers > 1:
         warm_up()  # while this process imports, so does the one that the workers come from
 
-    from steadystep.cli.progress import observe
+    from steadystep.cli.command import command_line
+    from steadystep.cli.progress import observe, study_epochs
     from steadystep.lab.report.terminal import render
     from steadystep.lab.report.write import write_report
     from steadystep.lab.study.run import run_study
@@ -48,7 +48,8 @@ def reproduce(
 
     chosen = load_study(study) if study else study_for(find_task(task), seeds=seeds, epochs=epochs)
     folder = out or Path("studies") / chosen.task
-    command = _command(
+    command = command_line(
+        "reproduce",
         task=None if study else task,
         study=study,
         seeds=seeds,
@@ -60,7 +61,7 @@ def reproduce(
     )
     console = Console()
     try:
-        with observe(chosen, console) as observer:
+        with observe(study_epochs(chosen), console) as observer:
             results = run_study(chosen, find_task(chosen.task), data, folder, workers, observer, replicas=replicas)
     except KeyboardInterrupt:
         print(f"\nStopped; what was measured is kept in {folder}. Resume with:\n  {command}", file=sys.stderr)
@@ -70,9 +71,3 @@ def reproduce(
     render(results, summary, console)
     page = next(path for path in written if path.suffix == ".html")
     console.print(f"\nThe whole report: {page.resolve().as_uri()}", soft_wrap=True)
-
-
-def _command(**options: Any) -> str:
-    """The command line that says the same again."""
-    given = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None]
-    return " ".join(["steadystep reproduce", *given])
