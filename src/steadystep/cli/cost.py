@@ -19,7 +19,7 @@ def cost(
         ),
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure; 5 rounds are made at least.")] = 60.0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch. [default: torch's own choice]")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch; 1, as a study's trials have.")] = 1,
     data: Annotated[
         Path | None,
         typer.Option(envvar="STEADYSTEP_DATA", help="Folder with local data sets, in the hub's layout."),
@@ -40,8 +40,7 @@ def cost(
     chosen, wanted = find_task(task), cost_arms(names(arms))
     folder = out or Path("studies") / f"{chosen.name}-cost"
     make_folder(folder)  # before, not after, all the work
-    if threads is not None:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("", total=1.0)

@@ -1,5 +1,6 @@
 """Training steps of a task's own model and batches, timed in turns: what slows the machine down slows all arms."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ WARM_UP = 3
 TURN_MS = 10.0
 """A turn is one untimed step, which fetches the arm's state into the caches, and about so much of timed ones."""
 
-LEAST_ROUNDS, MOST_ROUNDS = 5, 200
+LEAST_ROUNDS = 5
 
 Tell = Callable[[float, str], None]
 """Told the share that is done, and which arm is next."""
@@ -94,14 +95,15 @@ def measure(
                 training.step()
         step_ms = 1e3 * median(training.measured.step_seconds[-WARM_UP * len(arms) :])
         steps = max(1, round(TURN_MS / step_ms))
-        rounds = round(1e3 * seconds / (len(arms) * (1 + steps) * step_ms))
-        rounds = min(max(rounds, LEAST_ROUNDS), MOST_ROUNDS)
         turns: dict[CostArm, list[tuple[float, float]]] = {arm: [] for arm in arms}
-        for number in range(rounds):
+        rounds, begun = 0, time.monotonic()
+        while rounds < LEAST_ROUNDS or time.monotonic() - begun < seconds:
             for place, arm in enumerate(arms):
-                tell((number + place / len(arms)) / rounds, arm.name)
+                of_rounds = (rounds + place / len(arms)) / LEAST_ROUNDS
+                tell(min(of_rounds, (time.monotonic() - begun) / seconds, 1.0), arm.name)
                 training.optimizer = optimizers[arm]
                 turns[arm].append(_turn(training, steps))
+            rounds += 1
     return CostResults(
         task,
         tuple(

@@ -1,11 +1,11 @@
 """Statistics of the measured turns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from steadystep.lab.cost.arms import CostArm
+from steadystep.lab.cost.arms import REFERENCE, CostArm
 from steadystep.lab.cost.measure import Cost, CostResults
 
 
@@ -37,17 +37,20 @@ class CostSummary:
     optimizer: Quartiles  # ms, clipping included
     share: Quartiles  # the optimizer's of the whole step, as a fraction of 1
     relative: Quartiles  # the optimizer's time over that of SGD in the same round
+    added: Quartiles | None  # ms that the clipper adds to the same optimizer without it in the same round
     bytes_per_parameter: float
 
 
 def summarise_costs(results: CostResults) -> tuple[CostSummary, ...]:
-    """Every arm, in the order measured. Ratios are taken round by round, then summed up: drifts cancel."""
-    reference = np.asarray(results.costs[0].times.optimizer)
-    return tuple(_summary(cost, reference, results.parameters) for cost in results.costs)
+    """Every arm, in the order measured. What is set in relation is so round by round: drifts of the machine cancel."""
+    own = {cost.arm: np.asarray(cost.times.optimizer) for cost in results.costs}
+    reference = own[CostArm(REFERENCE)]
+    return tuple(_summary(cost, own, reference, results.parameters) for cost in results.costs)
 
 
-def _summary(cost: Cost, reference: np.ndarray, parameters: int) -> CostSummary:
-    rest, own = np.asarray(cost.times.forward_backward), np.asarray(cost.times.optimizer)
+def _summary(cost: Cost, times: Mapping[CostArm, np.ndarray], reference: np.ndarray, parameters: int) -> CostSummary:
+    rest, own = np.asarray(cost.times.forward_backward), times[cost.arm]
+    twin = times.get(CostArm(cost.arm.optimizer)) if cost.arm.clip else None
     return CostSummary(
         arm=cost.arm,
         threshold=cost.threshold,
@@ -55,5 +58,6 @@ def _summary(cost: Cost, reference: np.ndarray, parameters: int) -> CostSummary:
         optimizer=Quartiles.of(own),
         share=Quartiles.of(own / (own + rest)),
         relative=Quartiles.of(own / reference),
+        added=None if twin is None else Quartiles.of(own - twin),
         bytes_per_parameter=cost.state_bytes / parameters,
     )

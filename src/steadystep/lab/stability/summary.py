@@ -38,6 +38,10 @@ class Range:
     gaps: int  # tried learning rates between low and high that are not stable
 
     @property
+    def open(self) -> bool:
+        return self.open_low or self.open_high
+
+    @property
     def decades(self) -> float:
         return math.log10(self.high / self.low)
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from steadystep.lab.cost.arms import CLIPPED
 from steadystep.lab.cost.measure import CostResults
 from steadystep.lab.cost.summary import CostSummary, Quartiles, summarise_costs
-from steadystep.lab.report.cells import count, percent, quantity
+from steadystep.lab.report.cells import count, percent
 from steadystep.lab.report.cost.figure import cost_figure
 from steadystep.lab.report.cost.tables import costs_table, setting_table
 from steadystep.lab.report.document import Document, Section
@@ -44,27 +43,15 @@ def cost_document(results: CostResults, command: str) -> Document:
 
 def answer(rows: Sequence[CostSummary]) -> str:
     """The cheapest and the dearest optimizer, and what clippers add."""
-    alone = sorted((row for row in rows if not row.arm.clip), key=lambda row: row.optimizer.median)
-    said = [f"The optimizer takes {percent(alone[0].share.median, 0)}% of a step ({alone[0].arm.name})"]
+    alone = sorted((row for row in rows if not row.arm.clip), key=lambda row: row.share.median)
+    said = f"The optimizer takes {percent(alone[0].share.median, 0)}% of a training step ({alone[0].arm.name})"
     if len(alone) > 1:
-        said[0] += f" to {percent(alone[-1].share.median, 0)}% ({alone[-1].arm.name})"
-    twin = next((row for row in alone if row.arm.optimizer == CLIPPED), None)
-    clipped = sorted(
-        (row for row in rows if row.arm.clip and row.arm.optimizer == CLIPPED), key=lambda row: row.optimizer.median
-    )
-    if twin and clipped:
-        added = [_added(row, twin) for row in (clipped[0], clipped[-1])]
-        said.append(
-            f"clipping adds {added[0]} to the {quantity(twin.optimizer.median)} ms of {CLIPPED}"
-            if len(clipped) == 1
-            else f"clipping adds {added[0]} to {added[1]} to the {quantity(twin.optimizer.median)} ms of {CLIPPED}"
-        )
-    return f"{'; '.join(said)}."
-
-
-def _added(row: CostSummary, twin: CostSummary) -> str:
-    more = max(row.optimizer.median - twin.optimizer.median, 0.0)
-    return f"{quantity(more)} ms ({row.arm.clip})"
+        said += f" to {percent(alone[-1].share.median, 0)}% ({alone[-1].arm.name})"
+    added = sorted((row.added.median, row.arm.name) for row in rows if row.added)
+    if added:
+        ends = " to ".join(f"{max(ms, 0.0):.2g} ms ({name})" for ms, name in dict.fromkeys((added[0], added[-1])))
+        said += f"; clipping adds {ends}"
+    return f"{said}."
 
 
 def _csv(results: CostResults, rows: Sequence[CostSummary]) -> str:
@@ -81,6 +68,7 @@ def _csv(results: CostResults, rows: Sequence[CostSummary]) -> str:
                 **_columns("optimizer_ms", row.optimizer),
                 **_columns("share", row.share),
                 **_columns("times_sgd", row.relative),
+                **_columns("added_ms", row.added),
                 "state_bytes_per_parameter": row.bytes_per_parameter,
                 "threads": results.environment.threads,
                 "processor": results.environment.processor,
@@ -90,5 +78,7 @@ def _csv(results: CostResults, rows: Sequence[CostSummary]) -> str:
     )
 
 
-def _columns(name: str, value: Quartiles) -> dict[str, float]:
+def _columns(name: str, value: Quartiles | None) -> dict[str, float | None]:
+    if value is None:
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
     return {name: value.median, f"{name}_low": value.low, f"{name}_high": value.high}

@@ -20,6 +20,7 @@ def costs_table(rows: Sequence[CostSummary]) -> Table:
             Column("Optimizer", "quartiles", "number"),
             Column("Optimizer", "% of step", "number"),
             Column("Optimizer", f"times {REFERENCE}", "number"),
+            Column("Clipping adds", "ms", "number"),
             Column("State", "bytes a parameter", "number"),
         ],
         [
@@ -30,13 +31,15 @@ def costs_table(rows: Sequence[CostSummary]) -> Table:
                 _spread(row.optimizer),
                 percent(row.share.median, 1),
                 f"{row.relative.median:.2f}",
-                f"{row.bytes_per_parameter:.2f}" if row.bytes_per_parameter else "0",
+                NOTHING if row.added is None else f"{row.added.median:+.2g}".replace("-", "−"),
+                f"{row.bytes_per_parameter:.2f}",
             ]
             for row in rows
         ],
         "Medians over rounds. Forward, backward: with fetching the batch. Optimizer: with clipping, the guard and the "
-        f"ledger. Times {REFERENCE}: the median over rounds of the ratio within a round. State: tensors that optimizer "
-        "and clipper keep between steps; parameters and gradients, 4 bytes each in float32, are not in it. All "
+        f"ledger. Times {REFERENCE}: the median over rounds of the ratio within a round; clipping adds: of the "
+        "difference from the same optimizer without it. State: tensors that optimizer and clipper keep between steps; "
+        "parameters and gradients, 4 bytes each in float32, are not in it. All "
         "options are the defaults.",
     )
 

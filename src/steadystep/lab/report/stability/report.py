@@ -12,7 +12,7 @@ from steadystep.lab.report.stability.figure import sweep_figure
 from steadystep.lab.report.stability.tables import ranges_table, rates_table, sweep_table
 from steadystep.lab.report.tables import machines_table
 from steadystep.lab.stability.run import SweepResults
-from steadystep.lab.stability.summary import WITHIN, ArmStability, summarise_sweep
+from steadystep.lab.stability.summary import WITHIN, ArmStability, Range, summarise_sweep
 
 
 def stability_document(results: SweepResults, command: str, within: float = WITHIN) -> Document:
@@ -35,7 +35,13 @@ def stability_document(results: SweepResults, command: str, within: float = WITH
         sections=(
             Section("Sweep", (sweep_figure(results, arms),)),
             Section("Stable learning rates", tables=(ranges_table(arms, within),)),
-            Section("Every learning rate", tables=(rates_table(results, arms),)),
+            Section(
+                "Every learning rate",
+                tables=tuple(
+                    rates_table(results, [arm for arm in arms if arm.optimizer == optimizer])
+                    for optimizer in dict.fromkeys(arm.optimizer for arm in arms)
+                ),
+            ),
         ),
         setting=(sweep_table(results), machines_table([run.environment for run in runs])),
         sheets={"stability.csv": _points_csv(arms), "stability_ranges.csv": _ranges_csv(arms)},
@@ -53,36 +59,36 @@ def answer(arms: Sequence[ArmStability]) -> str:
 
 
 def _compared(arm: ArmStability, twin: ArmStability) -> str:
-    diverged, before = (sum(point.diverged for point in one.points) for one in (arm, twin))
+    before, after = (sum(point.diverged for point in one.points) for one in (twin, arm))
     runs = sum(point.runs for point in arm.points)
-    return (
-        f"{twin.arm} is stable {_range(twin)} without clipping and {_range(arm)} with {arm.clip} clipping"
-        f"{_moved(arm, twin)}; {before} and {diverged} of {runs:,} runs diverged."
-    )
+    lost = f"{after:,} instead of {before:,} of {runs:,} runs diverged"
+    if arm.stable is None or twin.stable is None:
+        return f"{twin.arm} is stable {_range(twin)} without {arm.clip} clipping, and {_range(arm)} with it; {lost}."
+    wide = f"from {_width(twin.stable)} to {_width(arm.stable)}"
+    return f"Clipping ({arm.clip}) {_verb(twin.stable, arm.stable)} the stable range of {twin.arm} {wide}; {lost}."
+
+
+def _verb(before: Range, after: Range) -> str:
+    """Neutral where a range reaches the end of the grid: then how wide it is is not known."""
+    difference = after.decades - before.decades
+    if before.open or after.open or math.isclose(difference, 0, abs_tol=0.01):
+        return "takes"
+    return "widens" if difference > 0 else "narrows"
 
 
 def _range(arm: ArmStability) -> str:
-    found = arm.stable
-    if found is None:
-        return "at no learning rate"
-    at_least = "at least " if found.open_low or found.open_high else ""
-    return f"over {at_least}{found.decades:.1f} decades ({setting(found.low)} to {setting(found.high)})"
+    return f"at {_width(arm.stable)}" if arm.stable else "at no learning rate of the grid"
 
 
-def _moved(arm: ArmStability, twin: ArmStability) -> str:
-    """What that means for the largest stable learning rate, as far as the grid shows."""
-    if arm.stable is None or twin.stable is None:
-        return ""
-    if arm.stable.open_high and twin.stable.open_high:
-        return ", both up to the end of the grid"
-    factor = arm.stable.high / twin.stable.high
-    if math.isclose(factor, 1):
-        return ", the same largest learning rate"
-    return f", a largest learning rate {factor:.3g} times as high"
+def _width(found: Range) -> str:
+    if found.low == found.high:
+        return f"{setting(found.low)} alone"
+    at_least = "at least " if found.open else ""
+    return f"{at_least}{found.decades:.1f} decades ({setting(found.low)} to {setting(found.high)})"
 
 
 def _notes(arms: Sequence[ArmStability]) -> list[str]:
-    notes = []
+    notes: list[str] = []
     steps = sorted(
         {round(math.log10(after.lr / before.lr), 2) for arm in arms for before, after in pairwise(arm.points)}
     )

@@ -14,7 +14,7 @@ def ranges_table(arms: Sequence[ArmStability], within: float) -> Table:
     """One row an arm."""
     twins = {arm.arm: arm for arm in arms}
     return Table.of(
-        "Stable learning rates",
+        "Stable range of each arm",
         [
             Column("Arm"),
             Column("Clip"),
@@ -30,19 +30,20 @@ def ranges_table(arms: Sequence[ArmStability], within: float) -> Table:
         "A learning rate is stable if every run at it finished and beat guessing, and the mean final validation "
         f"accuracy is at most {margin(within)} points below that at the arm's best learning rate. ≤, ≥: the range "
         "reaches the end of the grid and may go on. Top moved: the largest stable learning rate against that of the "
-        "same optimizer without clipping.",
+        "same optimizer without clipping. Clipping makes steps smaller: where steps grow with the gradient, as SGD's "
+        "do, it moves the whole range up, and only the width tells what it adds.",
     )
 
 
 def rates_table(results: SweepResults, arms: Sequence[ArmStability]) -> Table:
-    """One row a learning rate of all arms, two columns an arm."""
+    """One row a learning rate of these arms, two columns an arm."""
     points = {arm.arm: {point.lr: point for point in arm.points} for arm in arms}
     lrs = sorted({lr for tried in points.values() for lr in tried})
     columns = [Column("lr")]
     for arm in arms:
         columns += [Column(arm.arm, "diverged, %", "number"), Column(arm.arm, "accuracy, %", "number")]
     return Table.of(
-        "Every learning rate",
+        f"{arms[0].optimizer} by learning rate",
         columns,
         [[setting(lr), *(cell for arm in arms for cell in _rate_cells(points[arm.arm], lr))] for lr in lrs],
         f"Of {count(results.study.tune_seeds, 'seed')}. Diverged: share with its 95% Wilson interval; 'slow' counts "
@@ -79,7 +80,7 @@ def _range_row(arm: ArmStability, twin: ArmStability) -> list[str]:
         estimate(at_best.accuracy) if found else NOTHING,
         f"{'≤ ' if found.open_low else ''}{setting(found.low)}" if found else NOTHING,
         f"{'≥ ' if found.open_high else ''}{setting(found.high)}" if found else NOTHING,
-        f"{'≥ ' if found.open_low or found.open_high else ''}{found.decades:.1f}" if found else NOTHING,
+        f"{'≥ ' if found.open else ''}{found.decades:.1f}" if found else NOTHING,
         f"{shift:+.1f}".replace("-", "−") if arm.clip and math.isfinite(shift) else NOTHING,
         f"{sum(point.diverged for point in arm.points)}/{runs}",
     ]
