@@ -8,9 +8,11 @@ from typer.exceptions import TyperException
 from steadystep import __version__
 from steadystep.cli.audit import audit
 from steadystep.cli.compare import compare
+from steadystep.cli.cost import cost
 from steadystep.cli.optimizers import optimizers
 from steadystep.cli.report import report
 from steadystep.cli.reproduce import reproduce
+from steadystep.cli.stability import stability
 from steadystep.cli.tasks import tasks
 from steadystep.cli.theory import theory
 
@@ -21,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (reproduce, compare, report, tasks, optimizers, theory, audit):
+for command in (reproduce, compare, stability, cost, report, tasks, optimizers, theory, audit):
     app.command()(command)
 
 

@@ -38,7 +38,8 @@ def compare(
     if workers > 1:
         warm_up()  # while this process imports, so does the one that the workers come from
 
-    from steadystep.cli.running import command_line, run_to_report
+    from steadystep.cli.command import command_line
+    from steadystep.cli.running import run_to_report
     from steadystep.lab.study.compare import comparison
     from steadystep.lab.tasks import find_task
 

@@ -15,23 +15,24 @@ from steadystep.lab.study.trial import Trial
 
 
 @contextmanager
-def observe(study: Study, console: Console) -> Iterator[Observer]:
-    """An observer for the study, suited to where its output goes."""
+def observe(epochs: int, console: Console) -> Iterator[Observer]:
+    """An observer for so many epochs of all trials together, suited to where its output goes."""
     if not console.is_terminal:
-        yield PlainObserver(study, console)
+        yield PlainObserver(epochs, console)
         return
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
         TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console, transient=True) as progress:
-        yield RichObserver(study, progress)
+        yield RichObserver(epochs, progress)
 
 
-def _epochs(study: Study) -> int:
+def study_epochs(study: Study) -> int:
     """The epochs of all trials together: the unit in which the whole study's progress is counted."""
-    runs = sum(arm.configurations * study.tune_seeds + study.seeds for arm in study.arms)
-    return runs * sum(study.budgets)
+    settings = sum(arm.configurations for arm in study.arms) * study.tune_seeds
+    tuned = [min(budget, study.tune_epochs or budget) for budget in study.budgets]
+    return settings * sum(tuned) + len(study.arms) * study.seeds * sum(study.budgets)
 
 
 def _label(trial: Trial) -> str:
@@ -48,9 +49,9 @@ def _kind(trial: Trial) -> str:
 class RichObserver:
     """One bar for the study, in epochs, and one for each kind of trial that runs now: dozens may be trained as one."""
 
-    def __init__(self, study: Study, progress: Progress) -> None:
+    def __init__(self, epochs: int, progress: Progress) -> None:
         self._progress = progress
-        self._whole = progress.add_task("[bold]study", total=_epochs(study), note="epochs")
+        self._whole = progress.add_task("[bold]study", total=epochs, note="epochs")
         self._running: dict[str, dict[str, Trial]] = {}  # by kind, then by identity
         self._bars: dict[str, TaskID] = {}  # by kind
         self._done: dict[str, int] = {}
@@ -108,9 +109,9 @@ class PlainObserver:
 
     EVERY_SECONDS = 5.0
 
-    def __init__(self, study: Study, console: Console) -> None:
+    def __init__(self, epochs: int, console: Console) -> None:
         self._console = console
-        self._total = _epochs(study)
+        self._total = epochs
         self._begun = time.monotonic()
         self._spoke = self._begun
         self._stage = ""

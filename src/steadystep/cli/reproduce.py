@@ -37,7 +37,8 @@ def reproduce(
     if workers > 1:
         warm_up()  # while this process imports, so does the one that the workers come from
 
-    from steadystep.cli.running import command_line, run_to_report
+    from steadystep.cli.command import command_line
+    from steadystep.cli.running import run_to_report
     from steadystep.lab.study.spec import load_study, study_for
     from steadystep.lab.tasks import find_task
 
@@ -57,7 +58,8 @@ def _reproduce_table(folder: Path, out: Path | None, options: dict[str, Any]) ->
     """Every task with a row in the paper's table; one that cannot be run is said to be so, and the others go on."""
     from rich.console import Console
 
-    from steadystep.cli.running import command_line, run_to_report
+    from steadystep.cli.command import command_line
+    from steadystep.cli.running import run_to_report
     from steadystep.lab.errors import UserError
     from steadystep.lab.paper.table_rows import accuracies, improvements
     from steadystep.lab.report.audit import render

@@ -1,9 +1,7 @@
-"""A study run to its report, with progress; and what its user has to type to resume it."""
+"""A study run to its report, with progress."""
 
-import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 import typer
 from rich.console import Console
@@ -16,7 +14,7 @@ def run_to_report(
     study: Study, data: Path | None, folder: Path, workers: int, replicas: int | None, dtype: str | None, command: str
 ) -> Results:
     """Run what is missing, write the report and show it. Ctrl-C leaves the records, and says `command` resumes them."""
-    from steadystep.cli.progress import observe
+    from steadystep.cli.progress import observe, study_epochs
     from steadystep.lab.report.terminal import render
     from steadystep.lab.report.write import write_report
     from steadystep.lab.study.run import run_study
@@ -26,7 +24,7 @@ def run_to_report(
     console = Console()
     study = _in_precision(study, dtype, data, folder, console)
     try:
-        with observe(study, console) as observer:
+        with observe(study_epochs(study), console) as observer:
             results = run_study(study, find_task(study.task), data, folder, workers, observer, replicas=replicas)
     except KeyboardInterrupt:
         print(f"\nStopped; what was measured is kept in {folder}. Resume with:\n  {command}", file=sys.stderr)
@@ -51,17 +49,3 @@ def _in_precision(study: Study, dtype: str | None, data: Path | None, folder: Pa
     if dtype is None:
         dtype = fastest(task, task.load(data), console.print) if task.recipe.channels_last else study.dtype
     return study.model_copy(update={"dtype": dtype})
-
-
-def command_line(name: str, **options: Any) -> str:
-    """The command line that says the same again.
-
-    >>> command_line("compare", arms="adam,adam+clip", tune_seeds=2, data=None)
-    'steadystep compare --arms adam,adam+clip --tune-seeds 2'
-    """
-    given = [
-        f"--{option.replace('_', '-')} {shlex.quote(str(value))}"
-        for option, value in options.items()
-        if value is not None
-    ]
-    return " ".join([f"steadystep {name}", *given])

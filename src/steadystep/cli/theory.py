@@ -20,7 +20,8 @@ def theory(
     from steadystep.cli.claims import checked
     from steadystep.cli.unicode import prints_unicode
     from steadystep.lab.report.claims import render
-    from steadystep.lab.report.theory_page import make_folder, write_theory
+    from steadystep.lab.report.files import make_folder
+    from steadystep.lab.report.theory_page import write_theory
     from steadystep.lab.theory import CLAIMS, find_claim
 
     chosen = [find_claim(name) for name in dict.fromkeys(claims or CLAIMS)]

@@ -31,20 +31,21 @@ def summary_csv(results: Results, summary: Summary) -> str:
                 "paper_epochs": claim.epochs if claim else None,
             }
         )
-    return _csv(rows)
+    return as_csv(rows)
 
 
 def verdicts_csv(summary: Summary) -> str:
     """One row for each pair of arms. Differences and margins are fractions of 1."""
-    return _csv([asdict(verdict) for verdict in summary.verdicts])
+    return as_csv([asdict(verdict) for verdict in summary.verdicts])
 
 
 def convergence_csv(summary: Summary) -> str:
     """One row for each arm and definition. epochs is empty where fewer than half of the runs got there."""
-    return _csv([asdict(row) for row in summary.convergence])
+    return as_csv([asdict(row) for row in summary.convergence])
 
 
-def _csv(rows: Sequence[Row]) -> str:
+def as_csv(rows: Sequence[Row]) -> str:
+    """Rows of the same fields under a header; an estimate takes three columns."""
     flat = [_flat(row) for row in rows]
     file = io.StringIO()
     writer = csv.DictWriter(file, fieldnames=list(flat[0]) if flat else [], lineterminator="\n")

@@ -29,8 +29,7 @@ def render(results: Results, summary: Summary, console: Console) -> None:
 
     seeds = count(results.study.seeds, "paired seed")
     console.print(text(f"{results.task.title}: {main.title.lower()}, {seeds}", "bold"))
-    for part in fitting(main, console):
-        console.print(_rich(part, console), Text())
+    show_table(main, console)
     for verdict in summary.verdicts:
         line = text(f"{verdict.arm} vs {verdict.against}: ")
         line.append(verdict.verdict, style=f"bold {COLORS[verdict.verdict]}")
@@ -39,6 +38,12 @@ def render(results: Results, summary: Summary, console: Console) -> None:
         console.print(text(headline(results, summary)))
     for note in notes(results, summary):
         console.print(text(f"Note: {note}", "dim"))
+
+
+def show_table(table: Table, console: Console) -> None:
+    """The table, in as many parts as the console is too narrow for it."""
+    for part in fitting(table, console):
+        console.print(_rich(part, console), Text())
 
 
 def fitting(table: Table, console: Console) -> list[Table]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from plotly.io import to_json
 
 from steadystep.lab.figure import Figure
+from steadystep.lab.report.files import write_files
 from steadystep.lab.report.html import rendered
 from steadystep.lab.report.mathematics import mathematics
-from steadystep.lab.study.atomic import refusals_named, write_atomic
 from steadystep.lab.theory.run import Outcome
 
 KINDS = {"holds": "better", "refuted": "worse", "needs an assumption": "equivalent", "unsettled": "undecided"}
@@ -21,12 +21,6 @@ def theory_page(outcomes: Sequence[Outcome], figures: Sequence[Figure]) -> str:
     return rendered("theory.html.j2", figures, outcomes=outcomes, kinds=KINDS, mathematics=mathematics)
 
 
-def make_folder(folder: Path) -> None:
-    """Make the folder where it is missing. Raises StoreError, in one line, where that cannot be."""
-    with refusals_named(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-
-
 def write_theory(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
     """Write theory.html, theory.json with all findings, and ID.json for each figure. Returns what was written.
 
@@ -35,16 +29,13 @@ def write_theory(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
 
     Raises StoreError, in one line, where the folder cannot be written.
     """
-    make_folder(folder)
     figures = [outcome.evidence.figure() for outcome in outcomes if outcome.evidence.figure]
     files = {
         "theory.html": theory_page(outcomes, figures),
         "theory.json": json.dumps([outcome.data for outcome in outcomes], indent=2) + "\n",
         **{f"{figure.id}.json": _embeddable(figure) for figure in figures},
     }
-    for name, content in files.items():
-        write_atomic(folder / name, content)
-    return [folder / name for name in files]
+    return write_files(folder, files)
 
 
 def _embeddable(figure: Figure) -> str:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from steadystep.lab.report.files import write_files
 from steadystep.lab.report.markdown import markdown
 from steadystep.lab.report.page import page
 from steadystep.lab.report.sheets import convergence_csv, summary_csv, verdicts_csv
-from steadystep.lab.study.atomic import refusals_named, write_atomic
 from steadystep.lab.study.results import Results
 from steadystep.lab.study.summary import Summary
 
@@ -17,8 +17,6 @@ def write_report(results: Results, summary: Summary, folder: Path, command: str)
 
     Raises StoreError, in one line, where the folder cannot be written.
     """
-    with refusals_named(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     files = {
         "report.html": page(results, summary, command),
         "summary.md": markdown(results, summary, command),
@@ -26,6 +24,4 @@ def write_report(results: Results, summary: Summary, folder: Path, command: str)
         "verdicts.csv": verdicts_csv(summary),
         "convergence.csv": convergence_csv(summary),
     }
-    for name, content in files.items():
-        write_atomic(folder / name, content)
-    return [folder / name for name in files]
+    return write_files(folder, files)

@@ -8,7 +8,7 @@ import numpy as np
 
 from steadystep.lab.errors import UserError
 from steadystep.lab.study.spec import Study
-from steadystep.lab.tasks.arms import Arm, grid
+from steadystep.lab.tasks.arms import Arm, geometric_grid
 from steadystep.lab.tasks.clips import CLIPS
 from steadystep.lab.tasks.task import Schedule, Task
 from steadystep.optimizers import OPTIMIZERS
@@ -87,7 +87,7 @@ def _arms(text: str, task: Task, settings: int) -> list[Arm]:
         raise ArmsError(f"there is no clipper {clip!r} (in {text!r}): choose one of clip, {', '.join(CLIPS)}")
     low, high = _range(form["low"], form["high"], text) if form["low"] else _usual(optimizer, task)
     options = next((arm.options for arm in task.arms if arm.optimizer == optimizer), {})
-    lrs = grid(low, high, settings)
+    lrs = geometric_grid(low, high, settings)
     unclipped = Arm(name=optimizer, optimizer=optimizer, options=options, lrs=lrs)
     if clip is None:
         return [unclipped]

@@ -26,13 +26,17 @@ def latest(measured: Measurements, steps_per_epoch: int) -> dict[str, float]:
     }
 
 
+NO_BETTER = "no better than guessing"
+"""How the reason begins of a run that took all its steps and learned nothing."""
+
+
 def no_better_than_guessing(measured: Measurements, steps_per_epoch: int, task: Task) -> str:
     """A run can be finite to the end and have learned nothing: then the reason why it counts as diverged, else ""."""
     guess = math.log(task.classes) if task.guess_loss is None else task.guess_loss
     loss = latest(measured, steps_per_epoch)["train_loss"]
     if loss < GUESSING * guess:
         return ""
-    return f"no better than guessing: training loss {loss:.4g} in the last epoch, a guess has {guess:.4g}"
+    return f"{NO_BETTER}: training loss {loss:.4g} in the last epoch, a guess has {guess:.4g}"
 
 
 def make_record(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from statistics import fmean
 
@@ -24,12 +25,30 @@ Obtain = Callable[[str, Sequence[Trial]], Mapping[str, Record]]
 """From a stage's name and its trials to their records by id."""
 
 
+@dataclass(frozen=True)
+class Tuning:
+    """What every arm's tuning measured at every budget, and the first trial of the setting that it chose."""
+
+    records: Mapping[Cell, Sequence[Record]]
+    chosen: Mapping[Cell, Trial]
+
+
 def carry_out(study: Study, task: Task, data: str, obtain: Obtain) -> Results:
     """All stages of a study, each made of what the one before measured. `data` is the data's fingerprint.
 
-    Stages: tune the unclipped arms; tune the clipped ones at thresholds from their twins' norms; run every arm
-    at its best setting on the paired seeds.
+    Stages: the two of `tune`; then every arm at its best setting on the paired seeds.
     """
+    plan = _Plan(study, task, data)
+    tuning = tune(study, task, data, obtain)
+    cells = [(arm, budget) for arm in study.arms for budget in study.budgets]
+    runs = {(arm.name, budget): plan.final(arm, budget, tuning.chosen[arm.name, budget]) for arm, budget in cells}
+    records = obtain("final runs", [trial for trials in runs.values() for trial in trials])
+    final = {cell: [records[trial.id] for trial in trials] for cell, trials in runs.items()}
+    return Results(study=study, task=task, chosen=tuning.chosen, tuning=tuning.records, final=final)
+
+
+def tune(study: Study, task: Task, data: str, obtain: Obtain) -> Tuning:
+    """Tune the unclipped arms; then the clipped ones, at thresholds from their twins' norms."""
     plan = _Plan(study, task, data)
     tuning: dict[Cell, Sequence[Record]] = {}
     chosen: dict[Cell, Trial] = {}
@@ -46,11 +65,7 @@ def carry_out(study: Study, task: Task, data: str, obtain: Obtain) -> Results:
         for cell, tried in settings.items():
             tuning[cell] = [records[trial.id] for setting in tried for trial in setting]
             chosen[cell] = best_setting([[records[trial.id] for trial in setting] for setting in tried])
-    cells = [(arm, budget) for arm in study.arms for budget in study.budgets]
-    runs = {(arm.name, budget): plan.final(arm, budget, chosen[arm.name, budget]) for arm, budget in cells}
-    records = obtain("final runs", [trial for trials in runs.values() for trial in trials])
-    final = {cell: [records[trial.id] for trial in trials] for cell, trials in runs.items()}
-    return Results(study=study, task=task, chosen=chosen, tuning=tuning, final=final)
+    return Tuning(tuning, chosen)
 
 
 def best_setting(settings: Sequence[Sequence[Record]]) -> Trial:

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from steadystep.lab.errors import UserError
-from steadystep.lab.study.batches import obstacle
-from steadystep.lab.study.executor import make_executor
 from steadystep.lab.study.loop import CHECKPOINT_SECONDS
 from steadystep.lab.study.observer import Observer, Silent
+from steadystep.lab.study.obtain import allowed_replicas, obtaining, on_record
 from steadystep.lab.study.plan import carry_out
 from steadystep.lab.study.record import Record
 from steadystep.lab.study.results import Results
@@ -16,7 +15,7 @@ from steadystep.lab.study.store import Store, StoredStudy
 from steadystep.lab.study.trial import Trial
 from steadystep.lab.study.worker import Job
 from steadystep.lab.tasks import find_task
-from steadystep.lab.tasks.task import Splits, Task
+from steadystep.lab.tasks.task import Task
 
 __all__ = ["Observer", "UnfinishedStudyError", "read_study", "run_study"]
 
@@ -60,23 +59,10 @@ def run_study(
     splits = task.load(data)
     store = Store(folder, observer.warning)
     store.declare(StoredStudy(study=study, task_version=task.version, data=splits.fingerprint))
-    job = Job(task, data, folder, checkpoint_seconds, _allowed(replicas or task.replicas, task, splits, observer))
-    executor = make_executor(job, splits, workers)
-
-    def obtain(stage: str, trials: Sequence[Trial]) -> Mapping[str, Record]:
-        steps = sum(_steps(trial, len(splits.train)) for trial in trials)
-        observer.stage_started(stage, len(trials), steps)
-        records = _on_record(store, trials)
-        for record in records.values():
-            observer.trial_finished(record)
-        missing = [trial for trial in trials if trial.id not in records]
-        recorded = [record.trial for record in records.values()]
-        return {**records, **executor.run(missing, observer, recorded)} if missing else records
-
-    try:
+    allowed = allowed_replicas(replicas or task.replicas, task, splits, observer)
+    job = Job(task, data, folder, checkpoint_seconds, allowed)
+    with obtaining(job, splits, workers, observer) as obtain:
         return carry_out(study, task, splits.fingerprint, obtain)
-    finally:
-        executor.close()
 
 
 def read_study(folder: Path, observer: Observer | None = None) -> Results:
@@ -92,7 +78,7 @@ def read_study(folder: Path, observer: Observer | None = None) -> Results:
     declared = store.declared()
 
     def obtain(stage: str, trials: Sequence[Trial]) -> Mapping[str, Record]:
-        records = _on_record(store, trials)
+        records = on_record(store, trials)
         if len(records) < len({trial.id for trial in trials}):
             raise UnfinishedStudyError(
                 f"{folder} is not finished: {len(records)} of {len(trials)} trials of the stage '{stage}' are on "
@@ -101,20 +87,3 @@ def read_study(folder: Path, observer: Observer | None = None) -> Results:
         return records
 
     return carry_out(declared.study, find_task(declared.study.task), declared.data, obtain)
-
-
-def _allowed(replicas: int, task: Task, splits: Splits, observer: Observer) -> int:
-    """So many, or 1 where the task's model cannot be trained in replicas."""
-    why = obstacle(task, splits) if replicas > 1 else ""
-    if why:
-        observer.warning(f"the model of {task.name} {why}: its trials are trained one by one")
-    return 1 if why else replicas
-
-
-def _on_record(store: Store, trials: Sequence[Trial]) -> dict[str, Record]:
-    found = {trial.id: store.read(trial) for trial in trials}
-    return {trial_id: record for trial_id, record in found.items() if record}
-
-
-def _steps(trial: Trial, examples: int) -> int:
-    return trial.epochs * (examples // min(trial.batch_size, examples))

@@ -60,6 +60,17 @@ class Store:
     def _declaration(self) -> Path:
         return self.folder / "study.json"
 
+    def prepare(self) -> None:
+        """Make the folder where there is none, and sweep out what killed processes left.
+
+        Raises:
+            StoreError: where the folder cannot be written.
+        """
+        for folder in (self.folder, self.folder / "records", self.folder / "checkpoints"):
+            with refusals_named(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                _sweep(folder)
+
     def declare(self, wanted: StoredStudy) -> None:
         """Make this the folder of the study, creating it where there is none.
 
@@ -71,10 +82,7 @@ class Store:
             BrokenStudyError: where there is a study.json that cannot be read.
             StoreError: where the folder cannot be written.
         """
-        for folder in (self.folder, self.folder / "records", self.folder / "checkpoints"):
-            with refusals_named(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-                _sweep(folder)
+        self.prepare()
         if self._declaration.exists():
             present = self.declared()
             if present == wanted:

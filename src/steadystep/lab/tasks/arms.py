@@ -58,17 +58,23 @@ def paper_arms(
     coarse, remainder = divmod(settings, len(quantiles))
     assert not remainder, f"{settings} settings do not divide into {len(quantiles)} quantiles"
     return (
-        Arm(name="SGD", optimizer="SGD", lrs=grid(*sgd, settings)),
-        Arm(name="Adam", optimizer="Adam", lrs=grid(*adam, settings)),
-        Arm(name="Adam + clip", optimizer="Adam", lrs=grid(*adam, coarse), clip="norm", quantiles=tuple(quantiles)),
+        Arm(name="SGD", optimizer="SGD", lrs=geometric_grid(*sgd, settings)),
+        Arm(name="Adam", optimizer="Adam", lrs=geometric_grid(*adam, settings)),
+        Arm(
+            name="Adam + clip",
+            optimizer="Adam",
+            lrs=geometric_grid(*adam, coarse),
+            clip="norm",
+            quantiles=tuple(quantiles),
+        ),
     )
 
 
-def grid(low: float, high: float, points: int) -> tuple[float, ...]:
-    """Learning rates in equal ratios.
+def geometric_grid(low: float, high: float, points: int) -> tuple[float, ...]:
+    """Learning rates at equal ratios, from low to high, to 3 significant digits.
 
-    >>> grid(0.01, 1.0, 3)
-    (0.01, 0.1, 1.0)
+    >>> geometric_grid(0.001, 0.1, 5)
+    (0.001, 0.00316, 0.01, 0.0316, 0.1)
     """
     # Rounded, so that a trial's identity does not hang on the last digit of a power.
     return tuple(float(f"{lr:.3g}") for lr in np.geomspace(low, high, points))

@@ -3,7 +3,7 @@
 from steadystep.lab.report.tables.budgets import budgets_table
 from steadystep.lab.report.tables.convergence import convergence_table, definitions
 from steadystep.lab.report.tables.cost import cost_table
-from steadystep.lab.report.tables.environment import environment_table
+from steadystep.lab.report.tables.environment import environment_table, machines_table
 from steadystep.lab.report.tables.results import results_table
 from steadystep.lab.report.tables.study import study_table
 from steadystep.lab.report.tables.table import Column, Table
@@ -19,6 +19,7 @@ __all__ = [
     "cost_table",
     "definitions",
     "environment_table",
+    "machines_table",
     "results_table",
     "search_table",
     "study_table",

@@ -1,5 +1,7 @@
 """What the runs were measured on."""
 
+from collections.abc import Iterable
+
 from steadystep.lab.report.cells import distinct
 from steadystep.lab.report.runs import all_runs
 from steadystep.lab.report.tables.table import Column, Table
@@ -10,8 +12,13 @@ UNITS = {"memory_gib": "memory, GiB"}
 
 
 def environment_table(results: Results) -> Table:
+    """What the runs of a study were measured on."""
+    return machines_table([run.environment for run in all_runs(results)])
+
+
+def machines_table(environments: Iterable[Environment]) -> Table:
     """One row a field; where runs differ, all values, the most frequent first."""
-    machines = [run.environment.model_dump() for run in all_runs(results)]
+    machines = [environment.model_dump() for environment in environments]
     return Table.of(
         "Environment",
         [Column("Field"), Column("Value", kind="prose")],

@@ -1,0 +1,55 @@
+"""`steadystep cost`: what optimizers and clippers take of a training step."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+def cost(
+    task: Annotated[str, typer.Option(help="Whose model and batches; `steadystep tasks` lists them.")] = "digits-mlp",
+    arms: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="Optimizers, with a clipper after a plus, such as Adam,Adam+norm; SGD is always measured. "
+            "[default: every optimizer, and Adam with every clipper]",
+        ),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure; 5 rounds are made at least.")] = 60.0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch; 1, as a study's trials have.")] = 1,
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="STEADYSTEP_DATA", help="Folder with local data sets, in the hub's layout."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the report. [default: studies/TASK-cost]")] = None,
+) -> None:
+    """Measure time and memory of every optimizer and clipper within a task's own training step, in turns."""
+    import torch
+
+    from steadystep.cli.command import command_line, names
+    from steadystep.lab.cost.arms import cost_arms
+    from steadystep.lab.cost.measure import measure
+    from steadystep.lab.report.cost.report import cost_document
+    from steadystep.lab.report.document import show, write_document
+    from steadystep.lab.report.files import make_folder
+    from steadystep.lab.tasks import find_task
+
+    chosen, wanted = find_task(task), cost_arms(names(arms))
+    folder = out or Path("studies") / f"{chosen.name}-cost"
+    make_folder(folder)  # before, not after, all the work
+    torch.set_num_threads(threads)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("", total=1.0)
+        results = measure(
+            chosen, data, wanted, seconds, lambda done, arm: progress.update(bar, completed=done, description=arm)
+        )
+    command = command_line("cost", task=task, arms=arms, seconds=seconds, threads=threads, data=data, out=out)
+    document = cost_document(results, command)
+    page, *_ = write_document(document, folder)
+    console = Console()
+    show(document, console)
+    console.print(f"\nThe whole report: {page.resolve().as_uri()}", soft_wrap=True)

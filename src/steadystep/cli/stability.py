@@ -1,0 +1,109 @@
+"""`steadystep stability`: which learning rates an optimizer bears, with clipping and without."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def stability(
+    task: Annotated[str, typer.Option(help="What is trained; `steadystep tasks` lists them.")] = "digits-mlp",
+    optimizers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...", help="Optimizers, or unclipped arms of the task. [default: all its unclipped]"
+        ),
+    ] = None,
+    clip: Annotated[str, typer.Option(metavar="NAME,...", help="Clippers, each tried with every optimizer.")] = "norm",
+    lrs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW:HIGH:POINTS",
+            help="Learning rates of all arms at equal ratios, such as 1e-4:10:11, or a list such as 0.001,0.01,0.1. "
+            "[default: half-decades, three decades to each side of those that the task declares]",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs at each learning rate.")] = 3,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Of each run. [default: those of the task's tuning]")
+    ] = None,
+    quantile: Annotated[
+        float,
+        typer.Option(
+            min=0.01,
+            max=0.99,
+            help="A clip threshold is this quantile of the gradient norms that the unclipped runs met at their best "
+            "learning rate.",
+        ),
+    ] = 0.5,
+    within: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="How far below its arm's best accuracy a stable learning rate may end: 0.05 is 5 points.",
+        ),
+    ] = 0.05,
+    workers: Annotated[int, typer.Option(min=1, help="Trials that run at the same time, one thread each.")] = 2,
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="STEADYSTEP_DATA", help="Folder with local data sets, in the hub's layout."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for records and report. [default: studies/TASK-stability]")
+    ] = None,
+) -> None:
+    """Sweep the learning rate with clipping and without: who diverges where. The same command resumes it."""
+    from steadystep.lab.study.fork_server import warm_up
+
+    if workers > 1:
+        warm_up()  # while this process imports, so does the one that the workers come from
+
+    from steadystep.cli.command import command_line, names
+    from steadystep.cli.progress import observe
+    from steadystep.lab.report.document import show, write_document
+    from steadystep.lab.report.stability.report import stability_document
+    from steadystep.lab.stability.declare import sweep_for
+    from steadystep.lab.stability.grid import parse_grid
+    from steadystep.lab.stability.run import run_sweep
+    from steadystep.lab.tasks import find_task
+
+    chosen = find_task(task)
+    sweep = sweep_for(
+        chosen,
+        optimizers=names(optimizers),
+        clips=names(clip),
+        lrs=parse_grid(lrs) if lrs is not None else (),
+        seeds=seeds,
+        epochs=epochs,
+        quantile=quantile,
+    )
+    folder = out or Path("studies") / f"{chosen.name}-stability"
+    command = command_line(
+        "stability",
+        task=task,
+        optimizers=optimizers,
+        clip=clip,
+        lrs=lrs,
+        seeds=seeds,
+        epochs=epochs,
+        quantile=quantile,
+        within=within,
+        workers=workers,
+        data=data,
+        out=out,
+    )
+    console = Console()
+    runs = sum(len(arm.lrs) for arm in sweep.arms) * seeds
+    try:
+        with observe(runs * sweep.epochs, console) as observer:
+            results = run_sweep(sweep, chosen, data, folder, workers, observer)
+    except KeyboardInterrupt:
+        print(f"\nStopped; what was measured is kept in {folder}. Resume with:\n  {command}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    document = stability_document(results, command, within)
+    page, *_ = write_document(document, folder)
+    show(document, console)
+    console.print(f"\nThe whole report: {page.resolve().as_uri()}", soft_wrap=True)

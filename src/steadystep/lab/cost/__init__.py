@@ -1,0 +1,1 @@
+"""What optimizers and clippers take of a training step, in time and memory."""

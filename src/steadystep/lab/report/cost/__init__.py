@@ -1,0 +1,1 @@
+"""The report of what optimizers and clippers cost."""

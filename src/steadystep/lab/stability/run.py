@@ -1,0 +1,53 @@
+"""A sweep from its declaration to its records; the same call resumes it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from steadystep.lab.study.loop import CHECKPOINT_SECONDS
+from steadystep.lab.study.observer import Observer, Silent
+from steadystep.lab.study.obtain import allowed_replicas, obtaining
+from steadystep.lab.study.plan import tune
+from steadystep.lab.study.record import Record
+from steadystep.lab.study.spec import Study
+from steadystep.lab.study.store import Store
+from steadystep.lab.study.worker import Job
+from steadystep.lab.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class SweepResults:
+    """The records of a sweep by arm, in the order of learning rates and, of one rate, of seeds."""
+
+    study: Study
+    task: Task
+    records: Mapping[str, Sequence[Record]]
+    best: Mapping[str, float]  # the learning rate with the highest mean validation accuracy, see `best_setting`
+
+
+def run_sweep(
+    study: Study,
+    task: Task,
+    data: Path | None,
+    folder: Path,
+    workers: int = 1,
+    observer: Observer | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> SweepResults:
+    """Run what is not on record in `folder` yet, and return everything. Killed at any moment, it goes on from there.
+
+    A folder may hold several sweeps: a record belongs to its trial, so more seeds, learning rates or optimizers
+    train only what is new. Arguments and errors are those of `steadystep.lab.study.run.run_study`.
+    """
+    observer = observer or Silent()
+    splits = task.load(data)
+    Store(folder, observer.warning).prepare()
+    job = Job(task, data, folder, checkpoint_seconds, allowed_replicas(task.replicas, task, splits, observer))
+    with obtaining(job, splits, workers, observer) as obtain:
+        tuning = tune(study, task, splits.fingerprint, obtain)
+    return SweepResults(
+        study,
+        task,
+        records={arm.name: tuning.records[arm.name, study.epochs] for arm in study.arms},
+        best={arm.name: tuning.chosen[arm.name, study.epochs].lr for arm in study.arms},
+    )

@@ -1,0 +1,54 @@
+"""From trials to their records: those that are kept from the store, the others by training."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from steadystep.lab.study.batches import obstacle
+from steadystep.lab.study.executor import make_executor
+from steadystep.lab.study.observer import Observer
+from steadystep.lab.study.plan import Obtain
+from steadystep.lab.study.record import Record
+from steadystep.lab.study.store import Store
+from steadystep.lab.study.trial import Trial
+from steadystep.lab.study.worker import Job
+from steadystep.lab.tasks.task import Splits, Task
+
+
+@contextmanager
+def obtaining(job: Job, splits: Splits, workers: int, observer: Observer) -> Iterator[Obtain]:
+    """A function that runs what is not on record in the job's folder yet, and returns everything."""
+    store = Store(job.folder, observer.warning)
+    executor = make_executor(job, splits, workers)
+
+    def obtain(stage: str, trials: Sequence[Trial]) -> Mapping[str, Record]:
+        steps = sum(_steps(trial, len(splits.train)) for trial in trials)
+        observer.stage_started(stage, len(trials), steps)
+        records = on_record(store, trials)
+        for record in records.values():
+            observer.trial_finished(record)
+        missing = [trial for trial in trials if trial.id not in records]
+        recorded = [record.trial for record in records.values()]
+        return {**records, **executor.run(missing, observer, recorded)} if missing else records
+
+    try:
+        yield obtain
+    finally:
+        executor.close()
+
+
+def allowed_replicas(replicas: int, task: Task, splits: Splits, observer: Observer) -> int:
+    """So many, or 1 where the task's model cannot be trained in replicas."""
+    why = obstacle(task, splits) if replicas > 1 else ""
+    if why:
+        observer.warning(f"the model of {task.name} {why}: its trials are trained one by one")
+    return 1 if why else replicas
+
+
+def on_record(store: Store, trials: Sequence[Trial]) -> dict[str, Record]:
+    """The records that are kept, by the identities of their trials."""
+    found = {trial.id: store.read(trial) for trial in trials}
+    return {trial_id: record for trial_id, record in found.items() if record}
+
+
+def _steps(trial: Trial, examples: int) -> int:
+    return trial.epochs * (examples // min(trial.batch_size, examples))

@@ -1,0 +1,118 @@
+"""Statistics of made-up records, against what is reckoned by hand."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from lab_factory import make_record, make_task, make_trial
+from steadystep.lab.report.stability.report import answer, stability_document
+from steadystep.lab.stability.declare import sweep_for
+from steadystep.lab.stability.run import SweepResults
+from steadystep.lab.stability.summary import points_of, stable_range, summarise_sweep, top_shift
+from steadystep.lab.study.outcome import NO_BETTER
+from steadystep.lab.study.record import Record
+from steadystep.lab.study.trial import Clip
+
+LRS = (0.001, 0.01, 0.1, 1.0)
+
+
+def run(
+    lr: float, seed: int, accuracy: float | None, reason: str = "the loss is nan at step 7", **fields: object
+) -> Record:
+    """One run; None: it did not finish."""
+    trial = make_trial(lr=lr, seed=seed, role="tune", **fields)
+    record = make_record(trial, accuracy=accuracy or 0.5, diverged=accuracy is None)
+    return record.model_copy(update={"reason": reason} if accuracy is None else {"val_accuracy": accuracy})
+
+
+def runs(outcomes: Sequence[Sequence[float | None]], **fields: object) -> list[Record]:
+    """For each learning rate of LRS, one run a seed."""
+    return [
+        run(lr, seed, accuracy, **fields)
+        for lr, tried in zip(LRS, outcomes, strict=True)
+        for seed, accuracy in enumerate(tried)
+    ]
+
+
+def test_a_point_counts_shares_and_means() -> None:
+    points = points_of(runs([[0.6, 0.7], [0.9, 0.9], [0.86, 0.9], [None, 0.9]]), best=0.01, chance=0.1, within=0.05)
+    assert [point.diverged for point in points] == [0, 0, 0, 1]
+    # Wilson, z = 1.959964: (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n) with p = 1/2, n = 2.
+    assert points[3].divergence.mean == 0.5
+    assert points[3].divergence.low == pytest.approx(0.0945, abs=1e-4)
+    assert points[3].divergence.high == pytest.approx(0.9055, abs=1e-4)
+    # A diverged run counts as a guess; t(1, .975) = 12.7062, s/√n = 0.02 for 0.86 and 0.9.
+    assert points[3].accuracy.mean == pytest.approx(0.5)
+    assert points[2].accuracy.mean == pytest.approx(0.88)
+    assert points[2].accuracy.high == pytest.approx(0.88 + 12.7062 * 0.02, abs=1e-4)
+
+
+def test_stable_is_what_finished_on_every_seed_and_ends_near_the_best() -> None:
+    # 0.65 is too far below 0.9, 0.85 is exactly within 0.05, and one lost run of two is one too many.
+    points = points_of(runs([[0.65, 0.65], [0.85, 0.85], [0.9, 0.9], [None, 0.9]]), best=0.1, chance=0.1, within=0.05)
+    assert [point.stable for point in points] == [False, True, True, False]
+    found = stable_range(points)
+    assert found and (found.low, found.high, found.open_low, found.open_high, found.gaps) == (
+        0.01,
+        0.1,
+        False,
+        False,
+        0,
+    )
+    assert found.decades == pytest.approx(1.0)
+
+
+def test_a_range_may_have_gaps_and_open_ends_or_not_be() -> None:
+    gap = stable_range(points_of(runs([[0.9], [None], [0.88], [0.9]]), best=0.001, chance=0.1, within=0.05))
+    assert gap and (gap.open_low, gap.open_high, gap.gaps) == (True, True, 1) and gap.decades == pytest.approx(3.0)
+    assert stable_range(points_of(runs([[None]] * 4), best=0.001, chance=0.1, within=0.05)) is None
+
+
+def test_no_better_than_guessing_is_slow_below_the_best_and_diverged_above() -> None:
+    lost = runs([[None], [0.9], [None], [None]], reason=f"{NO_BETTER}: training loss 2.3")
+    points = points_of(lost, best=0.01, chance=0.1, within=0.05)
+    assert [(point.slow, point.diverged) for point in points] == [(1, 0), (0, 0), (0, 1), (0, 1)]
+    exploded = points_of(runs([[None], [0.9], [None], [None]]), best=0.01, chance=0.1, within=0.05)
+    assert [(point.slow, point.diverged) for point in exploded] == [(0, 1), (0, 0), (0, 1), (0, 1)]
+
+
+def swept(
+    unclipped: list[list[float | None]], clipped: list[list[float | None]], title: str = "Made up"
+) -> SweepResults:
+    task = replace(make_task(), title=title)
+    sweep = sweep_for(task, optimizers=["Adam"], lrs=LRS, seeds=len(unclipped[0]))
+    records = {"Adam": runs(unclipped), "Adam + norm": runs(clipped, clip=Clip(kind="norm", threshold=0.5))}
+    best = {name: max(rows, key=lambda row: row.val_accuracy or 0).trial.lr for name, rows in records.items()}
+    return SweepResults(sweep, task, records, best)
+
+
+NARROW: list[list[float | None]] = [[0.6, 0.6], [0.9, 0.92], [None, 0.9], [None, None]]
+WIDE: list[list[float | None]] = [[0.6, 0.6], [0.9, 0.92], [0.91, 0.9], [None, 0.1]]
+
+
+def test_what_clipping_does_is_said_first() -> None:
+    arms = summarise_sweep(swept(NARROW, WIDE))
+    assert top_shift(arms[1], arms[0]) == pytest.approx(1.0)
+    assert answer(arms) == (
+        "Clipping (norm) widens the stable range of Adam from 0.01 alone to 1.0 decades (0.01 to 0.1); "
+        "1 instead of 3 of 8 runs diverged."
+    )
+    assert arms[1].optimizer == "Adam" and arms[1].threshold == 0.5
+
+
+def test_what_the_grid_does_not_show_is_not_claimed() -> None:
+    open_end: list[list[float | None]] = [[0.6], [0.9], [0.9], [0.9]]
+    text = answer(summarise_sweep(swept([[0.6], [0.9], [0.9], [None]], open_end)))
+    assert "takes the stable range" in text and "at least 2.0 decades" in text
+    nothing = summarise_sweep(swept([[None]] * 4, open_end))
+    assert "stable at no learning rate of the grid without norm clipping" in answer(nothing)
+    assert math.isnan(top_shift(nothing[1], nothing[0]))
+
+
+def test_notes_name_gaps_ends_and_the_grid() -> None:
+    notes = " ".join(stability_document(swept([[0.9], [None], [0.9], [None]], [[0.6], [0.9], [0.9], [0.9]]), "c").notes)
+    assert "the grid's step, 1 decades" in notes
+    assert "Adam: 1 learning rate between the ends" in notes
+    assert "range of Adam + norm reaches the grid's largest" in notes
