@@ -3,6 +3,7 @@
 from functools import cache
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from steadystep.lab.tasks.task import Task
@@ -21,6 +22,8 @@ def _counted(task: Task, shape: torch.Size, dtype: torch.dtype, labels: torch.Si
     with torch.random.fork_rng(devices=()):
         model = task.model()
         x, y = torch.zeros(shape, dtype=dtype), torch.zeros(labels, dtype=kind)
-        with FlopCounterMode(display=False) as counter:
+        # torch counts no flops of fused recurrent layers and attention on a CPU: here they are products of matrices.
+        unfused = torch.backends.mkldnn.flags(enabled=False)
+        with unfused, sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             task.recipe.loss(model(x).float(), y).backward()
     return float(counter.get_total_flops())

@@ -1,10 +1,13 @@
 """The tasks, one a file. Adding one is a file that defines TASK and a row here."""
 
 from steadystep.lab.errors import UserError
-from steadystep.lab.tasks import cifar10_cnn, digits_mlp, mnist_mlp
+from steadystep.lab.tasks import charlm_transformer, cifar10_cnn, digits_mlp, mnist_mlp, ptb_lstm
 from steadystep.lab.tasks.task import Task
 
-TASKS: dict[str, Task] = {task.name: task for task in (digits_mlp.TASK, mnist_mlp.TASK, cifar10_cnn.TASK)}
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (digits_mlp.TASK, mnist_mlp.TASK, cifar10_cnn.TASK, ptb_lstm.TASK, charlm_transformer.TASK)
+}
 
 
 class UnknownTaskError(UserError):
