@@ -1,7 +1,8 @@
 """Writes docs/results and the measured parts of README.md from studies' records: no figure there is typed by hand.
 
 `python docs/publish.py studies/mnist-mlp ...` packs finished studies into docs/results/TASK, with summary, tables and a
-picture; without an argument only README.md is written again, from what is in docs/results.
+picture, and likewise the folders of other reports into docs/results/FOLDER; without an argument only the front page
+and README.md are written again, from what is in docs/results.
 """
 
 import io
@@ -14,10 +15,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from front_page import front_page
 from steadystep.lab.report.tables import results_table
 from steadystep.lab.report.terminal import render
 from steadystep.lab.report.verdict_words import evidence
 from steadystep.lab.report.write import write_report
+from steadystep.lab.study.atomic import write_atomic
 from steadystep.lab.study.packed import pack
 from steadystep.lab.study.run import read_study
 from steadystep.lab.study.spec import command_for
@@ -40,6 +43,18 @@ def publish(study: Path) -> None:
             if path.suffix != ".html":  # the page holds a whole plotting library: `steadystep report` makes it again
                 shutil.copy(path, folder / path.name)
         _photograph(Path(scratch) / "report.html", folder / "accuracy.png")
+
+
+def publish_document(folder: Path) -> None:
+    """Keep another command's report in the tree: its Markdown, its tables, a picture, and its records if it has any."""
+    kept = RESULTS / folder.name
+    kept.mkdir(parents=True, exist_ok=True)
+    [page] = folder.glob("*.html")
+    for path in [page.with_suffix(".md"), *folder.glob("*.csv")]:
+        shutil.copy(path, kept / path.name)
+    if (folder / "records").is_dir():
+        pack(folder, kept)
+    _photograph(page, kept / f"{page.stem}.png", number=0)
 
 
 def readme() -> str:
@@ -125,8 +140,8 @@ def _fastest_other(times: dict[str, dict[str, float]], digits: int) -> str:
     return f"{others[best]:.{digits}f} ({best})"
 
 
-def _photograph(page: Path, picture: Path) -> None:
-    """The report's accuracy curves as a reader sees them."""
+def _photograph(page: Path, picture: Path, number: int = 1) -> None:
+    """One of the report's figures as a reader sees it: of a study's, the accuracy curves."""
     from playwright.sync_api import sync_playwright
 
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -137,7 +152,7 @@ def _photograph(page: Path, picture: Path) -> None:
         tab = chromium.new_page(viewport={"width": 1000, "height": 900}, device_scale_factor=1.5)
         tab.goto(page.as_uri())
         tab.wait_for_selector(".js-plotly-plot .main-svg")
-        figure = tab.locator("figure", has=tab.locator(".js-plotly-plot")).nth(1)
+        figure = tab.locator("figure", has=tab.locator(".js-plotly-plot")).nth(number)
         figure.scroll_into_view_if_needed()
         figure.screenshot(path=picture)
         chromium.close()
@@ -145,5 +160,9 @@ def _photograph(page: Path, picture: Path) -> None:
 
 if __name__ == "__main__":
     for argument in sys.argv[1:]:
-        publish(Path(argument))
+        if (Path(argument) / "study.json").is_file():
+            publish(Path(argument))
+        else:
+            publish_document(Path(argument))
+    write_atomic(RESULTS / "index.md", front_page(RESULTS))
     README.write_text(readme())

@@ -89,15 +89,6 @@ def audit_page(theory: Path, results: Path) -> str:
     )
 
 
-def results_page(folder: Path) -> str:
-    """The published studies: each headline and picture, and the whole."""
-    studies = []
-    for summary in sorted(folder.glob("*/summary.md")):
-        title, _, headline = summary.read_text(encoding="utf-8").split("\n")[:3]
-        studies.append({"name": summary.parent.name, "title": title.removeprefix("# "), "headline": headline})
-    return _environment.get_template("results.md.j2").render(studies=studies)
-
-
 def optimizer_pages() -> dict[str, str]:
     """A page of reference for each optimizer, and one that lists them."""
     rows = [(name, (kind.__doc__ or "").splitlines()[0], kind.variants) for name, kind in OPTIMIZERS.items()]

@@ -22,7 +22,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     sections = {
         "theory/index.md": generated.theory_pages(theory),
         "reference/optimizers/index.md": generated.optimizer_pages(),
-        "results/index.md": {"results/index.md": generated.results_page(results)},
         "audit.md": {"audit.md": generated.audit_page(theory, results)},
         "reference/command-line.md": {"reference/command-line.md": generated.command_line_page()},
     }
@@ -30,7 +29,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for name, content in pages.items():
             files.append(File.generated(config, name, content=content))
     files.append(File.generated(config, "assets/plotly.min.js", content=get_plotlyjs()))
-    in_results = [f"results/{summary.parent.name}/summary.md" for summary in sorted(results.glob("*/summary.md"))]
+    in_results = [page.relative_to(config.docs_dir).as_posix() for page in sorted(results.glob("*/*.md"))]
     config.nav = _spread(config.nav, {**sections, "results/index.md": ["results/index.md", *in_results]})
     return files
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from steadystep.lab.study.summary import Estimate
 from steadystep.lab.study.trial import Trial
+from steadystep.lab.tasks.loss_unit import LossUnit
 
 NOTHING = "–"
 """What stands where nothing was measured."""
@@ -28,6 +29,16 @@ def estimate(value: Estimate) -> str:
     """
     half = value.high - value.mean
     return f"{percent(value.mean)} ± {percent(half)}" if math.isfinite(half) else percent(value.mean)
+
+
+def loss_estimate(value: Estimate, unit: LossUnit) -> str:
+    """A mean loss with its 95% interval in a unit: the interval lies unevenly around the mean where the unit bends.
+
+    >>> loss_estimate(Estimate(5.0, 4.9, 5.1), LossUnit("perplexity", math.exp))
+    '148 [134, 164]'
+    """
+    mean, low, high = (quantity(unit.of(part)) for part in (value.mean, value.low, value.high))
+    return f"{mean} [{low}, {high}]" if math.isfinite(value.low) else mean
 
 
 def points(fraction: float, digits: int = 2) -> str:

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from steadystep.lab.study.results import Results
-from steadystep.lab.study.summary import Summary
+from steadystep.lab.study.summary import Estimate, Summary
+from steadystep.lab.tasks.loss_unit import LossUnit
 
 Row = Mapping[str, Any]
 
@@ -15,8 +16,9 @@ Row = Mapping[str, Any]
 def summary_csv(results: Results, summary: Summary) -> str:
     """One row for each arm and budget, with every number of its summary and the paper's claim.
 
-    Accuracies and rates are fractions of 1. An estimate takes three columns: the mean under its name, and the
-    ends of its 95% interval under name_low and name_high. nan: not measured; empty: not applicable.
+    Accuracies and rates are fractions of 1, losses in nats; a task with a unit for its losses has the test loss in it
+    besides. An estimate takes three columns: the mean under its name, and the ends of its 95% interval under name_low
+    and name_high. nan: not measured; empty: not applicable.
     """
     rows = []
     for row in summary.arms:
@@ -27,6 +29,7 @@ def summary_csv(results: Results, summary: Summary) -> str:
                 "optimizer": chosen.optimizer,
                 "clip": chosen.clip.kind if chosen.clip else None,
                 **asdict(row),
+                **_in_unit(row.test_loss, results.task.loss_unit),
                 "paper_accuracy": claim.accuracy if claim else None,
                 "paper_epochs": claim.epochs if claim else None,
             }
@@ -42,6 +45,10 @@ def verdicts_csv(summary: Summary) -> str:
 def convergence_csv(summary: Summary) -> str:
     """One row for each arm and definition. epochs is empty where fewer than half of the runs got there."""
     return as_csv([asdict(row) for row in summary.convergence])
+
+
+def _in_unit(loss: Estimate, unit: LossUnit | None) -> Row:
+    return {f"test_{unit.name}": {end: unit.of(nats) for end, nats in asdict(loss).items()}} if unit else {}
 
 
 def as_csv(rows: Sequence[Row]) -> str:

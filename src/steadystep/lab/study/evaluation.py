@@ -26,6 +26,7 @@ def evaluate(model: torch.nn.Module, split: Split, recipe: Recipe, *, test: bool
     """In evaluation mode, over all examples; the test split with all the views and shares that the recipe asks for."""
     was_training = model.training
     model.eval()
+    recipe.restart(model)
     loss, labels = 0.0, 0
     shares = {"": recipe.correct, **(recipe.also if test else {})}
     right = dict.fromkeys(shares, 0)

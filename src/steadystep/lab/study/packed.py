@@ -18,7 +18,7 @@ class BrokenPackError(UserError):
 
 
 def pack(study: Path, into: Path) -> list[Path]:
-    """Pack the declaration and all records of the study in `study` into the folder `into`.
+    """Pack all records of the study in `study`, and its declaration if it has one, into the folder `into`.
 
     The same records give the same bytes, and `into` is a study's folder again: a report can be made from it.
     """
@@ -26,9 +26,11 @@ def pack(study: Path, into: Path) -> list[Path]:
         into.mkdir(parents=True, exist_ok=True)
     records = {path.stem: json.loads(path.read_bytes()) for path in (study / "records").glob("*.json")}
     content = "".join(json.dumps({"id": trial, **records[trial]}) + "\n" for trial in sorted(records))
-    write_atomic(into / "study.json", (study / "study.json").read_bytes())
     write_atomic(into / NAME, gzip.compress(content.encode(), mtime=0))
-    return [into / "study.json", into / NAME]
+    declared = study / "study.json"  # a sweep of learning rates is declared by its command alone
+    if declared.exists():
+        write_atomic(into / "study.json", declared.read_bytes())
+    return [path for path in (into / "study.json", into / NAME) if path.exists()]
 
 
 def unpack(folder: Path) -> Mapping[str, bytes]:

@@ -53,6 +53,7 @@ def summarise_arm(results: Results, arm: Arm, budget: int) -> ArmSummary:
         test_accuracy_bootstrap=bootstrap_interval(test),
         test_accuracy_iqm=interquartile_mean(test),
         val_accuracy=t_interval([run.val_accuracy for run in finished if run.val_accuracy is not None]),
+        test_loss=t_interval([run.test_loss for run in finished if run.test_loss is not None]),
         clip_rate=_mean(run.clip_rate for run in runs),
         norm_median=_median(run.norm_quantiles[QUANTILES.index(0.5)] for run in runs if run.norm_quantiles),
         timed_alone=len(alone),

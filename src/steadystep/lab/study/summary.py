@@ -28,6 +28,7 @@ class ArmSummary:
     test_accuracy_bootstrap: Estimate  # percentile-free BCa bootstrap of the mean
     test_accuracy_iqm: Estimate  # interquartile mean, bootstrap interval
     val_accuracy: Estimate  # over finished runs; t interval
+    test_loss: Estimate  # in nats, over finished runs; t interval
     clip_rate: float  # mean over runs, diverged ones included
     norm_median: float  # median over runs of the runs' median norm before clipping
     # Of finished runs, or of all runs where none finished; times of those that were trained alone, if any was:

@@ -99,9 +99,10 @@ class Training:
         return self.measured.steps % self.steps_per_epoch == 0
 
     def end_epoch(self) -> None:
-        """Validate."""
+        """Validate, and begin anew what the model carries from batch to batch."""
         with self._precision():
             loss, accuracy, _ = evaluate(self.model, self.splits.val, self._recipe)
+        self._recipe.restart(self.model)
         self.measured.epoch_ends.append(self.measured.steps)
         self.measured.val_loss.append(loss)
         self.measured.val_accuracy.append(accuracy)

@@ -1,10 +1,26 @@
 """The tasks, one a file. Adding one is a file that defines TASK and a row here."""
 
 from steadystep.lab.errors import UserError
-from steadystep.lab.tasks import cifar10_cnn, digits_mlp, fashion_mlp, mnist_mlp, mnist_mlp_augmented
+from steadystep.lab.tasks import (
+    charlm_transformer,
+    cifar10_cnn,
+    digits_mlp,
+    fashion_mlp,
+    mnist_mlp,
+    mnist_mlp_augmented,
+    ptb_lstm,
+)
 from steadystep.lab.tasks.task import Task
 
-_ALL = (digits_mlp.TASK, mnist_mlp.TASK, mnist_mlp_augmented.TASK, fashion_mlp.TASK, cifar10_cnn.TASK)
+_ALL = (
+    digits_mlp.TASK,
+    mnist_mlp.TASK,
+    mnist_mlp_augmented.TASK,
+    fashion_mlp.TASK,
+    cifar10_cnn.TASK,
+    ptb_lstm.TASK,
+    charlm_transformer.TASK,
+)
 
 TASKS: dict[str, Task] = {task.name: task for task in _ALL}
 

@@ -1,10 +1,10 @@
-"""The one loader: image data sets by their hub name or from a local folder, decoded once into arrays."""
+"""The one loader: data sets by their hub name or from a local folder, made once into arrays."""
 
 import hashlib
 import io
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import parent_process
 from pathlib import Path
@@ -39,29 +39,52 @@ def load_images(
     hub_name: str, data: Path | None, *, splits: tuple[str, ...] = ("train", "test"), image: str = "image",
     label: str = "label",
 ) -> Mapping[str, Images]:  # fmt: skip
-    """The splits of an image data set whose images all have one size, decoded.
+    """The splits of an image data set whose images all have one size, decoded: see `load_arrays`."""
+
+    def decode(opened: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        pairs = {split: _decode(opened[split], image, label)._asdict() for split in splits}
+        return {f"{split}_{name}": array for split, pair in pairs.items() for name, array in pair.items()}
+
+    arrays = load_arrays(hub_name, data, splits, (image, label), decode)
+    return {split: Images(arrays[f"{split}_pixels"], arrays[f"{split}_labels"]) for split in splits}
+
+
+def load_arrays(
+    hub_name: str, data: Path | None, splits: tuple[str, ...], columns: tuple[str, ...],
+    make: Callable[[Mapping[str, Any]], dict[str, np.ndarray]], *, key: str = "", revision: str | None = None,
+) -> Mapping[str, np.ndarray]:  # fmt: skip
+    """What `make` gives for a data set's splits, from the cache where it was made before.
 
     `data`, or else the environment variable STEADYSTEP_DATA, is a local folder: that of the data set itself or
     one that holds it under its short name (``mnist`` for ``ylecun/mnist``), in the layout of Hugging Face
     `datasets`. With it no network is touched; without it `datasets` finds or downloads the set by name.
 
+    Args:
+        hub_name: owner/name on the hub.
+        data: a local folder, or None.
+        splits: the splits that `make` reads.
+        columns: the columns that `make` reads.
+        make: from splits, as `datasets` opens them, to arrays by name.
+        key: changes when `make` does.
+        revision: of the hub's repository. Default: its main branch.
+
     Raises:
         DataNotFoundError: in one line, with the two ways to get the data.
-        BrokenDataError: naming the file of the local folder that cannot be read.
+        BrokenDataError: naming the file of the local folder that cannot be read, or the split or column that is
+            not there.
     """
     folder = locate(hub_name, data)
     with TemporaryDirectory() as scratch:
-        # A local folder needs no second copy of its images in the Hugging Face cache.
-        loaded: Any = None if folder else _from_hub(hub_name)
+        # A local folder needs no second copy of its examples in the Hugging Face cache.
+        loaded: Any = None if folder else _from_hub(hub_name, revision)
         sources = _files(folder) if folder else _arrow_files(loaded, splits)
 
-        def decode() -> dict[str, np.ndarray]:
+        def open_and_make() -> dict[str, np.ndarray]:
             opened = _from_folder(hub_name, folder, scratch) if folder else loaded
-            pairs = {split: _decode(opened[split], image, label)._asdict() for split in splits}
-            return {f"{split}_{name}": array for split, pair in pairs.items() for name, array in pair.items()}
+            _check_columns(hub_name, opened, splits, columns)
+            return make(opened)
 
-        arrays = cached_arrays(_short(hub_name), _key(sources, splits, image, label), decode)
-    return {split: Images(arrays[f"{split}_pixels"], arrays[f"{split}_labels"]) for split in splits}
+        return cached_arrays(_short(hub_name), _key(sources, splits, columns, key), open_and_make)
 
 
 def locate(hub_name: str, data: Path | None) -> Path | None:
@@ -125,12 +148,27 @@ def _is_whole_parquet(path: Path) -> bool:
         return first == file.read(4) == b"PAR1"
 
 
-def _from_hub(hub_name: str) -> Any:
+def _check_columns(hub_name: str, opened: Any, splits: tuple[str, ...], columns: tuple[str, ...]) -> None:
+    for split in splits:
+        if split not in opened:
+            raise BrokenDataError(
+                f"the data set {hub_name} has no split {split!r}, only {', '.join(opened)}: give another folder with "
+                "--data"
+            )
+        for column in columns:
+            if column not in opened[split].column_names:
+                raise BrokenDataError(
+                    f"the data set {hub_name} has no column {column!r} in its split {split!r}, only "
+                    f"{', '.join(opened[split].column_names)}: give another folder with --data"
+                )
+
+
+def _from_hub(hub_name: str, revision: str | None) -> Any:
     if parent_process() is None:  # workers find it in the hub's cache, and need not say it again
         _log.warning("looking for %s on the Hugging Face hub, or in its cache", hub_name)
     with _quiet_datasets(offline=False) as datasets:
         try:
-            return datasets.load_dataset(hub_name)
+            return datasets.load_dataset(hub_name, revision=revision)
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             raise _not_found(hub_name, f"the hub gave nothing ({_first_line(error)})") from error
 
@@ -184,9 +222,9 @@ def _decode(split: Any, image: str, label: str) -> Images:
     return Images(np.stack([np.asarray(picture) for picture in pictures]), np.array(raw[label], np.int64))
 
 
-def _key(sources: list[Path], splits: tuple[str, ...], image: str, label: str) -> str:
+def _key(sources: list[Path], splits: tuple[str, ...], columns: tuple[str, ...], key: str) -> str:
     """Changes whenever a source file may have."""
-    text = repr((splits, image, label))
+    text = repr((splits, *columns)) + key
     for path in sources:
         status = path.stat()
         text += f"\n{path.name} {status.st_size} {status.st_mtime_ns}"

@@ -43,6 +43,10 @@ def _leave(model: torch.nn.Module, train: "Split") -> None:
     pass
 
 
+def _no_state(model: torch.nn.Module) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What all arms of a task share.
@@ -56,6 +60,8 @@ class Recipe:
             the run they are used. It draws from torch's global random state alone.
         predict: outputs for the test split; may average several views of an example.
         initialise: called once on a new model with the training split, for what starts from the data.
+        restart: called on the model, in the mode that it concerns, where an epoch ends and where an evaluation begins:
+            for a state that is carried from batch to batch.
         averaging: "lookahead" averages the weights while it trains, see `study.averaging`.
         channels_last: keep images with the channels innermost, as fast convolutions on a CPU want them.
         shuffled: every epoch visits the examples in another order; False: in their own, for text that goes on.
@@ -69,6 +75,7 @@ class Recipe:
     augment: Callable[[torch.Tensor, torch.Tensor, Moment], torch.Tensor] = as_it_is
     predict: Callable[[torch.nn.Module, torch.Tensor], torch.Tensor] = one_view
     initialise: Callable[[torch.nn.Module, "Split"], None] = _leave
+    restart: Callable[[torch.nn.Module], None] = _no_state
     averaging: Literal["none", "lookahead"] = "none"
     channels_last: bool = False
     shuffled: bool = True

@@ -9,6 +9,7 @@ import torch
 from typing_extensions import TypeVar
 
 from steadystep.lab.tasks.arms import Arm
+from steadystep.lab.tasks.loss_unit import LossUnit
 from steadystep.lab.tasks.recipe import Recipe
 
 Schedule = Literal["cosine", "constant", "triangle"]
@@ -95,6 +96,7 @@ class Task:
     tune_epochs: int | None = None  # how long a tuning run is; None: as long as the runs that it is for
     recipe: Recipe = field(default_factory=Recipe)
     guess_loss: float | None = None  # what guessing costs; None: log(classes)
+    loss_unit: LossUnit | None = None  # in which reports show the test loss; None: they do not
     claims: Mapping[str, Claim] = field(default_factory=dict)  # by arm name
     replicas: int = 1  # how many trials are trained as one batched model: many where a model leaves a core idle
     version: int = 1  # raised when the task changes so that its old records no longer stand for it

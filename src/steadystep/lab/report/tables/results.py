@@ -1,6 +1,6 @@
 """The main table."""
 
-from steadystep.lab.report.cells import NOTHING, clip, count, estimate, percent, quantity, setting, share
+from steadystep.lab.report.cells import NOTHING, clip, count, estimate, loss_estimate, percent, quantity, setting, share
 from steadystep.lab.report.headline import claim, headline_rows
 from steadystep.lab.report.tables.convergence import converged, epochs
 from steadystep.lab.report.tables.table import Column, Table
@@ -49,6 +49,10 @@ def results_table(results: Results, summary: Summary) -> Table:
         f"Accuracy: mean ± 95% interval over {count(study.seeds, 'paired seed')}. lr and clip threshold: tuned on "
         f"validation data. Epochs to {percent(task.target_accuracy, 1)}% validation accuracy: smallest budget (D5), "
         "median first epoch (D1). Clipped: steps whose gradient was scaled down. Optimizer: clipping included."
+        + (" Test loss: with its 95% interval." if task.loss_unit else "")
         + timed(arms),
     )
+    if task.loss_unit:
+        losses = [loss_estimate(row.test_loss, task.loss_unit) for row in arms]
+        table = table.with_column(2, Column("Test loss", task.loss_unit.name, "number"), losses)
     return table if task.claims else table.without("Paper's claim")

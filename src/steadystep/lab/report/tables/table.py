@@ -42,6 +42,15 @@ class Table:
             note,
         )
 
+    def with_column(self, place: int, column: Column, cells: Sequence[str]) -> "Table":
+        """The same table with a column more, at this place.
+
+        Raises ValueError where there is not one cell for each row.
+        """
+        columns = (*self.columns[:place], column, *self.columns[place:])
+        rows = [(*row[:place], cell, *row[place:]) for row, cell in zip(self.rows, cells, strict=True)]
+        return Table.of(self.title, columns, rows, self.note)
+
     def without(self, title: str) -> "Table":
         """The same table with one column left out."""
         keep = [i for i, column in enumerate(self.columns) if column.title != title]

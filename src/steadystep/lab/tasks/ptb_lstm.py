@@ -1,0 +1,74 @@
+"""ptb-lstm: the words of the Penn Treebank and a small LSTM language model."""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from steadystep.lab.tasks.arms import Arm
+from steadystep.lab.tasks.data import fingerprint_arrays
+from steadystep.lab.tasks.lanes import Lanes
+from steadystep.lab.tasks.loss_unit import PERPLEXITY
+from steadystep.lab.tasks.networks.lstm_lm import LSTMLanguageModel
+from steadystep.lab.tasks.recipe import Recipe
+from steadystep.lab.tasks.task import Splits, Task
+from steadystep.lab.tasks.text import likeliest_token, load_tokens, next_token_loss, windows, words
+
+VOCABULARY = 10_000
+LENGTH = 35
+"""Words that a gradient goes back through."""
+
+PARTS = 5
+"""Epochs that read the training text once: 186,000 words each, so that a run is validated more than once."""
+
+
+def load(data: Path | None) -> Splits[Lanes]:
+    """The treebank's three parts, words and ends of sentences, in the order in which they were written."""
+    tokens = load_tokens(
+        "ptb-text-only/ptb_text_only", data, column="sentence", tokenise=words, vocabulary=VOCABULARY
+    )  # fmt: skip
+    train, val, test = (tokens[split] for split in ("train", "validation", "test"))
+    return Splits(
+        Lanes(*windows(train, LENGTH), parts=PARTS),
+        Lanes(*windows(val, LENGTH)),
+        Lanes(*windows(test, LENGTH)),
+        fingerprint_arrays(train, val, test),
+    )
+
+
+def begin_text(model: torch.nn.Module) -> None:
+    assert isinstance(model, LSTMLanguageModel)
+    model.restart()
+
+
+TASK = Task(
+    name="ptb-lstm",
+    title="Penn Treebank, LSTM 2x200; an epoch is a fifth of the text",
+    dataset="ptb-text-only/ptb_text_only",
+    classes=VOCABULARY,
+    load=load,
+    model=partial(LSTMLanguageModel, VOCABULARY, width=200, layers=2),
+    arms=(
+        Arm(name="SGD", optimizer="SGD", lrs=(5, 10, 20, 40)),
+        # What everyone takes: Zaremba's norm of 5 is of losses that are sums over 20 words.
+        Arm(name="SGD + clip 0.25", optimizer="SGD", lrs=(5, 10, 20, 40), clip="norm", thresholds=(0.25,)),
+        Arm(name="SGD + clip", optimizer="SGD", lrs=(10, 20), clip="norm", quantiles=(0.1, 0.5)),
+    ),
+    batch_size=20,
+    budgets=(PARTS,),
+    tune_epochs=1,
+    seeds=3,
+    tune_seeds=1,
+    margin=0.002,
+    target_accuracy=0.2,
+    target_loss=5.5,
+    loss_unit=PERPLEXITY,
+    recipe=Recipe(
+        loss=next_token_loss,
+        evaluate=next_token_loss,
+        correct=likeliest_token,
+        restart=begin_text,
+        shuffled=False,
+        evaluation_batch=20,
+    ),
+)
