@@ -1,10 +1,20 @@
 """The tasks, one a file. Adding one is a file that defines TASK and a row here."""
 
 from steadystep.lab.errors import UserError
-from steadystep.lab.tasks import cifar10_cnn, digits_mlp, mnist_mlp
+from steadystep.lab.tasks import (
+    cifar10_cnn,
+    cifar10_resnet,
+    digits_mlp,
+    imagenet_resnet,
+    mnist_mlp,
+    tiny_imagenet_resnet,
+)
 from steadystep.lab.tasks.task import Task
 
-TASKS: dict[str, Task] = {task.name: task for task in (digits_mlp.TASK, mnist_mlp.TASK, cifar10_cnn.TASK)}
+TASKS: dict[str, Task] = {
+    module.TASK.name: module.TASK
+    for module in (digits_mlp, mnist_mlp, cifar10_cnn, cifar10_resnet, tiny_imagenet_resnet, imagenet_resnet)
+}
 
 
 class UnknownTaskError(UserError):

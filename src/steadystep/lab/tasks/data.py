@@ -4,7 +4,7 @@ import hashlib
 import io
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import parent_process
 from pathlib import Path
@@ -37,9 +37,9 @@ class Images(NamedTuple):
 
 def load_images(
     hub_name: str, data: Path | None, *, splits: tuple[str, ...] = ("train", "test"), image: str = "image",
-    label: str = "label",
+    label: str = "label", mode: str | None = None,
 ) -> Mapping[str, Images]:  # fmt: skip
-    """The splits of an image data set whose images all have one size, decoded.
+    """The splits of an image data set whose images all have one size, decoded; `mode`: first made "RGB", say.
 
     `data`, or else the environment variable STEADYSTEP_DATA, is a local folder: that of the data set itself or
     one that holds it under its short name (``mnist`` for ``ylecun/mnist``), in the layout of Hugging Face
@@ -53,19 +53,21 @@ def load_images(
     with TemporaryDirectory() as scratch:
         # A local folder needs no second copy of its images in the Hugging Face cache.
         loaded: Any = None if folder else _from_hub(hub_name)
-        sources = _files(folder) if folder else _arrow_files(loaded, splits)
+        sources = parquet_files(folder) if folder else _arrow_files(loaded, splits)
 
         def decode() -> dict[str, np.ndarray]:
-            opened = _from_folder(hub_name, folder, scratch) if folder else loaded
-            pairs = {split: _decode(opened[split], image, label)._asdict() for split in splits}
+            opened = open_folder(hub_name, folder, scratch) if folder else loaded
+            pairs = {split: _decode(opened[split], image, label, mode)._asdict() for split in splits}
             return {f"{split}_{name}": array for split, pair in pairs.items() for name, array in pair.items()}
 
-        arrays = cached_arrays(_short(hub_name), _key(sources, splits, image, label), decode)
+        arrays = cached_arrays(_short(hub_name), _key(sources, splits, image, label, mode), decode)
     return {split: Images(arrays[f"{split}_pixels"], arrays[f"{split}_labels"]) for split in splits}
 
 
-def locate(hub_name: str, data: Path | None) -> Path | None:
+def locate(hub_name: str, data: Path | None, holds: Callable[[Path], object] | None = None) -> Path | None:
     """The local folder of a data set, or None where none was asked for: then the hub is.
+
+    `holds` says whether a folder holds such data; default: whether there are parquet files.
 
     Raises:
         DataNotFoundError: where a folder was given and does not hold the data set.
@@ -74,9 +76,9 @@ def locate(hub_name: str, data: Path | None) -> Path | None:
     if given is None:
         return None
     for folder in (given / _short(hub_name), given):
-        if _files(folder):
+        if (holds or parquet_files)(folder):
             return folder
-    raise _not_found(hub_name, f"no data files in {given / _short(hub_name)} or {given}")
+    raise not_found(hub_name, f"no data files in {given / _short(hub_name)} or {given}")
 
 
 def fingerprint_arrays(*arrays: np.ndarray) -> str:
@@ -92,11 +94,20 @@ def fingerprint_arrays(*arrays: np.ndarray) -> str:
     return digest.hexdigest()[:16]
 
 
+def usual_names(splits: Mapping[str, Any]) -> dict[str, Any]:
+    """Splits by name, where what some data sets call valid or val is called validation.
+
+    >>> usual_names({"train": 1, "valid": 2})
+    {'train': 1, 'validation': 2}
+    """
+    return {"validation" if name in ("valid", "val") else name: split for name, split in splits.items()}
+
+
 def _short(hub_name: str) -> str:
     return hub_name.rpartition("/")[2]
 
 
-def _files(folder: Path) -> list[Path]:
+def parquet_files(folder: Path) -> list[Path]:
     """The data files of a folder in one of the hub's layouts: beside its README or in `data`."""
     patterns = ("*.parquet", "data/*.parquet")
     return sorted(path for pattern in patterns for path in folder.glob(pattern)) if folder.is_dir() else []
@@ -106,15 +117,16 @@ def _arrow_files(loaded: Any, splits: tuple[str, ...]) -> list[Path]:
     return [Path(file["filename"]) for split in splits for file in loaded[split].cache_files]
 
 
-def _from_folder(hub_name: str, folder: Path, scratch: str) -> Any:
-    with _quiet_datasets(offline=True) as datasets:
+def open_folder(hub_name: str, folder: Path, cache: str | Path) -> Any:
+    """The splits of a local folder by their usual names, converted to Arrow in `cache`; no network is touched."""
+    with quiet_datasets(offline=True) as datasets:
         try:
-            return datasets.load_dataset(str(folder), cache_dir=scratch)
+            return usual_names(datasets.load_dataset(str(folder), cache_dir=str(cache)))
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            damaged = next((path for path in _files(folder) if not _is_whole_parquet(path)), folder)
+            damaged = next((path for path in parquet_files(folder) if not _is_whole_parquet(path)), folder)
             raise BrokenDataError(
                 f"the data set {hub_name} cannot be read: {damaged} is damaged or in another format "
-                f"({_first_line(error)}); replace it, or give another folder with --data"
+                f"({first_line(error)}); replace it, or give another folder with --data"
             ) from error
 
 
@@ -128,15 +140,15 @@ def _is_whole_parquet(path: Path) -> bool:
 def _from_hub(hub_name: str) -> Any:
     if parent_process() is None:  # workers find it in the hub's cache, and need not say it again
         _log.warning("looking for %s on the Hugging Face hub, or in its cache", hub_name)
-    with _quiet_datasets(offline=False) as datasets:
+    with quiet_datasets(offline=False) as datasets:
         try:
-            return datasets.load_dataset(hub_name)
+            return usual_names(datasets.load_dataset(hub_name))
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            raise _not_found(hub_name, f"the hub gave nothing ({_first_line(error)})") from error
+            raise not_found(hub_name, f"the hub gave nothing ({first_line(error)})") from error
 
 
 @contextmanager
-def _quiet_datasets(offline: bool) -> Iterator[Any]:
+def quiet_datasets(offline: bool) -> Iterator[Any]:
     """The `datasets` library without its bars and chatter and, where asked for, cut off from the network."""
     import datasets
     import datasets.config
@@ -164,29 +176,30 @@ def _quiet_datasets(offline: bool) -> Iterator[Any]:
             datasets.enable_progress_bars()
 
 
-def _not_found(hub_name: str, why: str) -> DataNotFoundError:
+def not_found(hub_name: str, why: str) -> DataNotFoundError:
     return DataNotFoundError(
         f"the data set {hub_name} was not found: {why}; give its folder (or the one that holds {_short(hub_name)}) "
         f"with --data DIR or {ENVIRONMENT_VARIABLE}, or leave both out while online and it is downloaded by name"
     )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _decode(split: Any, image: str, label: str) -> Images:
+def _decode(split: Any, image: str, label: str, mode: str | None) -> Images:
     import datasets
     from PIL import Image
 
     raw = split.cast_column(image, datasets.Image(decode=False))[:]
     pictures = [Image.open(io.BytesIO(item["bytes"]) if item["bytes"] else item["path"]) for item in raw[image]]
-    return Images(np.stack([np.asarray(picture) for picture in pictures]), np.array(raw[label], np.int64))
+    shown = (picture.convert(mode) if mode else picture for picture in pictures)
+    return Images(np.stack([np.asarray(picture) for picture in shown]), np.array(raw[label], np.int64))
 
 
-def _key(sources: list[Path], splits: tuple[str, ...], image: str, label: str) -> str:
+def _key(sources: list[Path], splits: tuple[str, ...], image: str, label: str, mode: str | None) -> str:
     """Changes whenever a source file may have."""
-    text = repr((splits, image, label))
+    text = repr((splits, image, label, mode))
     for path in sources:
         status = path.stat()
         text += f"\n{path.name} {status.st_size} {status.st_mtime_ns}"

@@ -6,6 +6,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from steadystep.lab.tasks.networks.standardise import Standardise
+
 WHITENED = 2 * 3 * 2 * 2
 """Filters of the first layer: every eigenvector of 2x2 patches of 3 colours, and its negative."""
 
@@ -23,7 +25,7 @@ class FastCNN(nn.Module):
 
     def __init__(self, widths: Sequence[int], classes: int = 10) -> None:
         super().__init__()
-        self.pixels = Standardise(3)
+        self.pixels = Standardise()
         self.whiten = nn.Conv2d(3, WHITENED, 2)
         self.whiten.requires_grad_(False)
         blocks = [_block(inputs, outputs) for inputs, outputs in pairwise((WHITENED, *widths))]
@@ -47,31 +49,6 @@ class FastCNN(nn.Module):
         self.whiten.weight.copy_(torch.cat([filters, -filters]))
         assert self.whiten.bias is not None
         self.whiten.bias.zero_()
-
-
-class Standardise(nn.Module):
-    """(x - mean) / std for each channel, as buffers that are set once from the training images."""
-
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.full((1, channels, 1, 1), 127.5))
-        self.register_buffer("std", torch.full((1, channels, 1, 1), 64.0))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return (x.float() - self.mean) / self.std
-
-    @torch.no_grad()
-    def fit(self, pixels: torch.Tensor) -> None:
-        """Mean and deviation of these pixels, in chunks: without a float copy of a whole data set."""
-        values = torch.arange(256, dtype=torch.float64)
-        for channel in range(pixels.shape[1]):
-            counts = torch.bincount(pixels[:, channel].flatten(), minlength=256).double()
-            mean = (counts @ values) / counts.sum()
-            self.mean[0, channel] = mean
-            self.std[0, channel] = ((counts @ (values - mean) ** 2) / counts.sum()).sqrt()
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:

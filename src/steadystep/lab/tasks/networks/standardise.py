@@ -1,0 +1,38 @@
+"""Pixels to numbers of mean 0 and deviation 1, as a network's first layer."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+
+class Standardise(nn.Module):
+    """(x - mean) / std for each channel, as buffers: declared, or set once from the training images.
+
+    (batch, channels, height, width) pixels from 0 to 255, of any dtype -> the same shape in float32. Default: three
+    channels of mean 127.5 and deviation 64.
+
+    >>> Standardise()(torch.full((1, 3, 1, 1), 191.5)).flatten().tolist()
+    [1.0, 1.0, 1.0]
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, mean: Sequence[float] = (127.5,) * 3, std: Sequence[float] = (64.0,) * 3) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x.float() - self.mean) / self.std
+
+    @torch.no_grad()
+    def fit(self, pixels: torch.Tensor) -> None:
+        """Mean and deviation of these pixels, in chunks: without a float copy of a whole data set."""
+        values = torch.arange(256, dtype=torch.float64)
+        for channel in range(pixels.shape[1]):
+            counts = torch.bincount(pixels[:, channel].flatten(), minlength=256).double()
+            mean = (counts @ values) / counts.sum()
+            self.mean[0, channel] = mean
+            self.std[0, channel] = ((counts @ (values - mean) ** 2) / counts.sum()).sqrt()
