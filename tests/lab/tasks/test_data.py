@@ -64,7 +64,7 @@ def assert_loaded(folder: Path | None) -> None:
 
 def test_a_folder_is_read_without_a_network_and_decoded_once(parent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_loaded(parent)
-    monkeypatch.setattr(loader, "_from_folder", lambda *arguments: pytest.fail("decoded again"))
+    monkeypatch.setattr(loader, "open_folder", lambda *arguments: pytest.fail("decoded again"))
     assert_loaded(parent / "tiny-images")
     monkeypatch.setenv("STEADYSTEP_DATA", str(parent))
     assert_loaded(None)

@@ -4,11 +4,14 @@ from steadystep.lab.errors import UserError
 from steadystep.lab.tasks import (
     charlm_transformer,
     cifar10_cnn,
+    cifar10_resnet,
     digits_mlp,
     fashion_mlp,
+    imagenet_resnet,
     mnist_mlp,
     mnist_mlp_augmented,
     ptb_lstm,
+    tiny_imagenet_resnet,
 )
 from steadystep.lab.tasks.task import Task
 
@@ -18,6 +21,10 @@ _ALL = (
     mnist_mlp_augmented.TASK,
     fashion_mlp.TASK,
     cifar10_cnn.TASK,
+    cifar10_cnn.WIDE,
+    cifar10_resnet.TASK,
+    imagenet_resnet.TASK,
+    tiny_imagenet_resnet.TASK,
     ptb_lstm.TASK,
     charlm_transformer.TASK,
 )

@@ -83,3 +83,4 @@ def make_task(name: str, widths: Sequence[int]) -> Task:
 
 
 TASK = make_task("cifar10-cnn", (64, 128, 128))
+WIDE = make_task("cifar10-cnn-wide", (64, 256, 256))

@@ -37,15 +37,18 @@ class Images(NamedTuple):
 
 def load_images(
     hub_name: str, data: Path | None, *, splits: tuple[str, ...] = ("train", "test"), image: str = "image",
-    label: str = "label",
+    label: str = "label", mode: str | None = None,
 ) -> Mapping[str, Images]:  # fmt: skip
-    """The splits of an image data set whose images all have one size, decoded: see `load_arrays`."""
+    """The splits of an image data set whose images all have one size, decoded: see `load_arrays`.
+
+    `mode`: into which all images are brought first, such as "RGB"; default: as they are.
+    """
 
     def decode(opened: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        pairs = {split: _decode(opened[split], image, label)._asdict() for split in splits}
+        pairs = {split: _decode(opened[split], image, label, mode)._asdict() for split in splits}
         return {f"{split}_{name}": array for split, pair in pairs.items() for name, array in pair.items()}
 
-    arrays = load_arrays(hub_name, data, splits, (image, label), decode)
+    arrays = load_arrays(hub_name, data, splits, (image, label), decode, key=mode or "")
     return {split: Images(arrays[f"{split}_pixels"], arrays[f"{split}_labels"]) for split in splits}
 
 
@@ -77,18 +80,20 @@ def load_arrays(
     with TemporaryDirectory() as scratch:
         # A local folder needs no second copy of its examples in the Hugging Face cache.
         loaded: Any = None if folder else _from_hub(hub_name, revision)
-        sources = _files(folder) if folder else _arrow_files(loaded, splits)
+        sources = parquet_files(folder) if folder else _arrow_files(loaded, splits)
 
         def open_and_make() -> dict[str, np.ndarray]:
-            opened = _from_folder(hub_name, folder, scratch) if folder else loaded
+            opened = open_folder(hub_name, folder, scratch) if folder else loaded
             _check_columns(hub_name, opened, splits, columns)
             return make(opened)
 
         return cached_arrays(_short(hub_name), _key(sources, splits, columns, key), open_and_make)
 
 
-def locate(hub_name: str, data: Path | None) -> Path | None:
+def locate(hub_name: str, data: Path | None, holds: Callable[[Path], object] | None = None) -> Path | None:
     """The local folder of a data set, or None where none was asked for: then the hub is.
+
+    `holds` says whether a folder holds such data; default: whether there are parquet files.
 
     Raises:
         DataNotFoundError: where a folder was given and does not hold the data set.
@@ -97,9 +102,9 @@ def locate(hub_name: str, data: Path | None) -> Path | None:
     if given is None:
         return None
     for folder in (given / _short(hub_name), given):
-        if _files(folder):
+        if (holds or parquet_files)(folder):
             return folder
-    raise _not_found(hub_name, f"no data files in {given / _short(hub_name)} or {given}")
+    raise not_found(hub_name, f"no data files in {given / _short(hub_name)} or {given}")
 
 
 def fingerprint_arrays(*arrays: np.ndarray) -> str:
@@ -115,11 +120,20 @@ def fingerprint_arrays(*arrays: np.ndarray) -> str:
     return digest.hexdigest()[:16]
 
 
+def usual_names(splits: Mapping[str, Any]) -> dict[str, Any]:
+    """Splits by name, where what some data sets call valid or val is called validation.
+
+    >>> usual_names({"train": 1, "valid": 2})
+    {'train': 1, 'validation': 2}
+    """
+    return {"validation" if name in ("valid", "val") else name: split for name, split in splits.items()}
+
+
 def _short(hub_name: str) -> str:
     return hub_name.rpartition("/")[2]
 
 
-def _files(folder: Path) -> list[Path]:
+def parquet_files(folder: Path) -> list[Path]:
     """The data files of a folder in one of the hub's layouts: beside its README or in `data`."""
     patterns = ("*.parquet", "data/*.parquet")
     return sorted(path for pattern in patterns for path in folder.glob(pattern)) if folder.is_dir() else []
@@ -129,15 +143,16 @@ def _arrow_files(loaded: Any, splits: tuple[str, ...]) -> list[Path]:
     return [Path(file["filename"]) for split in splits for file in loaded[split].cache_files]
 
 
-def _from_folder(hub_name: str, folder: Path, scratch: str) -> Any:
-    with _quiet_datasets(offline=True) as datasets:
+def open_folder(hub_name: str, folder: Path, cache: str | Path) -> Any:
+    """The splits of a local folder by their usual names, converted to Arrow in `cache`; no network is touched."""
+    with quiet_datasets(offline=True) as datasets:
         try:
-            return datasets.load_dataset(str(folder), cache_dir=scratch)
+            return usual_names(datasets.load_dataset(str(folder), cache_dir=str(cache)))
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            damaged = next((path for path in _files(folder) if not _is_whole_parquet(path)), folder)
+            damaged = next((path for path in parquet_files(folder) if not _is_whole_parquet(path)), folder)
             raise BrokenDataError(
                 f"the data set {hub_name} cannot be read: {damaged} is damaged or in another format "
-                f"({_first_line(error)}); replace it, or give another folder with --data"
+                f"({first_line(error)}); replace it, or give another folder with --data"
             ) from error
 
 
@@ -166,15 +181,15 @@ def _check_columns(hub_name: str, opened: Any, splits: tuple[str, ...], columns:
 def _from_hub(hub_name: str, revision: str | None) -> Any:
     if parent_process() is None:  # workers find it in the hub's cache, and need not say it again
         _log.warning("looking for %s on the Hugging Face hub, or in its cache", hub_name)
-    with _quiet_datasets(offline=False) as datasets:
+    with quiet_datasets(offline=False) as datasets:
         try:
-            return datasets.load_dataset(hub_name, revision=revision)
+            return usual_names(datasets.load_dataset(hub_name, revision=revision))
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            raise _not_found(hub_name, f"the hub gave nothing ({_first_line(error)})") from error
+            raise not_found(hub_name, f"the hub gave nothing ({first_line(error)})") from error
 
 
 @contextmanager
-def _quiet_datasets(offline: bool) -> Iterator[Any]:
+def quiet_datasets(offline: bool) -> Iterator[Any]:
     """The `datasets` library without its bars and chatter and, where asked for, cut off from the network."""
     import datasets
     import datasets.config
@@ -202,24 +217,25 @@ def _quiet_datasets(offline: bool) -> Iterator[Any]:
             datasets.enable_progress_bars()
 
 
-def _not_found(hub_name: str, why: str) -> DataNotFoundError:
+def not_found(hub_name: str, why: str) -> DataNotFoundError:
     return DataNotFoundError(
         f"the data set {hub_name} was not found: {why}; give its folder (or the one that holds {_short(hub_name)}) "
         f"with --data DIR or {ENVIRONMENT_VARIABLE}, or leave both out while online and it is downloaded by name"
     )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _decode(split: Any, image: str, label: str) -> Images:
+def _decode(split: Any, image: str, label: str, mode: str | None) -> Images:
     import datasets
     from PIL import Image
 
     raw = split.cast_column(image, datasets.Image(decode=False))[:]
     pictures = [Image.open(io.BytesIO(item["bytes"]) if item["bytes"] else item["path"]) for item in raw[image]]
-    return Images(np.stack([np.asarray(picture) for picture in pictures]), np.array(raw[label], np.int64))
+    shown = (picture.convert(mode) if mode else picture for picture in pictures)
+    return Images(np.stack([np.asarray(picture) for picture in shown]), np.array(raw[label], np.int64))
 
 
 def _key(sources: list[Path], splits: tuple[str, ...], columns: tuple[str, ...], key: str) -> str:

@@ -32,7 +32,7 @@ def load(data: Path | None) -> Splits[Arrays]:
 
 
 def model() -> nn.Module:
-    return nn.Sequential(Standardise(1), nn.Flatten(), *make_mlp(WIDTHS, batch_norm=True))
+    return nn.Sequential(Standardise((127.5,), (64.0,)), nn.Flatten(), *make_mlp(WIDTHS, batch_norm=True))
 
 
 def augment(x: torch.Tensor, chosen: torch.Tensor, now: Moment) -> torch.Tensor:

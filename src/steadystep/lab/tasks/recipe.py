@@ -29,6 +29,15 @@ def likeliest(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return outputs.argmax(1) == y
 
 
+def among_first(outputs: torch.Tensor, y: torch.Tensor, k: int) -> torch.Tensor:
+    """Whether the label's class is among those with the k largest outputs.
+
+    >>> among_first(torch.tensor([[3.0, 1.0, 2.0]] * 3), torch.arange(3), k=2)
+    tensor([ True, False,  True])
+    """
+    return (outputs.topk(k, dim=1).indices == y.unsqueeze(1)).any(1)
+
+
 def as_it_is(x: torch.Tensor, chosen: torch.Tensor, now: Moment) -> torch.Tensor:
     """No augmentation."""
     return x

@@ -25,7 +25,7 @@ class FastCNN(nn.Module):
 
     def __init__(self, widths: Sequence[int], classes: int = 10) -> None:
         super().__init__()
-        self.pixels = Standardise(3)
+        self.pixels = Standardise()
         self.whiten = nn.Conv2d(3, WHITENED, 2)
         self.whiten.requires_grad_(False)
         blocks = [_block(inputs, outputs) for inputs, outputs in pairwise((WHITENED, *widths))]

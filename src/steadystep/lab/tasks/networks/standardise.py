@@ -1,27 +1,32 @@
-"""Pixels to inputs, as the first layer of a network."""
+"""Pixels to numbers of mean 0 and deviation 1, as a network's first layer."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 
 class Standardise(nn.Module):
-    """(x - mean) / std for each channel, as buffers that are set once from the training images.
+    """(x - mean) / std for each channel, as buffers: declared, or set once from the training images.
 
-    (batch, channels, height, width), of any dtype, in and float32 out. Data sets can so be kept as bytes.
+    (batch, channels, height, width) pixels from 0 to 255, of any dtype -> the same shape in float32. Default: three
+    channels of mean 127.5 and deviation 64.
 
-    >>> layer = Standardise(channels=1)
+    >>> layer = Standardise((127.5,), (64.0,))
     >>> layer.fit(torch.tensor([0, 255, 255, 0], dtype=torch.uint8).view(1, 1, 2, 2))
     >>> layer(torch.tensor([[[[0, 255]]]], dtype=torch.uint8)).tolist()
     [[[[-1.0, 1.0]]]]
+    >>> Standardise()(torch.full((1, 3, 1, 1), 191.5)).flatten().tolist()
+    [1.0, 1.0, 1.0]
     """
 
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, mean: Sequence[float] = (127.5,) * 3, std: Sequence[float] = (64.0,) * 3) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.full((1, channels, 1, 1), 127.5))
-        self.register_buffer("std", torch.full((1, channels, 1, 1), 64.0))
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return (x.float() - self.mean) / self.std

@@ -1,0 +1,128 @@
+"""Where encoded images come from: a local folder of parquet files or of images, or the hub, streamed."""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from steadystep.lab.errors import UserError
+from steadystep.lab.tasks.array_cache import cache_folder
+from steadystep.lab.tasks.data import (
+    first_line,
+    locate,
+    not_found,
+    open_folder,
+    parquet_files,
+    quiet_datasets,
+    usual_names,
+)
+from steadystep.lab.tasks.decoding import UnreadableImageError, read
+
+SAMPLED = 64
+"""Images of each split whose bytes are part of its fingerprint, besides all labels."""
+
+_log = logging.getLogger(__name__)
+
+
+class UnsuitableDataError(UserError):
+    """A data set was found, and it is not one that the task can learn from."""
+
+
+@dataclass(frozen=True)
+class EncodedSplits:
+    """Undecoded rows with `image` and `label`, by split."""
+
+    rows: Mapping[str, Any]
+    streamed: bool
+    examples: Mapping[str, int]
+    fingerprint: str
+
+
+def open_images(hub_name: str, data: Path | None, classes: int) -> EncodedSplits:
+    """The training and validation splits of an image data set.
+
+    `data`, or else the environment variable STEADYSTEP_DATA, is a local folder: of parquet files in the hub's layout,
+    or with an image a file, in ``train/CLASS/`` and ``val/CLASS/``. Without it the hub's files are streamed.
+
+    Raises:
+        DataNotFoundError: in one line, with the two ways to get the data.
+        BrokenDataError: naming the file of the local folder that cannot be read.
+        UnsuitableDataError: where a split is missing, or there are more than so many classes.
+    """
+    folder = locate(hub_name, data, lambda folder: parquet_files(folder) or _is_image_folder(folder))
+    splits = _from_hub(hub_name) if folder is None else open_folder(hub_name, folder, cache_folder() / "datasets")
+    rows = {name: _undecoded(hub_name, splits, name) for name in ("train", "validation")}
+    examples = {name: _examples(hub_name, split, streamed=folder is None) for name, split in rows.items()}
+    kind = "streamed from the Hugging Face hub" if folder is None else f"in {folder}"
+    if folder is not None and not parquet_files(folder):
+        kind += ", an image a file"
+    if parent_process() is None:  # workers need not say it again
+        _log.warning("%s %s: %s", hub_name, kind, ", ".join(f"{count} images of {n}" for n, count in examples.items()))
+    if folder is None:
+        text = f"{hub_name} {sorted(examples.items())}".encode()
+        return EncodedSplits(rows, True, examples, hashlib.sha256(text).hexdigest()[:16])
+    most = max(int(labels_of(split).max()) for split in rows.values())
+    if most >= classes:
+        raise UnsuitableDataError(
+            f"{folder} has a label {most}, and the task has the {classes} classes from 0 to {classes - 1}: give a "
+            "folder with at most so many"
+        )
+    return EncodedSplits(rows, False, examples, _fingerprint(rows))
+
+
+def labels_of(rows: Any) -> np.ndarray:
+    """All labels of a split that is not streamed."""
+    return np.asarray(rows.with_format("numpy")["label"][:], np.int64)
+
+
+def _is_image_folder(folder: Path) -> bool:
+    return any((folder / name).is_dir() for name in ("val", "validation")) and (folder / "train").is_dir()
+
+
+def _from_hub(hub_name: str) -> dict[str, Any]:
+    with quiet_datasets(offline=False) as datasets:
+        try:
+            return usual_names(datasets.load_dataset(hub_name, streaming=True))
+        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+            raise not_found(hub_name, f"the hub gave nothing ({first_line(error)})") from error
+
+
+def _undecoded(hub_name: str, splits: Mapping[str, Any], name: str) -> Any:
+    import datasets
+
+    if name not in splits or not {"image", "label"} <= set(splits[name].column_names or ()):
+        raise UnsuitableDataError(
+            f"the data set {hub_name} was found with the splits {', '.join(splits)}: it needs train and validation, "
+            "with the columns image and label; give another folder with --data"
+        )
+    return splits[name].cast_column("image", datasets.Image(decode=False))
+
+
+def _examples(hub_name: str, rows: Any, *, streamed: bool) -> int:
+    if not streamed:
+        return len(rows)
+    declared = (rows.info.splits or {}).get(str(rows.split))
+    if declared is None or not declared.num_examples:
+        raise UnsuitableDataError(
+            f"the data set {hub_name} does not say how many images it has, so its epochs cannot be streamed: download "
+            "it and give its folder with --data"
+        )
+    return declared.num_examples
+
+
+def _fingerprint(rows: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256()
+    for name, split in rows.items():
+        digest.update(f"{name} {len(split)}".encode())
+        digest.update(labels_of(split).data)
+        for place in np.linspace(0, len(split) - 1, min(SAMPLED, len(split))).astype(int).tolist():
+            try:
+                digest.update(read(split[place]["image"]))
+            except UnreadableImageError:
+                digest.update(b"unreadable")
+    return digest.hexdigest()[:16]

@@ -1,0 +1,86 @@
+"""imagenet-resnet: ImageNet and a residual network, rows 7 to 9 of the paper's Table 1."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from steadystep.lab.tasks.arms import Arm
+from steadystep.lab.tasks.image_source import EncodedSplits, labels_of, open_images
+from steadystep.lab.tasks.imagenet_recipe import NESTEROV, RECIPE, held_out
+from steadystep.lab.tasks.networks.resnet import Depth, resnet
+from steadystep.lab.tasks.pipeline import EncodedImages
+from steadystep.lab.tasks.streamed_images import StreamedImages
+from steadystep.lab.tasks.task import Claim, Splits, Task
+
+DATASET = "ILSVRC/imagenet-1k"
+CLASSES = 1000
+VALIDATION_EVERY = 100
+"""One training image in 100 of every class is held out for validation; the published validation set is the test."""
+
+
+def load(data: Path | None, size: int = 224, workers: int | None = None) -> Splits[EncodedImages | StreamedImages]:
+    """Training images, a hundredth of them for validation, and for the test the published validation set.
+
+    Args:
+        data: folder with the images, see `open_images`; None: they are streamed from the hub, and then the first
+            hundredth is held out.
+        size: height and width of what the network sees.
+        workers: processes that decode, of images that are not streamed. Default: as many as there are idle cores.
+    """
+    opened = open_images(DATASET, data, CLASSES)
+    if opened.streamed:
+        return _streamed(opened, size)
+    train = opened.rows["train"]
+    kept_back = held_out(labels_of(train), VALIDATION_EVERY)
+    return Splits(
+        EncodedImages(train.select(np.flatnonzero(~kept_back)), name="train", size=size, random=True, workers=workers),
+        EncodedImages(
+            train.select(np.flatnonzero(kept_back)), name="held-out train", size=size, random=False, workers=workers
+        ),
+        EncodedImages(opened.rows["validation"], name="validation", size=size, random=False, workers=workers),
+        opened.fingerprint,
+    )
+
+
+def _streamed(opened: EncodedSplits, size: int) -> Splits[EncodedImages | StreamedImages]:
+    train, examples = opened.rows["train"], opened.examples
+    kept_back = -(-examples["train"] // VALIDATION_EVERY)
+    left = examples["train"] - kept_back
+    return Splits(
+        StreamedImages(train.skip(kept_back), left, name="train", size=size, random=True),
+        StreamedImages(train.take(kept_back), kept_back, name="held-out train", size=size, random=False),
+        StreamedImages(opened.rows["validation"], examples["validation"], name="validation", size=size, random=False),
+        opened.fingerprint,
+    )
+
+
+def make_task(name: str, depth: Depth, size: int = 224) -> Task:
+    """The comparison with a ResNet of that depth on images of that height and width."""
+    return Task(
+        name=name,
+        title=f"ImageNet {size}x{size}, ResNet-{depth}",
+        dataset=DATASET,
+        classes=CLASSES,
+        load=partial(load, size=size),
+        model=partial(resnet, depth),
+        arms=(
+            Arm(name="SGD", optimizer="SGD", options=NESTEROV, lrs=(0.05, 0.1, 0.2, 0.4)),
+            Arm(name="Adam", optimizer="Adam", lrs=(5e-4, 1e-3, 2e-3, 4e-3)),
+            Arm(name="Adam + clip", optimizer="Adam", lrs=(1e-3, 2e-3), clip="norm", quantiles=(0.1, 0.5)),
+        ),
+        batch_size=256,
+        budgets=(100,),
+        tune_epochs=5,
+        seeds=3,
+        tune_seeds=1,
+        margin=0.005,
+        target_accuracy=0.7,
+        target_loss=2.5,
+        schedule="triangle",
+        recipe=RECIPE,
+        claims={"SGD": Claim(0.865, 150), "Adam": Claim(0.872, 120), "Adam + clip": Claim(0.885, 100)},
+    )
+
+
+TASK = make_task("imagenet-resnet", depth=50)
