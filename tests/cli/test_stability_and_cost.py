@@ -23,7 +23,9 @@ class Command:
 
     def __call__(self, *arguments: str) -> Said:
         self._monkeypatch.setattr(sys, "argv", ["steadystep", *arguments])
-        return Said(run(), *self._capfd.readouterr())
+        code = run()
+        out, error = self._capfd.readouterr()
+        return Said(code, str(out), str(error))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from steadystep.lab.errors import UserError
 from steadystep.lab.report.cost.report import answer, cost_document
 from steadystep.lab.report.document import html, markdown, write_document
 from steadystep.lab.tasks.clips import CLIPS
+from steadystep.optimizers import OPTIMIZERS
 from tiny_study import TASK
 
 PARAMETERS = 6 * 16 + 16 + 16 * 3 + 3
@@ -48,7 +49,7 @@ def test_ratios_are_taken_within_a_round() -> None:
 
 def test_every_optimizer_and_every_clipper_is_measured_by_default() -> None:
     arms = cost_arms()
-    assert [arm.optimizer for arm in arms if not arm.clip] == list(steadystep.optimizers.OPTIMIZERS)
+    assert [arm.optimizer for arm in arms if not arm.clip] == list(OPTIMIZERS)
     assert [arm.clip for arm in arms if arm.clip] == list(CLIPS)
 
 

@@ -3,6 +3,7 @@
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from steadystep.lab.report.document import html, markdown, write_document
 from steadystep.lab.report.stability.report import stability_document
 from steadystep.lab.stability.declare import sweep_for
 from steadystep.lab.stability.run import SweepResults, run_sweep
+from steadystep.lab.study.record import Record
 from tiny_study import CALM_TASK, TASK, Diary, numbers
 
 LRS = (0.003, 0.03, 1e4)
@@ -24,8 +26,8 @@ def everything(results: SweepResults) -> list[str]:
 class Interrupted(Diary):
     """Presses Ctrl-C after so many runs."""
 
-    def trial_finished(self, record: object) -> None:
-        self.finished.append(record)  # type: ignore[arg-type]
+    def trial_finished(self, record: Record) -> None:
+        super().trial_finished(record)
         if len(self.finished) == 5:
             raise KeyboardInterrupt
 
@@ -94,7 +96,8 @@ def test_the_document_says_it_all_and_escapes_it(tmp_path: Path) -> None:
 def test_the_figure_pairs_colours_and_tells_stable_from_not(tmp_path: Path) -> None:
     results = run_sweep(sweep_for(TASK, lrs=LRS, seeds=2), TASK, None, tmp_path)
     [figure] = stability_document(results, "c").sections[0].figures
-    below = [trace for trace in figure.plot.data if trace.yaxis == "y2"]
+    traces: Any = figure.plot.data
+    below = [trace for trace in traces if trace.yaxis == "y2"]
     assert [trace.line.dash for trace in below] == ["solid", "dash"] * 2
     assert below[0].line.color == below[1].line.color != below[2].line.color == below[3].line.color
     assert below[0].marker.symbol[-1].endswith("-open")  # at 10,000 nothing is stable

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ LRS = (0.001, 0.01, 0.1, 1.0)
 
 
 def run(
-    lr: float, seed: int, accuracy: float | None, reason: str = "the loss is nan at step 7", **fields: object
+    lr: float, seed: int, accuracy: float | None, reason: str = "the loss is nan at step 7", **fields: Any
 ) -> Record:
     """One run; None: it did not finish."""
     trial = make_trial(lr=lr, seed=seed, role="tune", **fields)
@@ -27,7 +28,7 @@ def run(
     return record.model_copy(update={"reason": reason} if accuracy is None else {"val_accuracy": accuracy})
 
 
-def runs(outcomes: Sequence[Sequence[float | None]], **fields: object) -> list[Record]:
+def runs(outcomes: Sequence[Sequence[float | None]], **fields: Any) -> list[Record]:
     """For each learning rate of LRS, one run a seed."""
     return [
         run(lr, seed, accuracy, **fields)

@@ -7,7 +7,7 @@ from plotly import graph_objects as go
 from steadystep.lab.cost.measure import CostResults
 from steadystep.lab.cost.summary import CostSummary
 from steadystep.lab.figure import COLORS, NEUTRAL, Figure, styled
-from steadystep.lab.report.cells import percent, quantity
+from steadystep.lab.report.cells import count, percent, quantity
 
 ROW = 26
 """Height of an arm's row in pixels."""
@@ -38,8 +38,8 @@ def cost_figure(results: CostResults, rows: Sequence[CostSummary]) -> Figure:
         id="optimizer-cost",
         title="Time of the optimizer in a training step",
         caption=f"Median over {results.rounds} rounds with the interquartile range, and the median share of the whole "
-        f"step. {machine.processor}, {machine.threads} of {machine.cores} cores' threads; all arms took turns in one "
-        "process.",
+        f"step. {machine.processor}, {count(machine.threads, 'thread')} on {machine.cores} cores; all arms took turns "
+        "in one process.",
         plot=styled(plot, height=110 + ROW * len(rows)),
     )
 
