@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from steadystep.cli.options import Data, Dtype, Replicas, Seeds, Workers
+from steadystep.cli.options import Data, Dtype, Replicas, Schedule, Seeds, Workers
 
 
 def compare(
@@ -21,9 +21,7 @@ def compare(
     settings: Annotated[int, typer.Option(min=2, help="Settings that every arm's tuning tries, an even number.")] = 4,
     seeds: Seeds = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of a run. [default: the task's largest]")] = None,
-    schedule: Annotated[
-        str | None, typer.Option(help="Of the learning rate: cosine, constant or triangle. [default: the task's]")
-    ] = None,
+    schedule: Annotated[Schedule | None, typer.Option(help="Of the learning rate. [default: the task's]")] = None,
     workers: Workers = 2,
     replicas: Replicas = None,
     dtype: Dtype = None,

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 Precision = Literal["float32", "bfloat16"]
+Schedule = Literal["cosine", "constant", "triangle"]
 
 Workers = Annotated[int, typer.Option(min=1, help="Trials that run at the same time, one thread each.")]
 Replicas = Annotated[

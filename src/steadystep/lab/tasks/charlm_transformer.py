@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from steadystep.lab.tasks.arms import Arm
+from steadystep.lab.tasks.arms import Arm, Option
 from steadystep.lab.tasks.data import fingerprint_arrays
 from steadystep.lab.tasks.loss_unit import BITS
 from steadystep.lab.tasks.networks.gpt import GPT
@@ -25,7 +25,7 @@ def load(data: Path | None) -> Splits[Arrays]:
     return Splits(train, val, test, fingerprint_arrays(*parts))
 
 
-DECAYED = {"weight_decay": 0.1}
+DECAYED: dict[str, Option] = {"weight_decay": 0.1}
 
 TASK = Task(
     name="charlm-transformer",

@@ -48,8 +48,10 @@ def shifted_views(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 def start_from_data(model: nn.Module, train: Split) -> None:
     """Standardisation from the training images."""
-    assert isinstance(model, nn.Sequential) and isinstance(model[0], Standardise) and isinstance(train, Arrays)
-    model[0].fit(train.x)
+    assert isinstance(model, nn.Sequential) and isinstance(train, Arrays)
+    pixels = model[0]
+    assert isinstance(pixels, Standardise)
+    pixels.fit(train.x)
 
 
 TASK = Task(
