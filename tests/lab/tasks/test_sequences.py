@@ -26,7 +26,7 @@ def product_of_marked(x: np.ndarray) -> float:
 
 
 def order_of_relevant(x: Sequence[int], relevant: int) -> int:
-    kinds = list(itertools.product((4, 5), repeat=relevant))
+    kinds: list[tuple[int, ...]] = list(itertools.product((4, 5), repeat=relevant))
     return kinds.index(tuple(symbol for symbol in x if symbol > 3))
 
 

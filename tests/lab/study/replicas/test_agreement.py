@@ -128,10 +128,11 @@ def generated_in_double(split: Split) -> Arrays:
 def test_recurrent_networks_in_float64_after_six_steps(problem: str, cell: str) -> None:
     declared = make_task(problem, cell, length=10, hidden=8)
     splits = declared.load(None)
-    parts = (generated_in_double(part) for part in (splits.train, splits.val, splits.test))
+    train, val, test = (generated_in_double(part) for part in (splits.train, splits.val, splits.test))
+    doubled = Splits(train, val, test, splits.fingerprint)
     task = replace(declared, model=lambda: declared.model().double())
     trials = varied("norm", 0.05, task=task.name, data=splits.fingerprint, batch_size=10)
-    assert furthest(trials, task, Splits(*parts, splits.fingerprint), steps=6) < 1e-10
+    assert furthest(trials, task, doubled, steps=6) < 1e-10
 
 
 def test_generated_examples_are_fresh_in_every_epoch_and_the_same_for_replicas() -> None:

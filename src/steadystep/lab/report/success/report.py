@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from steadystep.lab.report.cells import NOTHING, count, percent, setting
+from steadystep.lab.report.cells import NOTHING, count, listed, percent, setting
 from steadystep.lab.report.document import Document, Section, write_document
 from steadystep.lab.report.files import write_files
 from steadystep.lab.report.sheets import as_csv
@@ -13,7 +13,8 @@ from steadystep.lab.report.tables import Column, Table, machines_table
 from steadystep.lab.study.plan import FIRST_TUNING_SEED
 from steadystep.lab.success.run import SuccessResults
 from steadystep.lab.success.summary import Rate, summarise_success
-from steadystep.lab.tasks.rnn import UPDATES
+from steadystep.lab.tasks.arms import Arm
+from steadystep.lab.tasks.rnn import BATCH, UPDATES
 from steadystep.lab.tasks.sequences import PROBLEMS
 
 
@@ -140,12 +141,13 @@ def _measurement_table(results: SuccessResults) -> Table:
         [
             ["Problem", measurement.problem],
             ["Networks", f"{', '.join(measurement.cells)}, {count(measurement.hidden, 'unit')}"],
-            ["Runs", f"{measurement.epochs} epochs of {UPDATES} updates, batch size 20, cosine schedule"],
+            ["Runs", f"{measurement.epochs} epochs of {UPDATES} updates, batch size {BATCH}, cosine schedule"],
             ["Seeds", f"{measurement.seeds}, the same for all arms; {measurement.tune_seeds} others for tuning"],
-            *(
-                [f"Searched by {arm.name}", f"{count(arm.configurations, 'setting')}: lr {', '.join(map(setting, arm.lrs))}"
-                + (f"; quantiles {', '.join(map(setting, arm.quantiles))}" if arm.clip else "")]
-                for arm in measurement.arms
-            ),
+            *([f"Searched by {arm.name}", _searched(arm)] for arm in measurement.arms),
         ],
-    )  # fmt: skip
+    )
+
+
+def _searched(arm: Arm) -> str:
+    quantiles = f", each with the quantiles {listed([setting(q) for q in arm.quantiles])}" if arm.clip else ""
+    return f"{count(arm.configurations, 'setting')}: lr {listed([setting(lr) for lr in arm.lrs])}{quantiles}"

@@ -24,7 +24,7 @@ def guesses_needed(task: Task, most: int, seed: int = 0) -> int | None:
 
     >>> from steadystep.lab.tasks.rnn import make_task
     >>> guesses_needed(make_task("latch", "tanh", length=20, hidden=1), most=1_000)
-    27
+    206
     """
     if most < 1:
         raise ValueError(f"at least one guess is needed, got most={most}")
