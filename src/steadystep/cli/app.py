@@ -13,6 +13,7 @@ from steadystep.cli.optimizers import optimizers
 from steadystep.cli.report import report
 from steadystep.cli.reproduce import reproduce
 from steadystep.cli.stability import stability
+from steadystep.cli.success import success
 from steadystep.cli.tasks import tasks
 from steadystep.cli.theory import theory
 
@@ -23,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (reproduce, compare, stability, cost, report, tasks, optimizers, theory, audit):
+for command in (reproduce, compare, stability, success, cost, report, tasks, optimizers, theory, audit):
     app.command()(command)
 
 

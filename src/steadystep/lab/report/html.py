@@ -36,6 +36,11 @@ def rendered(template: str, figures: Sequence[Figure], **content: Any) -> str:
     )
 
 
+def filled(template: str, **content: Any) -> str:
+    """A template that stands for itself, with this in it; all text is escaped."""
+    return _environment().get_template(template).render(**content)
+
+
 def asset(name: str) -> str:
     return resources.files("steadystep.lab.report").joinpath(name).read_text(encoding="utf-8")
 

@@ -68,6 +68,11 @@ def tune(study: Study, task: Task, data: str, obtain: Obtain) -> Tuning:
     return Tuning(tuning, chosen)
 
 
+def final_trials(study: Study, task: Task, data: str, arm: Arm, best: Trial) -> list[Trial]:
+    """The runs of an arm at the largest budget with the setting of `best`, one for each paired seed."""
+    return _Plan(study, task, data).final(arm, study.epochs, best)
+
+
 def best_setting(settings: Sequence[Sequence[Record]]) -> Trial:
     """The first trial of the best setting: highest mean validation accuracy over its tuning seeds.
 

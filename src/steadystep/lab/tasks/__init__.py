@@ -11,6 +11,7 @@ from steadystep.lab.tasks import (
     mnist_mlp,
     mnist_mlp_augmented,
     ptb_lstm,
+    rnn,
     tiny_imagenet_resnet,
 )
 from steadystep.lab.tasks.task import Task
@@ -25,6 +26,7 @@ _ALL = (
     cifar10_resnet.TASK,
     imagenet_resnet.TASK,
     tiny_imagenet_resnet.TASK,
+    *rnn.TASKS,
     ptb_lstm.TASK,
     charlm_transformer.TASK,
 )
@@ -37,11 +39,17 @@ class UnknownTaskError(UserError):
 
 
 def find_task(name: str) -> Task:
-    """The task of that name. Raises UnknownTaskError, which lists the names there are.
+    """The task of that name, or of one such as rnn-addition:lstm:100:50 that says its options.
+
+    Raises:
+        UnknownTaskError: which lists the names there are.
+        UserError: for options that there are not.
 
     >>> find_task("digits-mlp").classes
     10
     """
+    if name.startswith("rnn-") and ":" in name:
+        return rnn.find_sequence_task(name)
     if name not in TASKS:
         raise UnknownTaskError(f"there is no task {name!r}: choose one of {', '.join(TASKS)}")
     return TASKS[name]

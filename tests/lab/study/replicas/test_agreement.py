@@ -15,7 +15,8 @@ from steadystep.lab.study.training import Training
 from steadystep.lab.study.trial import Clip, Trial
 from steadystep.lab.study.verdicts import equivalence_p
 from steadystep.lab.tasks import digits_mlp
-from steadystep.lab.tasks.task import Arrays, Splits, Task
+from steadystep.lab.tasks.rnn import make_task
+from steadystep.lab.tasks.task import Arrays, Split, Splits, Task
 from steadystep.optimizers import OPTIMIZERS
 from tiny_study import CALM_TASK, calm_model, load, tiny_trial
 
@@ -113,6 +114,42 @@ def test_digits_in_float64_after_an_epoch() -> None:
     splits = digits_mlp.load(None)
     task = replace(DIGITS, model=double_digits_model)
     assert furthest(digits_trials(splits), task, in_double(splits), steps=16) < 1e-10
+
+
+def generated_in_double(split: Split) -> Arrays:
+    x, y, _ = next(split.stream(torch.arange(60), 60, 0))
+    return Arrays(x.double(), y.double() if y.is_floating_point() else y)
+
+
+@pytest.mark.parametrize(
+    ("problem", "cell"),
+    [("temporal-order", "tanh"), ("addition", "gru"), ("memorization", "lstm"), ("latch", "sigmoid")],
+)
+def test_recurrent_networks_in_float64_after_six_steps(problem: str, cell: str) -> None:
+    declared = make_task(problem, cell, length=10, hidden=8)
+    splits = declared.load(None)
+    train, val, test = (generated_in_double(part) for part in (splits.train, splits.val, splits.test))
+    doubled = Splits(train, val, test, splits.fingerprint)
+    task = replace(declared, model=lambda: declared.model().double())
+    trials = varied("norm", 0.05, task=task.name, data=splits.fingerprint, batch_size=10)
+    assert furthest(trials, task, doubled, steps=6) < 1e-10
+
+
+def test_generated_examples_are_fresh_in_every_epoch_and_the_same_for_replicas() -> None:
+    task = make_task("memorization", "tanh", length=5, hidden=8)
+    splits = task.load(None)
+    trials = [tiny_trial(task=task.name, data=splits.fingerprint, seed=seed, batch_size=1_000) for seed in (3, 7)]
+    together, alone = ReplicatedTraining(trials, task, splits), Training(trials[1], task, splits)
+    seen = []
+    for _ in range(2 * alone.steps_per_epoch):
+        batches = together.next_batch()
+        assert all(map(torch.equal, [part[1] for part in batches], alone.next_batch()))
+        seen.append(batches[0][1])
+        for training in (together, alone):
+            training.step()
+            if training.at_epoch_end():
+                training.end_epoch()
+    assert not torch.equal(seen[0], seen[alone.steps_per_epoch])
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])

@@ -85,13 +85,13 @@ class ReplicatedTraining:
             self._note(values, sizes, ended - started, ended - computed)
 
     def next_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The batches of the coming step: (replicas, batch, ...) and (replicas, batch)."""
+        """The batches of the coming step: (replicas, batch, ...) each."""
         if self._ordered != self.epoch:
             self._draw_orders()
         start = self.taken % self.steps_per_epoch * self.batch_size
         chosen = self._orders[:, start : start + self.batch_size]
         x, y, _ = next(self.splits.train.stream(chosen.flatten(), chosen.numel(), self.epoch))
-        return x.view(*chosen.shape, *x.shape[1:]), y.view(chosen.shape)
+        return x.view(*chosen.shape, *x.shape[1:]), y.view(*chosen.shape, *y.shape[1:])
 
     def at_epoch_end(self) -> bool:
         return bool(self.running) and self.taken % self.steps_per_epoch == 0

@@ -1,0 +1,83 @@
+"""`steadystep success`: how often runs solve a problem of long sequences, by optimizer and length."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def success(
+    task: Annotated[
+        str, typer.Option(help="Which generated problem: rnn-addition, rnn-temporal-order, ...")
+    ] = "rnn-temporal-order",
+    lengths: Annotated[str, typer.Option(metavar="T,...", help="Lengths of the sequences.")] = "10,20,30,40",
+    cells: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Networks: tanh, smart-tanh, sigmoid, lstm, gru.")
+    ] = "tanh",
+    arms: Annotated[str | None, typer.Option(metavar="NAME,...", help="Arms of the task. [default: all]")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each arm at each length.")] = 20,
+    tune_seeds: Annotated[int, typer.Option(min=1, help="Runs of each setting that is tried.")] = 3,
+    epochs: Annotated[int, typer.Option(min=1, help="Of each run; one has 200 updates.")] = 20,
+    hidden: Annotated[int, typer.Option(min=1, help="Units of each network.")] = 50,
+    workers: Annotated[int, typer.Option(min=1, help="Batches of runs at the same time, one thread each.")] = 2,
+    replicas: Annotated[
+        int | None, typer.Option(min=1, help="Runs that are trained as one batched model. [default: the task's]")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for records and report. [default: studies/TASK-success]")
+    ] = None,
+) -> None:
+    """Measure which share of runs succeeds at each length of sequence. The same command resumes it."""
+    from steadystep.lab.study.fork_server import warm_up
+
+    if workers > 1:
+        warm_up()  # while this process imports, so does the one that the workers come from
+
+    from steadystep.cli.command import command_line, names
+    from steadystep.cli.progress import observe
+    from steadystep.lab.report.document import show
+    from steadystep.lab.report.success.report import write_success
+    from steadystep.lab.success.declare import measurement_for
+    from steadystep.lab.success.run import run_success
+
+    measurement = measurement_for(
+        task,
+        cells=names(cells),
+        lengths=_numbers(lengths),
+        arms=names(arms),
+        seeds=seeds,
+        tune_seeds=tune_seeds,
+        epochs=epochs,
+        hidden=hidden,
+    )
+    folder = out or Path("studies") / f"{task}-success"
+    options = {
+        "task": task, "lengths": lengths, "cells": cells, "arms": arms, "seeds": seeds, "tune-seeds": tune_seeds,
+        "epochs": epochs, "hidden": hidden, "workers": workers, "replicas": replicas, "out": out,
+    }  # fmt: skip
+    command = command_line("success", **options)
+    tried = sum(arm.configurations for arm in measurement.arms) * tune_seeds
+    runs = len(measurement.cells) * (tried + len(measurement.arms) * len(measurement.lengths) * seeds)
+    console = Console()
+    try:
+        with observe(runs * epochs, console) as observer:
+            results = run_success(measurement, folder, workers, observer, replicas=replicas)
+    except KeyboardInterrupt:
+        print(f"\nStopped; what was measured is kept in {folder}. Resume with:\n  {command}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    document, (page, *_) = write_success(results, command, folder)
+    show(document, console)
+    console.print(f"\nThe whole report: {page.resolve().as_uri()}", soft_wrap=True)
+
+
+def _numbers(given: str) -> tuple[int, ...]:
+    """Whole numbers in a list with commas. Raises UserError."""
+    from steadystep.cli.command import names
+    from steadystep.lab.errors import UserError
+
+    wrong = next((part for part in names(given) if not part.isdecimal()), None)
+    if wrong is not None:
+        raise UserError(f"--lengths takes whole numbers with commas, such as 10,20,40, got {wrong!r}")
+    return tuple(map(int, names(given)))

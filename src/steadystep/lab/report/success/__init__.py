@@ -1,0 +1,1 @@
+"""Success rates as a document."""

@@ -1,0 +1,118 @@
+"""Success against length, for every arm: as a Plotly figure, and as a picture."""
+
+from collections.abc import Sequence
+
+from plotly import graph_objects as go
+from plotly.subplots import make_subplots
+
+from steadystep.lab.figure import COLORS, DASHES, Figure, styled
+from steadystep.lab.report.cells import count
+from steadystep.lab.report.figures.arm_style import SYMBOLS, ArmStyle
+from steadystep.lab.report.figures.figure import text
+from steadystep.lab.report.html import filled
+from steadystep.lab.success.declare import Measurement
+from steadystep.lab.success.summary import Rate
+
+DODGE = 0.012
+"""Arms stand side by side at a length, this share of the axis apart."""
+
+CAPTION = "Share of runs that are right in more than 99% of 10,000 fresh sequences"
+
+
+def success_figure(measurement: Measurement, rates: Sequence[Rate]) -> Figure:
+    """One panel a cell, one line an arm, with Wilson intervals."""
+    cells, styles = measurement.cells, _styles(measurement)
+    plot = make_subplots(
+        rows=len(cells), shared_xaxes=True, vertical_spacing=0.12 / len(cells), subplot_titles=[text(c) for c in cells]
+    )
+    for row, cell in enumerate(cells, start=1):
+        for place, (arm, style) in enumerate(styles.items()):
+            line = [rate for rate in rates if (rate.cell, rate.arm) == (cell, arm)]
+            plot.add_trace(_line(line, style, _shift(measurement, place), legend=row == 1), row=row, col=1)
+    plot.update_xaxes(tickvals=list(measurement.lengths))
+    plot.update_xaxes(title="length T of the sequences", row=len(cells))
+    plot.update_yaxes(title="successful runs", tickformat=".0%", range=[-0.04, 1.04], tickvals=[0, 0.25, 0.5, 0.75, 1])
+    return Figure(
+        id="success-by-length",
+        title="Success by length",
+        caption=f"{CAPTION}, of {count(measurement.seeds, 'seed')} each, with 95% Wilson intervals. One colour an "
+        "optimizer: solid without clipping, dashed with it. Arms are drawn side by side at a length.",
+        plot=styled(plot, height=180 + 260 * len(cells)),
+    )
+
+
+def success_picture(measurement: Measurement, rates: Sequence[Rate], title: str) -> str:
+    """The same as SVG that needs no script."""
+    first, last = measurement.lengths[0], measurement.lengths[-1]
+    lines = [
+        {
+            "panel": panel,
+            "style": style,
+            "points": [
+                {"x": _along(rate.length + _shift(measurement, place), first, last), "rate": rate.success}
+                for rate in rates
+                if (rate.cell, rate.arm) == (cell, arm)
+            ],
+        }
+        for panel, cell in enumerate(measurement.cells)
+        for place, (arm, style) in enumerate(_styles(measurement).items())
+    ]
+    ticks = [(length, _along(length, first, last)) for length in measurement.lengths]
+    return filled(
+        "success/picture.svg.j2",
+        title=title,
+        caption=CAPTION,
+        cells=measurement.cells,
+        styles=[(arm, style) for arm, style in _styles(measurement).items()],
+        lines=lines,
+        ticks=ticks,
+        dashes={"solid": "none", "dash": "7 4"},
+    )
+
+
+def _along(length: float, first: int, last: int) -> float:
+    """Where a length lies from 0 to 1; in the middle where there is but one."""
+    return (length - first) / (last - first) if last > first else 0.5
+
+
+def _shift(measurement: Measurement, place: int) -> float:
+    span = measurement.lengths[-1] - measurement.lengths[0]
+    return DODGE * span * (place - (len(measurement.arms) - 1) / 2)
+
+
+def _styles(measurement: Measurement) -> dict[str, ArmStyle]:
+    """By arm: optimizers differ in colour and symbol, clipping in dash."""
+    optimizers = list(dict.fromkeys(arm.optimizer for arm in measurement.arms))
+    return {
+        arm.name: ArmStyle(
+            label=text(arm.name),
+            color=COLORS[optimizers.index(arm.optimizer)],
+            dash=DASHES[bool(arm.clip)],
+            symbol=SYMBOLS[optimizers.index(arm.optimizer)],
+        )
+        for arm in measurement.arms
+    }
+
+
+def _line(rates: Sequence[Rate], style: ArmStyle, shift: float, legend: bool) -> go.Scatter:
+    return go.Scatter(
+        x=[rate.length + shift for rate in rates],
+        y=[rate.success.mean for rate in rates],
+        error_y={
+            "type": "data",
+            "array": [rate.success.high - rate.success.mean for rate in rates],
+            "arrayminus": [rate.success.mean - rate.success.low for rate in rates],
+            "thickness": 1.2,
+            "width": 3,
+            "color": style.faded(0.6),
+        },
+        name=style.label,
+        legendgroup=style.label,
+        showlegend=legend,
+        mode="lines+markers",
+        line=style.line,
+        marker=style.marker,
+        customdata=[[rate.length, rate.succeeded, rate.runs, rate.diverged] for rate in rates],
+        hovertemplate=f"<b>{style.label}</b><br>T = %{{customdata[0]}}: %{{customdata[1]}} of %{{customdata[2]}} "
+        "succeeded, %{customdata[3]} diverged<extra></extra>",
+    )

@@ -1,0 +1,153 @@
+"""A measurement of success as a document: the answer, the figure, the tables and the numbers."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from steadystep.lab.report.cells import NOTHING, count, listed, percent, setting
+from steadystep.lab.report.document import Document, Section, write_document
+from steadystep.lab.report.files import write_files
+from steadystep.lab.report.sheets import as_csv
+from steadystep.lab.report.success.figure import CAPTION, success_figure, success_picture
+from steadystep.lab.report.tables import Column, Table, machines_table
+from steadystep.lab.study.plan import FIRST_TUNING_SEED
+from steadystep.lab.success.run import SuccessResults
+from steadystep.lab.success.summary import Rate, summarise_success
+from steadystep.lab.tasks.arms import Arm
+from steadystep.lab.tasks.rnn import BATCH, UPDATES
+from steadystep.lab.tasks.sequences import PROBLEMS
+
+
+def write_success(results: SuccessResults, command: str, folder: Path) -> tuple[Document, list[Path]]:
+    """Write success.html, success.md, success.csv and success.svg; the document, and what was written, the page first.
+
+    Raises StoreError, in one line, where the folder cannot be written.
+    """
+    document = success_document(results, command)
+    picture = success_picture(results.measurement, summarise_success(results), document.title)
+    return document, write_document(document, folder) + write_files(folder, {"success.svg": picture})
+
+
+def success_document(results: SuccessResults, command: str) -> Document:
+    """Everything that a measurement found. `command` is what reproduces it."""
+    measurement, rates = results.measurement, summarise_success(results)
+    runs = [run for part in (results.tuning, results.final) for tried in part.values() for run in tried]
+    return Document(
+        name="success",
+        subject=f"rnn-{measurement.problem}",
+        title=f"Success by length: {PROBLEMS[measurement.problem].title}",
+        lede=answer(rates),
+        facts=(
+            count(len(measurement.arms), "arm"),
+            count(len(measurement.cells), "cell"),
+            count(len(measurement.lengths), "length"),
+            count(measurement.seeds, "seed"),
+            count(measurement.epochs * UPDATES, "update"),
+            count(len(runs), "training run"),
+        ),
+        notes=tuple(_notes(results)),
+        sections=(
+            Section("Success by length", (success_figure(measurement, rates),), (_rates_table(results, rates),)),
+            Section("Settings", tables=(_settings_table(results),)),
+        ),
+        setting=(_measurement_table(results), machines_table([run.environment for run in runs])),
+        sheets={"success.csv": as_csv([asdict(rate) for rate in rates])},
+        command=command,
+    )
+
+
+def answer(rates: Sequence[Rate]) -> str:
+    """How many runs of each arm succeeded over all lengths, a sentence a cell."""
+    sentences = []
+    for cell in dict.fromkeys(rate.cell for rate in rates):
+        totals = []
+        for arm in dict.fromkeys(rate.arm for rate in rates):
+            of_arm = [rate for rate in rates if (rate.cell, rate.arm) == (cell, arm)]
+            totals.append(f"{arm} {sum(r.succeeded for r in of_arm)} of {sum(r.runs for r in of_arm)}")
+        sentences.append(f"Successful runs over all lengths, {cell}: {', '.join(totals)}.")
+    return " ".join(sentences)
+
+
+def _notes(results: SuccessResults) -> list[str]:
+    measurement = results.measurement
+    notes = [
+        f"Settings were chosen at T = {measurement.tuned_at} and used at every length: another length may have "
+        "better ones."
+    ]
+    arms = {arm.name: arm for arm in measurement.arms}
+    for (cell, name), chosen in results.chosen.items():
+        lrs = arms[name].lrs
+        if len(lrs) > 1 and chosen.lr in (lrs[0], lrs[-1]):
+            notes.append(f"{cell}, {name}: the learning rate {setting(chosen.lr)} is at the edge of what was searched.")
+    return notes
+
+
+def _rates_table(results: SuccessResults, rates: Sequence[Rate]) -> Table:
+    lengths = results.measurement.lengths
+    found = {(rate.cell, rate.arm, rate.length): rate for rate in rates}
+    columns = [Column("Cell"), Column("Arm"), *(Column(f"T = {length}", "%", "number") for length in lengths)]
+    return Table.of(
+        "Success by length",
+        [*columns, Column("Diverged", "runs", "number")],
+        [
+            [
+                cell,
+                arm,
+                *(_share(found[cell, arm, length]) for length in lengths),
+                str(sum(found[cell, arm, length].diverged for length in lengths)),
+            ]
+            for cell, arm in dict.fromkeys((rate.cell, rate.arm) for rate in rates)
+        ],
+        f"{CAPTION}, of {count(results.measurement.seeds, 'seed')} each, with its 95% Wilson interval.",
+    )
+
+
+def _share(rate: Rate) -> str:
+    value = rate.success
+    return f"{percent(value.mean, 0)} [{percent(value.low, 0)}, {percent(value.high, 0)}]"
+
+
+def _settings_table(results: SuccessResults) -> Table:
+    columns = ("Cell", "Arm", "lr", "Clip", "Validation accuracy", "Diverged while tuning")
+    return Table.of(
+        "Settings that were chosen",
+        [
+            replace(Column(name), kind="number" if place in (2, 4, 5) else "text", unit="%" if place == 4 else "")
+            for place, name in enumerate(columns)
+        ],
+        [
+            [cell, arm, setting(best.lr), str(best.clip) if best.clip else NOTHING, *_tuned(results, cell, arm)]
+            for (cell, arm), best in results.chosen.items()
+        ],
+        f"At T = {results.measurement.tuned_at}, on seeds from {FIRST_TUNING_SEED} up: the setting with the highest "
+        "mean validation accuracy. Thresholds are quantiles of the gradient norms that the unclipped arm met at its "
+        "best learning rate.",
+    )
+
+
+def _tuned(results: SuccessResults, cell: str, arm: str) -> tuple[str, str]:
+    best, tried = results.chosen[cell, arm], results.tuning[cell, arm]
+    own = [run.val_accuracy for run in tried if (run.trial.lr, run.trial.clip) == (best.lr, best.clip)]
+    known = [value for value in own if value is not None]
+    diverged = sum(run.outcome == "diverged" for run in tried)
+    return percent(sum(known) / len(known), 1) if known else NOTHING, f"{diverged}/{len(tried)}"
+
+
+def _measurement_table(results: SuccessResults) -> Table:
+    measurement = results.measurement
+    return Table.of(
+        "Measurement",
+        [Column("Field"), Column("Value", kind="prose")],
+        [
+            ["Problem", measurement.problem],
+            ["Networks", f"{', '.join(measurement.cells)}, {count(measurement.hidden, 'unit')}"],
+            ["Runs", f"{measurement.epochs} epochs of {UPDATES} updates, batch size {BATCH}, cosine schedule"],
+            ["Seeds", f"{measurement.seeds}, the same for all arms; {measurement.tune_seeds} others for tuning"],
+            *([f"Searched by {arm.name}", _searched(arm)] for arm in measurement.arms),
+        ],
+    )
+
+
+def _searched(arm: Arm) -> str:
+    quantiles = f", each with the quantiles {listed([setting(q) for q in arm.quantiles])}" if arm.clip else ""
+    return f"{count(arm.configurations, 'setting')}: lr {listed([setting(lr) for lr in arm.lrs])}{quantiles}"

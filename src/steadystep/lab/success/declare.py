@@ -1,0 +1,104 @@
+"""What a measurement of success compares: arms on one problem, over cells and lengths."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from steadystep.lab.errors import UserError
+from steadystep.lab.study.spec import Study, explain
+from steadystep.lab.tasks.arms import Arm
+from steadystep.lab.tasks.rnn import ARMS, make_task
+from steadystep.lab.tasks.sequences import PROBLEMS
+from steadystep.lab.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Arms that are tuned at one length, for each cell anew, and judged at all lengths on seeds of their own."""
+
+    problem: str
+    cells: tuple[str, ...]
+    lengths: tuple[int, ...]
+    arms: tuple[Arm, ...]
+    seeds: int
+    tune_seeds: int
+    epochs: int
+    hidden: int
+    tuned_at: int
+
+    def task(self, cell: str, length: int) -> Task:
+        return make_task(self.problem, cell, length, self.hidden)
+
+    def study(self, task: Task) -> Study:
+        """What a length's runs have in common. Its arms get equal numbers of settings to try, or it is refused."""
+        return Study(
+            task=task.name,
+            arms=self.arms,
+            seeds=self.seeds,
+            tune_seeds=self.tune_seeds,
+            budgets=(self.epochs,),
+            batch_size=task.batch_size,
+            schedule=task.schedule,
+        )
+
+
+def measurement_for(
+    name: str,
+    *,
+    cells: Sequence[str] = ("tanh",),
+    lengths: Sequence[int] = (10, 20, 30, 40),
+    arms: Sequence[str] = (),
+    seeds: int = 20,
+    tune_seeds: int = 3,
+    epochs: int = 20,
+    hidden: int = 50,
+) -> Measurement:
+    """A measurement, declared. It is tuned at the lower median of its lengths.
+
+    Args:
+        name: a task's name, such as rnn-addition.
+        cells: of `networks.rnn.CELLS`. Default: "tanh".
+        lengths: lengths T. Default 10, 20, 30, 40.
+        arms: names of arms of the task. Default: all.
+        seeds: runs of each arm at each length. Default 20.
+        tune_seeds: runs of each setting that is tried. Default 3.
+        epochs: of each run. Default 20.
+        hidden: units of a network. Default 50.
+
+    Raises:
+        UserError: for names that there are not, lengths that the problem is not defined for, and a clipped arm
+            without the unclipped one that its thresholds come from.
+
+    >>> measurement_for("rnn-addition", lengths=(40, 10, 20, 30)).tuned_at
+    20
+    """
+    problem = name.removeprefix("rnn-")
+    if problem == name or problem not in PROBLEMS:
+        known = ", ".join(f"rnn-{problem}" for problem in PROBLEMS)
+        raise UserError(f"success is measured of generated sequences, got {name!r}: choose one of {known}")
+    known_arms = {arm.name: arm for arm in ARMS}
+    unknown = [arm for arm in arms if arm not in known_arms]
+    if unknown:
+        raise UserError(f"there is no arm {unknown[0]!r}: choose of {', '.join(known_arms)}")
+    lengths, cells = tuple(sorted(set(lengths))), tuple(dict.fromkeys(cells))
+    if not lengths or not cells:
+        raise UserError("at least one length and one cell are needed: give them with --lengths and --cells")
+    declared = Measurement(
+        problem,
+        cells,
+        lengths,
+        tuple(arm for arm in ARMS if not arms or arm.name in arms),
+        seeds,
+        tune_seeds,
+        epochs,
+        hidden,
+        tuned_at=lengths[(len(lengths) - 1) // 2],
+    )
+    try:
+        for cell in cells:
+            for length in lengths:
+                declared.study(declared.task(cell, length))
+    except ValidationError as error:
+        raise UserError(explain(error)) from None
+    return declared

@@ -1,0 +1,56 @@
+"""How many runs succeeded, and how sure that is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from steadystep.lab.study.intervals import wilson_interval
+from steadystep.lab.study.record import Record
+from steadystep.lab.study.summary import Estimate
+from steadystep.lab.success.run import SuccessResults
+from steadystep.lab.tasks.rnn import SUCCESS
+
+
+@dataclass(frozen=True)
+class Rate:
+    """The runs of one arm with one cell at one length."""
+
+    cell: str
+    arm: str
+    length: int
+    lr: float
+    threshold: float | None  # of the clipper; None for an unclipped arm
+    runs: int
+    succeeded: int
+    diverged: int
+    success: Estimate  # share of the runs; Wilson interval
+
+
+def succeeded(record: Record) -> bool:
+    """Whether the run was right in more than 99% of the test sequences; one that diverged was not."""
+    return record.test_accuracy is not None and record.test_accuracy > SUCCESS
+
+
+def summarise_success(results: SuccessResults) -> list[Rate]:
+    """By cell, arm and length, in the order in which they were declared."""
+    measurement = results.measurement
+    return [
+        _rate(results, cell, arm.name, length, results.final[cell, arm.name, length])
+        for cell in measurement.cells
+        for arm in measurement.arms
+        for length in measurement.lengths
+    ]
+
+
+def _rate(results: SuccessResults, cell: str, arm: str, length: int, records: Sequence[Record]) -> Rate:
+    chosen, good = results.chosen[cell, arm], sum(succeeded(record) for record in records)
+    return Rate(
+        cell,
+        arm,
+        length,
+        lr=chosen.lr,
+        threshold=chosen.clip.threshold if chosen.clip else None,
+        runs=len(records),
+        succeeded=good,
+        diverged=sum(record.outcome == "diverged" for record in records),
+        success=wilson_interval(good, len(records)),
+    )
