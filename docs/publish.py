@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from front_page import front_page
+from steadystep.lab.report.front_page import front_page
 from steadystep.lab.report.tables import results_table
 from steadystep.lab.report.terminal import render
 from steadystep.lab.report.verdict_words import evidence

@@ -11,7 +11,7 @@ import torch
 
 from steadystep.lab.errors import UserError
 from steadystep.lab.study.batches import batches
-from steadystep.lab.study.fork_server import worker_context
+from steadystep.lab.study.fork_server import warm_up, worker_context
 from steadystep.lab.study.observer import Observer
 from steadystep.lab.study.record import Record
 from steadystep.lab.study.store import Store
@@ -104,6 +104,7 @@ class Processes:
 
     def _started(self) -> ProcessPoolExecutor:
         if not self._pool:
+            warm_up()
             self._queue, self._stop = self._context.Queue(), self._context.Event()
             self._pool = ProcessPoolExecutor(
                 self._workers, self._context, initializer=start, initargs=(self._job, self._queue, self._stop)

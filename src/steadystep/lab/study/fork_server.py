@@ -1,7 +1,8 @@
 """The process that workers are forked from: it imports everything heavy, once for all of them."""
 
 import multiprocessing
-from multiprocessing import forkserver
+import signal
+from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
 PRELOAD = ["steadystep.lab.study.worker", "steadystep.lab.tasks"]
@@ -21,6 +22,15 @@ def worker_context() -> Any:
 
 
 def warm_up() -> None:
-    """Start the fork server. Called before this process imports torch, it makes both import at the same time."""
+    """Start the fork server. Called before this process imports torch, it makes both import at the same time.
+
+    It and the workers are deaf to Ctrl-C from their first instruction on: one that heard it while it started would
+    die, and the pool would kill all others before they could save what they had.
+    """
     if worker_context().get_start_method() == "forkserver":
-        forkserver.ensure_running()
+        resource_tracker.ensure_running()  # which would lift the mask
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what is started inherits it
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
