@@ -60,7 +60,12 @@ def publish_document(folder: Path) -> None:
 def readme() -> str:
     """README.md with its measured parts written from docs/results."""
     text = README.read_text()
-    for name, content in {"demo": _demo(), "mnist-mlp": _results("mnist-mlp"), "speed": _speed()}.items():
+    for name, content in {
+        "demo": _demo(),
+        "mnist-mlp": _results("mnist-mlp"),
+        "speed": _speed(),
+        "stability": _stability(),
+    }.items():
         pattern = re.compile(rf"(<!-- {name}: written by docs/publish.py -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         text, found = pattern.subn(lambda match, content=content: match[1] + content + match[2], text)
         assert found == 1, f"README.md must hold the markers of {name!r} once, found {found}"
@@ -92,6 +97,13 @@ def _results(task: str) -> str:
         f"{first.processor}, {first.cores} cores, {first.threads} thread a run, {first.dtype}, torch {first.torch}."
     )
     return "\n".join(["| " + " | ".join(row) + " |" for row in rows] + ["", where, "", *verdicts, ""])
+
+
+def _stability() -> str:
+    """What clipping does to the range of learning rates at which training works."""
+    page = (RESULTS / "digits-mlp-stability" / "stability.md").read_text(encoding="utf-8").splitlines()
+    runs = ", ".join(fact.removeprefix("- ") for fact in page[4:9])
+    return f"{page[2].strip('*')} ({page[0].removeprefix('# ')}; {runs}.)\n"
 
 
 def _speed() -> str:

@@ -12,7 +12,7 @@ from rich.console import Console
 def audit(
     results: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of published studies. [default: those that come with the package]"),
+        typer.Option(metavar="DIR", help="Folder of published studies. (default: those that come with the package)"),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Run the theory's checks that rows refer to; else recorded ones are shown.")

@@ -20,14 +20,14 @@ def compare(
     ] = "adam,adam+clip",
     settings: Annotated[int, typer.Option(min=2, help="Settings that every arm's tuning tries, an even number.")] = 4,
     seeds: Seeds = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of a run. [default: the task's largest]")] = None,
-    schedule: Annotated[Schedule | None, typer.Option(help="Of the learning rate. [default: the task's]")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of a run. (default: the task's largest)")] = None,
+    schedule: Annotated[Schedule | None, typer.Option(help="Of the learning rate. (default: the task's)")] = None,
     workers: Workers = 2,
     replicas: Replicas = None,
     dtype: Dtype = None,
     data: Data = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for records and report. [default: studies/TASK-compared]")
+        Path | None, typer.Option(help="Folder for records and report. (default: studies/TASK-compared)")
     ] = None,
 ) -> None:
     """Tune the arms alike, run them on paired seeds, and say which differ. The same command resumes it."""

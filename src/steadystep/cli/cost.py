@@ -15,7 +15,7 @@ def cost(
         typer.Option(
             metavar="NAME,...",
             help="Optimizers, with a clipper after a plus, such as Adam,Adam+norm; SGD is always measured. "
-            "[default: every optimizer, and Adam with every clipper]",
+            "(default: every optimizer, and Adam with every clipper)",
         ),
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure; 5 rounds are made at least.")] = 60.0,
@@ -24,7 +24,7 @@ def cost(
         Path | None,
         typer.Option(envvar="STEADYSTEP_DATA", help="Folder with local data sets, in the hub's layout."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the report. [default: studies/TASK-cost]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the report. (default: studies/TASK-cost)")] = None,
 ) -> None:
     """Measure time and memory of every optimizer and clipper within a task's own training step, in turns."""
     import torch

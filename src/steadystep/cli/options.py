@@ -12,7 +12,7 @@ Workers = Annotated[int, typer.Option(min=1, help="Trials that run at the same t
 Replicas = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Trials of one arm that are trained as one batched model; 1: each by itself. [default: the task's]"
+        min=1, help="Trials of one arm that are trained as one batched model; 1: each by itself. (default: the task's)"
     ),
 ]
 Data = Annotated[
@@ -20,6 +20,6 @@ Data = Annotated[
 ]
 Dtype = Annotated[
     Precision | None,
-    typer.Option(help="float32, or bfloat16 autocast. [default: what the study has, or the faster one here]"),
+    typer.Option(help="float32, or bfloat16 autocast. (default: what the study has, or the faster one here)"),
 ]
-Seeds = Annotated[int | None, typer.Option(min=1, help="Paired seeds per arm. [default: the task's]")]
+Seeds = Annotated[int | None, typer.Option(min=1, help="Paired seeds per arm. (default: the task's)")]

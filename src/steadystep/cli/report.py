@@ -10,7 +10,7 @@ from rich.console import Console
 
 def report(
     study: Annotated[Path, typer.Argument(help="The folder that `steadystep reproduce` wrote.")],
-    out: Annotated[Path | None, typer.Option(help="Where to write the report. [default: the study's folder]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write the report. (default: the study's folder)")] = None,
     pack: Annotated[
         Path | None, typer.Option(help="Also keep the study's records in this folder, in two small files.")
     ] = None,

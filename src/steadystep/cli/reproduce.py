@@ -21,14 +21,14 @@ def reproduce(
     ] = None,
     seeds: Seeds = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="The largest budget of epochs. [default: the task's]")
+        int | None, typer.Option(min=1, help="The largest budget of epochs. (default: the task's)")
     ] = None,
     workers: Workers = 2,
     replicas: Replicas = None,
     dtype: Dtype = None,
     data: Data = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for records and report. [default: studies/TASK; with `all`: studies]")
+        Path | None, typer.Option(help="Folder for records and report. (default: studies/TASK; with `all`: studies)")
     ] = None,
 ) -> None:
     """Tune every arm alike, run it on paired seeds, and say which differ. The same command resumes it."""

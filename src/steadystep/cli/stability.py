@@ -13,7 +13,7 @@ def stability(
     optimizers: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME,...", help="Optimizers, or unclipped arms of the task. [default: all its unclipped]"
+            metavar="NAME,...", help="Optimizers, or unclipped arms of the task. (default: all its unclipped)"
         ),
     ] = None,
     clip: Annotated[str, typer.Option(metavar="NAME,...", help="Clippers, each tried with every optimizer.")] = "norm",
@@ -22,12 +22,12 @@ def stability(
         typer.Option(
             metavar="LOW:HIGH:POINTS",
             help="Learning rates of all arms at equal ratios, such as 1e-4:10:11, or a list such as 0.001,0.01,0.1. "
-            "[default: half-decades, three decades to each side of those that the task declares]",
+            "(default: half-decades, three decades to each side of those that the task declares)",
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs at each learning rate.")] = 3,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Of each run. [default: those of the task's tuning]")
+        int | None, typer.Option(min=1, help="Of each run. (default: those of the task's tuning)")
     ] = None,
     quantile: Annotated[
         float,
@@ -52,7 +52,7 @@ def stability(
         typer.Option(envvar="STEADYSTEP_DATA", help="Folder with local data sets, in the hub's layout."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for records and report. [default: studies/TASK-stability]")
+        Path | None, typer.Option(help="Folder for records and report. (default: studies/TASK-stability)")
     ] = None,
 ) -> None:
     """Sweep the learning rate with clipping and without: who diverges where. The same command resumes it."""

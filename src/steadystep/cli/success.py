@@ -16,17 +16,17 @@ def success(
     cells: Annotated[
         str, typer.Option(metavar="NAME,...", help="Networks: tanh, smart-tanh, sigmoid, lstm, gru.")
     ] = "tanh",
-    arms: Annotated[str | None, typer.Option(metavar="NAME,...", help="Arms of the task. [default: all]")] = None,
+    arms: Annotated[str | None, typer.Option(metavar="NAME,...", help="Arms of the task. (default: all)")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each arm at each length.")] = 20,
     tune_seeds: Annotated[int, typer.Option(min=1, help="Runs of each setting that is tried.")] = 3,
     epochs: Annotated[int, typer.Option(min=1, help="Of each run; one has 200 updates.")] = 20,
     hidden: Annotated[int, typer.Option(min=1, help="Units of each network.")] = 50,
     workers: Annotated[int, typer.Option(min=1, help="Batches of runs at the same time, one thread each.")] = 2,
     replicas: Annotated[
-        int | None, typer.Option(min=1, help="Runs that are trained as one batched model. [default: the task's]")
+        int | None, typer.Option(min=1, help="Runs that are trained as one batched model. (default: the task's)")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for records and report. [default: studies/TASK-success]")
+        Path | None, typer.Option(help="Folder for records and report. (default: studies/TASK-success)")
     ] = None,
 ) -> None:
     """Measure which share of runs succeeds at each length of sequence. The same command resumes it."""

@@ -10,7 +10,7 @@ from rich.console import Console
 
 
 def theory(
-    claims: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Which claims. [default: all]")] = None,
+    claims: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Which claims. (default: all)")] = None,
     figures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a page there, and every figure as Plotly JSON.")
     ] = None,
