@@ -1,6 +1,7 @@
 """What several commands share: lists of names, and the line that says the same command again."""
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 
@@ -11,6 +12,15 @@ def names(given: str | None) -> tuple[str, ...]:
     (('SGD', 'Adam'), ())
     """
     return tuple(part.strip() for part in (given or "").split(",") if part.strip())
+
+
+def folder_for(task: str, suffix: str = "") -> Path:
+    """Where a task's study goes if no place is named.
+
+    >>> folder_for("cifar10-cnn:64:256:256", "-stability").as_posix()
+    'studies/cifar10-cnn-64-256-256-stability'
+    """
+    return Path("studies") / (task.replace(":", "-") + suffix)  # a colon is no part of a file's name on Windows
 
 
 def command_line(command: str, **options: Any) -> str:

@@ -36,7 +36,7 @@ def compare(
     if workers > 1:
         warm_up()  # while this process imports, so does the one that the workers come from
 
-    from steadystep.cli.command import command_line
+    from steadystep.cli.command import command_line, folder_for
     from steadystep.cli.running import run_to_report
     from steadystep.lab.study.compare import comparison
     from steadystep.lab.tasks import find_task
@@ -46,4 +46,4 @@ def compare(
         "compare", task=task, arms=arms, settings=settings, seeds=seeds, epochs=epochs, schedule=schedule,
         workers=workers, replicas=replicas, dtype=dtype, data=data, out=out,
     )  # fmt: skip
-    run_to_report(study, data, out or Path("studies") / f"{task}-compared", workers, replicas, dtype, command)
+    run_to_report(study, data, out or folder_for(task, "-compared"), workers, replicas, dtype, command)

@@ -29,7 +29,7 @@ def cost(
     """Measure time and memory of every optimizer and clipper within a task's own training step, in turns."""
     import torch
 
-    from steadystep.cli.command import command_line, names
+    from steadystep.cli.command import command_line, folder_for, names
     from steadystep.lab.cost.arms import cost_arms
     from steadystep.lab.cost.measure import measure
     from steadystep.lab.report.cost.report import cost_document
@@ -38,7 +38,7 @@ def cost(
     from steadystep.lab.tasks import find_task
 
     chosen, wanted = find_task(task), cost_arms(names(arms))
-    folder = out or Path("studies") / f"{chosen.name}-cost"
+    folder = out or folder_for(chosen.name, "-cost")
     make_folder(folder)  # before, not after, all the work
     torch.set_num_threads(threads)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))

@@ -37,7 +37,7 @@ def reproduce(
     if workers > 1:
         warm_up()  # while this process imports, so does the one that the workers come from
 
-    from steadystep.cli.command import command_line
+    from steadystep.cli.command import command_line, folder_for
     from steadystep.cli.running import run_to_report
     from steadystep.lab.study.spec import load_study, study_for
     from steadystep.lab.tasks import find_task
@@ -49,7 +49,7 @@ def reproduce(
     if task != ALL or study:
         chosen = load_study(study) if study else study_for(find_task(task), seeds=seeds, epochs=epochs)
         command = command_line("reproduce", task=None if study else task, **options, out=out)
-        run_to_report(chosen, data, out or Path("studies") / chosen.task, workers, replicas, dtype, command)
+        run_to_report(chosen, data, out or folder_for(chosen.task), workers, replicas, dtype, command)
         return
     _reproduce_table(out or Path("studies"), out, options)
 

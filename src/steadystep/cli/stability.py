@@ -61,7 +61,7 @@ def stability(
     if workers > 1:
         warm_up()  # while this process imports, so does the one that the workers come from
 
-    from steadystep.cli.command import command_line, names
+    from steadystep.cli.command import command_line, folder_for, names
     from steadystep.cli.progress import observe
     from steadystep.lab.report.document import show, write_document
     from steadystep.lab.report.stability.report import stability_document
@@ -80,7 +80,7 @@ def stability(
         epochs=epochs,
         quantile=quantile,
     )
-    folder = out or Path("studies") / f"{chosen.name}-stability"
+    folder = out or folder_for(chosen.name, "-stability")
     command = command_line(
         "stability",
         task=task,

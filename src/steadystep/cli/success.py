@@ -35,7 +35,7 @@ def success(
     if workers > 1:
         warm_up()  # while this process imports, so does the one that the workers come from
 
-    from steadystep.cli.command import command_line, names
+    from steadystep.cli.command import command_line, folder_for, names
     from steadystep.cli.progress import observe
     from steadystep.lab.report.document import show
     from steadystep.lab.report.success.report import write_success
@@ -52,7 +52,7 @@ def success(
         epochs=epochs,
         hidden=hidden,
     )
-    folder = out or Path("studies") / f"{task}-success"
+    folder = out or folder_for(task, "-success")
     options = {
         "task": task, "lengths": lengths, "cells": cells, "arms": arms, "seeds": seeds, "tune-seeds": tune_seeds,
         "epochs": epochs, "hidden": hidden, "workers": workers, "replicas": replicas, "out": out,

@@ -23,7 +23,9 @@ def test_the_kept_page_is_the_one_that_the_records_give(page: str) -> None:
 
 def test_every_row_of_the_papers_table_has_a_verdict(page: str) -> None:
     for row in table1():
-        line = next(line for line in page.splitlines() if f"{row.architecture}, {row.technique}: {row.accuracy}%" in line)
+        line = next(
+            line for line in page.splitlines() if f"{row.architecture}, {row.technique}: {row.accuracy}%" in line
+        )
         assert line.count(" | ") == 2 and "**" in line
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from steadystep.lab.errors import UserError
 from steadystep.lab.study.loop import run_trial
 from steadystep.lab.study.spec import study_for
 from steadystep.lab.study.trial import Trial
@@ -90,3 +91,29 @@ def test_digits_are_learned(tmp_path: Path) -> None:
     record = run_trial(trial, task, splits, tmp_path / "checkpoint.pt")
     assert record.test_accuracy is not None
     assert record.test_accuracy > 0.93
+
+
+@pytest.mark.parametrize(
+    "name", ["cifar10-cnn:64:256:256", "cifar10-resnet:18", "imagenet-resnet:34", "rnn-addition:gru:20:8"]
+)
+def test_options_in_a_name_make_a_task_of_that_name(name: str) -> None:
+    task = find_task(name)
+    assert task.name == name
+    default = find_task(name.partition(":")[0]).model()
+    size = sum(parameter.numel() for parameter in task.model().parameters())
+    assert size != sum(parameter.numel() for parameter in default.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("cifar10-cnn:64:256", "cifar10-cnn:64:256:256"),
+        ("cifar10-cnn:64:0:256", "cifar10-cnn:64:256:256"),
+        ("imagenet-resnet:19", "with 18 or 34 or 50"),
+        ("cifar10-resnet:x", "with 18 or 20"),
+        ("digits-mlp:3", "choose one of"),
+    ],
+)
+def test_options_that_there_are_not_are_named_with_what_there_is(name: str, wanted: str) -> None:
+    with pytest.raises(UserError, match=wanted):
+        find_task(name)

@@ -11,6 +11,7 @@ from steadystep.lab.tasks.arms import Arm
 from steadystep.lab.tasks.augment import alternating_flip, flips_and_shifts, shifted
 from steadystep.lab.tasks.data import fingerprint_arrays, load_images
 from steadystep.lab.tasks.networks.fast_cnn import FastCNN
+from steadystep.lab.tasks.options import numbers
 from steadystep.lab.tasks.recipe import Moment, Recipe
 from steadystep.lab.tasks.task import Arrays, Claim, Split, Splits, Task
 
@@ -82,5 +83,13 @@ def make_task(name: str, widths: Sequence[int]) -> Task:
     )
 
 
+def find(name: str) -> Task:
+    """The task of a name that gives the widths of the three blocks.
+
+    >>> find("cifar10-cnn:64:256:256").title
+    'CIFAR-10, CNN of widths 64/256/256'
+    """
+    return make_task(name, numbers(name, "cifar10-cnn:64:256:256", count=3))
+
+
 TASK = make_task("cifar10-cnn", (64, 128, 128))
-WIDE = make_task("cifar10-cnn-wide", (64, 256, 256))

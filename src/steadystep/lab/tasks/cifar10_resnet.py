@@ -1,7 +1,7 @@
 """cifar10-resnet: CIFAR-10 and the residual network that was published for it."""
 
 from functools import partial
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import torch
 
@@ -10,8 +10,11 @@ from steadystep.lab.tasks.augment import alternating_flip, shifted
 from steadystep.lab.tasks.cifar10_cnn import load
 from steadystep.lab.tasks.imagenet_recipe import NESTEROV
 from steadystep.lab.tasks.networks.resnet import ResNet, resnet, resnet_cifar
+from steadystep.lab.tasks.options import numbers
 from steadystep.lab.tasks.recipe import Moment, Recipe
 from steadystep.lab.tasks.task import Arrays, Split, Task
+
+Depth = Literal[18, 20]
 
 
 def augment(x: torch.Tensor, chosen: torch.Tensor, now: Moment) -> torch.Tensor:
@@ -25,7 +28,7 @@ def standardise_as_data(model: torch.nn.Module, train: Split) -> None:
     model.pixels.fit(train.x)
 
 
-def make_task(name: str, depth: Literal[18, 20]) -> Task:
+def make_task(name: str, depth: Depth) -> Task:
     """The comparison with ResNet-20, of 0.27 million parameters, or with ResNet-18 for 32x32 images, of 11 million."""
     return Task(
         name=name,
@@ -50,6 +53,12 @@ def make_task(name: str, depth: Literal[18, 20]) -> Task:
         schedule="triangle",
         recipe=Recipe(augment=augment, initialise=standardise_as_data, channels_last=True),
     )
+
+
+def find(name: str) -> Task:
+    """The task of a name that gives the depth: cifar10-resnet:18 or cifar10-resnet:20."""
+    [depth] = numbers(name, "cifar10-resnet:18", count=1, among=get_args(Depth))
+    return make_task(name, cast(Depth, depth))
 
 
 TASK = make_task("cifar10-resnet", depth=20)

@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import cast, get_args
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from steadystep.lab.tasks.arms import Arm
 from steadystep.lab.tasks.image_source import EncodedSplits, labels_of, open_images
 from steadystep.lab.tasks.imagenet_recipe import NESTEROV, RECIPE, held_out
 from steadystep.lab.tasks.networks.resnet import Depth, resnet
+from steadystep.lab.tasks.options import numbers
 from steadystep.lab.tasks.pipeline import EncodedImages
 from steadystep.lab.tasks.streamed_images import StreamedImages
 from steadystep.lab.tasks.task import Claim, Splits, Task
@@ -81,6 +83,12 @@ def make_task(name: str, depth: Depth, size: int = 224) -> Task:
         recipe=RECIPE,
         claims={"SGD": Claim(0.865, 150), "Adam": Claim(0.872, 120), "Adam + clip": Claim(0.885, 100)},
     )
+
+
+def find(name: str) -> Task:
+    """The task of a name that gives the depth: imagenet-resnet:18, :34 or :50."""
+    [depth] = numbers(name, "imagenet-resnet:18", count=1, among=get_args(Depth))
+    return make_task(name, cast(Depth, depth))
 
 
 TASK = make_task("imagenet-resnet", depth=50)
