@@ -57,6 +57,8 @@ def write_document(document: Document, folder: Path) -> list[Path]:
 def html(document: Document) -> str:
     """One file that needs nothing else; all text is escaped."""
     figures = [figure for part in document.sections for figure in part.figures]
+    names = [part.id for part in document.sections] + [figure.id for figure in figures]
+    assert len(set(names)) == len(names), f"sections and figures of a page have names of their own, got {names}"
     return rendered("document.html.j2", figures, document=document)
 
 

@@ -33,11 +33,11 @@ def success_figure(measurement: Measurement, rates: Sequence[Rate]) -> Figure:
     plot.update_xaxes(title="length T of the sequences", row=len(cells))
     plot.update_yaxes(title="successful runs", tickformat=".0%", range=[-0.04, 1.04], tickvals=[0, 0.25, 0.5, 0.75, 1])
     return Figure(
-        id="success-by-length",
+        id="success",
         title="Success by length",
         caption=f"{CAPTION}, of {count(measurement.seeds, 'seed')} each, with 95% Wilson intervals. One colour an "
         "optimizer: solid without clipping, dashed with it. Arms are drawn side by side at a length.",
-        plot=styled(plot, height=180 + 260 * len(cells)),
+        plot=styled(plot, height=180 + 260 * len(cells)).update_layout(margin_t=36),  # room for the first title
     )
 
 
