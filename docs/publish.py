@@ -64,7 +64,8 @@ def readme() -> str:
         "demo": _demo(),
         "mnist-mlp": _results("mnist-mlp"),
         "speed": _speed(),
-        "stability": _stability(),
+        "stability": _said("digits-mlp-stability/stability.md"),
+        "success": _said("rnn-temporal-order-success/success.md"),
     }.items():
         pattern = re.compile(rf"(<!-- {name}: written by docs/publish.py -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         text, found = pattern.subn(lambda match, content=content: match[1] + content + match[2], text)
@@ -99,10 +100,10 @@ def _results(task: str) -> str:
     return "\n".join(["| " + " | ".join(row) + " |" for row in rows] + ["", where, "", *verdicts, ""])
 
 
-def _stability() -> str:
-    """What clipping does to the range of learning rates at which training works."""
-    page = (RESULTS / "digits-mlp-stability" / "stability.md").read_text(encoding="utf-8").splitlines()
-    runs = ", ".join(fact.removeprefix("- ") for fact in page[4:9])
+def _said(report: str) -> str:
+    """What a report found, in its own words, and of how many runs."""
+    page = (RESULTS / report).read_text(encoding="utf-8").splitlines()
+    runs = ", ".join(line.removeprefix("- ") for line in page[4 : page.index("", 4)])
     return f"{page[2].strip('*')} ({page[0].removeprefix('# ')}; {runs}.)\n"
 
 
