@@ -83,7 +83,7 @@ def audit_page(theory: Path, results: Path) -> str:
     shown = {claim["id"] for claim in json.loads((theory / "theory.json").read_text(encoding="utf-8"))}
     kinds = dict.fromkeys(row["kind"] for row in rows)
     counts = Counter(row["verdict"] for row in rows)
-    studies = {summary.parent.name for summary in results.glob("*/summary.md")}
+    studies = {page.parent.name: page.stem for page in results.glob("*/*.md")}
     return _environment.get_template("audit.md.j2").render(
         rows=rows, kinds=kinds, counts=counts, shown=shown, studies=studies
     )

@@ -11,6 +11,7 @@ from steadystep.lab.paper import Row, audit
 from steadystep.lab.paper.arithmetic import epoch_ratios
 from steadystep.lab.paper.entry import Entry, Evidence, table1
 from steadystep.lab.paper.results import BrokenResultsError, Interval, published
+from steadystep.lab.paper.row import reported
 from steadystep.lab.tasks import TASKS
 from steadystep.lab.theory import RECORDED
 
@@ -52,8 +53,16 @@ def test_every_row_has_evidence_that_exists() -> None:
             if source.kind == "theory":
                 assert RECORDED[source.reference] in source.text
             if source.kind == "measured":
-                assert (published() / source.reference / "summary.csv").is_file()
-                assert not source.text.startswith("no result")
+                assert list((published() / source.reference).glob("*.csv"))
+                assert not source.text.startswith(("no result", "no report"))
+
+
+def test_a_report_is_cited_in_its_own_words(tmp_path: Path) -> None:
+    folder = tmp_path / "some-sweep"
+    folder.mkdir()
+    (folder / "stability.md").write_text("# A sweep\n\n**It is stable.**\n")
+    assert reported(tmp_path, "some-sweep/stability").text == "A sweep: It is stable."
+    assert reported(tmp_path, "other/stability").text.startswith("no report")
 
 
 def test_what_holds_is_said_to_hold() -> None:

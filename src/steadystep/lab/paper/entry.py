@@ -37,10 +37,11 @@ class Measured(Strict):
 
 
 class Evidence(Strict):
-    """One of: a check of the theory by its id, a measured result, arithmetic over Table 1, a publication."""
+    """One of: a theory check, a study's result, what a report found, arithmetic over Table 1, a publication."""
 
     theory: str | None = None
     measured: Measured | None = None
+    reported: Annotated[str, Field(pattern=r"^[\w-]+/[\w-]+$")] | None = None  # in docs/results: FOLDER/NAME.md
     arithmetic: Literal["epoch-ratios"] | None = None
     citation: str | None = None
 

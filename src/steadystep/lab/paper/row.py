@@ -44,10 +44,22 @@ def look_up(evidence: Evidence, folder: Path, statuses: Mapping[str, Status]) ->
         return Source("theory", f"{CLAIMS[evidence.theory].title}: {statuses[evidence.theory]}", evidence.theory)
     if evidence.measured is not None:
         return measured(folder, evidence.measured)
+    if evidence.reported is not None:
+        return reported(folder, evidence.reported)
     if evidence.arithmetic is not None:
         return Source("arithmetic", says(table1()))
-    assert evidence.citation is not None, "evidence is one of four"
+    assert evidence.citation is not None, "evidence is one of five"
     return Source("citation", evidence.citation)
+
+
+def reported(folder: Path, name: str) -> Source:
+    """What a report found, in its own words, or that there is none."""
+    page = folder / f"{name}.md"
+    text = f"no report {page.name} in {page.parent}"
+    if page.is_file():
+        title, _, found = page.read_text(encoding="utf-8").splitlines()[:3]
+        text = f"{title.removeprefix('# ')}: {found.strip('*')}"
+    return Source("measured", text, page.parent.name)
 
 
 def measured(folder: Path, wanted: Measured) -> Source:
