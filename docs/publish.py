@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from steadystep.lab.paper.reports import read_report
 from steadystep.lab.report.front_page import front_page
 from steadystep.lab.report.tables import results_table
 from steadystep.lab.report.terminal import render
@@ -102,9 +103,8 @@ def _results(task: str) -> str:
 
 def _said(report: str) -> str:
     """What a report found, in its own words, and of how many runs."""
-    page = (RESULTS / report).read_text(encoding="utf-8").splitlines()
-    runs = ", ".join(line.removeprefix("- ") for line in page[4 : page.index("", 4)])
-    return f"{page[2].strip('*')} ({page[0].removeprefix('# ')}; {runs}.)\n"
+    said = read_report(RESULTS / report)
+    return f"{said.found} ({said.title}; {', '.join(said.facts)}.)\n"
 
 
 def _speed() -> str:

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from steadystep.cli.options import Data, Dtype, Replicas, Schedule, Seeds, Workers
+from steadystep.cli.options import Data, Dtype, Replicas, Seeds, Workers
+from steadystep.lab.choices import Schedule
 
 
 def compare(

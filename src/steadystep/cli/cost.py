@@ -7,6 +7,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from steadystep.cli.options import Data
+
 
 def cost(
     task: Annotated[str, typer.Option(help="Whose model and batches; `steadystep tasks` lists them.")] = "digits-mlp",
@@ -20,16 +22,14 @@ def cost(
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure; 5 rounds are made at least.")] = 60.0,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch; 1, as a study's trials have.")] = 1,
-    data: Annotated[
-        Path | None,
-        typer.Option(envvar="STEADYSTEP_DATA", help="Folder with local data sets, in the hub's layout."),
-    ] = None,
+    data: Data = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the report. (default: studies/TASK-cost)")] = None,
 ) -> None:
     """Measure time and memory of every optimizer and clipper within a task's own training step, in turns."""
     import torch
 
     from steadystep.cli.command import command_line, folder_for, names
+    from steadystep.cli.running import show_where
     from steadystep.lab.cost.arms import cost_arms
     from steadystep.lab.cost.measure import measure
     from steadystep.lab.report.cost.report import cost_document
@@ -52,4 +52,4 @@ def cost(
     page, *_ = write_document(document, folder)
     console = Console()
     show(document, console)
-    console.print(f"\nThe whole report: {page.resolve().as_uri()}", soft_wrap=True)
+    show_where(page, console)

@@ -1,12 +1,11 @@
 """Options that several commands have, said once."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-Precision = Literal["float32", "bfloat16"]
-Schedule = Literal["cosine", "constant", "triangle"]
+from steadystep.lab.choices import Precision
 
 Workers = Annotated[int, typer.Option(min=1, help="Trials that run at the same time, one thread each.")]
 Replicas = Annotated[

@@ -1,6 +1,8 @@
 """A study run to its report, with progress."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
@@ -23,18 +25,28 @@ def run_to_report(
 
     console = Console()
     study = _in_precision(study, dtype, data, folder, console)
-    try:
-        with observe(study_epochs(study), console) as observer:
-            results = run_study(study, find_task(study.task), data, folder, workers, observer, replicas=replicas)
-    except KeyboardInterrupt:
-        print(f"\nStopped; what was measured is kept in {folder}. Resume with:\n  {command}", file=sys.stderr)
-        raise typer.Exit(130) from None
+    with resumable(folder, command), observe(study_epochs(study), console) as observer:
+        results = run_study(study, find_task(study.task), data, folder, workers, observer, replicas=replicas)
     summary = summarise(results)
     written = write_report(results, summary, folder, command)
     render(results, summary, console)
-    page = next(path for path in written if path.suffix == ".html")
-    console.print(f"\nThe whole report: {page.resolve().as_uri()}", soft_wrap=True)
+    show_where(next(path for path in written if path.suffix == ".html"), console)
     return results
+
+
+@contextmanager
+def resumable(folder: Path, command: str) -> Iterator[None]:
+    """Ctrl-C ends the command with code 130, and says what is kept where and that `command` resumes it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"\nStopped; what was measured is kept in {folder}. Resume with:\n  {command}", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def show_where(page: Path, console: Console) -> None:
+    """Where the report can be opened."""
+    console.print(f"\nThe whole report: {page.resolve().as_uri()}", soft_wrap=True)
 
 
 def _in_precision(study: Study, dtype: str | None, data: Path | None, folder: Path, console: Console) -> Study:

@@ -1,11 +1,12 @@
 """`steadystep stability`: which learning rates an optimizer bears, with clipping and without."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+
+from steadystep.cli.options import Data, Workers
 
 
 def stability(
@@ -46,11 +47,8 @@ def stability(
             help="How far below its arm's best accuracy a stable learning rate may end: 0.05 is 5 points.",
         ),
     ] = 0.05,
-    workers: Annotated[int, typer.Option(min=1, help="Trials that run at the same time, one thread each.")] = 2,
-    data: Annotated[
-        Path | None,
-        typer.Option(envvar="STEADYSTEP_DATA", help="Folder with local data sets, in the hub's layout."),
-    ] = None,
+    workers: Workers = 2,
+    data: Data = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for records and report. (default: studies/TASK-stability)")
     ] = None,
@@ -63,6 +61,7 @@ def stability(
 
     from steadystep.cli.command import command_line, folder_for, names
     from steadystep.cli.progress import observe
+    from steadystep.cli.running import resumable, show_where
     from steadystep.lab.report.document import show, write_document
     from steadystep.lab.report.stability.report import stability_document
     from steadystep.lab.stability.declare import sweep_for
@@ -97,13 +96,9 @@ def stability(
     )
     console = Console()
     runs = sum(len(arm.lrs) for arm in sweep.arms) * seeds
-    try:
-        with observe(runs * sweep.epochs, console) as observer:
-            results = run_sweep(sweep, chosen, data, folder, workers, observer)
-    except KeyboardInterrupt:
-        print(f"\nStopped; what was measured is kept in {folder}. Resume with:\n  {command}", file=sys.stderr)
-        raise typer.Exit(130) from None
+    with resumable(folder, command), observe(runs * sweep.epochs, console) as observer:
+        results = run_sweep(sweep, chosen, data, folder, workers, observer)
     document = stability_document(results, command, within)
     page, *_ = write_document(document, folder)
     show(document, console)
-    console.print(f"\nThe whole report: {page.resolve().as_uri()}", soft_wrap=True)
+    show_where(page, console)

@@ -1,11 +1,12 @@
 """`steadystep success`: how often runs solve a problem of long sequences, by optimizer and length."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+
+from steadystep.cli.options import Replicas, Workers
 
 
 def success(
@@ -21,10 +22,8 @@ def success(
     tune_seeds: Annotated[int, typer.Option(min=1, help="Runs of each setting that is tried.")] = 3,
     epochs: Annotated[int, typer.Option(min=1, help="Of each run; one has 200 updates.")] = 20,
     hidden: Annotated[int, typer.Option(min=1, help="Units of each network.")] = 50,
-    workers: Annotated[int, typer.Option(min=1, help="Batches of runs at the same time, one thread each.")] = 2,
-    replicas: Annotated[
-        int | None, typer.Option(min=1, help="Runs that are trained as one batched model. (default: the task's)")
-    ] = None,
+    workers: Workers = 2,
+    replicas: Replicas = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for records and report. (default: studies/TASK-success)")
     ] = None,
@@ -37,6 +36,7 @@ def success(
 
     from steadystep.cli.command import command_line, folder_for, names
     from steadystep.cli.progress import observe
+    from steadystep.cli.running import resumable, show_where
     from steadystep.lab.report.document import show
     from steadystep.lab.report.success.report import write_success
     from steadystep.lab.success.declare import measurement_for
@@ -61,15 +61,11 @@ def success(
     tried = sum(arm.configurations for arm in measurement.arms) * tune_seeds
     runs = len(measurement.cells) * (tried + len(measurement.arms) * len(measurement.lengths) * seeds)
     console = Console()
-    try:
-        with observe(runs * epochs, console) as observer:
-            results = run_success(measurement, folder, workers, observer, replicas=replicas)
-    except KeyboardInterrupt:
-        print(f"\nStopped; what was measured is kept in {folder}. Resume with:\n  {command}", file=sys.stderr)
-        raise typer.Exit(130) from None
+    with resumable(folder, command), observe(runs * epochs, console) as observer:
+        results = run_success(measurement, folder, workers, observer, replicas=replicas)
     document, (page, *_) = write_success(results, command, folder)
     show(document, console)
-    console.print(f"\nThe whole report: {page.resolve().as_uri()}", soft_wrap=True)
+    show_where(page, console)
 
 
 def _numbers(given: str) -> tuple[int, ...]:

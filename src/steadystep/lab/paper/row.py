@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from steadystep.lab.paper.arithmetic import says
 from steadystep.lab.paper.entry import Evidence, Kind, Measured, Verdict, table1
+from steadystep.lab.paper.reports import read_report
 from steadystep.lab.paper.results import Results
 from steadystep.lab.theory import CLAIMS, Status
 
@@ -57,8 +58,8 @@ def reported(folder: Path, name: str) -> Source:
     page = folder / f"{name}.md"
     text = f"no report {page.name} in {page.parent}"
     if page.is_file():
-        title, _, found = page.read_text(encoding="utf-8").splitlines()[:3]
-        text = f"{title.removeprefix('# ')}: {found.strip('*')}"
+        report = read_report(page)
+        text = f"{report.title}: {report.found}"
     return Source("measured", text, page.parent.name)
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from steadystep.lab.paper.reports import read_report
 from steadystep.lab.paper.row import Row
 from steadystep.lab.paper.table_rows import accuracies, improvements
+from steadystep.lab.report.cells import count
 from steadystep.lab.report.headline import differ_in_clipping, headline
 from steadystep.lab.report.markdown_parts import escape
 from steadystep.lab.report.verdict_words import evidence
@@ -86,7 +88,7 @@ def _origin(results: Results) -> str:
     records = [record for runs in (*results.tuning.values(), *results.final.values()) for record in runs]
     distinct = {record.trial.id: record for record in records}.values()
     minutes = sum(record.times.wall_seconds for record in distinct) / 60
-    machines = _all_of(f"{r.environment.processor}, {r.environment.threads} thread a run" for r in distinct)
+    machines = _all_of(f"{r.environment.processor}, {count(r.environment.threads, 'thread')} a run" for r in distinct)
     precision = _all_of(r.environment.dtype for r in distinct)
     time = f"{minutes / 60:.1f} hours" if minutes >= 90 else f"{minutes:.1f} minutes"
     return f"{len(distinct)} runs, {time} of one worker; {machines}; {precision}"
@@ -98,15 +100,15 @@ def _all_of(texts: Iterable[str]) -> str:
 
 def _document(page: Path) -> Listed:
     """What another command's report says of itself."""
-    lines = page.read_text(encoding="utf-8").splitlines()
+    report = read_report(page)
     return Listed(
         name=page.parent.name,
-        title=lines[0].removeprefix("# "),
-        lede=lines[2].strip("*"),
+        title=report.title,
+        lede=report.found,
         page=f"{page.parent.name}/{page.name}",
         picture=f"{page.parent.name}/{page.stem}.png",
-        command=next(line for line in lines if line.startswith("steadystep ")),
-        origin=_fields(lines),
+        command=next(line for line in report.lines if line.startswith("steadystep ")),
+        origin=_fields(report.lines),
     )
 
 
@@ -114,7 +116,7 @@ def _fields(lines: Sequence[str]) -> str:
     """Processor, threads and precision from the page's table of its environment."""
     cells = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
     found = {cell[0]: cell[1] for cell in cells if len(cell) == 2}
-    return f"{found['processor']}, {found['threads']} threads; {found['dtype']}"
+    return f"{found['processor']}, {count(int(found['threads']), 'thread')} a run; {found['dtype']}"
 
 
 def _shares(folders: Iterable[Path]) -> Iterator[str]:

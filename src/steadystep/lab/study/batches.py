@@ -11,12 +11,16 @@ import torch
 from steadystep.lab.errors import UserError
 from steadystep.lab.study.training import make_optimizer
 from steadystep.lab.study.trial import Option, Trial, fingerprint
-from steadystep.lab.tasks.recipe import as_it_is
+from steadystep.lab.tasks.recipe import Recipe
 from steadystep.lab.tasks.task import Splits, Task
 from steadystep.optimizers.cohort import Hyperparameters
 
 REPLICATED_CLIPS = ("norm", "value")
 """The clippers that replicas have; trials with others are trained by themselves."""
+
+PLAIN = Recipe()
+NOT_IN_REPLICAS = ("augment", "predict", "initialise", "restart", "averaging", "shuffled")
+"""What of a recipe replicas do not do: where it differs from the plain one's, trials are trained by themselves."""
 
 TIMED_SEED = 0
 """The final runs with this seed are trained alone: a step of theirs takes what a user's step takes."""
@@ -62,7 +66,7 @@ def batches(trials: Iterable[Trial], replicas: int, alone: Collection[str] = ())
 def obstacle(task: Task, splits: Splits) -> str:
     """Why a task's model cannot be trained in replicas; empty if it can."""
     recipe = task.recipe
-    if (recipe.augment, recipe.averaging, recipe.shuffled) != (as_it_is, "none", True):
+    if any(getattr(recipe, part) != getattr(PLAIN, part) for part in NOT_IN_REPLICAS):
         return "is trained with more than shuffled batches"
     with torch.random.fork_rng(devices=()):
         model = task.model().train()

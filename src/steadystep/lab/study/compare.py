@@ -6,11 +6,12 @@ from typing import get_args
 
 import numpy as np
 
+from steadystep.lab.choices import Schedule
 from steadystep.lab.errors import UserError
 from steadystep.lab.study.spec import Study
 from steadystep.lab.tasks.arms import Arm, geometric_grid
 from steadystep.lab.tasks.clips import CLIPS
-from steadystep.lab.tasks.task import Schedule, Task
+from steadystep.lab.tasks.task import Task
 from steadystep.optimizers import OPTIMIZERS
 
 QUANTILES = (0.1, 0.9)

@@ -1,10 +1,11 @@
 """Loss and accuracy of a model on a split."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 
-from steadystep.lab.tasks.recipe import Recipe
+from steadystep.lab.tasks.recipe import Correct, Recipe
 from steadystep.lab.tasks.task import Split
 
 
@@ -28,7 +29,7 @@ def evaluate(model: torch.nn.Module, split: Split, recipe: Recipe, *, test: bool
     model.eval()
     recipe.restart(model)
     loss, labels = 0.0, 0
-    shares = {"": recipe.correct, **(recipe.also if test else {})}
+    shares = asked(recipe, test)
     right = dict.fromkeys(shares, 0)
     for x, y, _ in split.stream(torch.arange(len(split)), recipe.evaluation_batch, 0):
         outputs = at_least_float32(recipe.predict(model, x) if test else model(x))
@@ -37,5 +38,15 @@ def evaluate(model: torch.nn.Module, split: Split, recipe: Recipe, *, test: bool
         for name, share in shares.items():
             right[name] += int(share(outputs, y).sum())
     model.train(was_training)
-    accuracy, *_ = (found := {name: count / labels for name, count in right.items()}).values()
-    return Evaluation(loss / labels, accuracy, {name: value for name, value in found.items() if name})
+    return judged(loss / labels, right, labels)
+
+
+def asked(recipe: Recipe, test: bool) -> dict[str, Correct]:
+    """What is counted: right predictions under the name "", and for the test split what else the recipe asks for."""
+    return {"": recipe.correct, **(recipe.also if test else {})}
+
+
+def judged(loss: float, right: Mapping[str, float], labels: int) -> Evaluation:
+    """From a mean loss and from counts, by the names in `asked`, over so many labels."""
+    also = {name: count / labels for name, count in right.items()}
+    return Evaluation(loss, also.pop(""), also)

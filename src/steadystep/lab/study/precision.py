@@ -3,14 +3,12 @@
 import time
 from collections.abc import Callable
 from statistics import median
-from typing import Literal
 
 import torch
 
+from steadystep.lab.choices import Precision
 from steadystep.lab.study.evaluation import at_least_float32
 from steadystep.lab.tasks.task import Splits, Task
-
-Precision = Literal["float32", "bfloat16"]
 
 GAIN = 1.15
 """How much faster bfloat16 has to be to be worth its rounding."""

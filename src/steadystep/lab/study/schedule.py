@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from steadystep.lab.tasks.task import Schedule
+from steadystep.lab.choices import Schedule
 
 
 def multiplier(schedule: Schedule, steps: int) -> Callable[[int], float]:

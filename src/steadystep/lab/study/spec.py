@@ -1,14 +1,15 @@
 """A study, declared: the task, the arms to compare, and the budgets that every arm gets alike."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from steadystep.lab.choices import Precision, Schedule
 from steadystep.lab.errors import UserError
 from steadystep.lab.tasks.arms import Arm
-from steadystep.lab.tasks.task import Schedule, Task
+from steadystep.lab.tasks.task import Task
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -30,7 +31,7 @@ class Study(BaseModel):
     budgets: tuple[Count, ...] = Field(min_length=1)
     batch_size: Count
     schedule: Schedule = "cosine"
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Precision = "float32"
     tune_epochs: Count | None = None
 
     @field_validator("budgets")

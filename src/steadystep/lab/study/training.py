@@ -148,8 +148,8 @@ class Training:
     def _begin_epoch(self) -> None:
         """The stream of the batches that are left of this epoch."""
         train, self._streamed = self.splits.train, self.epoch
-        shuffled = epoch_order(self.trial.seed, self.epoch, len(train)) if self._recipe.shuffled else None
-        order = torch.arange(len(train)) if shuffled is None else shuffled
+        examples = len(train)
+        order = epoch_order(self.trial.seed, self.epoch, examples) if self._recipe.shuffled else torch.arange(examples)
         start = self.measured.steps % self.steps_per_epoch * self.batch_size
         self._stream = train.stream(order[start : self.steps_per_epoch * self.batch_size], self.batch_size, self.epoch)
         self._upcoming: tuple[torch.Tensor, torch.Tensor] | None = None

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from steadystep.lab.choices import Precision, Schedule
 from steadystep.lab.tasks.arms import Option, Positive
 from steadystep.lab.tasks.clips import known_clip
-from steadystep.lab.tasks.task import Schedule
 
 
 class Clip(BaseModel):
@@ -48,7 +48,7 @@ class Trial(BaseModel):
     batch_size: Annotated[int, Field(ge=1)]
     seed: Annotated[int, Field(ge=0)]
     role: Literal["tune", "final"]
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Precision = "float32"
 
     @property
     def id(self) -> str:

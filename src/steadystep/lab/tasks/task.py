@@ -3,16 +3,15 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, Literal, NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol
 
 import torch
 from typing_extensions import TypeVar
 
+from steadystep.lab.choices import Schedule
 from steadystep.lab.tasks.arms import Arm
 from steadystep.lab.tasks.loss_unit import LossUnit
 from steadystep.lab.tasks.recipe import Recipe
-
-Schedule = Literal["cosine", "constant", "triangle"]
 
 
 class Batch(NamedTuple):

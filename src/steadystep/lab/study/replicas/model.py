@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch.func import functional_call, grad_and_value, vmap
 
-from steadystep.lab.study.evaluation import Evaluation
+from steadystep.lab.study.evaluation import Evaluation, asked, judged
 from steadystep.lab.study.replicas.traced import traced
 from steadystep.lab.tasks.task import Split, Task
 
@@ -63,7 +63,7 @@ class ReplicatedModel:
         recipe = self._task.recipe
         batches = list(split.stream(torch.arange(len(split)), recipe.evaluation_batch, 0))
         labels = sum(y.numel() for _, y, _ in batches)
-        shares = {"": recipe.correct, **(recipe.also if test else {})}
+        shares = asked(recipe, test)
         found: list[Evaluation] = []
         for part in self._parts():
             parameters = [parameter[part] for parameter in self.parameters]
@@ -75,8 +75,7 @@ class ReplicatedModel:
                 for name, share in shares.items():
                     right[name] += vmap(share, in_dims=(0, None))(outputs, y).flatten(1).sum(1)
             for replica, loss in enumerate((losses / labels).tolist()):
-                also = {name: count[replica].item() / labels for name, count in right.items()}
-                found.append(Evaluation(loss, also.pop(""), also))
+                found.append(judged(loss, {name: count[replica].item() for name, count in right.items()}, labels))
         return found
 
     def _outputs(self, parameters: Sequence[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
