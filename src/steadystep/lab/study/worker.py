@@ -16,6 +16,7 @@ import torch
 
 from steadystep.lab.errors import UserError
 from steadystep.lab.study.batches import Batch
+from steadystep.lab.study.heap import keep_memory
 from steadystep.lab.study.loop import CHECKPOINT_SECONDS, TrialStopped, run_trial
 from steadystep.lab.study.observer import Observer
 from steadystep.lab.study.record import Record
@@ -121,6 +122,7 @@ def start(job: Job, queue: Any, stop: Any) -> None:
     threading.Thread(target=_follow_parent, daemon=True).start()
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
+    keep_memory()
     # Without this a worker that stops early would wait for the parent to read what it still had to say.
     queue.cancel_join_thread()
     _here.append(_Worker(job, Messenger(queue), stop.is_set))
