@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from operator import attrgetter, is_, ne
+from itertools import repeat
+from operator import attrgetter, is_, is_not
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from steadystep.distributed import check, is_sharded, local
 from steadystep.maths import Number
 
-_DEVICE = attrgetter("device")
+_GRADIENT, _LAYOUT = attrgetter("grad"), attrgetter("layout")
 
 
 @dataclass
@@ -75,8 +76,8 @@ class Tensors:
         return [member for members in self.members for member in members if id(member) not in stepping]
 
     @cached_property
-    def _devices(self) -> list[torch.device]:
-        return [parameter.device for parameter in self.parameters]
+    def _devices(self) -> list[int]:
+        return [parameter.get_device() for parameter in self.parameters]
 
     @cached_property
     def _plain(self) -> bool:
@@ -91,15 +92,16 @@ class Tensors:
             params = group["params"]
             if len(params) != len(members) or not all(map(is_, params, members)):
                 return False
-        if any(parameter.grad is not None for parameter in self._idle):
+        # Maps over torch's own functions: a loop in Python is much of the step of a model of many tensors.
+        if any(map(is_not, map(_GRADIENT, self._idle), repeat(None))):
             return False
-        gradients: list[torch.Tensor] = []
-        for parameter in self.parameters:
-            gradient = parameter.grad
-            if gradient is None or gradient.layout is not torch.strided or gradient.is_neg():
-                return False
-            gradients.append(gradient)
-        if any(map(ne, map(_DEVICE, gradients), self._devices)):
+        gradients: list[torch.Tensor] = list(map(_GRADIENT, self.parameters))
+        if (
+            any(map(is_, gradients, repeat(None)))
+            or any(map(is_not, map(_LAYOUT, gradients), repeat(torch.strided)))
+            or any(map(torch.Tensor.is_neg, gradients))
+            or list(map(torch.Tensor.get_device, gradients)) != self._devices
+        ):
             return False
         self.gradients[:] = gradients
         return True

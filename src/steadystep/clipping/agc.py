@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-import torch.distributed as dist
 
 from steadystep.clipping.clipper import Choice, Clipper, Memory, check_positive
+from steadystep.clipping.factors import to_limit
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import UnitScale
-from steadystep.distributed import sharded_within
+from steadystep.kernels import units
+from steadystep.maths import maximum, norm
 from steadystep.tensors import Tensors, part
 
 
@@ -61,22 +63,29 @@ class AGC(Clipper):
     def decide(self, measured: Measured, memory: Memory) -> Choice:
         tensors = measured.tensors
         names, excluded = self._excluded(tensors)
-        factors: list[torch.Tensor | None] = []
-        clipped: list[torch.Tensor] = []
-        for index, parameter in enumerate(tensors.parameters):
-            if tensors.names[index] in names or id(parameter) in excluded:
-                factors.append(None)
-                continue
-            bounds = self.ratio * _unit_norms(part(parameter.detach()), parameter).clamp(min=self.floor)
-            norms = _unit_norms(measured.gradient(index), parameter)
-            exceeds = torch.isfinite(norms) & (norms > bounds)
-            factors.append(torch.where(exceeds, bounds / torch.where(exceeds, norms, 1.0), 1.0))
-            clipped.append(exceeds.any())
-        if not clipped:
+        chosen = [
+            index
+            for index, (name, parameter) in enumerate(zip(tensors.names, tensors.parameters, strict=True))
+            if name not in names and id(parameter) not in excluded
+        ]
+        if not chosen:
             return Choice(None, False)
-        home = getattr(measured.norms, "device", "cpu")
-        anything = torch.stack([flag.to(home) for flag in clipped]).any()
-        return Choice(UnitScale(factors), bool(anything) if home == "cpu" else anything)
+        wholes = [tensors.parameters[index] for index in chosen]
+        weights = [part(whole.detach()) for whole in wholes]
+        gradients = [measured.gradient(index) for index in chosen]
+        of_weights, of_gradients = (
+            units.sizes(parts, wholes, tensors.prepared, measured.backend) for parts in (weights, gradients)
+        )
+        bounds = self.ratio * maximum(of_weights.norms, self.floor)
+        factors, exceeds = to_limit(of_gradients.norms, bounds)
+        counts = [units.shape_of(*pair)[0] for pair in zip(gradients, wholes, strict=True)]
+        ends = np.cumsum([0, *counts]).tolist()
+        spans: list[slice | None] = [None] * len(tensors.parameters)
+        for index, start, end in zip(chosen, ends, ends[1:], strict=False):
+            spans[index] = slice(start, end)
+        stage = UnitScale(factors, spans)
+        after = None if tensors.sharded else _after(measured, stage, of_gradients)
+        return Choice(stage, exceeds.any() if isinstance(exceeds, torch.Tensor) else bool(exceeds.any()), after=after)
 
     def _excluded(self, tensors: Tensors) -> tuple[set[str], set[int]]:
         names = {one for one in self.exclude if isinstance(one, str)}
@@ -94,20 +103,11 @@ class AGC(Clipper):
         return names, {id(one) for one in self.exclude if isinstance(one, torch.Tensor)}
 
 
-def _unit_norms(tensor: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
-    """(units, 1, ..., 1): the norm of each unit, in float64. `tensor` is this rank's part of one like `parameter`."""
-    within = list(range(1 if parameter.dim() > 1 else 0, tensor.dim()))
-    wide = tensor.double()
-    # Divided by its largest element, no unit has a square that overflows or vanishes.
-    shape = [1 if dim in within else size for dim, size in enumerate(wide.shape)]
-    peaks = wide.abs().amax(within, keepdim=True) if wide.numel() else wide.new_zeros(shape)
-    groups = sharded_within(parameter, within)
-    for group in groups:
-        dist.all_reduce(peaks, dist.ReduceOp.MAX, group=group)
-    scales = torch.where((peaks > 0) & torch.isfinite(peaks), peaks, 1.0)
-    norms = torch.linalg.vector_norm(wide / scales, dim=within, keepdim=True)
-    for group in groups:
-        squares = norms.square()
-        dist.all_reduce(squares, group=group)
-        norms = squares.sqrt()
-    return scales * norms
+def _after(measured: Measured, stage: UnitScale, sizes: units.Sizes) -> Measured:
+    """The sizes of whole tensors that are scaled unit by unit, from those of the units."""
+    norms, peaks = measured.norms + 0.0, measured.peaks + 0.0
+    scaled_norms, scaled_peaks = stage.factors * sizes.norms, stage.factors * sizes.peaks
+    for index, span in enumerate(stage.spans):
+        if span is not None:
+            norms[index], peaks[index] = norm(scaled_norms[span]), scaled_peaks[span].max()
+    return Measured(norms, peaks, measured.tensors, (*measured.stages, stage), measured.backend)

@@ -48,8 +48,12 @@ def decide(
         if stage is None:
             continue
         stages += (stage,)
-        # Scaling whole tensors is known exactly; what anything else leaves of a norm has to be measured.
-        after = after.scaled(stage.factors, stages) if isinstance(stage, Scale) else remeasure(stages)
+        if choice.after is not None:
+            after = choice.after
+        elif isinstance(stage, Scale):
+            after = after.scaled(stage.factors, stages)
+        else:
+            after = remeasure(stages)
     bound = min(bounds) if bounds else None
     return Decision(stages, before, after, clipped, refused, bound, tuple(choices), tuple(refusals))
 

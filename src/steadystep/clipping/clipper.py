@@ -26,6 +26,7 @@ class Choice(NamedTuple):
     refuse: Number = False  # the step as a whole
     memory_if_refused: Memory = MappingProxyType({})  # the statistics if this clipper refuses it
     update_bound: float | None = None  # the largest root mean square of a tensor's proposed update
+    after: Measured | None = None  # the sizes that the stage leaves, where the clipper knows them
 
 
 class Clipper(ABC):

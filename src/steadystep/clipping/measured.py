@@ -21,6 +21,7 @@ class Measured:
     peaks: Number  # (tensors,) largest absolute element of each; NaN or inf if the gradient has one
     tensors: Tensors
     stages: tuple[Stage, ...] = ()
+    backend: str | None = None  # the one that is forced, by which more is to be measured
 
     _total: Number = None
 
@@ -47,4 +48,4 @@ class Measured:
         """The sizes after each gradient was multiplied by its factor, which `stages` now include."""
         # One factor for all: then the global norm needs no second sum.
         total = None if getattr(factors, "ndim", 0) else self.total * factors
-        return Measured(self.norms * factors, self.peaks * factors, self.tensors, stages, total)
+        return Measured(self.norms * factors, self.peaks * factors, self.tensors, stages, self.backend, total)

@@ -29,13 +29,17 @@ class Scale:
 
 @dataclass(frozen=True)
 class UnitScale:
-    """Multiply each unit of a gradient by its own factor: (units, 1, ..., 1) for each tensor, None for 1."""
+    """Multiply each unit of a gradient, an index of its first dimension, by a factor of its own."""
 
-    factors: Sequence[torch.Tensor | None]
+    factors: Number  # (units of all tensors that are scaled,)
+    spans: Sequence[slice | None]  # which of them are each tensor's; None for a tensor that is left as it is
 
     def __call__(self, gradient: torch.Tensor, index: int) -> torch.Tensor:
-        factors = self.factors[index]
-        return gradient if factors is None else gradient * factors.to(gradient.dtype)
+        span = self.spans[index]
+        if span is None:
+            return gradient
+        factors = torch.as_tensor(self.factors[span]).to(gradient.device, gradient.dtype)
+        return gradient * factors.reshape([-1, *[1] * (gradient.dim() - 1)] if len(factors) > 1 else [])
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -13,7 +12,7 @@ from steadystep.clipping.stages import Stage, through
 from steadystep.distributed import is_sharded, over_ranks, over_shards
 from steadystep.kernels import eager
 from steadystep.kernels.cuda.availability import obstacle as obstacle_to_triton
-from steadystep.kernels.layout import are_alike, is_dense
+from steadystep.kernels.layout import are_alike, is_compiled_type, is_dense
 from steadystep.kernels.passes import Pass, Update, math_dtype
 from steadystep.kernels.rounding import Rounding, compensated
 from steadystep.maths import Number, isfinite, sqrt, where
@@ -24,7 +23,6 @@ BACKENDS = ("eager", "numba", "triton")
 """The names that `backend=` accepts; None chooses for each tensor the fastest that can do it."""
 
 _FASTEST = {"cpu": "numba", "cuda": "triton"}
-_COMPILED_TYPES = frozenset((torch.float32, torch.float64, torch.bfloat16, torch.float16))
 
 
 class Kind(NamedTuple):
@@ -57,7 +55,7 @@ def measure(tensors: Tensors, stages: Sequence[Stage] = (), backend: str | None 
     else:
         gradients = [through(stages, gradient, index) for index, gradient in enumerate(tensors.gradients)]
         norms, peaks = _mixed_sizes(gradients, backend)
-    return Measured(*_whole(norms, peaks, tensors), tensors, tuple(stages))
+    return Measured(*_whole(norms, peaks, tensors), tensors, tuple(stages), backend)
 
 
 def passes(
@@ -108,7 +106,7 @@ def _obstacle(backend: str, update: Update, rounding: Rounding, home: torch.devi
         return cannot_run
     if home.type != parameter.device.type:
         return f"on {parameter.device} while others are on {home}"
-    if not _is_compiled_type(backend, parameter.dtype):
+    if not is_compiled_type(backend, parameter.dtype):
         return f"of {parameter.dtype}"
     if compensated(parameter.dtype, rounding) or (rounding == "stochastic" and parameter.dtype == torch.bfloat16):
         return f"with rounding={rounding!r}"
@@ -131,17 +129,8 @@ def _kind(gradient: torch.Tensor, backend: str | None) -> Kind:
     """How a gradient is measured."""
     device, dtype = gradient.device, gradient.dtype
     name = backend or _FASTEST.get(device.type, "eager")
-    can = name != "eager" and _is_compiled_type(name, dtype) and not _cannot_run(name, device)
+    can = name != "eager" and is_compiled_type(name, dtype) and not _cannot_run(name, device)
     return Kind(name if can else "eager", device, dtype)
-
-
-@cache
-def _is_compiled_type(backend: str, dtype: torch.dtype) -> bool:
-    if dtype == torch.float16 and backend == "numba":
-        from steadystep.kernels.cpu.primitives import HAS_HALF
-
-        return HAS_HALF
-    return dtype in _COMPILED_TYPES
 
 
 def _all_compiled(tensors: Tensors, backend: str | None) -> bool:

@@ -1,8 +1,21 @@
-"""Which tensors lie in memory as the kernels expect them: without gaps, all that belong together in one order."""
+"""Which tensors are as the kernels expect them: of their types, without gaps, all that belong together in one order."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
+
+_COMPILED_TYPES = frozenset((torch.float32, torch.float64, torch.bfloat16, torch.float16))
+
+
+@cache
+def is_compiled_type(backend: str, dtype: torch.dtype) -> bool:
+    """Whether a compiled backend has kernels for tensors of this type, on this processor."""
+    if dtype == torch.float16 and backend == "numba":
+        from steadystep.kernels.cpu.primitives import HAS_HALF
+
+        return HAS_HALF
+    return dtype in _COMPILED_TYPES
 
 
 def is_dense(tensor: torch.Tensor) -> bool:

@@ -1,16 +1,17 @@
 """One rule over the CPU tensors of one dtype: their addresses, their factors, and the passes of a step."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from steadystep.clipping.stages import Clamp, Scale, Stage, through
+from steadystep.clipping.stages import Clamp, Scale, Stage, UnitScale, through
 from steadystep.kernels import move
-from steadystep.kernels.cpu.chunks import chunks
+from steadystep.kernels.cpu.pieces import Pieces, can_go_by_unit
 from steadystep.kernels.cpu.team import TEAM
-from steadystep.kernels.cpu.updating import STAGE, Kernel, move_kernel, sums_kernel, update_kernel
+from steadystep.kernels.cpu.updating import Kernel, move_kernel, sums_kernel, update_kernel
 from steadystep.kernels.equation import Equation, settings
 from steadystep.kernels.layout import laid_out_like
 from steadystep.kernels.passes import Update
@@ -29,21 +30,22 @@ class Compiled:
         self._equation = Equation(rule.update, rule.sums, len(rule.slots))
         self._dtype = updates[0].parameter.dtype
         self._precision = np.float64 if self._dtype == torch.float64 else np.float32
-        self._chunks = chunks(tuple([update.parameter.numel() for update in updates]))
         self._counts = np.array([update.count for update in updates], np.float64)
         self._tensors = [tensor for update in updates for tensor in (update.parameter, *update.state)]
         self._known = [tensor.data_ptr() for tensor in self._tensors]
-        # Column 0 is for the gradients, which every step may have elsewhere.
-        self._addresses = np.zeros((len(updates), 2 + len(rule.slots)), np.int64)
-        self._addresses[:, 1:] = np.reshape(self._known, (len(updates), -1))
         self._indices = np.array([update.index for update in updates])
         self._contiguous = all(update.parameter.is_contiguous() for update in updates)
-        self._stage = np.empty((len(updates), len(STAGE)))
+        self._whole = Pieces(updates, by_unit=False)
         self._own = np.ones((len(updates), len(self._equation.factors) + 1))
         self._no_totals = np.empty((0, 0))
 
+    @cached_property
+    def _units(self) -> Pieces | None:
+        """The tensors unit by unit; None where a unit is no stretch of memory."""
+        return Pieces(self._updates, by_unit=True) if can_go_by_unit(self._updates) else None
+
     def fits(self) -> bool:
-        return [tensor.data_ptr() for tensor in self._tensors] == self._known
+        return list(map(torch.Tensor.data_ptr, self._tensors)) == self._known
 
     def apply(
         self,
@@ -54,38 +56,42 @@ class Compiled:
         update_bound: float | None,
     ) -> bool:
         """As every `Pass`; `accept` is known on the host here, and true."""
-        kept, given, unstaged = self._gradients(stages)
+        by_unit = any(isinstance(stage, UnitScale) for stage in stages)
+        pieces = (self._units if by_unit else None) or self._whole
+        kept, given, unstaged = self._gradients(stages, pieces)
         equation, types, own = self._equation, (self._dtype, given), self._own
         direction, coupled, shrink = settings(self._rule, values)
         shared = np.array([direction, coupled, shrink, *coefficients.values()])
         if self._rule.sums is not None:
-            totals = self._totals(sums_kernel(equation, *types), self._precision, shared, equation.terms)
+            totals = self._totals(pieces, sums_kernel(equation, *types), self._precision, shared, equation.terms)
             factors = self._rule.tensor_factors(self._counts, values, totals)
             own[:, :-1] = np.transpose(list(factors.values()))
         bounded = False
         if update_bound is not None:
             kernel = move_kernel(equation, *types, move.starts_at_zero(self._rule))
-            totals = self._totals(kernel, np.float64, shared, 2)
+            totals = self._totals(pieces, kernel, np.float64, shared, 2)
             own[:, -1], exceeds = move.limit(totals, self._counts, values["lr"], update_bound)
             bounded = bool(exceeds.any())
         plain = unstaged and coupled == 0.0 and shrink == 1.0 and update_bound is None
-        self._run(update_kernel(equation, *types, plain), self._precision, shared, self._no_totals)
+        self._run(pieces, update_kernel(equation, *types, plain), self._precision, shared, self._no_totals)
         if update_bound is not None:
             own[:, -1] = 1.0
         del kept  # the kernels have read it
         return bounded
 
-    def _totals(self, kernel: Kernel, precision: type, shared: np.ndarray, terms: int) -> list[np.ndarray]:
+    def _totals(
+        self, pieces: Pieces, kernel: Kernel, precision: type, shared: np.ndarray, terms: int
+    ) -> list[np.ndarray]:
         """The terms of the elements, added up for each tensor."""
-        parts = np.empty((len(self._chunks.table), terms))
-        self._run(kernel, precision, shared, parts)
-        return [self._chunks.sums(column) for column in parts.T]
+        parts = np.empty((len(pieces.chunks.table), terms))
+        self._run(pieces, kernel, precision, shared, parts)
+        return [pieces.sums(column) for column in parts.T]
 
-    def _run(self, kernel: Kernel, precision: type, shared: np.ndarray, totals: np.ndarray) -> None:
-        numbers = [x.astype(precision, copy=False) for x in (self._stage, shared, self._own)]
-        TEAM.run(kernel, self._chunks.elements, self._chunks.table, self._addresses, *numbers, totals)
+    def _run(self, pieces: Pieces, kernel: Kernel, precision: type, shared: np.ndarray, totals: np.ndarray) -> None:
+        numbers = [x.astype(precision, copy=False) for x in (pieces.stage, shared, pieces.of_each(self._own))]
+        TEAM.run(kernel, pieces.chunks.elements, pieces.chunks.table, pieces.addresses, *numbers, totals)
 
-    def _gradients(self, stages: Sequence[Stage]) -> tuple[Sequence[torch.Tensor], torch.dtype, bool]:
+    def _gradients(self, stages: Sequence[Stage], pieces: Pieces) -> tuple[Sequence[torch.Tensor], torch.dtype, bool]:
         """Note where the gradients are and what the kernel does to them.
 
         Returns what to keep, its type, and whether the kernel has nothing to do but to multiply by one factor.
@@ -93,16 +99,16 @@ class Compiled:
         The kernel reads them in the layout of their parameters.
         """
         updates, tensors = self._updates, self._updates[0].tensors
-        entered = _enter(stages, self._indices, self._stage)
+        entered = _enter(stages, pieces)
         if entered and self._contiguous and tensors.contiguous:
-            self._addresses[:, 0] = tensors.addresses[self._indices]
+            pieces.read_from(tensors.addresses[self._indices], self._dtype.itemsize)
             return (), self._dtype, entered == "factor"
         gradients = [update.gradient for update in updates]
         if not entered:
-            entered = _enter((), self._indices, self._stage)
+            entered = _enter((), pieces)
             gradients = [through(stages, g, update.index) for g, update in zip(gradients, updates, strict=True)]
         gradients = [laid_out_like(update.parameter, g) for g, update in zip(gradients, updates, strict=True)]
-        self._addresses[:, 0] = [gradient.data_ptr() for gradient in gradients]
+        pieces.read_from([gradient.data_ptr() for gradient in gradients], gradients[0].itemsize)
         return gradients, gradients[0].dtype, entered == "factor"
 
 
@@ -115,8 +121,8 @@ def in_two(factors: Number) -> tuple[Number, Number]:
     return where(tiny, root, factors), where(tiny, root, 1.0)
 
 
-def _enter(stages: Sequence[Stage], indices: np.ndarray, rows: np.ndarray) -> Literal["", "factor", "stage"]:
-    """Write what the kernel does to each gradient, as `updating.STAGE`; "" for stages that it cannot do.
+def _enter(stages: Sequence[Stage], pieces: Pieces) -> Literal["", "factor", "stage"]:
+    """Write what the kernel does to each piece, as `updating.STAGE`; "" for stages that it cannot do.
 
     "factor": it is no more than to multiply by the first number of each row.
     """
@@ -124,8 +130,10 @@ def _enter(stages: Sequence[Stage], indices: np.ndarray, rows: np.ndarray) -> Li
     column = 0
     for stage in stages:
         if isinstance(stage, Scale):
-            factors = stage.factors[indices] if getattr(stage.factors, "ndim", 0) else float(stage.factors)
-            row[column] = row[column] * factors
+            each = getattr(stage.factors, "ndim", 0)
+            row[column] = row[column] * (pieces.of_measured(stage.factors) if each else float(stage.factors))
+        elif isinstance(stage, UnitScale) and pieces.by_unit:
+            row[column] = row[column] * pieces.unit_factors(stage)
         elif isinstance(stage, Clamp) and column == 0:
             row[2] = stage.bound
             column = 3
@@ -134,7 +142,7 @@ def _enter(stages: Sequence[Stage], indices: np.ndarray, rows: np.ndarray) -> Li
     for column in (0, 3):
         row[column : column + 2] = in_two(row[column])
     for column, entry in enumerate(row):
-        rows[:, column] = entry
+        pieces.stage[:, column] = entry
     rest = (1.0, np.inf, 1.0, 1.0)
     factor = all(isinstance(entry, float) and entry == one for entry, one in zip(row[1:], rest, strict=True))
     return "factor" if factor else "stage"

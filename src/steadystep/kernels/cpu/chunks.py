@@ -17,10 +17,6 @@ class Chunks:
     tensors: int
     elements: int
 
-    def sums(self, parts: np.ndarray) -> np.ndarray:
-        """For each tensor the sum of its chunks' parts, in order: however many threads there were."""
-        return np.bincount(self.table[:, 0], parts, minlength=self.tensors)
-
 
 @lru_cache(maxsize=64)
 def chunks(sizes: tuple[int, ...]) -> Chunks:
