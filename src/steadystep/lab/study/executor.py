@@ -1,18 +1,16 @@
 """Runs trials, in this process or in several, and reports what they do as they do it."""
 
 import queue
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from typing import Protocol
-
-import torch
 
 from steadystep.lab.errors import UserError
 from steadystep.lab.study.batches import batches
 from steadystep.lab.study.fork_server import warm_up, worker_context
 from steadystep.lab.study.observer import Observer
+from steadystep.lab.study.processor import computing_alike
 from steadystep.lab.study.record import Record
 from steadystep.lab.study.store import Store
 from steadystep.lab.study.trial import Trial
@@ -50,7 +48,7 @@ class InProcess:
 
     def run(self, trials: Sequence[Trial], observer: Observer, recorded: Sequence[Trial] = ()) -> Mapping[str, Record]:
         collector = _Collector(observer)
-        with _one_thread():
+        with computing_alike():
             for work in _planned(self._job, trials, recorded):
                 perform(work, self._job, self._splits, collector)
         return collector.records
@@ -155,14 +153,3 @@ def _planned(job: Job, trials: Sequence[Trial], recorded: Sequence[Trial]) -> li
         else:
             store.drop_checkpoint(batch)  # of a study that was killed after the batch's last record
     return planned
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums depend on how many threads share them, so trials get one wherever they run."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -8,6 +8,7 @@ import torch
 
 from steadystep.lab.choices import Precision
 from steadystep.lab.study.evaluation import at_least_float32
+from steadystep.lab.study.processor import computing_alike
 from steadystep.lab.tasks.task import Splits, Task
 
 GAIN = 1.15
@@ -26,18 +27,13 @@ def fastest(task: Task, splits: Splits, say: Callable[[str], None]) -> Precision
     if not task.recipe.channels_last:
         return "float32"
     x, y, _ = next(splits.train.stream(torch.arange(min(EXAMPLES, len(splits.train))), EXAMPLES, 0))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=()):
-            model = task.model().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-            x = x.float().contiguous(memory_format=torch.channels_last)
-            seconds: dict[bool, list[float]] = {False: [], True: []}
-            for _ in range(1 + ROUNDS):
-                for half, taken in seconds.items():
-                    taken.append(_seconds(task, model, x, y, half))
-    finally:
-        torch.set_num_threads(threads)
+    with computing_alike(), torch.random.fork_rng(devices=()):
+        model = task.model().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        x = x.float().contiguous(memory_format=torch.channels_last)
+        seconds: dict[bool, list[float]] = {False: [], True: []}
+        for _ in range(1 + ROUNDS):
+            for half, taken in seconds.items():
+                taken.append(_seconds(task, model, x, y, half))
     ratio = median(seconds[False][1:]) / median(seconds[True][1:])
     chosen: Precision = "bfloat16" if ratio >= GAIN else "float32"
     say(f"bfloat16 takes {1 / ratio:.2f} times as long as float32 on this machine: training in {chosen}")

@@ -19,6 +19,7 @@ from steadystep.lab.study.batches import Batch
 from steadystep.lab.study.heap import keep_memory
 from steadystep.lab.study.loop import CHECKPOINT_SECONDS, TrialStopped, run_trial
 from steadystep.lab.study.observer import Observer
+from steadystep.lab.study.processor import compute_alike
 from steadystep.lab.study.record import Record
 from steadystep.lab.study.replicas.loop import run_batch
 from steadystep.lab.study.store import Store
@@ -117,10 +118,10 @@ _here: list[_Worker] = []
 
 
 def start(job: Job, queue: Any, stop: Any) -> None:
-    """Make this process a worker: one thread, deaf to Ctrl-C, gone as soon as its parent is."""
+    """Make this process a worker: it computes as all do, deaf to Ctrl-C, gone as soon as its parent is."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and asks to stop in good order
     threading.Thread(target=_follow_parent, daemon=True).start()
-    torch.set_num_threads(1)
+    compute_alike()
     torch.set_num_interop_threads(1)
     keep_memory()
     # Without this a worker that stops early would wait for the parent to read what it still had to say.
