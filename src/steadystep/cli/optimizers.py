@@ -12,13 +12,12 @@ def optimizers(
     name: Annotated[str | None, typer.Argument(help="One optimizer, to read all about it.")] = None,
 ) -> None:
     """List the optimizers with their variants and defaults; or one with its equation, source and arguments."""
-    from steadystep.lab.errors import UserError
+    from steadystep.lab.named import optimizer_named
     from steadystep.optimizers import OPTIMIZERS
 
     console = Console()
     if name is not None:
-        if name not in OPTIMIZERS:
-            raise UserError(f"there is no optimizer {name!r}; the optimizers are {', '.join(OPTIMIZERS)}")
+        name = optimizer_named(name)
         optimizer = OPTIMIZERS[name]
         console.print(f"steadystep.{name}{_signature(optimizer)}", style="bold", markup=False, highlight=False)
         console.print(f"\n{inspect.getdoc(optimizer)}", markup=False, highlight=False, soft_wrap=True)

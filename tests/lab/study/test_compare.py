@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from steadystep.lab.study.compare import ArmsError, comparison
+from steadystep.lab.errors import UserError
+from steadystep.lab.study.compare import comparison
 from steadystep.lab.tasks import find_task
 from steadystep.lab.tasks.clips import CLIPS
 from steadystep.optimizers import OPTIMIZERS
@@ -48,13 +49,13 @@ def test_learning_rates_can_be_given() -> None:
     ],
 )
 def test_what_cannot_be_read_is_named(arms: str, complaint: str) -> None:
-    with pytest.raises(ArmsError, match=re.escape(complaint)) as error:
+    with pytest.raises(UserError, match=re.escape(complaint)) as error:
         comparison(DIGITS, arms)
     assert "\n" not in str(error.value)
 
 
 def test_budgets_that_cannot_be_equal_are_refused() -> None:
-    with pytest.raises(ArmsError, match="even"):
+    with pytest.raises(UserError, match="even"):
         comparison(DIGITS, "adam", settings=3)
-    with pytest.raises(ArmsError, match="cosine, constant, triangle"):
+    with pytest.raises(UserError, match="cosine, constant, triangle"):
         comparison(DIGITS, "adam", schedule="cosinus")  # pyright: ignore[reportArgumentType]

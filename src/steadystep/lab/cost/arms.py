@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from steadystep.lab.errors import UserError
+from steadystep.lab.named import clipper_named, optimizer_named
 from steadystep.lab.tasks.clips import CLIPS
 from steadystep.optimizers import OPTIMIZERS
 
@@ -44,8 +44,4 @@ def cost_arms(given: Sequence[str] = ()) -> tuple[CostArm, ...]:
 
 def _arm(name: str) -> CostArm:
     optimizer, plus, clip = (part.strip() for part in name.partition("+"))
-    if optimizer not in OPTIMIZERS:
-        raise UserError(f"there is no optimizer {optimizer!r}: choose of {', '.join(OPTIMIZERS)}")
-    if plus and clip not in CLIPS:
-        raise UserError(f"there is no clipper {clip!r}: after {optimizer}+ choose of {', '.join(CLIPS)}")
-    return CostArm(optimizer, clip if plus else None)
+    return CostArm(optimizer_named(optimizer), clipper_named(clip) if plus else None)

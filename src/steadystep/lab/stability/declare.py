@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from steadystep.lab.errors import UserError
+from steadystep.lab.named import clipper_named, optimizer_named
 from steadystep.lab.stability.grid import grid_around
 from steadystep.lab.study.spec import Study
 from steadystep.lab.tasks.arms import Arm
 from steadystep.lab.tasks.clips import CLIPS
 from steadystep.lab.tasks.task import Task
-from steadystep.optimizers import OPTIMIZERS
 
 
 def sweep_for(
@@ -39,13 +39,11 @@ def sweep_for(
         UserError: for names that there are not, and where an optimizer's learning rates are not known.
     """
     unclipped = {arm.name: arm for arm in task.arms if not arm.clip}
-    for clip in clips:
-        if clip not in CLIPS:
-            raise UserError(f"there is no clipper {clip!r}: choose of {', '.join(CLIPS)}")
+    clips = list(dict.fromkeys(map(clipper_named, clips)))
     arms = []
     for name in dict.fromkeys(optimizers or unclipped):
         base = _base(name, task, unclipped, tuple(lrs))
-        arms += [base, *(_clipped(base, clip, quantile) for clip in dict.fromkeys(clips))]
+        arms += [base, *(_clipped(base, clip, quantile) for clip in clips)]
     return Study(
         task=task.name,
         arms=tuple(arms),
@@ -59,6 +57,7 @@ def sweep_for(
 
 def _base(name: str, task: Task, unclipped: dict[str, Arm], lrs: tuple[float, ...]) -> Arm:
     """The unclipped arm of that name; else that of the optimizer of that name; else the optimizer by itself."""
+    name = name if name in unclipped else optimizer_named(name)
     declared = unclipped.get(name) or next((arm for arm in unclipped.values() if arm.optimizer == name), None)
     if declared:
         return Arm(
@@ -67,8 +66,6 @@ def _base(name: str, task: Task, unclipped: dict[str, Arm], lrs: tuple[float, ..
             options=declared.options,
             lrs=lrs or grid_around(declared.lrs),
         )
-    if name not in OPTIMIZERS:
-        raise UserError(f"there is no optimizer {name!r}: choose of {', '.join(OPTIMIZERS)}")
     if not lrs:
         raise UserError(
             f"{task.name} declares no learning rates for {name}: give them with --lrs LOW:HIGH:POINTS, or choose of "

@@ -8,11 +8,11 @@ import numpy as np
 
 from steadystep.lab.choices import Schedule
 from steadystep.lab.errors import UserError
+from steadystep.lab.named import clipper_named, optimizer_named
 from steadystep.lab.study.spec import Study
 from steadystep.lab.tasks.arms import Arm, geometric_grid
 from steadystep.lab.tasks.clips import CLIPS
 from steadystep.lab.tasks.task import Task
-from steadystep.optimizers import OPTIMIZERS
 
 QUANTILES = (0.1, 0.9)
 """Of the unclipped twin's gradient norms: the thresholds that an arm tries whose clipper needs one."""
@@ -21,10 +21,6 @@ FORM = re.compile(r"(?P<optimizer>\w+)(\+(?P<clip>\w+))?(@(?P<low>[^:@]+):(?P<hi
 
 RELATIVE_TO_ADAM = {"Lion": 0.2, "LAMB": 4.0, "Adagrad": 8.0, "Adadelta": 300.0}
 """Learning rates of other adaptive rules, where they live elsewhere than Adam's, in Adam's."""
-
-
-class ArmsError(UserError):
-    """Arms that cannot be read."""
 
 
 def comparison(
@@ -49,19 +45,19 @@ def comparison(
         schedule: of the learning rate. Default: the task's.
 
     Raises:
-        ArmsError: in one line: what was given, and what is accepted.
+        UserError: in one line: what was given, and what is accepted.
 
     >>> from steadystep.lab.tasks import find_task
     >>> [arm.name for arm in comparison(find_task("digits-mlp"), "adam+clip,yogi+agc").arms]
     ['Adam', 'Adam + norm', 'Yogi + agc']
     """
     if settings < 2 or settings % 2:
-        raise ArmsError(f"the number of settings must be even and at least 2, got {settings}")
+        raise UserError(f"the number of settings must be even and at least 2, got {settings}")
     if schedule is not None and schedule not in get_args(Schedule):
-        raise ArmsError(f"there is no schedule {schedule!r}: choose one of {', '.join(get_args(Schedule))}")
+        raise UserError(f"there is no schedule {schedule!r}: choose one of {', '.join(get_args(Schedule))}")
     read = [arm for text in arms.split(",") if text.strip() for arm in _arms(text.strip(), task, settings)]
     if not read:
-        raise ArmsError("no arms were given: name some, such as adam,adam+clip,yogi+agc")
+        raise UserError("no arms were given: name some, such as adam,adam+clip,yogi+agc")
     return Study(
         task=task.name,
         arms=_once(read),
@@ -78,14 +74,9 @@ def _arms(text: str, task: Task, settings: int) -> list[Arm]:
     """The arm, after the unclipped twin that it takes its thresholds from."""
     form = FORM.fullmatch(text)
     if not form:
-        raise ArmsError(f"cannot read the arm {text!r}: write OPTIMIZER, OPTIMIZER+CLIPPER, or either with @LOW:HIGH")
-    names = {name.lower(): name for name in OPTIMIZERS}
-    optimizer = names.get(form["optimizer"].lower())
-    if optimizer is None:
-        raise ArmsError(f"there is no optimizer {form['optimizer']!r} (in {text!r}): {', '.join(OPTIMIZERS)}")
-    clip = {"clip": "norm", None: None}.get(form["clip"], form["clip"])
-    if clip is not None and clip not in CLIPS:
-        raise ArmsError(f"there is no clipper {clip!r} (in {text!r}): choose one of clip, {', '.join(CLIPS)}")
+        raise UserError(f"cannot read the arm {text!r}: write OPTIMIZER, OPTIMIZER+CLIPPER, or either with @LOW:HIGH")
+    optimizer = optimizer_named(form["optimizer"])
+    clip = clipper_named(form["clip"]) if form["clip"] else None
     low, high = _range(form["low"], form["high"], text) if form["low"] else _usual(optimizer, task)
     options = next((arm.options for arm in task.arms if arm.optimizer == optimizer), {})
     lrs = geometric_grid(low, high, settings)
@@ -104,9 +95,9 @@ def _range(low: str, high: str, text: str) -> tuple[float, float]:
     try:
         ends = float(low), float(high)
     except ValueError:
-        raise ArmsError(f"cannot read the learning rates of {text!r}: write two numbers, such as @1e-4:1e-1") from None
+        raise UserError(f"cannot read the learning rates of {text!r}: write two numbers, such as @1e-4:1e-1") from None
     if not 0 < ends[0] < ends[1] < np.inf:
-        raise ArmsError(f"the learning rates of {text!r} must rise and be positive")
+        raise UserError(f"the learning rates of {text!r} must rise and be positive")
     return ends
 
 

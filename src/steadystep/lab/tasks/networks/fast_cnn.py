@@ -12,6 +12,9 @@ from steadystep.lab.tasks.networks.standardise import Standardise
 WHITENED = 2 * 3 * 2 * 2
 """Filters of the first layer: every eigenvector of 2x2 patches of 3 colours, and its negative."""
 
+MOMENTUM = 0.4
+"""How much of a batch norm's statistics every batch replaces: torch's default is 0.1, for longer runs."""
+
 BIAS = 8.0
 """What a bias counts: in SGD as if its learning rate were 64 times as large, in Adam 8 times, at the same decay."""
 
@@ -78,9 +81,9 @@ class _Norm(nn.BatchNorm2d):
     """Batch norm of weight 1 whose bias is `BIAS` times its parameter, so that it learns faster."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=1e-12, momentum=0.4)
+        super().__init__(channels, eps=1e-12, momentum=MOMENTUM)
         self.weight.requires_grad_(False)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
         moved = (self.running_mean, self.running_var)
-        return functional.batch_norm(x, *moved, self.weight, BIAS * self.bias, self.training, self.momentum, self.eps)
+        return functional.batch_norm(input, *moved, self.weight, BIAS * self.bias, self.training, MOMENTUM, self.eps)
