@@ -11,7 +11,7 @@ from steadystep.clipping.chain import decide, opened, remember
 from steadystep.clipping.clipper import Clipper
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Scale, Stage
-from steadystep.maths import Number, every, isfinite, logical_not
+from steadystep.maths import Number, isfinite, logical_not
 from steadystep.tensors import Tensors
 
 Nonfinite = Literal["skip", "raise", "propagate"]
@@ -79,8 +79,8 @@ def guarded_step(
     before = raw if scaler is None else raw.scaled(1.0 / scaler.scale, unscaled)
     decision = decide(clippers, opened(memories), before, measure)
     # Judged on the raw gradient: a clamp would hide an infinity. NaN fails both comparisons.
-    finite = every(isfinite(raw.peaks))
-    fits = every(decision.after.peaks <= tensors.largest_squares)
+    finite = isfinite(raw.peak)
+    fits = decision.after.can_be_squared()
     # While a GradScaler finds its scale, infinities are its business: they are skipped, whatever the policy.
     infinite = logical_not(finite) if scaler is not None else finite & logical_not(finite)
     # But not for ever: a NaN that no scale removes is the gradient's own.

@@ -23,6 +23,10 @@ def sqrt(x: Number) -> Number:
 
 
 def where(condition: Number, yes: Number, no: Number) -> Number:
+    if condition is True:
+        return yes
+    if condition is False:
+        return no
     if isinstance(condition, torch.Tensor):
         if not (isinstance(yes, torch.Tensor) or isinstance(no, torch.Tensor)):
             yes = torch.full_like(condition, yes, dtype=torch.float64)  # torch would round two numbers to float32

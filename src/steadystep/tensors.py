@@ -51,9 +51,18 @@ class Tensors:
     @cached_property
     def largest_squares(self) -> Number:
         """(tensors,) for each gradient the largest value whose square the moments' type can hold, at `home`."""
+        limits = np.array(self._limits)
+        return limits if self.home.type == "cpu" else torch.from_numpy(limits).to(self.home)
+
+    @cached_property
+    def largest_square(self) -> float | None:
+        """The one number that all of `largest_squares` are; None if they differ."""
+        return self._limits[0] if len(set(self._limits)) == 1 else None
+
+    @cached_property
+    def _limits(self) -> list[float]:
         moments = [torch.float64 if x.dtype == torch.float64 else torch.float32 for x in self.gradients]
-        limits = [torch.finfo(dtype).max ** 0.5 for dtype in moments]
-        return np.array(limits) if self.home.type == "cpu" else torch.tensor(limits, dtype=torch.float64).to(self.home)
+        return [torch.finfo(dtype).max ** 0.5 for dtype in moments]
 
     @property
     def addresses(self) -> np.ndarray:

@@ -71,6 +71,9 @@ def remembered(
         place = f"clip.{number}."
         mine = f"{place}{type(clipper).__name__}."
         starts = {mine + name: torch.from_numpy(start) for name, start in clipper.start(tensors).items()}
+        if not starts:
+            memories.append({})
+            continue
         for name in clipper.per_tensor:
             _grow(owner, mine + name, starts[mine + name])
         if any(key not in owner or owner[key].shape != start.shape for key, start in starts.items()):

@@ -6,7 +6,7 @@ from functools import cached_property
 import torch
 
 from steadystep.clipping.stages import Stage, through
-from steadystep.maths import Number, norm
+from steadystep.maths import Number, every, norm
 from steadystep.tensors import Tensors
 
 
@@ -17,13 +17,24 @@ class Measured:
     NumPy arrays where every tensor is on a CPU, tensors on the device otherwise: then nothing is read back.
     """
 
-    norms: Number  # (tensors,) Euclidean norm of each gradient
-    peaks: Number  # (tensors,) largest absolute element of each; NaN or inf if the gradient has one
+    _norms: Number
+    _peaks: Number
     tensors: Tensors
     stages: tuple[Stage, ...] = ()
     backend: str | None = None  # the one that is forced, by which more is to be measured
-
+    _factor: Number = None  # by which all gradients were multiplied since `_norms` and `_peaks`
     _total: Number = None
+    _peak: Number = None
+
+    @cached_property
+    def norms(self) -> Number:
+        """(tensors,) Euclidean norm of each gradient."""
+        return self._norms if self._factor is None else self._norms * self._factor
+
+    @cached_property
+    def peaks(self) -> Number:
+        """(tensors,) largest absolute element of each gradient; NaN or inf if it has one."""
+        return self._peaks if self._factor is None else self._peaks * self._factor
 
     @property
     def total(self) -> Number:
@@ -31,6 +42,18 @@ class Measured:
         if self._total is None:
             self._total = norm(self.norms)
         return self._total
+
+    @property
+    def peak(self) -> Number:
+        """The largest absolute element of all gradients; NaN or inf if there is one."""
+        if self._peak is None:
+            self._peak = self.peaks.max()
+        return self._peak
+
+    def can_be_squared(self) -> Number:
+        """Whether the square of every element is finite, in the type of its moments."""
+        limit = self.tensors.largest_square
+        return self.peak <= limit if limit is not None else every(self.peaks <= self.tensors.largest_squares)
 
     @cached_property
     def of_groups(self) -> Number:
@@ -46,6 +69,8 @@ class Measured:
 
     def scaled(self, factors: Number, stages: tuple[Stage, ...]) -> "Measured":
         """The sizes after each gradient was multiplied by its factor, which `stages` now include."""
-        # One factor for all: then the global norm needs no second sum.
-        total = None if getattr(factors, "ndim", 0) else self.total * factors
-        return Measured(self.norms * factors, self.peaks * factors, self.tensors, stages, self.backend, total)
+        if getattr(factors, "ndim", 0):
+            return Measured(self.norms * factors, self.peaks * factors, self.tensors, stages, self.backend)
+        # One factor for all: then nothing has to be gone through again, unless it is asked for.
+        sizes = (factors, self.total * factors, self.peak * factors)
+        return Measured(self.norms, self.peaks, self.tensors, stages, self.backend, *sizes)

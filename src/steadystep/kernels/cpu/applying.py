@@ -11,7 +11,7 @@ from steadystep.clipping.stages import Clamp, Scale, Stage, UnitScale, through
 from steadystep.kernels import move
 from steadystep.kernels.cpu.pieces import Pieces, can_go_by_unit
 from steadystep.kernels.cpu.team import TEAM
-from steadystep.kernels.cpu.updating import Kernel, move_kernel, sums_kernel, update_kernel
+from steadystep.kernels.cpu.updating import STAGE, Kernel, move_kernel, sums_kernel, update_kernel
 from steadystep.kernels.equation import Equation, settings
 from steadystep.kernels.layout import laid_out_like
 from steadystep.kernels.passes import Update
@@ -112,11 +112,11 @@ class Compiled:
         return gradients, gradients[0].dtype, entered == "factor"
 
 
-def in_two(factors: Number) -> tuple[Number, Number]:
-    """Factors as two that are multiplied by one after the other; the second is 1 but for the smallest."""
+def in_two(factors: Number) -> tuple[Number, Number | None]:
+    """Factors as two that are multiplied by one after the other; None for the second where all are 1."""
     tiny = factors < SMALLEST_FACTOR
     if not (tiny.any() if isinstance(tiny, np.ndarray) else tiny):
-        return factors, 1.0
+        return factors, None
     root = np.sqrt(factors)
     return where(tiny, root, factors), where(tiny, root, 1.0)
 
@@ -126,23 +126,27 @@ def _enter(stages: Sequence[Stage], pieces: Pieces) -> Literal["", "factor", "st
 
     "factor": it is no more than to multiply by the first number of each row.
     """
-    row: list[Number] = [1.0, 1.0, np.inf, 1.0, 1.0]
-    column = 0
+    columns: dict[int, Number] = {}
+    column = BEFORE
     for stage in stages:
         if isinstance(stage, Scale):
             each = getattr(stage.factors, "ndim", 0)
-            row[column] = row[column] * (pieces.of_measured(stage.factors) if each else float(stage.factors))
+            factors = pieces.of_measured(stage.factors) if each else float(stage.factors)
+            columns[column] = columns.get(column, 1.0) * factors
         elif isinstance(stage, UnitScale) and pieces.by_unit:
-            row[column] = row[column] * pieces.unit_factors(stage)
-        elif isinstance(stage, Clamp) and column == 0:
-            row[2] = stage.bound
-            column = 3
+            columns[column] = columns.get(column, 1.0) * pieces.unit_factors(stage)
+        elif isinstance(stage, Clamp) and column == BEFORE:
+            columns[BOUND] = stage.bound
+            column = AFTER
         else:
             return ""
-    for column in (0, 3):
-        row[column : column + 2] = in_two(row[column])
-    for column, entry in enumerate(row):
-        pieces.stage[:, column] = entry
-    rest = (1.0, np.inf, 1.0, 1.0)
-    factor = all(isinstance(entry, float) and entry == one for entry, one in zip(row[1:], rest, strict=True))
-    return "factor" if factor else "stage"
+    for column in (BEFORE, AFTER):
+        if column in columns:
+            columns[column], again = in_two(columns[column])
+            if again is not None:
+                columns[column + 1] = again
+    pieces.enter(columns)
+    return "factor" if columns.keys() <= {BEFORE} else "stage"
+
+
+BEFORE, BOUND, AFTER = map(STAGE.index, ("before", "bound", "after"))

@@ -1,6 +1,6 @@
 """What a kernel handles under one number each: whole tensors, or their units."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -8,8 +8,9 @@ import numpy as np
 from steadystep.clipping.stages import UnitScale
 from steadystep.kernels import units
 from steadystep.kernels.cpu.chunks import chunks
-from steadystep.kernels.cpu.updating import STAGE
+from steadystep.kernels.cpu.updating import NOTHING, STAGE
 from steadystep.kernels.passes import Update
+from steadystep.maths import Number
 
 
 class Pieces:
@@ -23,7 +24,8 @@ class Pieces:
         where = units.stretches(tuple(shapes))
         self.by_unit = by_unit
         self.chunks = chunks(where.lengths)
-        self.stage = np.empty((len(where.lengths), len(STAGE)))
+        self.stage = np.full((len(where.lengths), len(STAGE)), NOTHING)
+        self._entered: Collection[int] = ()  # columns of `stage` that are not as in NOTHING
         self._owners, self._offsets = where.owners, where.offsets
         self._counts = [count for count, _ in shapes]
         self._indices = np.array([update.index for update in updates])
@@ -32,6 +34,15 @@ class Pieces:
         self.addresses = np.zeros((len(where.lengths), 1 + len(written[0])), np.int64)
         for column, tensors in enumerate(zip(*written, strict=True), start=1):
             self._point(column, [tensor.data_ptr() for tensor in tensors], tensors[0].itemsize)
+
+    def enter(self, columns: Mapping[int, Number]) -> None:
+        """Note what clipping does to each piece: columns of `stage`, the others being as in `NOTHING`."""
+        for column in self._entered:
+            if column not in columns:
+                self.stage[:, column] = NOTHING[column]
+        for column, entry in columns.items():
+            self.stage[:, column] = entry
+        self._entered = columns.keys()
 
     def read_from(self, addresses: Sequence[int] | np.ndarray, itemsize: int) -> None:
         """Note where the gradients of the tensors are."""

@@ -23,6 +23,9 @@ STAGE = ("before", "before_again", "bound", "after", "after_again")
 Factors come as two numbers, because one of 1e-40 is no normal float32 and its root is.
 """
 
+NOTHING = (1.0, 1.0, float("inf"), 1.0, 1.0)
+"""The same for a tensor that is not clipped."""
+
 SETTINGS = ("direction", "coupled", "shrink")
 """What all tensors share besides the rule's coefficients: -1 to climb, L2 decay, and decoupled decay's factor."""
 

@@ -108,7 +108,8 @@ class ReplicatedOptimizer:
             own[:, :, column] = np.reshape(coefficient, (-1, 1))
         stage = np.ones((replicas, tensors, len(STAGE)), self._precision)
         for name, factors in zip(("before", "before_again"), in_two(sizes.factor), strict=True):
-            stage[:, :, STAGE.index(name)] = np.reshape(factors, (-1, 1))
+            if factors is not None:
+                stage[:, :, STAGE.index(name)] = np.reshape(factors, (-1, 1))
         stage[:, :, STAGE.index("bound")] = sizes.bound[:, None]
         addresses = np.empty((replicas, tensors, 2 + len(self._rule.slots)), np.int64)
         addresses[:, :, 0] = [[gradient.data_ptr() for gradient in row] for row in gradients]
