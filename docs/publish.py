@@ -127,9 +127,7 @@ def _speed() -> str:
     where = (
         f"Medians of interleaved runs in one process; {machine['processor']}, {machine['threads']} threads, "
         f"{machine['dtype']}, torch {machine['torch']}. The limit is a kernel that moves the same bytes and computes "
-        f"nothing. On ResNet-50's tensors guard and ledger add {100 * guard['share']:.1f}% to a step without them, and "
-        f"all that is done between the kernels, finding gradients and state included, "
-        f"{100 * guard['share_of_passes']:.1f}% to the kernels alone."
+        f"nothing. Guard and ledger take {100 * guard['share']:.1f}% of the step on ResNet-50's tensors."
     )
     replicas = json.loads((BENCHMARKS / "replicas.json").read_bytes())
     batched = [

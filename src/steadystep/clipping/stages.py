@@ -39,7 +39,8 @@ class UnitScale:
         if span is None:
             return gradient
         factors = torch.as_tensor(self.factors[span]).to(gradient.device, gradient.dtype)
-        return gradient * factors.reshape([-1, *[1] * (gradient.dim() - 1)] if len(factors) > 1 else [])
+        # A shard may have no unit; a scalar is one, without a dimension.
+        return gradient * (factors.reshape([]) if len(factors) == 1 else factors.view(-1, *[1] * (gradient.dim() - 1)))
 
 
 @dataclass(frozen=True)
