@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-from steadystep.lab.tasks.arms import Arm
+from steadystep.lab.tasks.arms import Arm, Option
 from steadystep.lab.tasks.augment import alternating_flip, flips_and_shifts, shifted
 from steadystep.lab.tasks.data import fingerprint_arrays, load_images
 from steadystep.lab.tasks.networks.fast_cnn import FastCNN
@@ -54,7 +54,7 @@ RECIPE = Recipe(
 )
 
 NESTEROV = {"momentum": 0.85, "nesterov": True, "weight_decay": 1.3e-3}
-DECAY = {"weight_decay": 5e-4}
+DECAY: dict[str, Option] = {"weight_decay": 5e-4}
 """Weights before a batch norm grow with every step, and each step counts less: without decay Adam's runs end there."""
 
 
