@@ -85,7 +85,7 @@ class AGC(Clipper):
             spans[index] = slice(start, end)
         stage = UnitScale(factors, spans)
         after = None if tensors.sharded else _after(measured, stage, of_gradients)
-        return Choice(stage, exceeds.any() if isinstance(exceeds, torch.Tensor) else bool(exceeds.any()), after=after)
+        return Choice(stage, exceeds.any(), after=after)
 
     def _excluded(self, tensors: Tensors) -> tuple[set[str], set[int]]:
         names = {one for one in self.exclude if isinstance(one, str)}

@@ -89,13 +89,14 @@ def _compiled_sizes(
     norms, peaks = np.empty((2, len(where.lengths)))
     for dtype in {tensor.dtype for tensor in held}:
         numbers = tuple([number for number, tensor in enumerate(held) if tensor.dtype == dtype])
-        chosen = np.isin(where.owners, numbers)
         key = ("units", dtype, numbers, shapes)
         if key not in prepared:
-            prepared[key] = Measuring(dtype, tuple(np.array(where.lengths)[chosen].tolist()))
+            chosen = np.isin(where.owners, numbers)
+            prepared[key] = chosen, Measuring(dtype, tuple(np.array(where.lengths)[chosen].tolist()))
+        chosen, measuring = prepared[key]
         bases = np.array([tensor.data_ptr() for tensor in held], np.int64)
         addresses = (bases[where.owners] + where.offsets * dtype.itemsize)[chosen]
-        norms[chosen], peaks[chosen] = prepared[key].run(addresses)
+        norms[chosen], peaks[chosen] = measuring.run(addresses)
     return Sizes(norms, peaks)
 
 

@@ -22,7 +22,7 @@ FIGURES = {
 
 def test_the_table_and_the_record_name_the_same_claims() -> None:
     assert len(CLAIMS) == 15
-    assert CLAIMS.keys() == RECORDED.keys()
+    assert list(CLAIMS) == list(RECORDED)
     for claim in CLAIMS.values():
         assert claim.statement.count("$") % 2 == 0 and claim.source and claim.title
 

@@ -41,7 +41,8 @@ def sweep_for(
     unclipped = {arm.name: arm for arm in task.arms if not arm.clip}
     clips = list(dict.fromkeys(map(clipper_named, clips)))
     arms = []
-    for name in dict.fromkeys(optimizers or unclipped):
+    known = (name if name in unclipped else optimizer_named(name) for name in optimizers or unclipped)
+    for name in dict.fromkeys(known):
         base = _base(name, task, unclipped, tuple(lrs))
         arms += [base, *(_clipped(base, clip, quantile) for clip in clips)]
     return Study(
@@ -57,7 +58,6 @@ def sweep_for(
 
 def _base(name: str, task: Task, unclipped: dict[str, Arm], lrs: tuple[float, ...]) -> Arm:
     """The unclipped arm of that name; else that of the optimizer of that name; else the optimizer by itself."""
-    name = name if name in unclipped else optimizer_named(name)
     declared = unclipped.get(name) or next((arm for arm in unclipped.values() if arm.optimizer == name), None)
     if declared:
         return Arm(

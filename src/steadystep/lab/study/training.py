@@ -8,7 +8,6 @@ import torch
 
 from steadystep.guarded_step import NonFiniteGradientError
 from steadystep.lab.errors import UserError
-from steadystep.lab.named import optimizer_named
 from steadystep.lab.study.averaging import Lookahead
 from steadystep.lab.study.evaluation import Evaluation, at_least_float32, evaluate
 from steadystep.lab.study.measurements import Measurements
@@ -162,10 +161,13 @@ def make_optimizer(trial: Trial, model: torch.nn.Module) -> Optimizer:
     Raises:
         UserError: for an optimizer that does not exist or options that it does not take.
     """
+    # The name belongs to the trial's identity: one spelling is one trial.
+    if trial.optimizer not in OPTIMIZERS:
+        raise UserError(f"there is no optimizer {trial.optimizer!r}: choose one of {', '.join(OPTIMIZERS)}")
     clip = None
     if trial.clip:
         clip = CLIPS[trial.clip.kind].make(trial.clip.threshold)
-    make: Any = OPTIMIZERS[optimizer_named(trial.optimizer)]
+    make: Any = OPTIMIZERS[trial.optimizer]
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     try:
         return make(trained, lr=trial.lr, clip=clip, nonfinite="raise", **trial.options)
