@@ -8,6 +8,7 @@ from steadystep.lab.report.sheets import convergence_csv, summary_csv, verdicts_
 from steadystep.lab.study.spec import Arm
 from steadystep.lab.study.summarise import summarise
 from steadystep.lab.study.summary import ArmSummary, Convergence, Estimate, Verdict
+from steadystep.lab.tasks.loss_unit import BITS
 
 NAME = 'Adam, "clipped"\n<script>alert(1)</script>=1+1'
 
@@ -32,6 +33,16 @@ def test_every_number_of_the_summary_comes_back_exactly() -> None:
         claim = results.task.claims[row.arm]
         assert (float(read_back["paper_accuracy"]), int(read_back["paper_epochs"])) == (claim.accuracy, claim.epochs)
         assert read_back["clip"] == ("norm" if row.arm == "Adam + clip" else "")
+
+
+def test_losses_are_in_nats_and_in_the_tasks_unit() -> None:
+    results = make_results(task=make_task(loss_unit=BITS))
+    summary = summarise(results)
+    for read_back, row in zip(read(summary_csv(results, summary)), summary.arms, strict=True):
+        for end in ("", "_low", "_high"):
+            nats = float(read_back[f"test_loss{end}"])
+            assert nats == getattr(row.test_loss, end.strip("_") or "mean")
+            assert float(read_back[f"test_bits{end}"]) == nats / math.log(2)
 
 
 def test_verdicts_and_convergence_come_back() -> None:

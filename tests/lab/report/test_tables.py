@@ -20,6 +20,7 @@ from steadystep.lab.report.tables import (
 from steadystep.lab.study.convergence import DEFINITIONS
 from steadystep.lab.study.results import Results
 from steadystep.lab.study.summarise import summarise
+from steadystep.lab.tasks.loss_unit import LossUnit
 
 
 def column(table: Table, heading: str) -> list[str]:
@@ -47,6 +48,18 @@ def test_results_have_the_papers_claim_beside_ours() -> None:
     assert column(table, "Test accuracy (%)")[-1] == f"{100 * ours.mean:.2f} ± {100 * (ours.high - ours.mean):.2f}"
     assert column(table, "Step (ms)") == ["1.12", "1.20", "1.23"]
     assert column(table, "Optimizer (% of step)") == ["11", "17", "19"]
+
+
+def test_a_task_with_a_unit_for_its_losses_shows_them_in_it() -> None:
+    results = make_results(task=make_task(loss_unit=LossUnit("perplexity", math.exp)))
+    summary = summarise(results)
+    loss = summary.arms[-1].test_loss
+    shown = [f"{math.exp(nats):.2f}" for nats in (loss.mean, loss.low, loss.high)]
+    table = results_table(results, summary)
+    assert column(table, "Test loss (perplexity)")[-1] == f"{shown[0]} [{shown[1]}, {shown[2]}]"
+    assert "Test loss" in table.note
+    without = results_table(make_results(), summary)
+    assert "Test loss" not in without.note + " ".join(found.title for found in without.columns)
 
 
 def test_without_claims_there_is_no_claim_column() -> None:
