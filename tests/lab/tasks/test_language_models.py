@@ -200,7 +200,13 @@ def test_flops_count_recurrent_layers_and_attention() -> None:
 @pytest.mark.parametrize(
     ("task", "folder", "model", "steps"),
     [
-        (ptb_lstm.TASK, "ptb_text_only", partial(LSTMLanguageModel, 10_000, width=32, layers=1), 200),
+        pytest.param(
+            ptb_lstm.TASK,
+            "ptb_text_only",
+            partial(LSTMLanguageModel, 10_000, width=32, layers=1),
+            200,
+            marks=pytest.mark.slow,
+        ),
         (charlm_transformer.TASK, "tiny_shakespeare", partial(GPT, 65, 64, width=32, layers=2), 150),
     ],
     ids=["ptb-lstm", "charlm-transformer"],

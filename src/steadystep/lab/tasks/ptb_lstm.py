@@ -49,7 +49,7 @@ TASK = Task(
     load=load,
     model=partial(LSTMLanguageModel, VOCABULARY, width=200, layers=2),
     arms=(
-        Arm(name="SGD", optimizer="SGD", lrs=(5, 10, 20, 40)),
+        Arm(name="SGD", optimizer="SGD", lrs=(0.5, 1, 2, 4)),
         # What everyone takes: Zaremba's norm of 5 is of losses that are sums over 20 words.
         Arm(name="SGD + clip 0.25", optimizer="SGD", lrs=(5, 10, 20, 40), clip="norm", thresholds=(0.25,)),
         Arm(name="SGD + clip", optimizer="SGD", lrs=(10, 20), clip="norm", quantiles=(0.1, 0.5)),
