@@ -67,7 +67,7 @@ def test_words_and_characters_of_one_data_set_are_kept_apart_in_the_cache(parent
 
 def test_text_is_read_once(parent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_tokens(HUB_NAME, parent, column="sentence", tokenise=words, vocabulary=10)
-    monkeypatch.setattr(loader, "_from_folder", lambda *arguments: pytest.fail("read again"))
+    monkeypatch.setattr(loader, "open_folder", lambda *arguments: pytest.fail("read again"))
     second = load_tokens(HUB_NAME, parent, column="sentence", tokenise=words, vocabulary=10)
     np.testing.assert_array_equal(first["train"], second["train"])
 
