@@ -100,16 +100,21 @@ def guarded_step(
         decision.after.total,
         accept,
         decision.clipped | bounded,
-        {
-            "skipped_nonfinite": logical_not(finite) & logical_not(sound),
-            "skipped_overflow": finite & logical_not(fits) & logical_not(sound),
-            "skipped_outlier": sound & decision.refused,
-        },
+        {} if accept is True else _reasons(finite, fits, sound, decision.refused),
         calibrating,
     )
     if accept is not True:
         watch.check(ledger, policy.max_consecutive_skips)
     return before
+
+
+def _reasons(finite: Number, fits: Number, sound: Number, refused: Number) -> dict[str, Number]:
+    """For each count of skipped steps, whether this step is one."""
+    return {
+        "skipped_nonfinite": logical_not(finite) & logical_not(sound),
+        "skipped_overflow": finite & logical_not(fits) & logical_not(sound),
+        "skipped_outlier": sound & refused,
+    }
 
 
 def refuse_in_backward(clippers: Sequence[Clipper]) -> None:

@@ -60,7 +60,7 @@ def record(
     scale (`calibrating`) does not count as one in a row.
     """
     # On the host as Python's numbers, which are faster one by one; on a device where it lies.
-    on_host = ledger.device.type == "cpu"
+    on_host = ledger.is_cpu
     entries: Any = ledger.tolist() if on_host else ledger
     entries[AT["attempted"]] += 1
     entries[AT["applied"]] += accept
@@ -87,7 +87,7 @@ CALIBRATION = 32
 def still_calibrating(ledger: torch.Tensor, infinite: Number) -> Number:
     """Count a step under a GradScaler, and say whether its infinity may still be the scale's and not the gradient's."""
     at = FIELDS.index("infinite_under_scaler")
-    if ledger.device.type == "cpu":
+    if ledger.is_cpu:
         ledger.numpy()[at] = count = float(ledger[at]) + 1.0 if infinite else 0.0
         return bool(infinite) and count <= CALIBRATION
     ledger[at] = where(infinite, ledger[at] + 1.0, 0.0)

@@ -76,6 +76,17 @@ def every(x: Number) -> Number:
     return x.all() if isinstance(x, torch.Tensor) else bool(x.all())
 
 
+def largest(magnitudes: Number) -> Number:
+    """The largest entry of a vector without negative ones; NaN if one is.
+
+    On the host it is a Python number: with NumPy's, all that is decided from it would take several times as long.
+    """
+    if isinstance(magnitudes, torch.Tensor):
+        return magnitudes.max()
+    entries = magnitudes.tolist()
+    return math.nan if math.isnan(sum(entries)) else max(entries)
+
+
 def norm(x: Number) -> Number:
     """Euclidean norm of a float64 vector, scaled so that no square overflows or vanishes. Non-finite if an entry is.
 

@@ -68,7 +68,8 @@ class Tensors:
     def addresses(self) -> np.ndarray:
         """(tensors,) where in memory each gradient begins, int64."""
         if self._addresses is None:
-            self._addresses = np.array([gradient.data_ptr() for gradient in self.gradients], np.int64)
+            pointers = map(torch.Tensor.data_ptr, self.gradients)
+            self._addresses = np.fromiter(pointers, np.int64, len(self.gradients))
         return self._addresses
 
     @property

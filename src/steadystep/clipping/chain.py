@@ -68,12 +68,13 @@ def remembered(
     """
     memories = []
     for number, clipper in enumerate(clippers):
-        place = f"clip.{number}."
-        mine = f"{place}{type(clipper).__name__}."
-        starts = {mine + name: torch.from_numpy(start) for name, start in clipper.start(tensors).items()}
-        if not starts:
+        first = clipper.start(tensors)
+        if not first:
             memories.append({})
             continue
+        place = f"clip.{number}."
+        mine = f"{place}{type(clipper).__name__}."
+        starts = {mine + name: torch.from_numpy(start) for name, start in first.items()}
         for name in clipper.per_tensor:
             _grow(owner, mine + name, starts[mine + name])
         if any(key not in owner or owner[key].shape != start.shape for key, start in starts.items()):
@@ -99,7 +100,7 @@ def opened(memories: Sequence[Mapping[str, torch.Tensor]]) -> list[Memory]:
 
 
 def _opened(tensor: torch.Tensor) -> Number:
-    if tensor.device.type != "cpu":
+    if not tensor.is_cpu:
         return tensor
     return tensor.numpy() if tensor.dim() else tensor.item()
 
@@ -109,13 +110,15 @@ def remember(
 ) -> None:
     """Keep the statistics of an applied step; of a refused but sound one only what the refusing clipper counts."""
     for memory, choice, refuses in zip(memories, decision.choices, decision.refusals, strict=True):
+        if not memory:
+            continue
         for kept, when in ((choice.memory, applied), (choice.memory_if_refused, refuses & sound)):
             for name, value in kept.items():
                 _keep(memory[name], value, when)
 
 
 def _keep(stored: torch.Tensor, value: Number, when: Number) -> None:
-    if stored.device.type != "cpu":
+    if not stored.is_cpu:
         new = torch.as_tensor(value, dtype=stored.dtype, device=stored.device)
         torch.where(torch.as_tensor(when, device=stored.device), new, stored, out=stored)
     elif when:

@@ -6,7 +6,7 @@ from functools import cached_property
 import torch
 
 from steadystep.clipping.stages import Stage, through
-from steadystep.maths import Number, every, norm
+from steadystep.maths import Number, every, largest, norm
 from steadystep.tensors import Tensors
 
 
@@ -47,7 +47,7 @@ class Measured:
     def peak(self) -> Number:
         """The largest absolute element of all gradients; NaN or inf if there is one."""
         if self._peak is None:
-            self._peak = self.peaks.max()
+            self._peak = largest(self.peaks)
         return self._peak
 
     def can_be_squared(self) -> Number:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -23,6 +24,10 @@ class Cohort:
     updates: list[Update] = field(default_factory=list)
     passes: list[Pass] = field(default_factory=list)
 
+    @cached_property
+    def _values(self) -> "Hyperparameters":
+        return Hyperparameters(self.group)
+
     def leave(self) -> None:
         """From now on these parameters count their steps apart from the others that had the same clock."""
         shared = {
@@ -36,10 +41,10 @@ class Cohort:
 
     def apply(self, stages: Sequence[Stage], accept: Number, update_bound: float | None) -> Number:
         """Write the update of these parameters, and advance their clocks if it is accepted."""
-        on_host = self.clock.device.type == "cpu"
+        on_host = self.clock.is_cpu
         clocks = {name: self.states[0][name] for name in self.rule.clocks}
         t = self.clock.item() + 1 if on_host else self.clock.double() + 1
-        values = Hyperparameters(self.group)
+        values = self._values
         if clocks:
             values.clocks = {name: clock.item() if on_host else clock for name, clock in clocks.items()}
             values.clocks = self.rule.advanced(t, values)
@@ -78,7 +83,7 @@ class Hyperparameters(Mapping[str, Any]):
         if name in self.clocks:
             return self.clocks[name]
         value = self._group["betas"][_BETAS[name]] if name in _BETAS else self._group[name]
-        if isinstance(value, torch.Tensor) and value.numel() == 1 and value.device.type == "cpu":
+        if isinstance(value, torch.Tensor) and value.numel() == 1 and value.is_cpu:
             return value.item()
         return value
 

@@ -29,7 +29,6 @@ class Compiled:
         self._rule, self._updates = rule, updates
         self._equation = Equation(rule.update, rule.sums, len(rule.slots))
         self._dtype = updates[0].parameter.dtype
-        self._precision = np.float64 if self._dtype == torch.float64 else np.float32
         self._counts = np.array([update.count for update in updates], np.float64)
         self._tensors = [tensor for update in updates for tensor in (update.parameter, *update.state)]
         self._known = [tensor.data_ptr() for tensor in self._tensors]
@@ -56,40 +55,38 @@ class Compiled:
         update_bound: float | None,
     ) -> bool:
         """As every `Pass`; `accept` is known on the host here, and true."""
-        by_unit = any(isinstance(stage, UnitScale) for stage in stages)
+        by_unit = UnitScale in map(type, stages)
         pieces = (self._units if by_unit else None) or self._whole
         kept, given, unstaged = self._gradients(stages, pieces)
         equation, types, own = self._equation, (self._dtype, given), self._own
         direction, coupled, shrink = settings(self._rule, values)
-        shared = np.array([direction, coupled, shrink, *coefficients.values()])
+        shared = np.array([direction, coupled, shrink, *coefficients.values()], np.float64)
         if self._rule.sums is not None:
-            totals = self._totals(pieces, sums_kernel(equation, *types), self._precision, shared, equation.terms)
+            totals = self._totals(pieces, sums_kernel(equation, *types), shared, equation.terms)
             factors = self._rule.tensor_factors(self._counts, values, totals)
             own[:, :-1] = np.transpose(list(factors.values()))
         bounded = False
         if update_bound is not None:
             kernel = move_kernel(equation, *types, move.starts_at_zero(self._rule))
-            totals = self._totals(pieces, kernel, np.float64, shared, 2)
+            totals = self._totals(pieces, kernel, shared, 2)
             own[:, -1], exceeds = move.limit(totals, self._counts, values["lr"], update_bound)
             bounded = bool(exceeds.any())
         plain = unstaged and coupled == 0.0 and shrink == 1.0 and update_bound is None
-        self._run(pieces, update_kernel(equation, *types, plain), self._precision, shared, self._no_totals)
+        self._run(pieces, update_kernel(equation, *types, plain), shared, self._no_totals)
         if update_bound is not None:
             own[:, -1] = 1.0
         del kept  # the kernels have read it
         return bounded
 
-    def _totals(
-        self, pieces: Pieces, kernel: Kernel, precision: type, shared: np.ndarray, terms: int
-    ) -> list[np.ndarray]:
+    def _totals(self, pieces: Pieces, kernel: Kernel, shared: np.ndarray, terms: int) -> list[np.ndarray]:
         """The terms of the elements, added up for each tensor."""
         parts = np.empty((len(pieces.chunks.table), terms))
-        self._run(pieces, kernel, precision, shared, parts)
+        self._run(pieces, kernel, shared, parts)
         return [pieces.sums(column) for column in parts.T]
 
-    def _run(self, pieces: Pieces, kernel: Kernel, precision: type, shared: np.ndarray, totals: np.ndarray) -> None:
-        numbers = [x.astype(precision, copy=False) for x in (pieces.stage, shared, pieces.of_each(self._own))]
-        TEAM.run(kernel, pieces.chunks.elements, pieces.chunks.table, pieces.addresses, *numbers, totals)
+    def _run(self, pieces: Pieces, kernel: Kernel, shared: np.ndarray, totals: np.ndarray) -> None:
+        work, own = pieces.chunks, pieces.of_each(self._own)
+        TEAM.run(kernel, work.elements, work.table, pieces.addresses, pieces.stage, shared, own, totals)
 
     def _gradients(self, stages: Sequence[Stage], pieces: Pieces) -> tuple[Sequence[torch.Tensor], torch.dtype, bool]:
         """Note where the gradients are and what the kernel does to them.

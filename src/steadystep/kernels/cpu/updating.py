@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from numba import njit, types
 
@@ -120,12 +121,12 @@ def _compiled(
     if purpose == "plain_update":
         read = ["g = load_given(G[i]) * before", "p = load(P[i])"]
     totals = [f"total{number}" for number in range(sums)]
-    shared = [f"{x} = shared[{k}]" for k, x in enumerate((*SETTINGS, *map(own_name, equation.shared)))]
+    shared = [f"{x} = number(shared[{k}])" for k, x in enumerate((*SETTINGS, *map(own_name, equation.shared)))]
     each = _CHUNK.format(
         own=lines(
             0,
-            [f"{x} = stage[tensor, {k}]" for k, x in enumerate(STAGE)]
-            + [f"{x} = own[tensor, {k}]" for k, x in enumerate(own)]
+            [f"{x} = number(stage[tensor, {k}])" for k, x in enumerate(STAGE)]
+            + [f"{x} = number(own[tensor, {k}])" for k, x in enumerate(own)]
             + ["before = direction * before"] * (purpose == "plain_update")
             + [f"{total} = 0.0" for total in totals],
         ),
@@ -137,16 +138,16 @@ def _compiled(
     )
     kind, given = (str(dtype).removeprefix("torch.") for dtype in stored)
     module = function.__module__.rpartition(".")[2]
-    state = types.float64 if kind == "float64" else types.float32
-    precision = types.float64 if purpose.startswith("move") else state
+    wide = kind == "float64"
     names = {
         "BLOCK": BLOCK,
         "STORED": primitives.STORED[kind],
         "SIZE": stored[0].itemsize,
         "GIVEN": primitives.STORED[given],
         "GIVEN_SIZE": stored[1].itemsize,
-        "STATE": primitives.STORED["float64" if kind == "float64" else "float32"],
-        "STATE_SIZE": state.bitwidth // 8,
+        "STATE": primitives.STORED["float64" if wide else "float32"],
+        "STATE_SIZE": 8 if wide else 4,
+        "number": np.float64 if wide or purpose.startswith("move") else np.float32,
         "load": primitives.LOADS[kind],
         "load_given": primitives.LOADS[given],
         "store": primitives.STORES[kind],
@@ -154,7 +155,7 @@ def _compiled(
     }
     signature = types.void(
         types.int64[::1], types.int64[:, ::1], types.int64[:, ::1],
-        precision[:, ::1], precision[::1], precision[:, ::1], types.float64[:, ::1],
+        types.float64[:, ::1], types.float64[::1], types.float64[:, ::1], types.float64[:, ::1],
     )  # fmt: skip
     # Only the sums may be reordered into vectors: a rule is evaluated as it is written.
     name = f"{module}_{function.__name__}_{purpose}_{kind}" + (f"_{given}" if given != kind else "")
