@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from steadystep.lab.study.averaging import EVERY, SLOWEST, Lookahead
+from steadystep.lab.study.averaging import SLOWEST, Lookahead
 from steadystep.lab.study.checkpoint import save_checkpoint
 from steadystep.lab.study.loop import TrialStopped, run_trial
 from steadystep.lab.study.training import Training
@@ -16,15 +16,15 @@ from tiny_study import TASK, load, numbers, tiny_trial
 
 
 def test_lookahead_is_its_recurrence() -> None:
-    model, steps = nn.Linear(1, 1, bias=False), 23
+    model, steps, every = nn.Linear(1, 1, bias=False), 23, 5
     weight = model.weight.data
-    average = Lookahead(model, steps)
+    average = Lookahead(model, steps, every)
     slow = weight.item()
     for taken in range(1, steps + 1):
         weight.add_(0.1 * taken)
         fast = weight.item()
         average.after_step(taken)
-        if taken % EVERY == 0 or taken == steps:
+        if taken % every == 0 or taken == steps:
             keep = SLOWEST * (taken / steps) ** 3
             slow = keep * slow + (1 - keep) * fast
             assert weight.item() == pytest.approx(slow, rel=1e-5)
@@ -42,7 +42,7 @@ def normed_model() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
 
 
-AVERAGED = replace(TASK, model=normed_model, recipe=Recipe(augment=noisy, averaging="lookahead"))
+AVERAGED = replace(TASK, model=normed_model, recipe=Recipe(augment=noisy, average_every=80))
 
 
 @pytest.mark.parametrize("steps", [1, 4, 5, 6, 11, 17])

@@ -4,33 +4,30 @@ from collections.abc import Mapping
 
 import torch
 
-EVERY = 5
-"""Steps between two averages."""
-
-SLOWEST = 0.95**EVERY
+SLOWEST = 0.95**5
 """How much of the average is kept at most, at the end of the run."""
 
 
 class Lookahead:
-    """A slow copy of the model, towards which training is set back every five steps.
+    """A slow copy of the model, to which training is set back every so many steps.
 
     .. math:: s \\leftarrow d\\, s + (1 - d)\\, \\theta, \\quad \\theta \\leftarrow s,
         \\qquad d = 0.95^5 \\left(t / T\\right)^3
 
-    Early steps are hardly averaged, late ones over dozens. Buffers such as the statistics of a batch norm are
-    averaged with the weights. Source: Zhang, Lucas, Hinton & Ba, Lookahead optimizer: k steps forward, 1 step back,
-    NeurIPS 2019; its rising average: Jordan, arXiv 2404.00498 (2024), section 3.4.
+    Early steps are hardly averaged, late ones over about four times `every`. Buffers such as the statistics of a batch
+    norm are averaged with the weights. Source: Zhang, Lucas, Hinton & Ba, Lookahead optimizer: k steps forward, 1 step
+    back, NeurIPS 2019; its rising average: Jordan, arXiv 2404.00498 (2024), section 3.4, every 5 steps of 1,024.
     """
 
-    def __init__(self, model: torch.nn.Module, steps: int) -> None:
-        self._steps = steps
+    def __init__(self, model: torch.nn.Module, steps: int, every: int) -> None:
+        self._steps, self._every = steps, every
         self._fast = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
         self._slow = {name: value.clone() for name, value in self._fast.items()}
 
     @torch.no_grad()
     def after_step(self, taken: int) -> None:
         """To be called after every step with the number of steps taken so far."""
-        if taken % EVERY and taken != self._steps:
+        if taken % self._every and taken != self._steps:
             return
         keep = SLOWEST * (taken / self._steps) ** 3
         for name, slow in self._slow.items():

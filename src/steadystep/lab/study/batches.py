@@ -19,7 +19,7 @@ REPLICATED_CLIPS = ("norm", "value")
 """The clippers that replicas have; trials with others are trained by themselves."""
 
 PLAIN = Recipe()
-NOT_IN_REPLICAS = ("augment", "predict", "initialise", "restart", "averaging", "shuffled")
+NOT_IN_REPLICAS = ("augment", "predict", "initialise", "restart", "average_every", "shuffled")
 """What of a recipe replicas do not do: where it differs from the plain one's, trials are trained by themselves."""
 
 TIMED_SEED = 0

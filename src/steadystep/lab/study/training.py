@@ -43,7 +43,9 @@ class Training:
         self._recipe.initialise(self.model, splits.train)
         if self._recipe.channels_last:
             self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self._average = Lookahead(self.model, self.steps) if self._recipe.averaging == "lookahead" else None
+        every = self._recipe.average_every
+        # In examples, so that smaller batches are averaged over as much of the data.
+        self._average = Lookahead(self.model, self.steps, max(1, round(every / self.batch_size))) if every else None
         self.optimizer = make_optimizer(trial, self.model)
         self.scheduler = make_scheduler(self.optimizer, trial.schedule, self.steps)
         start_noise(trial.seed)

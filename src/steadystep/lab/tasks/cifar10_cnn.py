@@ -49,7 +49,7 @@ RECIPE = Recipe(
     augment=augment,
     predict=flips_and_shifts,
     initialise=start_from_data,
-    averaging="lookahead",
+    average_every=5_000,
     channels_last=True,
 )
 
@@ -62,18 +62,19 @@ def make_task(name: str, widths: Sequence[int]) -> Task:
     return Task(
         name=name,
         title=f"CIFAR-10, CNN of widths {'/'.join(map(str, widths))}",
+        version=2,
         dataset="uoft-cs/cifar10",
         classes=10,
         load=load,
         model=partial(FastCNN, tuple(widths)),
         arms=(
-            Arm(name="SGD", optimizer="SGD", options=NESTEROV, lrs=(0.1, 0.2, 0.4, 0.8)),
-            Arm(name="Adam", optimizer="Adam", options=DECAY, lrs=(1.5e-3, 3e-3, 6e-3, 1.2e-2)),
+            Arm(name="SGD", optimizer="SGD", options=NESTEROV, lrs=(0.2, 0.4, 0.8, 1.6)),
+            Arm(name="Adam", optimizer="Adam", options=DECAY, lrs=(3e-3, 6e-3, 1.2e-2, 2.4e-2)),
             Arm(
                 name="Adam + clip",
                 optimizer="Adam",
                 options=DECAY,
-                lrs=(3e-3, 6e-3),
+                lrs=(6e-3, 1.2e-2),
                 clip="norm",
                 quantiles=(0.1, 0.5),
             ),
@@ -101,4 +102,4 @@ def find(name: str) -> Task:
     return make_task(name, numbers(name, "cifar10-cnn:64:256:256", count=3))
 
 
-TASK = make_task("cifar10-cnn", (64, 128, 128))
+TASK = make_task("cifar10-cnn", (64, 160, 160))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch.nn import functional
@@ -71,7 +71,7 @@ class Recipe:
         initialise: called once on a new model with the training split, for what starts from the data.
         restart: called on the model, in the mode that it concerns, where an epoch ends and where an evaluation begins:
             for a state that is carried from batch to batch.
-        averaging: "lookahead" averages the weights while it trains, see `study.averaging`.
+        average_every: training examples between two averages of the weights, see `study.averaging`; 0: none is taken.
         channels_last: keep images with the channels innermost, as fast convolutions on a CPU want them.
         shuffled: every epoch visits the examples in another order; False: in their own, for text that goes on.
         evaluation_batch: examples at once where nothing is learned: large enough to be fast, small enough for a cache.
@@ -85,7 +85,7 @@ class Recipe:
     predict: Callable[[torch.nn.Module, torch.Tensor], torch.Tensor] = one_view
     initialise: Callable[[torch.nn.Module, "Split"], None] = _leave
     restart: Callable[[torch.nn.Module], None] = _no_state
-    averaging: Literal["none", "lookahead"] = "none"
+    average_every: int = 0
     channels_last: bool = False
     shuffled: bool = True
     evaluation_batch: int = 1024
