@@ -69,12 +69,12 @@ def make_task(name: str, widths: Sequence[int]) -> Task:
         model=partial(FastCNN, tuple(widths)),
         arms=(
             Arm(name="SGD", optimizer="SGD", options=NESTEROV, lrs=(0.2, 0.4, 0.8, 1.6)),
-            Arm(name="Adam", optimizer="Adam", options=DECAY, lrs=(3e-3, 6e-3, 1.2e-2, 2.4e-2)),
+            Arm(name="Adam", optimizer="Adam", options=DECAY, lrs=(1.5e-3, 3e-3, 6e-3, 1.2e-2)),
             Arm(
                 name="Adam + clip",
                 optimizer="Adam",
                 options=DECAY,
-                lrs=(6e-3, 1.2e-2),
+                lrs=(3e-3, 6e-3),
                 clip="norm",
                 quantiles=(0.1, 0.5),
             ),
