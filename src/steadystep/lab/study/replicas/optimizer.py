@@ -57,7 +57,6 @@ class ReplicatedOptimizer:
         }
         self._equation = Equation(self._rule.update, _nothing_shared, len(self._rule.slots))
         self._kernel = update_kernel(self._equation, parameters[0].dtype, parameters[0].dtype)
-        self._precision = np.float64 if parameters[0].dtype == torch.float64 else np.float32
         self.slots = [[self._start(slot, parameter) for slot in self._rule.slots] for parameter in parameters]
         self.clocks = {name: np.ones(len(trials)) for name in self._rule.clocks}
         self.steps = 0
@@ -103,10 +102,10 @@ class ReplicatedOptimizer:
         self.clocks = self._rule.advanced(self.steps, values)
         values |= self.clocks
         coefficients = self._rule.coefficients(self.steps, values)
-        own = np.ones((replicas, tensors, len(coefficients) + 1), self._precision)  # the last: the move is not limited
+        own = np.ones((replicas, tensors, len(coefficients) + 1))  # the last: the move is not limited
         for column, coefficient in enumerate(coefficients.values()):
             own[:, :, column] = np.reshape(coefficient, (-1, 1))
-        stage = np.ones((replicas, tensors, len(STAGE)), self._precision)
+        stage = np.ones((replicas, tensors, len(STAGE)))
         for name, factors in zip(("before", "before_again"), in_two(sizes.factor), strict=True):
             if factors is not None:
                 stage[:, :, STAGE.index(name)] = np.reshape(factors, (-1, 1))
@@ -124,7 +123,7 @@ class ReplicatedOptimizer:
             work.table,
             addresses.reshape(replicas * tensors, -1),
             stage.reshape(replicas * tensors, -1),
-            np.array(self._shrink(parameters, values), self._precision),
+            np.array(self._shrink(parameters, values), np.float64),
             own.reshape(replicas * tensors, -1),
             np.empty((0, 0)),
         )
@@ -141,7 +140,7 @@ class ReplicatedOptimizer:
     def _start(self, slot: str, parameter: torch.Tensor) -> torch.Tensor:
         first = self._rule.start.get(slot, 0.0)
         value = self._values[first] if isinstance(first, str) else first
-        rows = torch.from_numpy(np.broadcast_to(value, len(parameter)).astype(self._precision))
+        rows = torch.from_numpy(np.broadcast_to(value, len(parameter)).copy()).to(parameter.dtype)
         return _for_each(rows, parameter).expand_as(parameter).clone()
 
     def _shrink(self, parameters: Sequence[torch.Tensor], values: Mapping[str, Any]) -> tuple[float, float, float]:
