@@ -19,7 +19,7 @@ LOOKS = {
     "good": ("holds", "reproduced"),
     "bad": ("refuted", "wrong", "misattributed", "not reproduced", "implausible"),
     "partly": ("holds in part", "needs an assumption"),
-    "open": ("unsettled", "not supported", "not given", "not measured"),
+    "open": ("unsettled", "not supported", "not given", "not measured", "undecided"),
 }
 """The colour of every status of a claim and every verdict of the audit."""
 

@@ -96,7 +96,7 @@ def test_the_ratios_of_epochs_agree_everywhere() -> None:
 
 def test_a_number_is_judged_by_the_measured_interval(tmp_path: Path) -> None:
     folder = copied(tmp_path)
-    interval = {"test_accuracy": 0.99, "test_accuracy_low": 0.985, "test_accuracy_high": 0.996}
+    interval = {"test_accuracy": 0.99, "test_accuracy_low": 0.993, "test_accuracy_high": 0.996}
     rewrite(folder / "mnist-mlp" / "summary.csv", "Adam + clip", **interval)
     name = "table1-mnist-adam-gradient-clipping"
     assert (ROWS[name].verdict, rows(folder)[name].verdict) == ("not reproduced", "reproduced")
@@ -105,6 +105,17 @@ def test_a_number_is_judged_by_the_measured_interval(tmp_path: Path) -> None:
     improved = rows(folder)
     assert improved["improvement-mnist-adam"].verdict == "reproduced"
     assert improved["improvement-mnist-sgd"].verdict == "not reproduced"
+
+
+def test_an_interval_that_cannot_tell_decides_nothing(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    rewrite(folder / "mnist-mlp" / "summary.csv", "Adam + clip", test_accuracy_low=0.99, test_accuracy_high=0.996)
+    rewrite(folder / "mnist-mlp" / "verdicts.csv", "Adam + clip", difference_low=-0.02, difference_high=0.02)
+    found = rows(folder)
+    row = found["table1-mnist-adam-gradient-clipping"]  # 99.5%, and Adam's 99.2% as well
+    assert (row.verdict, "other techniques" in row.explanation) == ("undecided", True)
+    for name in ("improvement-mnist-adam", "improvement-mnist-sgd"):
+        assert (found[name].verdict, "no difference at all" in found[name].explanation) == ("undecided", True)
 
 
 def test_the_status_of_a_claim_is_shown_as_it_is_found() -> None:

@@ -18,6 +18,7 @@ Verdict = Literal[
     "implausible",
     "reproduced",
     "not reproduced",
+    "undecided",
     "not measured",
 ]
 Kind = Literal["claims", "equations", "citations", "method", "numbers"]

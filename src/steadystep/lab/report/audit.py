@@ -11,7 +11,8 @@ from steadystep.lab.report.ascii import shown
 
 STYLES = {
     "holds": "green", "reproduced": "green", "holds in part": "cyan", "needs an assumption": "cyan",
-    "not supported": "yellow", "not given": "yellow", "not measured": "yellow", "implausible": "magenta",
+    "not supported": "yellow", "not given": "yellow", "not measured": "yellow", "undecided": "yellow",
+    "implausible": "magenta",
     "wrong": "red", "misattributed": "red", "not reproduced": "red",
 }  # fmt: skip
 
