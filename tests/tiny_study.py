@@ -1,5 +1,6 @@
 """A task that trains in milliseconds, for tests of everything between a declared study and its records."""
 
+import random
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from steadystep.lab.study.checkpoint import load_checkpoint, save_checkpoint
 from steadystep.lab.study.observer import Silent
 from steadystep.lab.study.record import Record
 from steadystep.lab.study.spec import Study, study_for
+from steadystep.lab.study.training import Training
 from steadystep.lab.study.trial import Trial
 from steadystep.lab.tasks.arms import Arm
 from steadystep.lab.tasks.task import Arrays, Splits, Task
@@ -80,6 +83,24 @@ def tiny_trial(**fields: Any) -> Trial:
         "role": "final",
     }
     return Trial(**(defaults | fields))
+
+
+def train_in_pieces(
+    trial: Trial, task: Task, splits: Splits[Any], checkpoint: Path, moments: random.Random, steps: tuple[int, int]
+) -> None:
+    """Train to the end, each so many steps (least, most) by a process that knows no more than the checkpoint."""
+    training = Training(trial, task, splits)
+    while not training.finished:
+        for _ in range(min(moments.randint(*steps), training.steps - training.measured.steps)):
+            training.step()
+            if training.at_epoch_end():
+                training.end_epoch()
+        save_checkpoint(checkpoint, trial.id, {**training.state(), "elapsed": 1.0})
+        torch.manual_seed(moments.randint(0, 99))  # whatever another process would have there
+        training = Training(trial, task, splits)
+        state = load_checkpoint(checkpoint, trial.id)
+        assert state
+        training.restore(state)
 
 
 def numbers(record: Record) -> dict[str, Any]:

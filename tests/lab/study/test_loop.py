@@ -23,7 +23,7 @@ from steadystep.lab.study.training import Training
 from steadystep.lab.study.trial import Clip, Trial
 from steadystep.lab.tasks.task import Arrays, Splits
 from steadystep.optimizers import OPTIMIZERS
-from tiny_study import TASK, load, numbers, tiny_trial
+from tiny_study import TASK, load, numbers, tiny_trial, train_in_pieces
 
 CLIPS = (None, Clip(kind="norm", threshold=0.5), Clip(kind="value", threshold=0.05))
 
@@ -56,18 +56,7 @@ def test_interrupted_anywhere_gives_the_same_numbers(optimizer: str, clip: Clip 
     trial = tiny_trial(optimizer=optimizer, clip=clip, options=options)
     undisturbed = run(trial, checkpoint)
     moments = random.Random(f"{optimizer} {clip}")
-    training, splits = Training(trial, TASK, load(None)), load(None)
-    while not training.finished:
-        for _ in range(min(moments.randint(1, 5), training.steps - training.measured.steps)):
-            training.step()
-            if training.at_epoch_end():
-                training.end_epoch()
-        save_checkpoint(checkpoint, trial.id, {**training.state(), "elapsed": 1.0})
-        torch.manual_seed(moments.randint(0, 99))  # whatever another process would have there
-        training = Training(trial, TASK, splits)
-        state = load_checkpoint(checkpoint, trial.id)
-        assert state
-        training.restore(state)
+    train_in_pieces(trial, TASK, load(None), checkpoint, moments, steps=(1, 5))
     assert numbers(run(trial, checkpoint)) == numbers(undisturbed)
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from steadystep.lab.study.checkpoint import load_checkpoint, save_checkpoint
 from steadystep.lab.study.evaluation import evaluate
 from steadystep.lab.study.flops import flops_per_step
 from steadystep.lab.study.loop import run_trial
@@ -22,7 +21,7 @@ from steadystep.lab.tasks.networks.gpt import GPT, Block
 from steadystep.lab.tasks.networks.lstm_lm import LSTMLanguageModel
 from steadystep.lab.tasks.task import Arrays, Splits, Task
 from steadystep.lab.tasks.text import windows
-from tiny_study import FINGERPRINT, numbers, tiny_trial
+from tiny_study import FINGERPRINT, numbers, tiny_trial, train_in_pieces
 
 SHARED = Path(os.environ.get("STEADYSTEP_DATA") or Path(__file__).parents[3].parent / "shared" / "data")
 VOCABULARY = 7
@@ -136,18 +135,7 @@ def test_interrupted_anywhere_gives_the_same_numbers(tmp_path: Path) -> None:
     checkpoint, splits = tmp_path / "trial.pt", load(None)
     undisturbed = run_trial(TRIAL, TASK, splits, checkpoint)
     assert undisturbed.outcome == "finished"
-    moments = random.Random(0)
-    training = Training(TRIAL, TASK, splits)
-    while not training.finished:
-        for _ in range(min(moments.randint(5, 40), training.steps - training.measured.steps)):
-            training.step()
-            if training.at_epoch_end():
-                training.end_epoch()
-        save_checkpoint(checkpoint, TRIAL.id, {**training.state(), "elapsed": 1.0})
-        training = Training(TRIAL, TASK, splits)
-        state = load_checkpoint(checkpoint, TRIAL.id)
-        assert state
-        training.restore(state)
+    train_in_pieces(TRIAL, TASK, splits, checkpoint, random.Random(0), steps=(5, 40))
     assert numbers(run_trial(TRIAL, TASK, splits, checkpoint)) == numbers(undisturbed)
 
 
