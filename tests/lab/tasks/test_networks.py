@@ -39,6 +39,18 @@ def test_the_first_filters_of_every_block_start_as_the_identity() -> None:
     assert not torch.allclose(convolution(x)[:, 24:], torch.zeros(1))
 
 
+@pytest.mark.parametrize("batches", [1, 2, 5])
+def test_batch_norms_forget_by_images_however_they_are_batched(pixels: torch.Tensor, batches: int) -> None:
+    model = FastCNN((8, 8, 8)).double()
+    norm = next(m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    norm.register_forward_pre_hook(lambda _, given: seen.append(given[0].mean((0, 2, 3))))
+    seen: list[torch.Tensor] = []
+    for batch in pixels[:1].expand(250, -1, -1, -1).chunk(batches):
+        model(batch.double())
+    assert norm.running_mean is not None
+    assert torch.allclose(norm.running_mean, 0.12 * seen[0], rtol=1e-12)
+
+
 def test_the_wide_net_costs_what_its_layers_do() -> None:
     """Jordan (2024) gives 0.36 PFLOP for 9.9 epochs of 50,000 images, all gradients and the evaluation counted."""
     model = FastCNN((64, 256, 256))

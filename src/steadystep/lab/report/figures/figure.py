@@ -27,13 +27,13 @@ def add_target(plot: go.Figure, axis: AccuracyAxis, target: float) -> None:
     plot.add_hline(y=place, line={"color": NEUTRAL, "dash": "dot", "width": 1.5})
     plot.add_annotation(
         text=f"target {percent(target, 1)}%",
-        # Below the line at its right end, where curves have mostly risen above it.
-        x=1,
+        # Above the line at its left end: curves start below it, and end on either side.
+        x=0,
         xref="paper",
-        xanchor="right",
+        xanchor="left",
         # Annotations take the logarithm of what they are placed at on a logarithmic axis; lines do not.
         y=math.log10(place),
-        yanchor="top",
+        yanchor="bottom",
         showarrow=False,
     )
 
