@@ -1,11 +1,16 @@
-"""What all tests share: one Hypothesis profile, and torch's peers in double precision where that is asked for."""
+"""What all tests share: one Hypothesis profile, torch's peers in double precision and a browser, where asked for."""
 
 import os
+import shutil
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # No deadline: machines are shared, and a slow moment is no failure.
 settings.register_profile("steadystep", deadline=None)
@@ -23,3 +28,16 @@ def double_by_default() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(before)
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """A browser without a window; a test that wants one is skipped where none is installed."""
+    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if executable is None:
+        pytest.skip("no chromium, chromium-browser or google-chrome on the PATH")
+    # The oracles' environment has no playwright.
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield browser
+        browser.close()

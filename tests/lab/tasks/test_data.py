@@ -12,12 +12,12 @@ import pytest
 from datasets import Features, Image, Value
 from PIL import Image as Picture
 
+from real_data import SHARED, needs
 from steadystep.lab.tasks import array_cache, mnist_mlp
 from steadystep.lab.tasks import data as loader
 from steadystep.lab.tasks.array_cache import cache_folder, cached_arrays
 from steadystep.lab.tasks.data import BrokenDataError, DataNotFoundError, load_images, locate
 
-SHARED = Path(os.environ.get("STEADYSTEP_DATA") or Path(__file__).parents[3].parent / "shared" / "data")
 HUB_NAME = "nobody/tiny-images"
 PIXELS = np.random.RandomState(0).randint(0, 256, (14, 5, 4), np.uint8)
 LABELS = np.arange(14) % 3
@@ -188,7 +188,7 @@ def test_a_broken_file_is_named_in_one_line(
     assert capfd.readouterr().err == "" and not caplog.records
 
 
-@pytest.mark.skipif(not (SHARED / "mnist").is_dir(), reason=f"needs MNIST in {SHARED / 'mnist'}")
+@needs("mnist")
 def test_mnist_is_all_there() -> None:
     splits = mnist_mlp.load(SHARED)
     assert [len(part.y) for part in (splits.train, splits.val, splits.test)] == [55_000, 5_000, 10_000]

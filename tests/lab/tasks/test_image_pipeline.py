@@ -2,7 +2,6 @@
 
 import io
 import logging
-import os
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ import pytest
 import torch
 from PIL import Image as Picture
 
+from real_data import SHARED, needs
 from steadystep.lab.study.evaluation import evaluate
 from steadystep.lab.study.loop import TrialStopped, run_trial
 from steadystep.lab.study.trial import Trial
@@ -27,7 +27,6 @@ from steadystep.lab.tasks.pipeline import EncodedImages
 from steadystep.lab.tasks.streamed_images import StreamedImages
 from steadystep.lab.tasks.task import Arrays, Batch, Split
 
-SHARED = Path(os.environ.get("STEADYSTEP_DATA") or Path(__file__).parents[3].parent / "shared" / "data")
 CLASSES = ("n01", "n02", "n03")
 TRAIN, TEST = 24, 7
 
@@ -249,9 +248,7 @@ def test_a_trial_of_the_task_resumes_in_mid_epoch_and_keeps_top_5(parquet: Path,
     assert whole.steps == 8 and whole.test_also.keys() == {"top-5"}
 
 
-@pytest.mark.skipif(
-    not (SHARED / "imagenet-sample-100").is_dir(), reason=f"needs images in {SHARED / 'imagenet-sample-100'}"
-)
+@needs("imagenet-sample-100")
 def test_real_images_of_imagenet_are_all_decoded() -> None:
     [path] = (SHARED / "imagenet-sample-100").glob("*.parquet")
     rows = datasets.Dataset.from_parquet(str(path)).cast_column("image", datasets.Image(decode=False))  # pyright: ignore[reportAttributeAccessIssue]
@@ -263,9 +260,7 @@ def test_real_images_of_imagenet_are_all_decoded() -> None:
     assert grey == 1 and len(split.broken) == 0
 
 
-@pytest.mark.skipif(
-    not (SHARED / "tiny-imagenet-subset").is_dir(), reason=f"needs images in {SHARED / 'tiny-imagenet-subset'}"
-)
+@needs("tiny-imagenet-subset")
 def test_tiny_imagenet_is_all_there() -> None:
     splits = tiny_imagenet_resnet.load(SHARED / "tiny-imagenet-subset")
     for split, examples in ((splits.train, 70), (splits.val, 10), (splits.test, 10)):

@@ -1,6 +1,5 @@
 """Language models: an LSTM that carries its state and resumes with it, a GPT that sees no future."""
 
-import os
 import random
 from dataclasses import replace
 from functools import partial
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from real_data import SHARED, needs
 from steadystep.lab.study.evaluation import evaluate
 from steadystep.lab.study.flops import flops_per_step
 from steadystep.lab.study.loop import run_trial
@@ -23,7 +23,6 @@ from steadystep.lab.tasks.task import Arrays, Splits, Task
 from steadystep.lab.tasks.text import windows
 from tiny_study import FINGERPRINT, numbers, tiny_trial, train_in_pieces
 
-SHARED = Path(os.environ.get("STEADYSTEP_DATA") or Path(__file__).parents[3].parent / "shared" / "data")
 VOCABULARY = 7
 
 
@@ -186,24 +185,26 @@ def test_flops_count_recurrent_layers_and_attention() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "folder", "model", "steps"),
+    ("task", "model", "steps"),
     [
         pytest.param(
             ptb_lstm.TASK,
-            "ptb_text_only",
             partial(LSTMLanguageModel, 10_000, width=32, layers=1),
             200,
-            marks=pytest.mark.slow,
+            marks=[pytest.mark.slow, needs("ptb_text_only")],
         ),
-        (charlm_transformer.TASK, "tiny_shakespeare", partial(GPT, 65, 64, width=32, layers=2), 150),
+        pytest.param(
+            charlm_transformer.TASK,
+            partial(GPT, 65, 64, width=32, layers=2),
+            150,
+            marks=needs("tiny_shakespeare"),
+        ),
     ],
     ids=["ptb-lstm", "charlm-transformer"],
 )
 def test_a_tiny_model_soon_beats_the_frequencies(
-    task: Task, folder: str, model: partial, steps: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    task: Task, model: partial, steps: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    if not (SHARED / folder).is_dir():
-        pytest.skip(f"needs {SHARED / folder}")
     monkeypatch.setenv("STEADYSTEP_CACHE", str(tmp_path))
     splits = task.load(SHARED)
     trial = Trial(

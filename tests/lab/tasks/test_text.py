@@ -1,6 +1,5 @@
 """Text as numbers: vocabularies and unknown words, one loader for hub names and folders, batches that go on."""
 
-import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from real_data import SHARED, needs
 from steadystep.lab.tasks import charlm_transformer, ptb_lstm
 from steadystep.lab.tasks import data as loader
 from steadystep.lab.tasks.data import BrokenDataError
 from steadystep.lab.tasks.lanes import Lanes
 from steadystep.lab.tasks.text import characters, encode, load_tokens, make_vocabulary, windows, words
 
-SHARED = Path(os.environ.get("STEADYSTEP_DATA") or Path(__file__).parents[3].parent / "shared" / "data")
 HUB_NAME = "nobody/two-lines"
 SENTENCES = {
     "train": ["the cat <unk> the cat", "the dog <unk>"],
@@ -121,7 +120,7 @@ def test_epochs_read_the_parts_in_turn() -> None:
     assert [part.sort().values.tolist() for part in read] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11], [0, 1, 2, 3]]
 
 
-@pytest.mark.skipif(not (SHARED / "ptb_text_only").is_dir(), reason=f"needs {SHARED / 'ptb_text_only'}")
+@needs("ptb_text_only")
 def test_the_treebank_is_all_there() -> None:
     tokens = load_tokens(
         "ptb-text-only/ptb_text_only", SHARED, column="sentence", tokenise=words, vocabulary=ptb_lstm.VOCABULARY
@@ -133,7 +132,7 @@ def test_the_treebank_is_all_there() -> None:
     assert splits.fingerprint == "16698fce49bec0de"
 
 
-@pytest.mark.skipif(not (SHARED / "tiny_shakespeare").is_dir(), reason=f"needs {SHARED / 'tiny_shakespeare'}")
+@needs("tiny_shakespeare")
 def test_shakespeare_is_all_there() -> None:
     splits = charlm_transformer.load(SHARED)
     assert [part.x.numel() for part in (splits.train, splits.val, splits.test)] == [1_003_840, 55_744, 55_744]

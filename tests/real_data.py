@@ -1,0 +1,13 @@
+"""The real data sets that some tests read, where they are at hand."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(os.environ.get("STEADYSTEP_DATA") or Path(__file__).parents[1].parent / "shared" / "data")
+
+
+def needs(folder: str) -> pytest.MarkDecorator:
+    """Skips a test where this folder of the data is not at hand."""
+    return pytest.mark.skipif(not (SHARED / folder).is_dir(), reason=f"needs {SHARED / folder}")
