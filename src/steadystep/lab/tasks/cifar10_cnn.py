@@ -53,7 +53,11 @@ RECIPE = Recipe(
     channels_last=True,
 )
 
-NESTEROV = {"momentum": 0.85, "nesterov": True, "weight_decay": 1.3e-3}
+NESTEROV = {"momentum": 0.85, "nesterov": True, "weight_decay": 6.5e-4}
+"""SGD decays by lr times weight_decay, and its rates end where that is what the recipe has.
+
+Two epochs of tuning ask for twice that rate, but ten epochs at it end lower in validation: 92.1 and 92.2%.
+"""
 DECAY: dict[str, Option] = {"weight_decay": 5e-4}
 """Weights before a batch norm grow with every step, and each step counts less: without decay Adam's runs end there."""
 
@@ -68,13 +72,13 @@ def make_task(name: str, widths: Sequence[int]) -> Task:
         load=load,
         model=partial(FastCNN, tuple(widths)),
         arms=(
-            Arm(name="SGD", optimizer="SGD", options=NESTEROV, lrs=(0.2, 0.4, 0.8, 1.6)),
+            Arm(name="SGD", optimizer="SGD", options=NESTEROV, lrs=(0.2, 0.4, 0.6, 0.8)),
             Arm(name="Adam", optimizer="Adam", options=DECAY, lrs=(1.5e-3, 3e-3, 6e-3, 1.2e-2)),
             Arm(
                 name="Adam + clip",
                 optimizer="Adam",
                 options=DECAY,
-                lrs=(3e-3, 6e-3),
+                lrs=(1.5e-3, 3e-3),
                 clip="norm",
                 quantiles=(0.1, 0.5),
             ),
