@@ -20,12 +20,15 @@ class BrokenPackError(UserError):
 def pack(study: Path, into: Path) -> list[Path]:
     """Pack all records of the study in `study`, and its declaration if it has one, into the folder `into`.
 
-    The same records give the same bytes, and `into` is a study's folder again: a report can be made from it.
+    The same records give the same bytes, and `into` is a study's folder again: a report can be made from it, or more
+    trials run in it. What is packed in `study` already is packed again.
     """
     with refusals_named(into):
         into.mkdir(parents=True, exist_ok=True)
-    records = {path.stem: json.loads(path.read_bytes()) for path in (study / "records").glob("*.json")}
-    content = "".join(json.dumps({"id": trial, **records[trial]}) + "\n" for trial in sorted(records))
+    packed = {trial: json.loads(line) for trial, line in unpack(study).items()}
+    loose = {path.stem: json.loads(path.read_bytes()) for path in (study / "records").glob("*.json")}
+    records = packed | {trial: {"id": trial, **record} for trial, record in loose.items()}
+    content = "".join(json.dumps(records[trial]) + "\n" for trial in sorted(records))
     write_atomic(into / NAME, gzip.compress(content.encode(), mtime=0))
     declared = study / "study.json"  # a sweep of learning rates is declared by its command alone
     if declared.exists():
@@ -43,8 +46,10 @@ def unpack(folder: Path) -> Mapping[str, bytes]:
     if not path.exists():
         return {}
     try:
-        lines = gzip.decompress(path.read_bytes()).splitlines()
-        return {json.loads(line)["id"]: line for line in lines}
+        content = path.read_bytes()
+        if not content:  # which gzip takes for an archive of nothing
+            raise EOFError
+        return {json.loads(line)["id"]: line for line in gzip.decompress(content).splitlines()}
     except (OSError, ValueError, KeyError, TypeError, EOFError, zlib.error) as error:
         raise BrokenPackError(
             f"{path} holds no packed records ({type(error).__name__}): pack the study again"
