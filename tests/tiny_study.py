@@ -13,6 +13,7 @@ from steadystep.lab.study.checkpoint import load_checkpoint, save_checkpoint
 from steadystep.lab.study.observer import Silent
 from steadystep.lab.study.record import Record
 from steadystep.lab.study.spec import Study, study_for
+from steadystep.lab.study.store import StoredStudy
 from steadystep.lab.study.training import Training
 from steadystep.lab.study.trial import Trial
 from steadystep.lab.tasks.arms import Arm
@@ -65,6 +66,7 @@ TASK = Task(
 )
 CALM_TASK = replace(TASK, model=calm_model, replicas=4)
 STUDY = study_for(TASK)
+WANTED = StoredStudy(study=STUDY, task_version=1, data=FINGERPRINT)
 TRIALS_IN_ALL = 2 * (6 + 6)
 LONG = 100_000
 """Epochs of a trial that does not end during a test."""

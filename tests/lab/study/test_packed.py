@@ -7,23 +7,15 @@ import pytest
 
 from lab_factory import make_record, make_trial
 from steadystep.lab.study.packed import NAME, BrokenPackError, pack, unpack
-from steadystep.lab.study.store import Store, StoredStudy
-from tiny_study import STUDY
+from steadystep.lab.study.store import Store
+from tiny_study import WANTED
 
-WANTED = StoredStudy(study=STUDY, task_version=1, data="0123456789abcdef")
 RECORDS = [make_record(make_trial(seed=seed)) for seed in range(3)]
 
 
 @pytest.fixture
-def warnings() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def study(tmp_path: Path, warnings: list[str]) -> Path:
+def study(store: Store) -> Path:
     """Two records of three."""
-    store = Store(tmp_path / "study", warnings.append)
-    store.declare(WANTED)
     for record in RECORDS[:2]:
         store.write(record)
     return store.folder

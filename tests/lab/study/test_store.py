@@ -17,26 +17,11 @@ from steadystep.lab.study.store import (
     BrokenStudyError,
     OtherStudyError,
     Store,
-    StoredStudy,
     StoreError,
     write_atomic,
 )
 from steadystep.lab.study.trial import Trial
-from tiny_study import STUDY
-
-WANTED = StoredStudy(study=STUDY, task_version=1, data="0123456789abcdef")
-
-
-@pytest.fixture
-def warnings() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def store(tmp_path: Path, warnings: list[str]) -> Store:
-    store = Store(tmp_path / "study", warnings.append)
-    store.declare(WANTED)
-    return store
+from tiny_study import STUDY, WANTED
 
 
 @pytest.fixture

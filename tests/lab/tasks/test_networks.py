@@ -43,8 +43,8 @@ def test_the_first_filters_of_every_block_start_as_the_identity() -> None:
 def test_batch_norms_forget_by_images_however_they_are_batched(pixels: torch.Tensor, batches: int) -> None:
     model = FastCNN((8, 8, 8)).double()
     norm = next(m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d))
-    norm.register_forward_pre_hook(lambda _, given: seen.append(given[0].mean((0, 2, 3))))
     seen: list[torch.Tensor] = []
+    norm.register_forward_pre_hook(lambda _, given: seen.append(given[0].mean((0, 2, 3))))
     for batch in pixels[:1].expand(250, -1, -1, -1).chunk(batches):
         model(batch.double())
     assert norm.running_mean is not None
