@@ -56,14 +56,9 @@ def _one(row: Row, shapes: list[tuple[int, ...]], seconds: float) -> Mapping[str
         contestants["steadystep Adam"] = ours(next(other for other in ROWS if other.name == "Adam"), shapes)
     contestants.update(peers(row, shapes))
     params = parameters(shapes)
-    read, update = streaming.read(params), streaming.update(params, _slots(row))
+    read, update = streaming.read(params), streaming.update(params, overhead.slots(row))
     contestants["streaming limit"] = lambda: (read(), update())
     return race(contestants, seconds)
-
-
-def _slots(row: Row) -> int:
-    """Tensors of state that the update reads and writes."""
-    return round(overhead.bytes_per_parameter([(1024,)])[row.name] / 4)
 
 
 def _print(console: Console, model: str, rows: Mapping[str, Mapping[str, Any]]) -> None:

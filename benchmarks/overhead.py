@@ -13,7 +13,7 @@ import torch
 import steadystep
 from benchmarks.interleaved import race
 from benchmarks.shapes import Shapes
-from benchmarks.steps import LR, MAX_NORM, ROWS, Step, parameters
+from benchmarks.steps import LR, MAX_NORM, ROWS, Row, Step, parameters
 from steadystep.clipping.factors import to_limit
 from steadystep.clipping.stages import Scale
 from steadystep.kernels.dispatch import measure
@@ -99,11 +99,17 @@ def first_use(repetitions: int = 3) -> dict[str, float]:
 
 def bytes_per_parameter(shapes: Shapes) -> dict[str, float]:
     """What each optimizer keeps besides parameter and gradient, in bytes for each float32 number."""
-    found = {}
-    for row in ROWS:
-        params = parameters(shapes)
-        optimizer: Any = getattr(steadystep, row.name)(params, clip=MAX_NORM, **row.options)
-        optimizer.step()
-        kept = {id(value): value.nbytes for state in optimizer.state.values() for value in state.values()}
-        found[row.name] = sum(kept.values()) / sum(param.numel() for param in params)
-    return found
+    return {row.name: _kept(row, shapes) for row in ROWS}
+
+
+def slots(row: Row) -> int:
+    """Tensors of state that the update reads and writes."""
+    return round(_kept(row, [(1024,)]) / 4)
+
+
+def _kept(row: Row, shapes: Shapes) -> float:
+    params = parameters(shapes)
+    optimizer: Any = getattr(steadystep, row.name)(params, clip=MAX_NORM, **row.options)
+    optimizer.step()
+    kept = {id(value): value.nbytes for state in optimizer.state.values() for value in state.values()}
+    return sum(kept.values()) / sum(param.numel() for param in params)

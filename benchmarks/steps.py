@@ -51,12 +51,12 @@ ROWS = (
 )
 
 
-def parameters(shapes: Shapes) -> list[torch.nn.Parameter]:
+def parameters(shapes: Shapes, device: str = "cpu") -> list[torch.nn.Parameter]:
     """Parameters with gradients of a global norm above the threshold, so that every step clips."""
     values, gradients = _numbers(tuple(shapes))
-    params = [torch.nn.Parameter(value.clone()) for value in values]
+    params = [torch.nn.Parameter(value.to(device, copy=True)) for value in values]
     for param, gradient in zip(params, gradients, strict=True):
-        param.grad = gradient.clone()
+        param.grad = gradient.to(device, copy=True)
     return params
 
 
@@ -68,11 +68,11 @@ def _numbers(shapes: tuple[tuple[int, ...], ...]) -> tuple[list[torch.Tensor], l
     return values, [torch.randn(shape, generator=random) * 2 * MAX_NORM / numbers**0.5 for shape in shapes]
 
 
-def ours(row: Row, shapes: Shapes, **options: Any) -> Step:
-    return getattr(steadystep, row.name)(parameters(shapes), clip=MAX_NORM, **row.options, **options).step
+def ours(row: Row, shapes: Shapes, device: str = "cpu", **options: Any) -> Step:
+    return getattr(steadystep, row.name)(parameters(shapes, device), clip=MAX_NORM, **row.options, **options).step
 
 
-def peers(row: Row, shapes: Shapes) -> Iterator[tuple[str, Step]]:
+def peers(row: Row, shapes: Shapes, device: str = "cpu") -> Iterator[tuple[str, Step]]:
     """The same step as others have it: gradients clipped by `clip_grad_norm_`, or in one jit-compiled function."""
     if row.torch:
         kind = getattr(torch.optim, row.torch)
@@ -80,19 +80,22 @@ def peers(row: Row, shapes: Shapes) -> Iterator[tuple[str, Step]]:
         if row.fused:
             forms["torch fused"] = {"fused": True}
         for name, form in forms.items():
-            yield name, _clip_then_step(lambda params, form=form: kind(params, **row.torch_options, **form), shapes)
+            yield (
+                name,
+                _clip_then_step(lambda params, form=form: kind(params, **row.torch_options, **form), shapes, device),
+            )
     if row.pytorch_optimizer and importlib.util.find_spec("pytorch_optimizer"):
         kind = getattr(importlib.import_module("pytorch_optimizer"), row.pytorch_optimizer)
         yield (
             "pytorch-optimizer",
-            _clip_then_step(lambda params: kind(params, **row.pytorch_optimizer_options), shapes),
+            _clip_then_step(lambda params: kind(params, **row.pytorch_optimizer_options), shapes, device),
         )
-    if row.optax and importlib.util.find_spec("optax"):
+    if row.optax and device == "cpu" and importlib.util.find_spec("optax"):  # elsewhere its arrays are not torch's
         yield "optax jit", _optax(row.optax, shapes)
 
 
-def _clip_then_step(make: Callable[[Any], torch.optim.Optimizer], shapes: Shapes) -> Step:
-    params = parameters(shapes)
+def _clip_then_step(make: Callable[[Any], torch.optim.Optimizer], shapes: Shapes, device: str) -> Step:
+    params = parameters(shapes, device)
     optimizer = make(params)
 
     def step() -> None:

@@ -6,8 +6,8 @@ Of that list not asked here, and why:
   ``backend=`` and refused under torch's names (test_arguments); a checkpoint with these flags set loads (below).
 - comparisons of a for-loop with foreach or fused, peak memory of foreach, defaults changed to foreach: there is one
   eager implementation, held to torch's numbers instead (test_torch_parity) and to scalar references (test_references).
-- CUDA graphs, GradScaler with fused, several devices in one optimizer, state on a CPU for parameters on a GPU: need a
-  GPU (test_guarded_step has what is asked of one; test_guarding has the GradScaler).
+- CUDA graphs, GradScaler with fused, several devices in one optimizer, checkpoints that travel between them: need a GPU
+  (kernels/test_device has what is asked of one; test_guarding has the GradScaler on a CPU).
 - sparse gradients and SparseAdam: refused, with what to do (test_arguments).
 - options of optimizers that are not offered (Rprop, ASGD, Adadelta, Adafactor, Adamax, LBFGS, Muon).
 - ``lr`` a required argument: each of ours has a default.

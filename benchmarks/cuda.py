@@ -1,0 +1,140 @@
+"""`python -m benchmarks.cuda`: clip and step for every optimizer on a CUDA device, in one process, in turns.
+
+As Python calls them, where the launching counts, and replayed as a CUDA graph, where only the device does. Prints what
+it finds and writes benchmarks/results/cuda.json.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks import overhead
+from benchmarks.interleaved import race
+from benchmarks.shapes import MODELS, Shapes
+from benchmarks.steps import MAX_NORM, ROWS, Row, Step, ours, parameters, peers
+from steadystep.lab.study.atomic import write_atomic
+from steadystep.lab.study.environment import this_environment
+
+RESULTS = Path(__file__).parent / "results" / "cuda.json"
+SECONDS = 1.0
+"""For each optimizer on each model, all contestants together."""
+
+LIMIT = "streaming limit, graph"
+
+
+def main() -> None:
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS
+    if not torch.cuda.is_available():
+        sys.exit("benchmarks.cuda: torch finds no CUDA device here")
+    console = Console()
+    found: dict[str, Any] = {
+        "environment": this_environment("float32").model_dump() | {"device": torch.cuda.get_device_name()},
+        "cuda": torch.version.cuda,
+        "models": {},
+    }
+    for model, shapes in MODELS.items():
+        rows = {}
+        for row in track(ROWS, f"{model}: clip and step", console=console):
+            rows[row.name] = _one(row, shapes(), seconds)
+        found["models"][model] = rows
+        _print(console, model, rows)
+    RESULTS.parent.mkdir(exist_ok=True)
+    write_atomic(RESULTS, json.dumps(found, indent=1).encode())
+    console.print(f"written: {RESULTS}", soft_wrap=True)
+
+
+def _one(row: Row, shapes: Shapes, seconds: float) -> Mapping[str, Mapping[str, Any]]:
+    contestants: dict[str, Step] = {
+        "steadystep": ours(row, shapes, "cuda"),
+        "steadystep, graph": _graph(ours(row, shapes, "cuda")),
+        LIMIT: _graph(_limit(shapes, overhead.slots(row))),
+    }
+    for name, step in peers(row, shapes, "cuda"):
+        try:
+            step()
+        except RuntimeError as error:  # torch's fused Adagrad is there for a CPU alone
+            print(f"{row.name}, {name}: left out, {str(error).splitlines()[0]}")
+        else:
+            contestants[name] = step
+    if "torch fused" in contestants:
+        contestants["torch fused, graph"] = _graph(_capturable(row, shapes))
+    timings = race(contestants, seconds, finish=torch.cuda.synchronize)
+    return {name: asdict(timing) for name, timing in timings.items()}
+
+
+def _capturable(row: Row, shapes: Shapes) -> Step:
+    """torch's fused step as a graph can hold it."""
+    params = parameters(shapes, "cuda")
+    options = {} if row.torch in ("SGD", "Adagrad") else {"capturable": True}
+    optimizer = getattr(torch.optim, row.torch)(params, fused=True, **row.torch_options, **options)
+
+    def step() -> None:
+        torch.nn.utils.clip_grad_norm_(params, MAX_NORM, foreach=True)
+        optimizer.step()
+
+    return step
+
+
+def _graph(step: Callable[[], object]) -> Step:
+    """The replay of a step that was captured after three warm ones."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+
+    def replay(kept: object = step) -> None:
+        graph.replay()
+
+    return replay
+
+
+def _limit(shapes: Shapes, slots: int) -> Step:
+    """A read of each gradient, then the update's bytes."""
+    from benchmarks import cuda_streaming
+
+    params = parameters(shapes, "cuda")
+    read, update = cuda_streaming.read(params), cuda_streaming.update(params, slots)
+
+    def step() -> None:
+        read()
+        update()
+
+    return step
+
+
+def _print(console: Console, model: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    table = Table(
+        "optimizer", "steadystep ms", "of the best other", "in a graph ms", "of torch fused in one", "of the limit",
+        title=model,
+    )  # fmt: skip
+    for name, times in rows.items():
+        ms = {who: time["median_ms"] for who, time in times.items()}
+        others = {who: one for who, one in ms.items() if not who.startswith("steadystep") and "graph" not in who}
+        best = min(others, key=others.__getitem__) if others else ""
+        replayed, fused = ms["steadystep, graph"], ms.get("torch fused, graph")
+        table.add_row(
+            name,
+            f"{ms['steadystep']:.3f}",
+            f"{ms['steadystep'] / others[best]:.2f} ({best} {others[best]:.3f})" if best else "none installed",
+            f"{replayed:.3f}",
+            f"{replayed / fused:.2f} ({fused:.3f})" if fused else "",
+            f"{replayed / ms[LIMIT]:.2f}",
+        )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
