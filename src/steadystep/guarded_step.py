@@ -11,6 +11,7 @@ from steadystep.clipping.chain import decide, opened, remember
 from steadystep.clipping.clipper import Clipper
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Scale, Stage
+from steadystep.deferred import Deferred, formula_of, then
 from steadystep.maths import Number, isfinite, logical_not
 from steadystep.tensors import Tensors
 
@@ -77,7 +78,7 @@ def guarded_step(
     unscaled = () if scaler is None else (Scale(1.0 / scaler.scale),)
     raw = measure(())
     before = raw if scaler is None else raw.scaled(1.0 / scaler.scale, unscaled)
-    decision = decide(clippers, opened(memories), before, measure)
+    decision = decide(clippers, opened(memories, formula_of(raw.peak)), before, measure)
     # Judged on the raw gradient: a clamp would hide an infinity. NaN fails both comparisons.
     finite = isfinite(raw.peak)
     fits = decision.after.can_be_squared()
@@ -104,7 +105,7 @@ def guarded_step(
         calibrating,
     )
     if accept is not True:
-        watch.check(ledger, policy.max_consecutive_skips)
+        then(accept, lambda: watch.check(ledger, policy.max_consecutive_skips))
     return before
 
 
@@ -132,7 +133,7 @@ def refuse_in_backward(clippers: Sequence[Clipper]) -> None:
 
 def not_refused(accept: Number) -> bool:
     """Whether a step may still be applied: a verdict on a device is left there."""
-    return isinstance(accept, torch.Tensor) or bool(accept)
+    return isinstance(accept, torch.Tensor | Deferred) or bool(accept)
 
 
 def _complaint(before: Measured, after: Measured, tensors: Tensors) -> str:
@@ -157,30 +158,29 @@ class SkipWatch:
     """Raises once too many steps in a row were refused. On an accelerator it never waits, so it may be late."""
 
     def __init__(self) -> None:
-        self._pending: tuple[torch.Tensor, torch.cuda.Event] | None = None
+        self._landing: torch.Tensor | None = None
+        self._event: torch.cuda.Event | None = None
 
     def check(self, ledger: torch.Tensor, limit: int) -> None:
         count = ledgers.consecutive_skips(ledger)
-        if ledger.device.type == "cuda":
-            count = self._arrived(count)
-        if count is not None and count.item() > limit:
+        refused = self._arrived(count) if ledger.device.type == "cuda" else count.numpy()
+        if refused > limit:
             raise TooManySkipsError(
-                f"{int(count.item())} steps in a row were refused (max_consecutive_skips={limit}): the gradients stay "
+                f"{int(refused)} steps in a row were refused (max_consecutive_skips={limit}): the gradients stay "
                 "non-finite or too large. optimizer.ledger says why; nonfinite='raise' names the tensors"
             )
 
-    def _arrived(self, count: torch.Tensor) -> torch.Tensor | None:
-        """The latest count that has reached the host; starts the journey of the present one."""
+    def _arrived(self, count: torch.Tensor) -> float:
+        """The latest count that has reached the host, 0 if none; starts the journey of the present one."""
         if torch.cuda.is_current_stream_capturing():  # nothing arrives while a CUDA graph is only being recorded
-            return None
-        arrived = None
-        if self._pending is not None:
-            if not self._pending[1].query():
-                return None
-            arrived = self._pending[0]
-        landing = torch.empty((), dtype=count.dtype, pin_memory=True)
-        landing.copy_(count, non_blocking=True)
-        event = torch.cuda.Event()
-        event.record()
-        self._pending = (landing, event)
+            return 0.0
+        arrived = 0.0
+        if self._landing is None or self._event is None:
+            self._landing, self._event = torch.empty((), dtype=count.dtype, pin_memory=True), torch.cuda.Event()
+        elif not self._event.query():
+            return 0.0
+        else:
+            arrived = float(self._landing.numpy())
+        self._landing.copy_(count, non_blocking=True)
+        self._event.record()
         return arrived

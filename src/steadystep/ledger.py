@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from steadystep.deferred import formula_of
 from steadystep.maths import Number, isfinite, where
 
 FIELDS = (
@@ -59,9 +60,12 @@ def record(
     `reasons` says for each count of skipped steps whether it applies. A skip while a GradScaler is still finding its
     scale (`calibrating`) does not count as one in a row.
     """
-    # On the host as Python's numbers, which are faster one by one; on a device where it lies.
-    on_host = ledger.is_cpu
+    # On the host as Python's numbers, which are faster one by one; on a device where it lies, or as a formula.
+    formula = formula_of(accept)
+    on_host = ledger.is_cpu and formula is None
     entries: Any = ledger.tolist() if on_host else ledger
+    if formula is not None:
+        entries = [formula.loaded(ledger, place) for place in range(len(FIELDS))]
     entries[AT["attempted"]] += 1
     entries[AT["applied"]] += accept
     for reason, applies in reasons.items():
@@ -78,6 +82,9 @@ def record(
         entries[AT[name]] = where(counts, MEMORY * entry + (1 - MEMORY) * value, entry)
     if on_host:
         ledger.numpy()[:] = entries
+    if formula is not None:
+        for place, entry in enumerate(entries):
+            formula.store(ledger, entry, place)
 
 
 CALIBRATION = 32
@@ -86,7 +93,12 @@ CALIBRATION = 32
 
 def still_calibrating(ledger: torch.Tensor, infinite: Number) -> Number:
     """Count a step under a GradScaler, and say whether its infinity may still be the scale's and not the gradient's."""
-    at = FIELDS.index("infinite_under_scaler")
+    at = AT["infinite_under_scaler"]
+    formula = formula_of(infinite)
+    if formula is not None:
+        in_a_row = where(infinite, formula.loaded(ledger, at) + 1.0, 0.0)
+        formula.store(ledger, in_a_row, at)
+        return infinite & (in_a_row <= CALIBRATION)
     if ledger.is_cpu:
         ledger.numpy()[at] = count = float(ledger[at]) + 1.0 if infinite else 0.0
         return bool(infinite) and count <= CALIBRATION

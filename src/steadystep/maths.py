@@ -12,13 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from steadystep.deferred import Deferred
+
 Number = Any
-"""A float, a NumPy array or a torch tensor: what the caller has, the result has too."""
+"""A float, a NumPy array, a torch tensor or a deferred number: what the caller has, the result has too."""
+
+_ON_DEVICE = (torch.Tensor, Deferred)
 
 
 def sqrt(x: Number) -> Number:
-    if isinstance(x, torch.Tensor):
-        return torch.sqrt(x)
+    if isinstance(x, _ON_DEVICE):
+        return x.sqrt()
     return np.sqrt(x) if isinstance(x, np.ndarray) else math.sqrt(x)
 
 
@@ -27,6 +31,8 @@ def where(condition: Number, yes: Number, no: Number) -> Number:
         return yes
     if condition is False:
         return no
+    if isinstance(condition, Deferred):
+        return condition.choose(yes, no)
     if isinstance(condition, torch.Tensor):
         if not (isinstance(yes, torch.Tensor) or isinstance(no, torch.Tensor)):
             yes = torch.full_like(condition, yes, dtype=torch.float64)  # torch would round two numbers to float32
@@ -36,6 +42,8 @@ def where(condition: Number, yes: Number, no: Number) -> Number:
 
 def minimum(x: Number, y: Number) -> Number:
     """The smaller one; NaN if either is."""
+    if isinstance(x, Deferred) or isinstance(y, Deferred):
+        return x.minimum(y) if isinstance(x, Deferred) else y.minimum(x)
     if isinstance(x, torch.Tensor):
         return torch.minimum(x, y) if isinstance(y, torch.Tensor) else x.clamp(max=y)
     if isinstance(y, torch.Tensor):
@@ -45,6 +53,8 @@ def minimum(x: Number, y: Number) -> Number:
 
 def maximum(x: Number, y: Number) -> Number:
     """The larger one; NaN if either is."""
+    if isinstance(x, Deferred) or isinstance(y, Deferred):
+        return x.maximum(y) if isinstance(x, Deferred) else y.maximum(x)
     if isinstance(x, torch.Tensor):
         return torch.maximum(x, y) if isinstance(y, torch.Tensor) else x.clamp(min=y)
     if isinstance(y, torch.Tensor):
@@ -54,11 +64,11 @@ def maximum(x: Number, y: Number) -> Number:
 
 def sign(x: Number) -> Number:
     """-1, 0 or 1; NaN stays NaN."""
-    return torch.sign(x) if isinstance(x, torch.Tensor) else np.sign(x)
+    return x.sign() if isinstance(x, _ON_DEVICE) else np.sign(x)
 
 
 def logical_not(x: Number) -> Number:
-    return torch.logical_not(x) if isinstance(x, torch.Tensor) else not x
+    return x.logical_not() if isinstance(x, _ON_DEVICE) else not x
 
 
 def isnan(x: Number) -> Number:
@@ -66,14 +76,14 @@ def isnan(x: Number) -> Number:
 
 
 def isfinite(x: Number) -> Number:
-    if isinstance(x, torch.Tensor):
-        return torch.isfinite(x)
+    if isinstance(x, _ON_DEVICE):
+        return x.isfinite()
     return np.isfinite(x) if isinstance(x, np.ndarray) else math.isfinite(x)
 
 
 def every(x: Number) -> Number:
     """Whether all entries are true: a bool on the host, a tensor on a device."""
-    return x.all() if isinstance(x, torch.Tensor) else bool(x.all())
+    return x.all() if isinstance(x, _ON_DEVICE) else bool(x.all())
 
 
 def largest(magnitudes: Number) -> Number:
@@ -81,6 +91,8 @@ def largest(magnitudes: Number) -> Number:
 
     On the host it is a Python number: with NumPy's, all that is decided from it would take several times as long.
     """
+    if isinstance(magnitudes, Deferred):
+        return magnitudes.largest()
     if isinstance(magnitudes, torch.Tensor):
         return magnitudes.max()
     entries = magnitudes.tolist()
@@ -93,6 +105,8 @@ def norm(x: Number) -> Number:
     >>> f"{norm(np.array([3e200, 4e200])):.6g}"
     '5e+200'
     """
+    if isinstance(x, Deferred):
+        return x.norm()
     if isinstance(x, torch.Tensor):
         peak = x.abs().max()
         scale = torch.where((peak > 0) & torch.isfinite(peak), peak, 1.0)
@@ -108,22 +122,30 @@ def norm(x: Number) -> Number:
 
 def quantile(x: Number, q: float) -> Number:
     """The q-quantile (0 to 1) of the entries of a vector that are not NaN, interpolated linearly."""
+    if isinstance(x, Deferred):
+        return x.quantile(q)
     return torch.nanquantile(x, q) if isinstance(x, torch.Tensor) else float(np.quantile(x[~np.isnan(x)], q))
 
 
 def put(x: Number, index: Number, value: Number) -> Number:
     """A copy of a vector with one entry replaced."""
+    if isinstance(x, Deferred):
+        return x.put(index, value)
     places = torch.arange(len(x), device=x.device) if isinstance(x, torch.Tensor) else np.arange(len(x))
     return where(places == index, value, x)
 
 
 def gather(x: Number, positions: Sequence[int]) -> Number:
     """The entries of a vector at these positions."""
+    if isinstance(x, Deferred):
+        return x.gather(positions)
     return x[_positions(tuple(positions), x.device)] if isinstance(x, torch.Tensor) else x[list(positions)]
 
 
 def scatter(x: Number, positions: Sequence[int], values: Number) -> Number:
     """A copy of a vector with the entries at these positions replaced."""
+    if isinstance(x, Deferred):
+        return x.scatter(positions, values)
     if isinstance(x, torch.Tensor):
         return x.index_copy(0, _positions(tuple(positions), x.device), values)
     copy = x.copy()

@@ -8,7 +8,8 @@ import torch
 from steadystep.clipping.clipper import Choice, Clipper, Memory
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Scale, Stage
-from steadystep.maths import Number, logical_not
+from steadystep.deferred import Formula, formula_of
+from steadystep.maths import Number, logical_not, where
 
 
 class Decision(NamedTuple):
@@ -94,12 +95,14 @@ def _grow(owner: MutableMapping[str, Any], key: str, start: torch.Tensor) -> Non
         owner[key] = torch.cat([known, start[len(known) :].to(known.device, known.dtype)])
 
 
-def opened(memories: Sequence[Mapping[str, torch.Tensor]]) -> list[Memory]:
-    """Stored statistics as clippers read them: numbers and arrays on a CPU, tensors elsewhere."""
-    return [{name: _opened(tensor) for name, tensor in memory.items()} for memory in memories]
+def opened(memories: Sequence[Mapping[str, torch.Tensor]], formula: Formula | None = None) -> list[Memory]:
+    """Stored statistics as clippers read them: numbers and arrays on a CPU, else tensors, or parts of a formula."""
+    return [{name: _opened(tensor, formula) for name, tensor in memory.items()} for memory in memories]
 
 
-def _opened(tensor: torch.Tensor) -> Number:
+def _opened(tensor: torch.Tensor, formula: Formula | None) -> Number:
+    if formula is not None:
+        return formula.vector(tensor)
     if not tensor.is_cpu:
         return tensor
     return tensor.numpy() if tensor.dim() else tensor.item()
@@ -118,7 +121,10 @@ def remember(
 
 
 def _keep(stored: torch.Tensor, value: Number, when: Number) -> None:
-    if not stored.is_cpu:
+    formula = formula_of(when)
+    if formula is not None:
+        formula.store(stored, where(when, value, formula.vector(stored)), -stored.dim())
+    elif not stored.is_cpu:
         new = torch.as_tensor(value, dtype=stored.dtype, device=stored.device)
         torch.where(torch.as_tensor(when, device=stored.device), new, stored, out=stored)
     elif when:

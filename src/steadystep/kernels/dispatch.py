@@ -9,6 +9,7 @@ import torch
 
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage, through
+from steadystep.deferred import Formula, Written
 from steadystep.distributed import is_sharded, over_ranks, over_shards
 from steadystep.kernels import eager
 from steadystep.kernels.cuda.availability import obstacle as obstacle_to_triton
@@ -31,6 +32,32 @@ class Kind(NamedTuple):
     backend: str
     device: torch.device
     dtype: torch.dtype
+
+
+_LONGEST = 1 << 12
+"""Tensors whose sizes one program of a kernel can hold."""
+
+
+class Deferral(Protocol):
+    """How steps over some tensors are written down and then run as a whole."""
+
+    written: Written | None
+
+    def measured(self, formula: Formula, stages: Sequence[Stage] = ()) -> Measured:
+        """The gradients' sizes, to be measured when the formula is run."""
+        ...
+
+    def kept(self, formula: Formula, number: Number) -> torch.Tensor:
+        """Where a vector of the formula will be on the device."""
+        ...
+
+    def run(self, formula: Formula) -> None:
+        """Measure, compute the formula, and do what waits for it.
+
+        Raises:
+            CannotDefer: before any of that, for gradients that do not lie as the kernels expect them.
+        """
+        ...
 
 
 class Measuring(Protocol):
@@ -86,6 +113,19 @@ def passes(
         kind = Kind("eager" if obstacle else name, parameter.device, parameter.dtype)
         groups.setdefault(kind, []).append(update)
     return [_pass(kind.backend)(rule, group) for kind, group in groups.items()]
+
+
+def deferral(tensors: Tensors, made: Sequence[Pass], backend: str | None) -> Deferral | None:
+    """How steps over these tensors, by the passes made for them, can be deferred; None where they cannot."""
+    kinds = {_kind(gradient, backend) for gradient in tensors.gradients}
+    if len(kinds) > 1 or next(iter(kinds)).backend != "triton" or tensors.sharded:
+        return None
+    if len(tensors.gradients) > _LONGEST:
+        return None
+    from steadystep.kernels.cuda import applying, deferring
+
+    compiled = [one for one in made if isinstance(one, applying.Compiled)]
+    return deferring.Deferral(tensors, compiled) if len(compiled) == len(made) else None
 
 
 def _pass(backend: str) -> Callable[[Rule, Sequence[Update]], Pass]:

@@ -3,6 +3,7 @@
 import copy
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, TypedDict, Unpack, get_args
 
@@ -16,13 +17,14 @@ from steadystep.clipping.clipper import Clipper
 from steadystep.clipping.given import Clip, as_clippers
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage
+from steadystep.deferred import CannotDefer, Formula, Written
 from steadystep.grad_scaler import taken_from_scaler
-from steadystep.guarded_step import Nonfinite, Policy, SkipWatch, guarded_step, refuse_in_backward
+from steadystep.guarded_step import Nonfinite, Policy, Scaler, SkipWatch, guarded_step, refuse_in_backward
 from steadystep.kernels import dispatch
-from steadystep.kernels.dispatch import check_backend
+from steadystep.kernels.dispatch import Deferral, check_backend
 from steadystep.kernels.rounding import Rounding
 from steadystep.maths import Number
-from steadystep.optimizers.cohort import dials, state_dtype
+from steadystep.optimizers.cohort import SCHEDULED, dials, state_dtype
 from steadystep.optimizers.plan import Plan, make_plan
 from steadystep.rehearsal import is_rehearsal
 from steadystep.rule import Range, Rule
@@ -165,18 +167,54 @@ class Optimizer(torch.optim.Optimizer):
         return plan
 
     def _step_as_planned(self, plan: Plan) -> None:
+        if plan.deferral is not None:
+            try:
+                self._step_deferred(plan, plan.deferral)
+                return
+            except CannotDefer:  # nothing is done yet; neither can the steps that follow be deferred
+                plan.deferral = None
         tensors = plan.tensors
-        ledger = kept.ledger(self.param_groups[0], tensors.home)
-        memories = remembered(self.param_groups[0], self.clip, tensors.count, tensors.home)
 
         def measure(stages: Sequence[Stage]) -> Measured:
             return dispatch.measure(tensors, stages, self.backend)
 
-        scaler = taken_from_scaler(self)
-        measured = guarded_step(
-            tensors, measure, self.clip, memories, self.policy, ledger, plan.apply, self._watch, scaler
-        )
+        measured = self._guarded(plan, measure, taken_from_scaler(self))
         self._measured = (tensors.names, measured.norms) if measured else None
+
+    def _step_deferred(self, plan: Plan, deferral: Deferral) -> None:
+        scaler = taken_from_scaler(self)
+        written = deferral.written
+        if written is None or scaler or not written.holds(self._inputs()):
+            formula = Formula()
+            if scaler:
+                scaler = Scaler(formula.lifted(scaler.scale))
+            measured = self._guarded(plan, partial(deferral.measured, formula), scaler)
+            if measured is None:  # there was nothing to decide
+                self._measured = None
+                return
+            norms = deferral.kept(formula, measured.norms)
+            written = Written(formula, norms, [] if scaler else self._inputs())
+            deferral.written = written if written.can_repeat else None
+        deferral.run(written.formula)
+        self._measured = (plan.tensors.names, written.norms)
+
+    def _guarded(
+        self, plan: Plan, measure: Callable[[Sequence[Stage]], Measured], scaler: Scaler | None
+    ) -> Measured | None:
+        tensors = plan.tensors
+        ledger = kept.ledger(self.param_groups[0], tensors.home)
+        memories = remembered(self.param_groups[0], self.clip, tensors.count, tensors.home)
+        return guarded_step(tensors, measure, self.clip, memories, self.policy, ledger, plan.apply, self._watch, scaler)
+
+    def _inputs(self) -> list[Any]:
+        """What of Python's a step depends on, besides its tensors."""
+        values = [
+            value
+            for group in self.param_groups
+            for name, value in group.items()
+            if name != "params" and not (name == SCHEDULED and isinstance(value, float))
+        ]
+        return [*values, self.policy, *self._clippers, self.backend]
 
     def _validate(self, group: Mapping[str, Any]) -> None:
         if group["variant"] not in self.variants:

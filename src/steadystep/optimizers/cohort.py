@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from steadystep.clipping.stages import Stage
+from steadystep.deferred import Formula, formula_of
 from steadystep.kernels.passes import Pass, Update, math_dtype
-from steadystep.maths import Number
+from steadystep.maths import Number, where
 from steadystep.rule import Rule
 
 
@@ -41,21 +42,26 @@ class Cohort:
 
     def apply(self, stages: Sequence[Stage], accept: Number, update_bound: float | None) -> Number:
         """Write the update of these parameters, and advance their clocks if it is accepted."""
-        on_host = self.clock.is_cpu
+        formula = formula_of(accept)
+        on_host = self.clock.is_cpu and formula is None
         clocks = {name: self.states[0][name] for name in self.rule.clocks}
-        t = self.clock.item() + 1 if on_host else self.clock.double() + 1
+        t = _read(self.clock, formula) + 1
         values = self._values
+        values.formula = formula
         if clocks:
-            values.clocks = {name: clock.item() if on_host else clock for name, clock in clocks.items()}
+            values.clocks = {name: _read(clock, formula) for name, clock in clocks.items()}
             values.clocks = self.rule.advanced(t, values)
         coefficients = self.rule.coefficients(t, values)
         bounded: Number = False
         for run in self.passes:
             bounded = bounded | run.apply(coefficients, stages, values, accept, update_bound)
+        values.formula = None
         clocks["step"] = self.clock
         for name, clock in clocks.items():
             new = values.clocks.get(name, t)
-            if isinstance(accept, torch.Tensor):
+            if formula is not None:
+                formula.store(clock, where(accept, new, formula.loaded(clock)))
+            elif isinstance(accept, torch.Tensor):
                 clock.copy_(torch.where(accept.to(clock.device), new, clock))
             elif on_host:
                 clock.numpy()[()] = new
@@ -72,19 +78,31 @@ class Cohort:
                     state[name] = clock
 
 
+def _read(clock: torch.Tensor, formula: Formula | None) -> Number:
+    """What a clock shows, as a number of the host, of the device or of a formula."""
+    if formula is not None:
+        return formula.loaded(clock)
+    return clock.item() if clock.is_cpu else clock.double()
+
+
 class Hyperparameters(Mapping[str, Any]):
     """A group's hyperparameters as single numbers, betas as beta1 and beta2, and the rule's clocks."""
 
     def __init__(self, group: Mapping[str, Any]) -> None:
         self._group = group
         self.clocks: Mapping[str, Number] = {}
+        self.formula: Formula | None = None  # that the numbers on a device are to be part of
 
     def __getitem__(self, name: str) -> Any:
         if name in self.clocks:
             return self.clocks[name]
         value = self._group["betas"][_BETAS[name]] if name in _BETAS else self._group[name]
-        if isinstance(value, torch.Tensor) and value.numel() == 1 and value.is_cpu:
-            return value.item()
+        if isinstance(value, torch.Tensor) and value.numel() == 1:
+            if value.is_cpu:
+                return value.item()
+            return value if self.formula is None else self.formula.loaded(value)
+        if name == SCHEDULED and self.formula is not None:
+            return self.formula.setting(self._group, name)
         return value
 
     def __iter__(self) -> Iterator[str]:
@@ -94,6 +112,9 @@ class Hyperparameters(Mapping[str, Any]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+
+SCHEDULED = "lr"
+"""What schedulers set before every step: a formula that is kept reads it anew."""
 
 _BETAS = {"beta1": 0, "beta2": 1}
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from steadystep.clipping.stages import Stage
-from steadystep.kernels.dispatch import passes
+from steadystep.kernels.dispatch import Deferral, deferral, passes
 from steadystep.kernels.passes import Update
 from steadystep.kernels.rounding import LOST, Rounding, compensated
 from steadystep.maths import Number
@@ -31,6 +31,7 @@ class Plan:
     owners: list[dict[str, Any]] = field(default_factory=list)  # the state that each of `kept` belongs to,
     slots: list[str] = field(default_factory=list)  # and its name there
     kept: list[torch.Tensor] = field(default_factory=list)
+    deferral: Deferral | None = None  # how its steps are deferred, where they can be
 
     def apply(self, stages: Sequence[Stage], accept: Number, update_bound: float | None) -> Number:
         """Write the update of all tensors, if it is accepted; whether `update_bound` limited any."""
@@ -92,6 +93,8 @@ def make_plan(
             cohort.start_clocks()
             cohort.passes = passes(followed, cohort.updates, rounding, tensors.home, backend, bounded)
             plan.cohorts.append(cohort)
+    made = [run for cohort in plan.cohorts for run in cohort.passes]
+    plan.deferral = deferral(tensors, made, backend)
     plan.states = list(state.values())
     for own in plan.states:
         for slot, value in own.items():

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from steadystep.clipping.stages import Clamp, Scale, Stage, through
+from steadystep.deferred import CannotDefer, Formula, formula_of
 from steadystep.kernels import move
 from steadystep.kernels.cuda.adding import add_up
 from steadystep.kernels.cuda.chunks import chunks
@@ -38,9 +39,15 @@ class Compiled:
         counts = np.array([update.count for update in updates], np.float64)
         self._counts = upload(counts.view(np.int64), self._device).view(torch.float64)
         self._yes = torch.ones((), dtype=torch.bool, device=self._device)
+        self._indices = columns[:, 0].copy()
+        self._places: dict[str, torch.Tensor] = {}  # where formulas put what the kernel reads
+
+    def strides(self) -> dict[int, tuple[int, ...]]:
+        """Of each measured gradient that the pass reads, how its elements are to lie."""
+        return {update.index: update.parameter.stride() for update in self._updates}
 
     def fits(self) -> bool:
-        return [tensor.data_ptr() for tensor in self._tensors] == self._known
+        return list(map(torch.Tensor.data_ptr, self._tensors)) == self._known
 
     def apply(
         self,
@@ -51,20 +58,74 @@ class Compiled:
         update_bound: float | None,
     ) -> Number:
         """As every `Pass`; the verdict, the coefficients and the factors may be on the device, and stay there."""
-        work = self._chunks
-        keep_for_graphs(self._device, work.table, work.spans, self._columns, self._counts, self._yes)
         split = _split(stages)
         before, bound, after = split or ((), np.inf, ())
+        numbers = [*settings(self._rule, values), bound, *coefficients.values()]
+        formula = formula_of(accept)
+        if formula is not None:
+            if split is None or update_bound is not None:
+                raise CannotDefer("a clipper needs more than factors and one bound")
+            self._defer(formula, numbers, [_product(scales) for scales in (before, after)], values, accept)
+            return False
         gradients = self._gradients(stages if split is None else ())
         addresses = np.array([gradient.data_ptr() for gradient in gradients], np.int64)
-        pointers, shared = self._uploaded(addresses, [*settings(self._rule, values), bound, *coefficients.values()])
-        factors = [self._product(scales) for scales in (before, after)]
-        constants = {
-            "EACH_BEFORE": _each(factors[0]),
-            "EACH_AFTER": _each(factors[1]),
-            "ALIGNED": self._aligned and not (addresses % 16).any(),
-        }
-        arguments = (pointers, shared, *factors)
+        pointers, shared = self._uploaded(addresses, numbers)
+        factors = [self._factor(_product(scales)) for scales in (before, after)]
+        verdict = accept.to(self._device) if isinstance(accept, torch.Tensor) else self._yes
+        aligned = self._aligned and not (addresses % 16).any()
+        bounded = self._update((pointers, shared, *factors), values, verdict, update_bound, aligned)
+        del gradients  # all that reads them is in the stream's order by now
+        return bool(bounded) if self._device.type == "cpu" else bounded
+
+    def _defer(
+        self,
+        formula: Formula,
+        numbers: Sequence[Number],
+        factors: Sequence[Number | None],
+        values: Mapping[str, Any],
+        accept: Number,
+    ) -> None:
+        """Write down what the kernel reads, and start it once that is computed."""
+        shared = self._place("shared", len(numbers))
+        for entry, number in enumerate(numbers):
+            formula.store(shared, number, entry)
+        read = []
+        for name, factor in zip(("before", "after"), factors, strict=True):
+            if factor is None:
+                read.append(None)
+            elif getattr(factor, "ndim", 0):
+                read.append(self._place(f"each {name}", formula.length))
+                formula.store(read[-1], factor, -1)
+            else:
+                read.append(self._place(name))
+                formula.store(read[-1], factor)
+        verdict = self._place("verdict", dtype=torch.bool)
+        formula.store(verdict, accept)
+
+        def run() -> None:
+            aligned = self._aligned and formula.aligned
+            self._update((formula.gradients, shared, *read), values, verdict, None, aligned)
+
+        formula.afterwards.append(run)
+
+    def _place(self, name: str, *shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+        if name not in self._places or self._places[name].shape != shape:
+            self._places[name] = torch.empty(shape, dtype=dtype, device=self._device)
+        return self._places[name]
+
+    def _update(
+        self,
+        arguments: Sequence[Any],
+        values: Mapping[str, Any],
+        verdict: torch.Tensor,
+        update_bound: float | None,
+        aligned: bool,
+    ) -> Number:
+        """Start the kernels; whether the bound limits any update."""
+        work = self._chunks
+        keep_for_graphs(self._device, work.table, work.spans, self._columns, self._counts, self._yes)
+        before, after = arguments[2:]
+        constants = {"EACH_BEFORE": _each(before), "EACH_AFTER": _each(after), "ALIGNED": aligned}
         own, limits, bounded = None, None, False
         if self._rule.sums is not None:
             kernel = sums_kernel(self._equation, self._dtype)
@@ -76,10 +137,8 @@ class Compiled:
             limits, exceeds = move.limit(totals, self._counts, values["lr"], update_bound)
             bounded = exceeds.any()
         kernel = update_kernel(self._equation, self._dtype, limits is not None)
-        verdict = accept.to(self._device) if isinstance(accept, torch.Tensor) else self._yes
         self._run(kernel, arguments, own, limits, verdict, constants)
-        del gradients  # all that reads them is in the stream's order by now
-        return bool(bounded) if self._device.type == "cpu" else bounded
+        return bounded
 
     def _gradients(self, stages: Sequence[Stage]) -> list[torch.Tensor]:
         """The gradients after stages that are not for the kernel, in the layout of their parameters."""
@@ -113,8 +172,10 @@ class Compiled:
     def _uploaded(self, addresses: np.ndarray, numbers: Sequence[Number]) -> tuple[torch.Tensor, torch.Tensor]:
         """The gradients' addresses and the numbers, on the device by one copy; some of the numbers may be there."""
         known = np.array([np.nan if isinstance(number, torch.Tensor) else number for number in numbers], np.float64)
-        words = upload(np.concatenate([addresses, known.view(np.int64)]), self._device)
-        pointers, uploaded = words[: len(addresses)], words[len(addresses) :].view(torch.float64)
+        table = np.zeros(self._indices[-1] + 1, np.int64)
+        table[self._indices] = addresses
+        words = upload(np.concatenate([table, known.view(np.int64)]), self._device)
+        pointers, uploaded = words[: len(table)], words[len(table) :].view(torch.float64)
         if not np.isnan(known).any():
             return pointers, uploaded
         both = zip(numbers, uploaded.unbind(), strict=True)
@@ -123,18 +184,25 @@ class Compiled:
             for number, there in both
         ])  # fmt: skip
 
-    def _product(self, scales: Sequence[Scale]) -> torch.Tensor | None:
-        """The product of factors, in float64: a number or one for each measured gradient; None for no factors."""
-        if not scales:
+    def _factor(self, product: Number | None) -> torch.Tensor | None:
+        """A factor in float64 on the device: one, or one for each measured gradient."""
+        if product is None:
             return None
-        product = scales[0].factors
-        for scale in scales[1:]:
-            product = product * scale.factors
         if isinstance(product, torch.Tensor):
             return product.to(self._device, torch.float64)
         if np.ndim(product):
             return torch.from_numpy(np.ascontiguousarray(product, np.float64))
         return torch.full((), float(product), dtype=torch.float64, device=self._device)
+
+
+def _product(scales: Sequence[Scale]) -> Number | None:
+    """The product of factors: a number or one for each measured gradient; None for no factors."""
+    if not scales:
+        return None
+    product = scales[0].factors
+    for scale in scales[1:]:
+        product = product * scale.factors
+    return product
 
 
 def _split(stages: Sequence[Stage]) -> tuple[Sequence[Scale], float, Sequence[Scale]] | None:

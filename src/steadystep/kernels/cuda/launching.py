@@ -1,9 +1,10 @@
 """One launch of a Triton kernel."""
 
-from contextlib import nullcontext
 from typing import Any
 
 import torch
+
+from steadystep.kernels.cuda.uploading import on
 
 WARPS = 4
 """Of 32 threads each; a block of 1024 elements gives every thread two loads of 16 bytes in float32."""
@@ -15,5 +16,5 @@ def launch(kernel: Any, programs: int, device: torch.device, *arguments: Any, **
     A rule is evaluated as it is written: no product is fused with a sum.
     """
     if programs:
-        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        with on(device):  # Triton launches on the current one
             kernel[(programs,)](*arguments, **constants, num_warps=WARPS, enable_fp_fusion=False)

@@ -1,5 +1,7 @@
 """The measuring pass: each gradient's Euclidean norm and largest element, by two kernels and with nothing read back."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 import triton
@@ -8,7 +10,7 @@ import triton.language as tl
 from steadystep.kernels.cuda.chunks import chunks
 from steadystep.kernels.cuda.launching import launch
 from steadystep.kernels.cuda.primitives import STORED, bits_of_magnitude, located, widen
-from steadystep.kernels.cuda.uploading import upload
+from steadystep.kernels.cuda.uploading import keep_for_graphs, upload
 from steadystep.maths import Number
 
 # What runs on the device is Triton, which only looks like Python: types mean nothing in here.
@@ -86,19 +88,42 @@ class Measuring:
 
     def __init__(self, dtype: torch.dtype, sizes: tuple[int, ...], device: torch.device) -> None:
         self._stored = STORED[str(dtype).removeprefix("torch.")]
-        self._sizes, self._device = sizes, device
+        self._work, self._device = chunks(sizes, device), device
 
     def run(self, addresses: np.ndarray) -> tuple[Number, Number]:
         """Norms and largest magnitudes of the dense tensors there, in float64; NaN or inf if an element is.
 
         They are left on the device.
         """
-        device, work = self._device, chunks(self._sizes, self._device)
-        sums, scales, peaks = torch.empty((3, len(work)), dtype=torch.float64, device=device)
+        found = self.memory()
+        self.start(upload(addresses, self._device), not (addresses % 16).any(), found)
+        norms, largest = found.norms, found.largest
+        return (norms.numpy(), largest.numpy()) if self._device.type == "cpu" else (norms, largest)
+
+    def memory(self) -> "Sizes":
+        """Where the sizes are put."""
+        work = self._work
+        parts = torch.empty((3, len(work)), dtype=torch.float64, device=self._device)
+        return Sizes(parts, *torch.empty((2, work.tensors), dtype=torch.float64, device=self._device))
+
+    def start(self, addresses: torch.Tensor, aligned: bool, found: "Sizes") -> None:
+        """Measure what lies at addresses on the device."""
+        device, work = self._device, self._work
+        keep_for_graphs(device, work.table, work.spans, *found)
+        sums, scales, peaks = found.parts
         launch(
-            measure_chunks, len(work), device, work.table, upload(addresses, device), sums, scales, peaks,
-            KIND=self._stored, ALIGNED=not (addresses % 16).any(), CHUNK=work.chunk, BLOCK=work.block,
+            measure_chunks, len(work), device, work.table, addresses, sums, scales, peaks,
+            KIND=self._stored, ALIGNED=aligned, CHUNK=work.chunk, BLOCK=work.block,
         )  # fmt: skip
-        norms, largest = torch.empty((2, work.tensors), dtype=torch.float64, device=device)
-        launch(collect_chunks, work.tensors, device, work.spans, sums, scales, peaks, norms, largest, BLOCK=TOGETHER)
-        return (norms.numpy(), largest.numpy()) if device.type == "cpu" else (norms, largest)
+        launch(
+            collect_chunks, work.tensors, device, work.spans, sums, scales, peaks, found.norms, found.largest,
+            BLOCK=TOGETHER,
+        )  # fmt: skip
+
+
+class Sizes(NamedTuple):
+    """What the measuring pass leaves on the device."""
+
+    parts: torch.Tensor  # (3, chunks): sum of squares, scale and largest magnitude of each chunk
+    norms: torch.Tensor  # (tensors,)
+    largest: torch.Tensor  # (tensors,)

@@ -16,7 +16,7 @@ from steadystep.kernels.templates import lines
 POINTERS = (
     "table",  # of `Chunks`
     "columns",  # (tensors, 2 + slots), int64: among the measured gradients, and the addresses of parameter and state
-    "gradients",  # (tensors,), int64: addresses
+    "gradients",  # (measured gradients,), int64: addresses
     "shared",  # float64: SETTINGS and the coefficients that all tensors share
     "before",  # float64: factors before the elements are bounded, one or one for each measured gradient; or None
     "after",  # the same after that
@@ -138,7 +138,7 @@ def _kernel(
     slots = range(equation.slots)
     own = equation.factors if function is equation.update else ()
     variables = [
-        "G = located(tl.load(gradients + tensor), STORED, ALIGNED) + start",
+        "G = located(tl.load(gradients + index), STORED, ALIGNED) + start",
         "P = located(tl.load(row + 1), STORED, ALIGNED) + start",
         *(f"S{slot} = located(tl.load(row + {2 + slot}), STATE, ALIGNED) + start" for slot in slots),
         "before_one, before_two = factor_in_two(before, index * EACH_BEFORE, MATH)",

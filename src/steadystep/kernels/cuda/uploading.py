@@ -1,5 +1,7 @@
 """Small tables for a device, without waiting for it, inside a CUDA graph's capture too."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import numpy as np
 import torch
 
@@ -34,5 +36,11 @@ def is_captured(device: torch.device) -> bool:
     """Whether what is done on this device now goes into a CUDA graph."""
     if device.type != "cuda":
         return False
-    with torch.cuda.device(device):
+    with on(device):
         return torch.cuda.is_current_stream_capturing()
+
+
+def on(device: torch.device) -> AbstractContextManager[object]:
+    """Make a device current; costs nothing where it is."""
+    is_current = device.type != "cuda" or device.index == torch.cuda.current_device()
+    return nullcontext() if is_current else torch.cuda.device(device)

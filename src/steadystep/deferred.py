@@ -1,0 +1,286 @@
+"""Numbers on a device that are written down instead of computed, so that one kernel can compute them all.
+
+A step decides a hundred little things: norms, factors, verdicts, bias corrections, counts. Computed one by one, each is
+a kernel that takes longer to start than to run. Here they become a `Formula`, in the order in which Python asks for
+them, and nothing is done until it is run.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from operator import is_
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+
+
+class CannotDefer(Exception):
+    """Something was asked for that a formula does not have, such as the value itself. Nothing has been done yet."""
+
+
+class Formula:
+    """What is to be computed: operations on numbers in memory, and where their results go.
+
+    `operations` are tuples of a name and of indices of earlier operations, or of an entry of `tensors` or `numbers`:
+    the structure of the formula, which steps share; what is in `tensors` and `numbers` differs.
+    """
+
+    def __init__(self) -> None:
+        self.operations: list[tuple[Any, ...]] = []
+        self.tensors: list[torch.Tensor] = []
+        self.numbers: list[float] = []
+        self.settings: dict[int, tuple[Mapping[str, Any], str]] = {}  # where some of `numbers` are read at every run
+        self.length = 1  # of its vectors
+        self.afterwards: list[Callable[[], None]] = []
+        self.gradients: torch.Tensor | None = None  # their addresses on the device, and
+        self.aligned = False  # whether all are multiples of 16: once the formula is run
+        self.kernel: Any = None  # that a backend made of it
+        self._places: dict[int, int] = {}  # of each of `tensors`, by its identity
+        self._loads: dict[tuple[int, int], Deferred] = {}
+        self._stores: dict[tuple[int, int], Deferred] = {}
+
+    def loaded(self, tensor: torch.Tensor, entry: int = 0) -> "Deferred":
+        """An entry of a tensor in memory, or all of a vector (entry -1); what was stored there, if something was."""
+        key = (self._place(tensor), entry)
+        if key in self._stores:
+            return self._stores[key]
+        if key not in self._loads:
+            self._loads[key] = self.note("load", *key, _kind(tensor), vector=entry < 0)
+        return self._loads[key]
+
+    def vector(self, tensor: torch.Tensor) -> "Deferred":
+        """A tensor of no dimension as a number, of one as a vector."""
+        if tensor.dim() == 0:
+            return self.loaded(tensor)
+        if tensor.dim() != 1 or not tensor.is_contiguous() or self.length not in (1, len(tensor)):
+            raise CannotDefer(f"a tensor of shape {tuple(tensor.shape)} among vectors of {self.length}")
+        self.length = len(tensor)
+        return self.loaded(tensor, -1)
+
+    def number(self, value: float) -> "Deferred":
+        if value in (0.0, 1.0) and math.copysign(1.0, value) > 0:
+            return self.note("constant", float(value))
+        self.numbers.append(float(value))
+        return self.note("number", len(self.numbers) - 1)
+
+    def setting(self, owner: Mapping[str, Any], name: str) -> "Deferred":
+        """A number that is read on the host whenever the formula is run, so that it may change from run to run."""
+        for place, known in self.settings.items():
+            if known[0] is owner and known[1] == name:
+                return self.note("number", place)
+        self.numbers.append(float(owner[name]))
+        self.settings[len(self.numbers) - 1] = owner, name
+        return self.note("number", len(self.numbers) - 1)
+
+    def store(self, tensor: torch.Tensor, value: Any, entry: int = 0) -> None:
+        """Put a number, or a vector (entry -1), there when the formula is run: after all that is loaded was."""
+        value = self.lifted(value) if tensor.dtype == torch.bool else self.as_number(value)
+        self._stores[self._place(tensor), entry] = value
+
+    def stores(self) -> tuple[tuple[int, int, str, int], ...]:
+        """What is to be stored where, as what, and which operation it is."""
+        return tuple(
+            (place, entry, _kind(self.tensors[place]), value.index) for (place, entry), value in self._stores.items()
+        )
+
+    def lifted(self, value: Any) -> "Deferred":
+        if isinstance(value, Deferred):
+            return value
+        if isinstance(value, torch.Tensor):
+            return self.vector(value)
+        return self.number(float(value))
+
+    def as_number(self, value: Any) -> "Deferred":
+        """Truth counts as 1."""
+        value = self.lifted(value)
+        return self.note("as_number", value.index, vector=value.is_vector) if value.logical else value
+
+    def note(self, name: str, *arguments: Any, vector: bool = False, logical: bool = False) -> "Deferred":
+        self.operations.append((name, *arguments))
+        return Deferred(self, len(self.operations) - 1, vector, logical)
+
+    def _place(self, tensor: torch.Tensor) -> int:
+        place = self._places.get(id(tensor))
+        if place is None:
+            place = self._places[id(tensor)] = len(self.tensors)
+            self.tensors.append(tensor)
+        return place
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _binary(name: str, logical: bool = False) -> Any:
+    def method(self: "Deferred", other: Any) -> "Deferred":
+        return self._with(name, other, logical)
+
+    return method
+
+
+def _reflected(name: str, logical: bool = False) -> Any:
+    def method(self: "Deferred", other: Any) -> "Deferred":
+        return self.formula.lifted(other)._with(name, self, logical)
+
+    return method
+
+
+def _extreme(name: str) -> Any:
+    def method(self: "Deferred", other: Any) -> "Deferred":
+        first, second = self, self.formula.lifted(other)
+        if second.is_vector:  # a vector first: see `_joined`
+            first, second = second, first
+        return first._with(name, second, False)
+
+    return method
+
+
+def _unary(name: str, logical: bool = False, reduces: bool = False) -> Any:
+    def method(self: "Deferred") -> "Deferred":
+        return self.formula.note(name, self.index, vector=self.is_vector and not reduces, logical=logical)
+
+    return method
+
+
+def _cannot(self: Any, *arguments: Any, **options: Any) -> NoReturn:
+    raise CannotDefer("a number on a device is only written down")
+
+
+class Deferred:
+    """One number of a formula, or a vector of its length; arithmetic on it is noted there."""
+
+    __slots__ = ("formula", "index", "is_vector", "logical")
+    __array_ufunc__ = None  # NumPy's numbers leave arithmetic with it to it
+
+    def __init__(self, formula: Formula, index: int, is_vector: bool, logical: bool) -> None:
+        self.formula, self.index, self.is_vector, self.logical = formula, index, is_vector, logical
+
+    @property
+    def ndim(self) -> int:
+        return int(self.is_vector)
+
+    def _with(self, name: str, other: Any, logical: bool) -> "Deferred":
+        this, other = self.formula.as_number(self), self.formula.as_number(other)
+        vector = self.is_vector or other.is_vector
+        return self.formula.note(name, this.index, other.index, vector=vector, logical=logical)
+
+    def _joined(self, name: str, other: "Deferred") -> "Deferred":
+        if self.is_vector != other.is_vector:  # Triton's interpreter cannot join one truth with many
+            one, many = map(self.formula.as_number, (self, other))
+            return (one * many if name == "both" else one + many) > 0.0
+        return self.formula.note(name, self.index, other.index, vector=self.is_vector, logical=True)
+
+    __add__, __radd__ = _binary("add"), _reflected("add")
+    __sub__, __rsub__ = _binary("subtract"), _reflected("subtract")
+    __mul__, __rmul__ = _binary("multiply"), _reflected("multiply")
+    __truediv__, __rtruediv__ = _binary("divide"), _reflected("divide")
+    __lt__, __le__ = _binary("less", True), _binary("less_equal", True)
+    __gt__, __ge__ = _binary("greater", True), _binary("greater_equal", True)
+    __eq__, __ne__ = _binary("equal", True), _binary("not_equal", True)
+    __hash__ = object.__hash__
+    minimum, maximum = _extreme("minimum"), _extreme("maximum")
+
+    def __and__(self, other: Any) -> "Deferred":
+        if isinstance(other, bool):
+            return self if other else self.formula.note("false", logical=True)
+        return self._joined("both", self.formula.lifted(other))
+
+    def __or__(self, other: Any) -> "Deferred":
+        if isinstance(other, bool):
+            return self.formula.note("true", logical=True) if other else self
+        return self._joined("either", self.formula.lifted(other))
+
+    __rand__, __ror__ = __and__, __or__
+    __invert__ = logical_not = _unary("not", True)
+    __abs__, sqrt, isfinite = _unary("magnitude"), _unary("sqrt"), _unary("isfinite", True)
+    norm, largest = _unary("norm", reduces=True), _unary("largest", reduces=True)
+    all, any = _unary("all", True, True), _unary("any", True, True)
+
+    def __neg__(self) -> "Deferred":
+        return self * -1.0
+
+    def __rpow__(self, base: Any) -> "Deferred":
+        """A power of a number of the host: by its logarithm, whose rounding is far below that of 1 - base**t."""
+        if not isinstance(base, float | int) or base < 0:
+            raise CannotDefer("a power of a number on a device")
+        power = self.formula.note("exp", (self * (math.log(base) if base else -math.inf)).index, vector=self.is_vector)
+        return self._with("equal", 1.0, True).choose(base, power)
+
+    def choose(self, yes: Any, no: Any) -> "Deferred":
+        """`yes` where this is true, else `no`."""
+        formula = self.formula
+        yes, no = formula.lifted(yes), formula.lifted(no)
+        logical = yes.logical and no.logical
+        if not logical:
+            yes, no = formula.as_number(yes), formula.as_number(no)
+        vector = self.is_vector or yes.is_vector or no.is_vector
+        return self.formula.note("choose", self.index, yes.index, no.index, vector=vector, logical=logical)
+
+    def gather(self, positions: Sequence[int]) -> "Deferred":
+        """Its entries at these positions, which must be all there are."""
+        if len(positions) != self.formula.length:
+            raise CannotDefer("some entries of a vector")
+        return self
+
+    def scatter(self, positions: Sequence[int], values: Any) -> "Deferred":
+        """The vector with its entries at these positions, which must be all there are, replaced."""
+        self.gather(positions)
+        return self.formula.lifted(values)
+
+    __bool__ = __float__ = __int__ = __len__ = __iter__ = __getitem__ = __setitem__ = _cannot
+    __pow__ = __mod__ = __rmod__ = __floordiv__ = __array__ = _cannot
+    __torch_function__ = classmethod(_cannot)
+    sign = put = quantile = _cannot
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise CannotDefer(f"a number on a device has no {name!r} before it is computed")
+
+
+def formula_of(number: Any) -> Formula | None:
+    """The formula that a number is part of; None for one that is there already."""
+    return number.formula if isinstance(number, Deferred) else None
+
+
+def then(number: Any, action: Callable[[], None]) -> None:
+    """Do it once the device has the number: at once, or after its formula is run."""
+    formula = formula_of(number)
+    if formula is None:
+        action()
+    else:
+        formula.afterwards.append(action)
+
+
+def words(formula: Formula) -> np.ndarray:
+    """What differs between formulas of one structure, as int64: the addresses, then the numbers' bits."""
+    addresses = [tensor.data_ptr() for tensor in formula.tensors]
+    for place, (owner, name) in formula.settings.items():
+        formula.numbers[place] = float(owner[name])
+    return np.concatenate([np.array(addresses, np.int64), np.array(formula.numbers, np.float64).view(np.int64)])
+
+
+@dataclass
+class Written:
+    """The formula of a step, to be run again as long as what Python gave to it stays the same."""
+
+    formula: Formula
+    norms: torch.Tensor  # of the gradients, once the formula is run
+    inputs: Sequence[Any]
+
+    @cached_property
+    def can_repeat(self) -> bool:
+        """Whether the inputs can only change by becoming other objects, or at an address that the formula reads."""
+        return bool(self.inputs) and all(map(self._is_fixed, self.inputs))
+
+    def holds(self, inputs: Sequence[Any]) -> bool:
+        """Whether these are the same objects."""
+        return len(inputs) == len(self.inputs) and all(map(is_, inputs, self.inputs))
+
+    def _is_fixed(self, value: Any) -> bool:
+        if isinstance(value, torch.Tensor):
+            return any(value is tensor for tensor in self.formula.tensors)
+        if isinstance(value, tuple):
+            return all(map(self._is_fixed, value))
+        made = getattr(value, "__dataclass_params__", None)
+        return (made is not None and made.frozen) or isinstance(value, float | int | str | None)

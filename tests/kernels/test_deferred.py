@@ -1,0 +1,287 @@
+"""Steps that are written down and run as one formula: what it computes, when it is used, when it is written anew."""
+
+import math
+import operator
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import steadystep
+from cases import CLIPPERS, OPTIMIZERS, ClipperCase, OptimizerCase
+from steadystep import maths
+from steadystep.deferred import CannotDefer, Formula, words
+from steadystep.guarded_step import Policy
+from steadystep.kernels.cuda.availability import obstacle
+
+pytest.importorskip("triton")
+DEVICE = torch.device("cpu") if os.environ.get("TRITON_INTERPRET") == "1" else torch.device("cuda")
+pytestmark = pytest.mark.skipif(bool(obstacle(DEVICE)), reason=f"Triton does not run {obstacle(DEVICE)}")
+
+Number = Any
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    with np.errstate(all="ignore"):  # the interpreter computes in NumPy, and both branches of a choice
+        yield
+
+
+def computed(expression: Callable[..., Number], *given: Any) -> Any:
+    """What the kernel makes of an expression over vectors and numbers in memory."""
+    from steadystep.kernels.cuda.deciding import decide
+    from steadystep.kernels.cuda.uploading import upload
+
+    formula = Formula()
+    tensors = [torch.as_tensor(value, dtype=torch.float64).to(DEVICE) for value in given]
+    result = expression(*map(formula.vector, tensors))
+    place = torch.full((formula.length,) if result.is_vector else (), math.nan, dtype=torch.float64, device=DEVICE)
+    formula.store(place, result, -place.dim())
+    decide(formula, upload(words(formula), DEVICE))
+    return place.cpu().numpy()
+
+
+VECTOR = [3.0, -4.0, 0.0, 12.0, 1e-200]
+EXPRESSIONS: dict[str, Callable[..., Number]] = {
+    "arithmetic": lambda x, a: (1 - x) * 2.5 + a / (x * x + 1) - (a - x) / 3,
+    "powers": lambda x, a: 0.999**a + 0.5 ** (x * 0.1) + 0.0**a,
+    "minus": lambda x, a: -x + abs(x),
+    "sqrt": lambda x, a: maths.sqrt(x * x + a),
+    "bounds": lambda x, a: maths.minimum(x, a) + maths.maximum(1.0, x) + maths.minimum(2.0, a),
+    "where": lambda x, a: maths.where(x > a, x, 7.0) + maths.where(a <= 2, 1.0, maths.where(x == 0, a, x)),
+    "truth": lambda x, a: ((x < 1) & (x >= 0)) + ((x == 0) | (a > 100)) * 2.0 + 4.0 * ((x == 3) & (a > 1)),
+    "with host": lambda x, a: maths.where((x > 0) & True, 1.0, 0.0) + maths.where((x > 0) | True, 1.0, 0.0),
+    "of numpy": lambda x, a: np.float64(2.0) * x + x / np.float64(4.0),
+    "isfinite": lambda x, a: maths.isfinite(1 / x) + 2.0 * maths.isnan(0.0 / x),
+    "norm": lambda x, a: maths.norm(x) + a,
+    "norm of huge": lambda x, a: maths.norm(x * 1e200),
+    "norm of tiny": lambda x, a: maths.norm(x * 1e-200),
+    "largest": lambda x, a: maths.largest(abs(x)),
+    "largest of NaN": lambda x, a: maths.largest(abs(x / x)),
+    "every": lambda x, a: maths.every(x < 100) + 2.0 * (x > 100).any() + 4.0 * maths.every(x > 0),
+}
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS.values(), ids=EXPRESSIONS)
+def test_a_formula_computes_what_numpy_does(expression: Callable[..., Number]) -> None:
+    want = expression(np.array(VECTOR), np.float64(5.0))
+    got = computed(expression, VECTOR, 5.0)
+    np.testing.assert_allclose(got, np.asarray(want, np.float64), rtol=4e-15)
+
+
+OPERATIONS = (operator.add, operator.sub, operator.mul, operator.truediv, maths.minimum, maths.maximum)
+Tree = st.recursive(
+    st.sampled_from(["x", "a"]) | st.floats(-1e3, 1e3),
+    lambda inner: st.tuples(st.sampled_from(OPERATIONS), inner, inner),
+    max_leaves=12,
+)
+
+
+def evaluated(tree: Any, x: Number, a: Number) -> Number:
+    if isinstance(tree, tuple):
+        return tree[0](evaluated(tree[1], x, a), evaluated(tree[2], x, a))
+    return {"x": x, "a": a}[tree] if isinstance(tree, str) else tree
+
+
+@given(Tree)
+def test_any_formula_computes_what_numpy_does(tree: Any) -> None:
+    def expression(x: Number, a: Number) -> Number:
+        return evaluated((operator.add, (operator.mul, "x", 0.0), tree), x, a)
+
+    with np.errstate(all="ignore"):  # Hypothesis does not run fixtures for each example
+        try:
+            want = expression(np.array(VECTOR), np.float64(5.0))
+        except ZeroDivisionError:  # two of Python's own numbers
+            return
+        np.testing.assert_array_equal(computed(expression, VECTOR, 5.0), want)
+
+
+def test_what_is_stored_is_what_is_loaded_next() -> None:
+    formula, place = Formula(), torch.tensor([1.0, 2.0])
+    before = formula.loaded(place, 1)
+    formula.store(place, before + 1.0, 1)
+    assert formula.loaded(place, 1) is not before
+    assert formula.loaded(place, 1) is formula.loaded(place, 1)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [bool, float, len, list, lambda x: x[0], lambda x: x**2, lambda x: x.item(), torch.sqrt, np.asarray,
+     math.sqrt, lambda x: maths.quantile(x, 0.5), lambda x: maths.put(x, 0, 1.0), lambda x: x % 2,
+     lambda x: torch.ones(2) * x],
+)  # fmt: skip
+def test_a_value_that_is_not_there_cannot_be_asked_for(ask: Callable[[Any], Any]) -> None:
+    with pytest.raises(CannotDefer):
+        ask(Formula().loaded(torch.ones(2)))
+
+
+def parameters() -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    made = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in ((5, 10), (3,), ())]
+    return [tensor.to(DEVICE).requires_grad_() for tensor in made]
+
+
+def step(optimizer: torch.optim.Optimizer, params: list[torch.Tensor], seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for param in params:
+        param.grad = torch.randn(param.shape, generator=generator, dtype=torch.float64).to(param.device)
+    optimizer.step()
+
+
+def is_deferred(optimizer: steadystep.Optimizer) -> bool:
+    assert optimizer._plan is not None
+    return optimizer._plan.deferral is not None
+
+
+@pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
+def test_every_optimizer_is_deferred(case: OptimizerCase) -> None:
+    params = parameters()
+    optimizer = case.make(params, clip=1.0, backend="triton")
+    step(optimizer, params, 0)
+    assert is_deferred(optimizer)
+
+
+NOT_DEFERRED = {
+    "ClipNorm": "scope='group'",  # what of a vector is a group's
+    "ClipValue": "", "AGC": "", "ClipUpdate": "",  # they measure again, or measure something else
+    "AutoClip": "", "SkipOutlier": "",  # quantiles
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("clipper", CLIPPERS, ids=str)
+def test_which_clippers_are_deferred(clipper: ClipperCase) -> None:
+    params = parameters()
+    optimizer = steadystep.Adam(params, clip=clipper.make(), backend="triton")
+    step(optimizer, params, 0)
+    asks = [NOT_DEFERRED.get(type(one).__name__) for one in optimizer.clip]
+    never = any(ask is not None and ask in str(one) for ask, one in zip(asks, optimizer.clip, strict=True))
+    assert is_deferred(optimizer) == (not never)
+
+
+def raised_lr(optimizer: steadystep.Optimizer) -> None:
+    optimizer.param_groups[0]["lr"] *= 3.0
+
+
+def filled_lr(optimizer: steadystep.Optimizer) -> None:
+    optimizer.param_groups[0]["lr"].fill_(0.3)
+
+
+def other_betas(optimizer: steadystep.Optimizer) -> None:
+    optimizer.param_groups[0]["betas"] = (0.5, 0.9)
+
+
+def other_decay(optimizer: steadystep.Optimizer) -> None:
+    optimizer.param_groups[0]["weight_decay"] = 0.5
+
+
+def other_clip(optimizer: steadystep.Optimizer) -> None:
+    optimizer.clip = 0.01
+
+
+def other_policy(optimizer: steadystep.Optimizer) -> None:
+    optimizer.policy = Policy("propagate")
+
+
+def reloaded(optimizer: steadystep.Optimizer) -> None:
+    optimizer.load_state_dict(optimizer.state_dict())
+
+
+def moved(optimizer: steadystep.Optimizer) -> None:
+    for param in optimizer.param_groups[0]["params"]:
+        param.data = param.data.clone()
+
+
+def blank_ledger(optimizer: steadystep.Optimizer) -> None:
+    optimizer.param_groups[0]["ledger"] = optimizer.param_groups[0]["ledger"] * 0.0
+
+
+CHANGES = (raised_lr, other_betas, other_decay, other_clip, other_policy, reloaded, moved, blank_ledger)
+
+
+@pytest.mark.parametrize("change", [*CHANGES, filled_lr], ids=lambda change: change.__name__)
+def test_a_change_between_steps_is_followed(change: Callable[[steadystep.Optimizer], None]) -> None:
+    found = []
+    for backend in ("triton", "eager"):
+        lr: Any = 0.1 if change is not filled_lr else torch.tensor(0.1, dtype=torch.float64)
+        params = parameters()
+        optimizer = steadystep.AdamW(params, lr=lr, clip=1.0, backend=backend)
+        for number in range(3):
+            step(optimizer, params, number)
+        change(optimizer)
+        for number in range(3, 6):
+            step(optimizer, params, number)
+        found.append(([param.detach() for param in params], optimizer.ledger))
+        if backend == "triton":
+            assert is_deferred(optimizer)
+    (ours, our_ledger), (reference, their_ledger) = found
+    torch.testing.assert_close(ours, reference, rtol=1e-12, atol=1e-14)
+    norms = our_ledger.pop("norms"), their_ledger.pop("norms")
+    assert our_ledger == pytest.approx(their_ledger, rel=1e-12)
+    assert norms[0] == pytest.approx(norms[1], rel=1e-12)
+
+
+def test_a_learning_rate_on_the_device_is_read_there() -> None:
+    """A step that is not written down anew follows it."""
+    lr = torch.tensor(0.1, dtype=torch.float64, device=DEVICE)
+    params = parameters()
+    optimizer = steadystep.SGD(params, lr=lr, backend="triton")
+    if DEVICE.type == "cpu":
+        pytest.skip("a tensor on a CPU is read when the step is written down")
+    step(optimizer, params, 0)
+    assert optimizer._plan is not None and optimizer._plan.deferral is not None
+    written = optimizer._plan.deferral.written
+    before = params[0].detach().clone()
+    lr.zero_()
+    step(optimizer, params, 1)
+    assert optimizer._plan.deferral.written is written
+    assert torch.equal(params[0], before)
+
+
+def test_a_scheduled_learning_rate_needs_no_other_formula() -> None:
+    params = parameters()
+    optimizer = steadystep.AdamW(params, lr=0.1, weight_decay=0.1, clip=1.0, backend="triton")
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10)
+    written = []
+    for number in range(5):
+        step(optimizer, params, number)
+        scheduler.step()
+        assert optimizer._plan is not None and optimizer._plan.deferral is not None
+        written.append(optimizer._plan.deferral.written)
+    assert written[1] is written[4]
+
+
+def test_a_gradient_in_another_order_is_not_deferred() -> None:
+    results = []
+    for backend in ("triton", "eager"):
+        params = parameters()
+        optimizer = steadystep.Adam(params, clip=1.0, backend=backend)
+        step(optimizer, params, 0)
+        for param in params:
+            param.grad = (
+                torch.ones(param.shape[::-1], dtype=param.dtype, device=DEVICE).cumsum(0).t()
+                if (param.dim() == 2)
+                else torch.ones_like(param)
+            )
+        optimizer.step()
+        step(optimizer, params, 2)
+        results.append([param.detach() for param in params])
+        if backend == "triton":
+            assert not is_deferred(optimizer)
+    torch.testing.assert_close(*results, rtol=1e-12, atol=1e-14)
+
+
+def test_refusals_in_a_row_are_noticed() -> None:
+    params = parameters()
+    optimizer = steadystep.Adam(params, backend="triton", max_consecutive_skips=3)
+    with pytest.raises(steadystep.TooManySkipsError):
+        for _ in range(6):
+            for param in params:
+                param.grad = torch.full_like(param, math.nan)
+            optimizer.step()
+    assert is_deferred(optimizer)
+    assert optimizer.ledger["applied"] == 0
