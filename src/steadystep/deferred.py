@@ -7,9 +7,6 @@ them, and nothing is done until it is run.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from operator import is_
 from typing import Any, NoReturn
 
 import numpy as np
@@ -32,7 +29,7 @@ class Formula:
         self.tensors: list[torch.Tensor] = []
         self.numbers: list[float] = []
         self.settings: dict[int, tuple[Mapping[str, Any], str]] = {}  # where some of `numbers` are read at every run
-        self.length = 1  # of its vectors
+        self.length = 0  # of its vectors, as soon as there is one
         self.afterwards: list[Callable[[], None]] = []
         self.gradients: torch.Tensor | None = None  # their addresses on the device, and
         self.aligned = False  # whether all are multiples of 16: once the formula is run
@@ -54,7 +51,7 @@ class Formula:
         """A tensor of no dimension as a number, of one as a vector."""
         if tensor.dim() == 0:
             return self.loaded(tensor)
-        if tensor.dim() != 1 or not tensor.is_contiguous() or self.length not in (1, len(tensor)):
+        if tensor.dim() != 1 or not tensor.is_contiguous() or self.length not in (0, len(tensor)):
             raise CannotDefer(f"a tensor of shape {tuple(tensor.shape)} among vectors of {self.length}")
         self.length = len(tensor)
         return self.loaded(tensor, -1)
@@ -258,29 +255,3 @@ def words(formula: Formula) -> np.ndarray:
     for place, (owner, name) in formula.settings.items():
         formula.numbers[place] = float(owner[name])
     return np.concatenate([np.array(addresses, np.int64), np.array(formula.numbers, np.float64).view(np.int64)])
-
-
-@dataclass
-class Written:
-    """The formula of a step, to be run again as long as what Python gave to it stays the same."""
-
-    formula: Formula
-    norms: torch.Tensor  # of the gradients, once the formula is run
-    inputs: Sequence[Any]
-
-    @cached_property
-    def can_repeat(self) -> bool:
-        """Whether the inputs can only change by becoming other objects, or at an address that the formula reads."""
-        return bool(self.inputs) and all(map(self._is_fixed, self.inputs))
-
-    def holds(self, inputs: Sequence[Any]) -> bool:
-        """Whether these are the same objects."""
-        return len(inputs) == len(self.inputs) and all(map(is_, inputs, self.inputs))
-
-    def _is_fixed(self, value: Any) -> bool:
-        if isinstance(value, torch.Tensor):
-            return any(value is tensor for tensor in self.formula.tensors)
-        if isinstance(value, tuple):
-            return all(map(self._is_fixed, value))
-        made = getattr(value, "__dataclass_params__", None)
-        return (made is not None and made.frozen) or isinstance(value, float | int | str | None)

@@ -109,6 +109,14 @@ def test_what_is_stored_is_what_is_loaded_next() -> None:
     assert formula.loaded(place, 1) is formula.loaded(place, 1)
 
 
+def test_vectors_of_one_formula_have_one_length() -> None:
+    """Also where the first is of one entry: what lies behind it is no one's."""
+    formula = Formula()
+    formula.vector(torch.ones(1))
+    with pytest.raises(CannotDefer, match=r"shape \(3,\) among vectors of 1"):
+        formula.vector(torch.ones(3))
+
+
 @pytest.mark.parametrize(
     "ask",
     [bool, float, len, list, lambda x: x[0], lambda x: x**2, lambda x: x.item(), torch.sqrt, np.asarray,

@@ -9,13 +9,14 @@ import torch
 
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage, through
-from steadystep.deferred import Formula, Written
+from steadystep.deferred import Formula
 from steadystep.distributed import is_sharded, over_ranks, over_shards
 from steadystep.kernels import eager
 from steadystep.kernels.cuda.availability import obstacle as obstacle_to_triton
 from steadystep.kernels.layout import are_alike, is_compiled_type, is_dense
 from steadystep.kernels.passes import Pass, Update, math_dtype
 from steadystep.kernels.rounding import Rounding, compensated
+from steadystep.kernels.written import Written
 from steadystep.maths import Number, isfinite, sqrt, where
 from steadystep.rule import Rule
 from steadystep.tensors import Tensors

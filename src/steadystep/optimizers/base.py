@@ -17,12 +17,13 @@ from steadystep.clipping.clipper import Clipper
 from steadystep.clipping.given import Clip, as_clippers
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage
-from steadystep.deferred import CannotDefer, Formula, Written
+from steadystep.deferred import CannotDefer, Formula
 from steadystep.grad_scaler import taken_from_scaler
 from steadystep.guarded_step import Nonfinite, Policy, Scaler, SkipWatch, guarded_step, refuse_in_backward
 from steadystep.kernels import dispatch
 from steadystep.kernels.dispatch import Deferral, check_backend
 from steadystep.kernels.rounding import Rounding
+from steadystep.kernels.written import Written
 from steadystep.maths import Number
 from steadystep.optimizers.cohort import SCHEDULED, dials, state_dtype
 from steadystep.optimizers.plan import Plan, make_plan

@@ -81,7 +81,7 @@ def decide(formula: Formula, words: torch.Tensor) -> None:
     """Compute a formula whose `words` are on the device."""
     if formula.kernel is None:
         formula.kernel = _kernel(tuple(formula.operations), formula.stores(), len(formula.tensors))
-    block = max(16, 1 << (formula.length - 1).bit_length())
+    block = triton.next_power_of_2(max(16, formula.length))
     launch(formula.kernel, 1, words.device, words, formula.length, BLOCK=block)
 
 

@@ -7,11 +7,12 @@ import torch
 
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage
-from steadystep.deferred import CannotDefer, Formula, Written, words
+from steadystep.deferred import CannotDefer, Formula, words
 from steadystep.kernels.cuda.applying import Compiled
 from steadystep.kernels.cuda.deciding import decide
 from steadystep.kernels.cuda.measuring import Measuring
 from steadystep.kernels.cuda.uploading import is_captured, keep_for_graphs, upload
+from steadystep.kernels.written import Written
 from steadystep.maths import Number
 from steadystep.tensors import Tensors
 
