@@ -15,15 +15,21 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from cases import OPTIMIZERS
+from steadystep.clipping.clip_norm import ClipNorm
+from steadystep.clipping.measured import Measured
+from steadystep.deferred import Formula
 from steadystep.kernels.cuda.adding import add_chunks
 from steadystep.kernels.cuda.chunks import BLOCK, CHUNK
+from steadystep.kernels.cuda.deciding import kernel_of
 from steadystep.kernels.cuda.launching import WARPS
 from steadystep.kernels.cuda.measuring import collect_chunks, measure_chunks
 from steadystep.kernels.cuda.primitives import STORED
 from steadystep.kernels.cuda.updating import CONSTANTS, move_kernel, sums_kernel, update_kernel
 from steadystep.kernels.equation import Equation
+from steadystep.optimizers.cohort import Hyperparameters
+from steadystep.tensors import Tensors
 
-WORDS = ("table", "columns", "gradients", "spans", "addresses")
+WORDS = ("table", "columns", "gradients", "spans", "addresses", "words")
 SIZES = {"ALIGNED": True, "CHUNK": CHUNK, "BLOCK": BLOCK}
 COUNTED = {
     "fused": r"\bfma\.",
@@ -46,11 +52,34 @@ def equations(names: Sequence[str]) -> dict[Equation, str]:
     return found
 
 
+def decisions(names: Sequence[str]) -> Iterator[tuple[str, Formula]]:
+    """For every rule what it and clipping by norm decide for one step."""
+    sizes, clock, place = torch.zeros(161, dtype=torch.float64), torch.zeros(()), torch.zeros(16, dtype=torch.float64)
+    for case in OPTIMIZERS:
+        if names and case.name not in names:
+            continue
+        optimizer = case.make([torch.zeros(1, requires_grad=True)])
+        group = optimizer.param_groups[0]
+        rule, formula, values = optimizer.rule(group), Formula(), Hyperparameters(group)
+        values.formula = formula
+        t = formula.loaded(clock) + 1
+        values.clocks = {name: formula.loaded(place, number) for number, name in enumerate(rule.clocks)}
+        values.clocks = rule.advanced(t, values)
+        norms = formula.vector(sizes)
+        choice = ClipNorm(1.0).decide(Measured(norms, norms, Tensors()), {})
+        numbers = [t, choice.clipped, *rule.coefficients(t, values).values(), *values.clocks.values()]
+        for entry, number in enumerate(numbers):
+            formula.store(place, number, entry)
+        yield f"decide {case}", formula
+
+
 def kernels(kind: str, names: Sequence[str]) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
     """Name, function and constants of each kernel for parameters of a type."""
     yield "measure", measure_chunks, {"KIND": STORED[kind], **SIZES}
     yield "collect", collect_chunks, {"BLOCK": 128}
     yield "add", add_chunks, {"TERMS": 2, "BLOCK": 128}
+    for name, formula in decisions(names) if kind == "float32" else ():
+        yield name, kernel_of(formula), {"BLOCK": 256}
     dtype = getattr(torch, kind)
     constants = {**dict.fromkeys(CONSTANTS, 1), **SIZES}
     for equation, name in equations(names).items():
@@ -67,7 +96,7 @@ def kernels(kind: str, names: Sequence[str]) -> Iterator[tuple[str, Any, Mapping
 
 def signature(name: str, function: Any, constants: Mapping[str, Any]) -> dict[str, str]:
     verdict = {"result": "*i1"} if name.endswith((" update", " limited")) else {}
-    kinds = {"tensors": "i32", **dict.fromkeys(WORDS, "*i64"), **verdict}
+    kinds = {"tensors": "i32", "length": "i32", **dict.fromkeys(WORDS, "*i64"), **verdict}
     return {name: "constexpr" if name in constants else kinds.get(name, "*fp64") for name in function.arg_names}
 
 

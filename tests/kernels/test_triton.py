@@ -363,7 +363,9 @@ def assert_exact(kernels: Mapping[str, Mapping[str, int]]) -> None:
     """Machine code that rounds as IEEE 754 does, in an order that is the same every time."""
     for name, found in kernels.items():
         assert found["bytes"] > 0, name
-        assert {found[what] for what in ("fused", "approximate", "flushing", "atomic")} == {0}, (name, found)
+        # What decides may take a power: NVIDIA's own fuses, and compares halves of numbers as if they were float32.
+        never = ("approximate", "atomic", *(() if " decide " in name else ("fused", "flushing")))
+        assert {found[what] for what in never} == {0}, (name, found)
 
 
 def test_adam_compiles_for_cuda(tmp_path: Path) -> None:
@@ -371,6 +373,7 @@ def test_adam_compiles_for_cuda(tmp_path: Path) -> None:
     assert_exact(kernels)
     # Each of g, p, m, v: 8 elements a thread, 4 at a time.
     assert kernels["float32 adam.update update"]["wide"] == 8
+    assert "float32 decide Adam lr=0.01" in kernels
 
 
 @pytest.mark.slow
@@ -383,7 +386,11 @@ def test_every_rule_compiles_for_cuda(tmp_path: Path, capability: str, types: Se
     assert_exact(kernels)
     rules = {name.split()[1] for name in kernels if name.endswith(" update")}
     assert len(rules) == len({Equation(rule.update, rule.sums, len(rule.slots)) for rule in every_rule()})
-    assert len(kernels) == len(types) * (3 + 4 * len(rules) + len([rule for rule in rules if rule in WITH_SUMS]))
+    decisions = [name for name in kernels if " decide " in name]
+    assert len(decisions) == len(OPTIMIZERS)
+    assert len(kernels) - len(decisions) == len(types) * (
+        3 + 4 * len(rules) + len([rule for rule in rules if rule in WITH_SUMS])
+    )
 
 
 WITH_SUMS = ("lamb.update", "stableadamw.update")

@@ -80,9 +80,14 @@ def norm(x, inside):
 def decide(formula: Formula, words: torch.Tensor) -> None:
     """Compute a formula whose `words` are on the device."""
     if formula.kernel is None:
-        formula.kernel = _kernel(tuple(formula.operations), formula.stores(), len(formula.tensors))
+        formula.kernel = kernel_of(formula)
     block = triton.next_power_of_2(max(16, formula.length))
     launch(formula.kernel, 1, words.device, words, formula.length, BLOCK=block)
+
+
+def kernel_of(formula: Formula) -> Any:
+    """Its kernel, whose first argument is `deferred.words` on the device; formulas of one structure share it."""
+    return _kernel(tuple(formula.operations), formula.stores(), len(formula.tensors))
 
 
 @cache
