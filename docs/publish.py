@@ -36,7 +36,7 @@ BENCHMARKS = ROOT / "benchmarks" / "results"
 def publish(study: Path) -> None:
     """Keep a study's records in the tree, with the report that they support."""
     results = read_study(study)
-    folder = RESULTS / results.task.name
+    folder = RESULTS / results.task.name.replace(":", "-")  # no file system minds
     pack(study, folder)
     with tempfile.TemporaryDirectory() as scratch:
         written = write_report(results, summarise(results), Path(scratch), command_for(results.study, results.task))
