@@ -39,7 +39,8 @@ def publish(study: Path) -> None:
     folder = RESULTS / results.task.name.replace(":", "-")  # no file system minds
     pack(study, folder)
     with tempfile.TemporaryDirectory() as scratch:
-        written = write_report(results, summarise(results), Path(scratch), command_for(results.study, results.task))
+        command = command_for(results.study, results.task, (folder / "study.json").relative_to(ROOT).as_posix())
+        written = write_report(results, summarise(results), Path(scratch), command)
         for path in written:
             if path.suffix != ".html":  # the page holds a whole plotting library: `steadystep report` makes it again
                 shutil.copy(path, folder / path.name)

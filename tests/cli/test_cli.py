@@ -61,9 +61,10 @@ def copy(finished: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_finished_study_is_answered_from_its_records(finished: Path) -> None:
+@pytest.mark.parametrize("file", ["small.yaml", "out/study.json"], ids=["declared", "kept"])
+def test_a_finished_study_is_answered_from_its_records(finished: Path, file: str) -> None:
     before = {path: path.stat().st_mtime_ns for path in (finished / "out" / "records").iterdir()}
-    result = steadystep("reproduce", "--study", "small.yaml", "--out", "out", cwd=finished)
+    result = steadystep("reproduce", "--study", file, "--out", "out", cwd=finished)
     assert result.returncode == 0, result.stderr
     assert {path: path.stat().st_mtime_ns for path in (finished / "out" / "records").iterdir()} == before
 

@@ -77,7 +77,7 @@ def _study(folder: Path) -> Listed:
         lede=headline(results, summary),
         page=f"{folder.name}/summary.md",
         picture=f"{folder.name}/accuracy.png",
-        command=command_for(results.study, results.task),
+        command=command_for(results.study, results.task, f"docs/results/{folder.name}/study.json"),
         origin=_origin(results),
         pairs=tuple(f"{v.arm} vs {v.against}: **{v.verdict}**, {evidence(v, results.task)}" for v in twins),
     )

@@ -75,7 +75,7 @@ class StudyFileError(UserError):
 
 
 def load_study(path: Path) -> Study:
-    """A study from a YAML file.
+    """A study from a YAML file, or from the study.json of one that was kept.
 
     Raises:
         StudyFileError: in one line that names the field, what was given and what is accepted.
@@ -87,7 +87,7 @@ def load_study(path: Path) -> Study:
     if not isinstance(content, dict):
         raise StudyFileError(f"the study file {path} must hold fields such as task, arms and budgets")
     try:
-        return Study.model_validate(content)
+        return Study.model_validate(content.get("study", content))
     except ValidationError as error:
         raise StudyFileError(f"the study file {path} declares no valid study: {explain(error)}") from None
 
@@ -118,11 +118,11 @@ def study_for(task: Task, seeds: int | None = None, epochs: int | None = None) -
     )
 
 
-def command_for(study: Study, task: Task) -> str:
-    """The command that runs this study again; for one that was declared in a file, with a name for that file."""
+def command_for(study: Study, task: Task, file: str = "FILE") -> str:
+    """The command that runs this study again; for one that was declared in a file, with that file."""
     command = f"steadystep reproduce --task {task.name}"
     if study == study_for(task):
         return command
     if study == study_for(task, study.seeds, study.epochs):
         return f"{command} --seeds {study.seeds} --epochs {study.epochs}"
-    return "steadystep reproduce --study FILE"
+    return f"steadystep reproduce --study {file}"
