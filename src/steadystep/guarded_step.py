@@ -176,11 +176,11 @@ class SkipWatch:
             return 0.0
         arrived = 0.0
         if self._landing is None or self._event is None:
-            self._landing, self._event = torch.empty((), dtype=count.dtype, pin_memory=True), torch.cuda.Event()
+            self._landing, self._event = torch.zeros((), dtype=count.dtype, pin_memory=True), torch.cuda.Event()
         elif not self._event.query():
             return 0.0
         else:
             arrived = float(self._landing.numpy())
         self._landing.copy_(count, non_blocking=True)
-        self._event.record()
+        self._event.record(torch.cuda.current_stream(count.device))  # which need not be the current device
         return arrived
