@@ -21,6 +21,8 @@ _ON_DEVICE = (torch.Tensor, Deferred)
 
 
 def sqrt(x: Number) -> Number:
+    if isinstance(x, float):  # most are, and the others are slower anyway
+        return math.sqrt(x)
     if isinstance(x, _ON_DEVICE):
         return x.sqrt()
     return np.sqrt(x) if isinstance(x, np.ndarray) else math.sqrt(x)
@@ -68,6 +70,8 @@ def sign(x: Number) -> Number:
 
 
 def logical_not(x: Number) -> Number:
+    if isinstance(x, bool):
+        return not x
     return x.logical_not() if isinstance(x, _ON_DEVICE) else not x
 
 
@@ -76,6 +80,8 @@ def isnan(x: Number) -> Number:
 
 
 def isfinite(x: Number) -> Number:
+    if isinstance(x, float):
+        return math.isfinite(x)
     if isinstance(x, _ON_DEVICE):
         return x.isfinite()
     return np.isfinite(x) if isinstance(x, np.ndarray) else math.isfinite(x)

@@ -26,12 +26,12 @@ class Measured:
     _total: Number = None
     _peak: Number = None
 
-    @cached_property
+    @property
     def norms(self) -> Number:
         """(tensors,) Euclidean norm of each gradient."""
         return self._norms if self._factor is None else self._norms * self._factor
 
-    @cached_property
+    @property
     def peaks(self) -> Number:
         """(tensors,) largest absolute element of each gradient; NaN or inf if it has one."""
         return self._peaks if self._factor is None else self._peaks * self._factor

@@ -97,6 +97,8 @@ class Hyperparameters(Mapping[str, Any]):
         if name in self.clocks:
             return self.clocks[name]
         value = self._group["betas"][_BETAS[name]] if name in _BETAS else self._group[name]
+        if isinstance(value, float) and self.formula is None:
+            return value
         if isinstance(value, torch.Tensor) and value.numel() == 1:
             if value.is_cpu:
                 return value.item()
