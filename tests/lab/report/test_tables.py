@@ -1,8 +1,11 @@
 import math
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from lab_factory import ARMS, make_results, make_task
+from steadystep.lab.report.sheets import summary_csv
 from steadystep.lab.report.tables import (
     Column,
     Table,
@@ -20,7 +23,9 @@ from steadystep.lab.report.tables import (
 from steadystep.lab.study.convergence import DEFINITIONS
 from steadystep.lab.study.results import Results
 from steadystep.lab.study.summarise import summarise
+from steadystep.lab.tasks.imagenet_recipe import among_first
 from steadystep.lab.tasks.loss_unit import LossUnit
+from steadystep.lab.tasks.recipe import Recipe
 
 
 def column(table: Table, heading: str) -> list[str]:
@@ -60,6 +65,25 @@ def test_a_task_with_a_unit_for_its_losses_shows_them_in_it() -> None:
     assert "Test loss" in table.note
     without = results_table(make_results(), summary)
     assert "Test loss" not in without.note + " ".join(found.title for found in without.columns)
+
+
+def test_a_task_that_asks_for_further_shares_shows_them() -> None:
+    task = make_task(recipe=Recipe(also={"top-5": partial(among_first, k=5)}))
+    made = make_results(task=task)
+    results = replace(
+        made,
+        final={
+            cell: [run.model_copy(update={"test_also": {"top-5": 0.5 + 0.01 * run.trial.seed}}) for run in runs]
+            for cell, runs in made.final.items()
+        },
+    )
+    summary = summarise(results)
+    table = results_table(results, summary)
+    assert [found.heading for found in table.columns][1:3] == ["Test accuracy (%)", "Test top-5 (%)"]
+    spread = 100 * (summary.arms[-1].test_also["top-5"].high - 0.545)
+    assert column(table, "Test top-5 (%)") == [f"54.50 ± {spread:.2f}"] * len(ARMS)
+    header, first, *_ = summary_csv(results, summary).splitlines()
+    assert float(dict(zip(header.split(","), first.split(","), strict=True))["test_top_5"]) == pytest.approx(0.545)
 
 
 def test_without_claims_there_is_no_claim_column() -> None:

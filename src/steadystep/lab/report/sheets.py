@@ -17,18 +17,22 @@ def summary_csv(results: Results, summary: Summary) -> str:
     """One row for each arm and budget, with every number of its summary and the paper's claim.
 
     Accuracies and rates are fractions of 1, losses in nats; a task with a unit for its losses has the test loss in it
-    besides. An estimate takes three columns: the mean under its name, and the ends of its 95% interval under name_low
-    and name_high. nan: not measured; empty: not applicable.
+    besides, and further shares of the test split have names such as test_top_5. An estimate takes three columns: the
+    mean under its name, and the ends of its 95% interval under name_low and name_high. nan: not measured; empty: not
+    applicable.
     """
     rows = []
     for row in summary.arms:
         chosen, claim = results.chosen[row.arm, row.budget], results.task.claims.get(row.arm)
+        known = asdict(row)
+        also = known.pop("test_also")
         rows.append(
             {
                 "task": results.task.name,
                 "optimizer": chosen.optimizer,
                 "clip": chosen.clip.kind if chosen.clip else None,
-                **asdict(row),
+                **known,
+                **{f"test_{name.replace('-', '_')}": share for name, share in also.items()},
                 **_in_unit(row.test_loss, results.task.loss_unit),
                 "paper_accuracy": claim.accuracy if claim else None,
                 "paper_epochs": claim.epochs if claim else None,

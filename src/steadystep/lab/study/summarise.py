@@ -54,6 +54,10 @@ def summarise_arm(results: Results, arm: Arm, budget: int) -> ArmSummary:
         test_accuracy_iqm=interquartile_mean(test),
         val_accuracy=t_interval([run.val_accuracy for run in finished if run.val_accuracy is not None]),
         test_loss=t_interval([run.test_loss for run in finished if run.test_loss is not None]),
+        test_also={
+            name: t_interval([run.test_also[name] for run in finished if name in run.test_also])
+            for name in results.task.recipe.also
+        },
         clip_rate=_mean(run.clip_rate for run in runs),
         norm_median=_median(run.norm_quantiles[QUANTILES.index(0.5)] for run in runs if run.norm_quantiles),
         timed_alone=len(alone),

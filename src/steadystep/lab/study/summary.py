@@ -1,5 +1,6 @@
 """The statistics of a study, computed from its records: what a report's tables and figures are drawn from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -29,6 +30,7 @@ class ArmSummary:
     test_accuracy_iqm: Estimate  # interquartile mean, bootstrap interval
     val_accuracy: Estimate  # over finished runs; t interval
     test_loss: Estimate  # in nats, over finished runs; t interval
+    test_also: Mapping[str, Estimate]  # further shares of the test split, such as top-5, by name; t intervals
     clip_rate: float  # mean over runs, diverged ones included
     norm_median: float  # median over runs of the runs' median norm before clipping
     # Of finished runs, or of all runs where none finished; times of those that were trained alone, if any was:

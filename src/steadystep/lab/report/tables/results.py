@@ -52,6 +52,9 @@ def results_table(results: Results, summary: Summary) -> Table:
         + (" Test loss: with its 95% interval." if task.loss_unit else "")
         + timed(arms),
     )
+    for name in reversed(list(task.recipe.also)):
+        shares = [estimate(row.test_also[name]) for row in arms]
+        table = table.with_column(2, Column(f"Test {name}", "%", "number"), shares)
     if task.loss_unit:
         losses = [loss_estimate(row.test_loss, task.loss_unit) for row in arms]
         table = table.with_column(2, Column("Test loss", task.loss_unit.name, "number"), losses)
