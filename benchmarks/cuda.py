@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from rich.table import Table
 from benchmarks import overhead
 from benchmarks.interleaved import race
 from benchmarks.shapes import MODELS, Shapes
-from benchmarks.steps import MAX_NORM, ROWS, Row, Step, ours, parameters, peers
+from benchmarks.steps import ROWS, Row, Step, clip_then_step, ours, parameters, peers
 from steadystep.lab.study.atomic import write_atomic
 from steadystep.lab.study.environment import this_environment
 
@@ -72,15 +73,9 @@ def _one(row: Row, shapes: Shapes, seconds: float) -> Mapping[str, Mapping[str, 
 
 def _capturable(row: Row, shapes: Shapes) -> Step:
     """torch's fused step as a graph can hold it."""
-    params = parameters(shapes, "cuda")
     options = {} if row.torch in ("SGD", "Adagrad") else {"capturable": True}
-    optimizer = getattr(torch.optim, row.torch)(params, fused=True, **row.torch_options, **options)
-
-    def step() -> None:
-        torch.nn.utils.clip_grad_norm_(params, MAX_NORM, foreach=True)
-        optimizer.step()
-
-    return step
+    kind = getattr(torch.optim, row.torch)
+    return clip_then_step(partial(kind, fused=True, **row.torch_options, **options), shapes, "cuda")
 
 
 def _graph(step: Callable[[], object]) -> Step:

@@ -5,7 +5,7 @@ import importlib.util
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -80,21 +80,16 @@ def peers(row: Row, shapes: Shapes, device: str = "cpu") -> Iterator[tuple[str, 
         if row.fused:
             forms["torch fused"] = {"fused": True}
         for name, form in forms.items():
-            yield (
-                name,
-                _clip_then_step(lambda params, form=form: kind(params, **row.torch_options, **form), shapes, device),
-            )
+            yield name, clip_then_step(partial(kind, **row.torch_options, **form), shapes, device)
     if row.pytorch_optimizer and importlib.util.find_spec("pytorch_optimizer"):
         kind = getattr(importlib.import_module("pytorch_optimizer"), row.pytorch_optimizer)
-        yield (
-            "pytorch-optimizer",
-            _clip_then_step(lambda params: kind(params, **row.pytorch_optimizer_options), shapes, device),
-        )
+        yield "pytorch-optimizer", clip_then_step(partial(kind, **row.pytorch_optimizer_options), shapes, device)
     if row.optax and device == "cpu" and importlib.util.find_spec("optax"):  # elsewhere its arrays are not torch's
         yield "optax jit", _optax(row.optax, shapes)
 
 
-def _clip_then_step(make: Callable[[Any], torch.optim.Optimizer], shapes: Shapes, device: str) -> Step:
+def clip_then_step(make: Callable[[Any], torch.optim.Optimizer], shapes: Shapes, device: str) -> Step:
+    """`clip_grad_norm_` and the step of an optimizer made for such parameters."""
     params = parameters(shapes, device)
     optimizer = make(params)
 

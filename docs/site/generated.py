@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from steadystep.cli.app import app
@@ -102,5 +103,6 @@ def _reference(name: str, kind: type) -> str:
 
 def command_line_page() -> str:
     """The commands and their options, from the command line itself."""
-    commands = getattr(get_command(app), "commands")  # noqa: B009
-    return _environment.get_template("command_line.md.j2").render(commands=commands)
+    group = get_command(app)
+    assert isinstance(group, TyperGroup), "the app has subcommands"
+    return _environment.get_template("command_line.md.j2").render(commands=group.commands)

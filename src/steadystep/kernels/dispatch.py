@@ -118,10 +118,8 @@ def passes(
 
 def deferral(tensors: Tensors, made: Sequence[Pass], backend: str | None) -> Deferral | None:
     """How steps over these tensors, by the passes made for them, can be deferred; None where they cannot."""
-    kinds = {_kind(gradient, backend) for gradient in tensors.gradients}
-    if len(kinds) > 1 or next(iter(kinds)).backend != "triton" or tensors.sharded:
-        return None
-    if len(tensors.gradients) > _LONGEST:
+    kind = _common_kind(tensors.gradients, backend)
+    if kind is None or kind.backend != "triton" or tensors.sharded or len(tensors.gradients) > _LONGEST:
         return None
     from steadystep.kernels.cuda import applying, deferring
 
@@ -174,14 +172,19 @@ def _kind(gradient: torch.Tensor, backend: str | None) -> Kind:
     return Kind(name if can else "eager", device, dtype)
 
 
+def _common_kind(gradients: Sequence[torch.Tensor], backend: str | None) -> Kind | None:
+    """How all gradients are measured; None where that differs."""
+    kinds = {_kind(gradient, backend) for gradient in gradients}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
 def _all_compiled(tensors: Tensors, backend: str | None) -> bool:
     """Whether one compiled pass can measure all gradients; prepares it."""
     if "measuring" not in tensors.prepared:
         gradients = tensors.gradients
-        kinds = {_kind(gradient, backend) for gradient in gradients}
-        kind = kinds.pop()
-        compiled = not kinds and kind.backend != "eager"
-        tensors.prepared["measuring"] = _measuring(kind, [x.numel() for x in gradients]) if compiled else None
+        kind = _common_kind(gradients, backend)
+        compiled = kind if kind is not None and kind.backend != "eager" else None
+        tensors.prepared["measuring"] = _measuring(compiled, [x.numel() for x in gradients]) if compiled else None
     return tensors.prepared["measuring"] is not None
 
 
