@@ -13,10 +13,12 @@ from steadystep.lab.stability.declare import sweep_for
 from steadystep.lab.stability.run import SweepResults
 from steadystep.lab.stability.summary import points_of, stable_range, summarise_sweep, top_shift
 from steadystep.lab.study.outcome import NO_BETTER
-from steadystep.lab.study.record import Record
+from steadystep.lab.study.record import Curve, Record
 from steadystep.lab.study.trial import Clip
+from steadystep.lab.tasks.task import Frequencies
 
 LRS = (0.001, 0.01, 0.1, 1.0)
+TASK = make_task()
 
 
 def run(
@@ -38,7 +40,7 @@ def runs(outcomes: Sequence[Sequence[float | None]], **fields: Any) -> list[Reco
 
 
 def test_a_point_counts_shares_and_means() -> None:
-    points = points_of(runs([[0.6, 0.7], [0.9, 0.9], [0.86, 0.9], [None, 0.9]]), best=0.01, chance=0.1, within=0.05)
+    points = points_of(runs([[0.6, 0.7], [0.9, 0.9], [0.86, 0.9], [None, 0.9]]), best=0.01, task=TASK, within=0.05)
     assert [point.diverged for point in points] == [0, 0, 0, 1]
     # Wilson, z = 1.959964: (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n) with p = 1/2, n = 2.
     assert points[3].divergence.mean == 0.5
@@ -52,7 +54,7 @@ def test_a_point_counts_shares_and_means() -> None:
 
 def test_stable_is_what_finished_on_every_seed_and_ends_near_the_best() -> None:
     # 0.65 is too far below 0.9, 0.85 is exactly within 0.05, and one lost run of two is one too many.
-    points = points_of(runs([[0.65, 0.65], [0.85, 0.85], [0.9, 0.9], [None, 0.9]]), best=0.1, chance=0.1, within=0.05)
+    points = points_of(runs([[0.65, 0.65], [0.85, 0.85], [0.9, 0.9], [None, 0.9]]), best=0.1, task=TASK, within=0.05)
     assert [point.stable for point in points] == [False, True, True, False]
     found = stable_range(points)
     assert found and (found.low, found.high, found.open_low, found.open_high, found.gaps) == (
@@ -66,17 +68,34 @@ def test_stable_is_what_finished_on_every_seed_and_ends_near_the_best() -> None:
 
 
 def test_a_range_may_have_gaps_and_open_ends_or_not_be() -> None:
-    gap = stable_range(points_of(runs([[0.9], [None], [0.88], [0.9]]), best=0.001, chance=0.1, within=0.05))
+    gap = stable_range(points_of(runs([[0.9], [None], [0.88], [0.9]]), best=0.001, task=TASK, within=0.05))
     assert gap and (gap.open_low, gap.open_high, gap.gaps) == (True, True, 1) and gap.decades == pytest.approx(3.0)
-    assert stable_range(points_of(runs([[None]] * 4), best=0.001, chance=0.1, within=0.05)) is None
+    assert stable_range(points_of(runs([[None]] * 4), best=0.001, task=TASK, within=0.05)) is None
 
 
 def test_no_better_than_guessing_is_slow_below_the_best_and_diverged_above() -> None:
     lost = runs([[None], [0.9], [None], [None]], reason=f"{NO_BETTER}: training loss 2.3")
-    points = points_of(lost, best=0.01, chance=0.1, within=0.05)
+    points = points_of(lost, best=0.01, task=TASK, within=0.05)
     assert [(point.slow, point.diverged) for point in points] == [(1, 0), (0, 0), (0, 1), (0, 1)]
-    exploded = points_of(runs([[None], [0.9], [None], [None]]), best=0.01, chance=0.1, within=0.05)
+    exploded = points_of(runs([[None], [0.9], [None], [None]]), best=0.01, task=TASK, within=0.05)
     assert [(point.slow, point.diverged) for point in exploded] == [(0, 1), (0, 0), (0, 1), (0, 1)]
+
+
+def test_more_than_frequencies_is_to_be_learned_where_classes_differ_in_them() -> None:
+    """Both losses of the record are asked: at 0.1 the training loss alone, at 1.0 neither, is better than a guess."""
+    words = replace(TASK, classes=10_000, frequencies=Frequencies(loss=6.0, accuracy=0.06))
+    losses = [(6.1, 6.0), (5.0, 6.2), (6.2, 5.9), (6.1, 5.95)]
+    records = [
+        record.model_copy(
+            update={"curve": Curve(train_loss=(9.0, train), val_loss=(7.0, val), val_accuracy=(0.06,) * 2)}
+        )
+        for record, (train, val) in zip(runs([[0.06], [0.1], [0.1], [0.06]]), losses, strict=True)
+    ]
+    points = points_of(records, best=0.01, task=words, within=0.05)
+    assert [(point.slow, point.diverged) for point in points] == [(1, 0), (0, 0), (0, 0), (0, 1)]
+    assert [point.stable for point in points] == [False, True, True, False]
+    lost = points_of(runs([[None], [0.1], [0.1], [0.1]]), best=0.01, task=words, within=0.05)
+    assert lost[0].accuracy.mean == 0.06
 
 
 def swept(

@@ -213,9 +213,10 @@ def test_a_tiny_model_soon_beats_the_frequencies(
     )  # fmt: skip
     training = Training(trial, replace(task, model=model), splits)
     assert isinstance(splits.train, Lanes | Arrays)
-    counts = torch.bincount(splits.train.x.flatten(), minlength=task.classes).double()
+    counts = torch.bincount(splits.train.y.flatten(), minlength=task.classes).double()
     shares = counts / counts.sum()
     unigram_entropy = -shares.xlogy(shares).sum().item()
+    assert task.frequencies == pytest.approx((unigram_entropy, shares.max().item()), abs=5e-5)
     for _ in range(steps):
         training.step()
     assert np.mean(training.measured.loss[-20:]) < unigram_entropy < np.log(task.classes)

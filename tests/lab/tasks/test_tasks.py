@@ -31,7 +31,7 @@ def test_a_task_declares_a_study_of_its_own(task: Task) -> None:
     assert {arm.optimizer for arm in study.arms} <= set(OPTIMIZERS)
     assert set(task.claims) <= {arm.name for arm in study.arms}
     assert 0 < task.margin < 0.05
-    assert 1 / task.classes < task.target_accuracy < 1
+    assert 1 / task.classes <= task.chance < task.target_accuracy < 1
     assert task.target_loss > 0
 
 

@@ -35,5 +35,5 @@ def _diverged(row: ArmSummary, task: Task) -> str:
     return (
         f"{row.arm}: {row.diverged} of {count(row.runs, 'run')} diverged (95% interval of the rate "
         f"{percent(rate.low, 0)} to {percent(rate.high, 0)}%). Accuracy is that of the finished runs; in verdicts a "
-        f"diverged run counts as a guess, {percent(1 / task.classes, 1)}%."
+        f"diverged run counts as a guess, {percent(task.chance, 1)}%."
     )

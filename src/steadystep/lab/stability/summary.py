@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from steadystep.lab.stability.run import SweepResults
 from steadystep.lab.study.intervals import t_interval, wilson_interval
-from steadystep.lab.study.outcome import NO_BETTER
+from steadystep.lab.study.outcome import GUESSING, NO_BETTER
 from steadystep.lab.study.record import Record
 from steadystep.lab.study.summary import Estimate
+from steadystep.lab.tasks.task import Task
 
 WITHIN = 0.05
 """How far below its arm's best accuracy a stable learning rate may end, as a fraction of 1."""
@@ -21,7 +22,7 @@ class Point:
     lr: float
     runs: int
     diverged: int
-    slow: int  # took all steps and learned nothing, at a learning rate below the arm's best
+    slow: int  # took all steps and learned nothing, at a learning rate not above the arm's best
     divergence: Estimate  # share of diverged runs, Wilson interval
     accuracy: Estimate  # final validation accuracy; t interval; a run that did not finish counts as a guess
     stable: bool
@@ -62,17 +63,17 @@ class ArmStability:
 def summarise_sweep(results: SweepResults, within: float = WITHIN) -> tuple[ArmStability, ...]:
     """Every arm, in the sweep's order.
 
-    A learning rate is stable for an arm if every run at it finished (all losses and gradients finite, the training
-    loss below a guess's) and the mean final validation accuracy is no more than `within` below that at the arm's
-    best learning rate. The stable range goes from the smallest to the largest stable learning rate.
+    A learning rate is stable for an arm if every run at it finished (all losses and gradients finite) and learned
+    more than how frequent the classes are, and the mean final validation accuracy is no more than `within` below that
+    at the arm's best learning rate. The stable range goes from the smallest to the largest stable learning rate.
 
-    A run that took all steps and learned nothing counts as too slow below the arm's best learning rate, and as
+    A run that took all steps and learned nothing counts as too slow up to the arm's best learning rate, and as
     diverged above it: an optimizer that was thrown out of the region where the network learns often stays finite.
     """
     summaries = []
     for arm in results.study.arms:
         runs, best = results.records[arm.name], results.best[arm.name]
-        points = points_of(runs, best, 1 / results.task.classes, within)
+        points = points_of(runs, best, results.task, within)
         twin = results.study.twin(arm) if arm.clip else arm
         assert twin, "a clipped arm of a sweep comes with its twin"
         clip = runs[0].trial.clip
@@ -84,17 +85,19 @@ def summarise_sweep(results: SweepResults, within: float = WITHIN) -> tuple[ArmS
     return tuple(summaries)
 
 
-def points_of(runs: Sequence[Record], best: float, chance: float, within: float) -> tuple[Point, ...]:
+def points_of(runs: Sequence[Record], best: float, task: Task, within: float) -> tuple[Point, ...]:
     """One point for each learning rate, rising."""
+    chance = task.chance
     by_lr = {lr: [run for run in runs if run.trial.lr == lr] for lr in sorted({run.trial.lr for run in runs})}
     means = {lr: t_interval([_accuracy(run, chance) for run in tried]) for lr, tried in by_lr.items()}
     # Free of rounding error: accuracies are counts over examples.
     enough = round(means[best].mean - within, 12)
     points = []
     for lr, tried in by_lr.items():
-        lost = [run for run in tried if run.outcome == "diverged"]
-        slow = sum(lr < best and run.reason.startswith(NO_BETTER) for run in lost)
-        diverged = len(lost) - slow
+        nothing = sum(_learned_nothing(run, task) for run in tried)
+        exploded = sum(run.outcome == "diverged" and not _learned_nothing(run, task) for run in tried)
+        slow = nothing if lr <= best else 0
+        diverged = exploded + nothing - slow
         points.append(
             Point(
                 lr=lr,
@@ -103,7 +106,7 @@ def points_of(runs: Sequence[Record], best: float, chance: float, within: float)
                 slow=slow,
                 divergence=wilson_interval(diverged, len(tried)),
                 accuracy=means[lr],
-                stable=not lost and round(means[lr].mean, 12) >= enough,
+                stable=not nothing + exploded and round(means[lr].mean, 12) >= enough,
             )
         )
     return tuple(points)
@@ -129,6 +132,17 @@ def top_shift(clipped: ArmStability, twin: ArmStability) -> float:
     if clipped.stable is None or twin.stable is None:
         return math.nan
     return math.log10(clipped.stable.high / twin.stable.high) + 0.0
+
+
+def _learned_nothing(run: Record, task: Task) -> bool:
+    """Whether it took all its steps, and neither on the training nor on the validation split is better than a guess.
+
+    The validation split is asked as well, for an epoch's mean training loss has its first steps in it: a run of a
+    single epoch may end far below.
+    """
+    if run.outcome == "diverged" or task.frequencies is None:
+        return run.reason.startswith(NO_BETTER)
+    return min(run.curve.train_loss[-1], run.curve.val_loss[-1]) >= GUESSING * task.frequencies.loss
 
 
 def _accuracy(run: Record, chance: float) -> float:

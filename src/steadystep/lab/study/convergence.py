@@ -136,14 +136,14 @@ def convergence(results: Results) -> tuple[Convergence, ...]:
 def smallest_budget(results: Results, arm: str) -> Convergence:
     """D5: the smallest budget whose mean final validation accuracy over seeds is >= the target.
 
-    A diverged run counts with chance accuracy, 1 / classes, so that no arm gains by losing its worst runs:
-    chance rather than 0, because a network of nan still answers as well as a guess, and as in the verdicts.
+    A diverged run counts with chance accuracy, so that no arm gains by losing its worst runs: chance rather
+    than 0, because a network of nan still answers as well as a guess, and as in the verdicts.
     `reached` counts the runs at or above the target at that budget, or at the largest where no mean is.
     """
     task, runs, reached = results.task, (), 0
     for budget in results.study.budgets:
         runs = results.final[arm, budget]
-        accuracies = [_final_accuracy(run, 1 / task.classes) for run in runs]
+        accuracies = [_final_accuracy(run, task.chance) for run in runs]
         reached = sum(accuracy >= task.target_accuracy for accuracy in accuracies)
         # statistics.mean is exact, fmean is not: ten runs that all end on 0.94 have a mean of 0.94.
         if accuracies and mean(accuracies) >= task.target_accuracy:

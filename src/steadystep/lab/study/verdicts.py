@@ -21,13 +21,13 @@ Samples = tuple[Sequence[float], Sequence[float]]
 def verdicts(results: Results) -> tuple[Verdict, ...]:
     """Test accuracy of all pairs of arms at the headline budget, each against those before it in the study.
 
-    Runs pair up by seed. A run that diverged where the other finished counts with chance accuracy,
-    1 / classes: dropping the pair would hide the divergence. One or two such pairs of ten also widen the
-    difference so much that nothing is decided, which is the truth about an arm whose outcome is luck. A seed
-    on which both diverged does not say which is better and is left out: two arms that never train are
-    undecided, not equivalent.
+    Runs pair up by seed. A run that diverged where the other finished counts with chance accuracy:
+    dropping the pair would hide the divergence. One or two such pairs of ten also widen the difference so
+    much that nothing is decided, which is the truth about an arm whose outcome is luck. A seed on which both
+    diverged does not say which is better and is left out: two arms that never train are undecided, not
+    equivalent.
     """
-    study, chance = results.study, 1 / results.task.classes
+    study, chance = results.study, results.task.chance
     runs = {arm.name: {r.trial.seed: r for r in results.final[arm.name, study.epochs]} for arm in study.arms}
     samples = {(b, a): paired_accuracies(runs[b], runs[a], chance) for a, b in combinations(runs, 2)}
     return judge(samples, results.task.margin)

@@ -8,7 +8,7 @@ from steadystep.lab.tasks.data import fingerprint_arrays
 from steadystep.lab.tasks.loss_unit import BITS
 from steadystep.lab.tasks.networks.gpt import GPT
 from steadystep.lab.tasks.recipe import Recipe
-from steadystep.lab.tasks.task import Arrays, Splits, Task
+from steadystep.lab.tasks.task import Arrays, Frequencies, Splits, Task
 from steadystep.lab.tasks.text import characters, likeliest_token, load_tokens, next_token_loss, windows
 
 VOCABULARY = 65
@@ -32,6 +32,7 @@ TASK = Task(
     title="Tiny Shakespeare by characters, GPT of 4 blocks of width 128",
     dataset="karpathy/tiny_shakespeare",
     classes=VOCABULARY,
+    frequencies=Frequencies(loss=3.3091, accuracy=0.15269),
     load=load,
     model=partial(GPT, VOCABULARY, CONTEXT, width=128, heads=4, layers=4),
     arms=(

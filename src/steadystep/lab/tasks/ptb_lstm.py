@@ -11,7 +11,7 @@ from steadystep.lab.tasks.lanes import Lanes
 from steadystep.lab.tasks.loss_unit import PERPLEXITY
 from steadystep.lab.tasks.networks.lstm_lm import LSTMLanguageModel
 from steadystep.lab.tasks.recipe import Recipe
-from steadystep.lab.tasks.task import Splits, Task
+from steadystep.lab.tasks.task import Frequencies, Splits, Task
 from steadystep.lab.tasks.text import likeliest_token, load_tokens, next_token_loss, windows, words
 
 VOCABULARY = 10_000
@@ -46,6 +46,7 @@ TASK = Task(
     title="Penn Treebank, LSTM 2x200; an epoch is a fifth of the text",
     dataset="ptb-text-only/ptb_text_only",
     classes=VOCABULARY,
+    frequencies=Frequencies(loss=6.5293, accuracy=0.05462),
     load=load,
     model=partial(LSTMLanguageModel, VOCABULARY, width=200, layers=2),
     arms=(

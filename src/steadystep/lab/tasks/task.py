@@ -73,6 +73,13 @@ class Claim:
     epochs: int
 
 
+class Frequencies(NamedTuple):
+    """What a guess has that knows nothing but how frequent the classes are in the training split."""
+
+    loss: float  # their entropy, nats
+    accuracy: float  # the share of the most frequent one, as a fraction of 1
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """Dataset x model x loss x budget, with everything that is declared before a result is seen."""
@@ -80,7 +87,7 @@ class Task:
     name: str
     title: str
     dataset: str  # what is loaded, as a person would call it
-    classes: int  # a guess is right once in so many
+    classes: int  # a guess is right once in so many, where `frequencies` does not say more
     load: Callable[[Path | None], Splits]
     model: Callable[[], torch.nn.Module]  # called under the trial's seed
     arms: tuple[Arm, ...]
@@ -95,7 +102,13 @@ class Task:
     tune_epochs: int | None = None  # how long a tuning run is; None: as long as the runs that it is for
     recipe: Recipe = field(default_factory=Recipe)
     guess_loss: float | None = None  # what guessing costs; None: log(classes)
+    frequencies: Frequencies | None = None  # of classes that differ in them, as words do; None: all are as frequent
     loss_unit: LossUnit | None = None  # in which reports show the test loss; None: they do not
     claims: Mapping[str, Claim] = field(default_factory=dict)  # by arm name
     replicas: int = 1  # how many trials are trained as one batched model: many where a model leaves a core idle
     version: int = 1  # raised when the task changes so that its old records no longer stand for it
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of a guess, as a fraction of 1: what a diverged run counts for."""
+        return self.frequencies.accuracy if self.frequencies else 1 / self.classes

@@ -19,7 +19,7 @@ DODGE = 1.025
 
 def budgets(results: Results, _: Summary) -> Figure | None:
     """Mean and interval of every arm at every budget, diverged runs counted as D5 counts them; and the target."""
-    study, target, chance = results.study, results.task.target_accuracy, 1 / results.task.classes
+    study, target, chance = results.study, results.task.target_accuracy, results.task.chance
     means = {arm.name: [_mean(results, arm.name, budget) for budget in study.budgets] for arm in study.arms}
     axis = AccuracyAxis(
         [target, *(v for row in means.values() for m in row for v in (m.low, m.mean, min(m.high, 1.0)))]
@@ -53,7 +53,7 @@ def budgets(results: Results, _: Summary) -> Figure | None:
 
 
 def _mean(results: Results, arm: str, budget: int) -> Estimate:
-    chance = 1 / results.task.classes
+    chance = results.task.chance
     return t_interval(
         [
             chance if run.outcome == "diverged" or run.val_accuracy is None else run.val_accuracy

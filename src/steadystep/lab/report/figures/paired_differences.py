@@ -41,7 +41,7 @@ def paired_differences(results: Results, summary: Summary) -> Figure | None:
 
 
 def _seeds(results: Results, verdict: Verdict, style: ArmStyle, row: int) -> go.Scatter:
-    chance, budget = 1 / results.task.classes, results.study.epochs
+    chance, budget = results.task.chance, results.study.epochs
     against = {run.trial.seed: run for run in results.final[verdict.against, budget]}
     seeds, differences, symbols = [], [], []
     for run in results.final[verdict.arm, budget]:

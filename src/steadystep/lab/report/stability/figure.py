@@ -41,7 +41,7 @@ def sweep_figure(results: SweepResults, arms: Sequence[ArmStability]) -> Figure:
         title="Divergence and accuracy by learning rate",
         caption=f"Above: share of runs that diverged, of {seeds}, with 95% Wilson intervals. Below: mean final "
         "validation accuracy with 95% t intervals over seeds; a run that did not finish counts as a guess, "
-        f"{percent(1 / results.task.classes, 1)}%. One colour an optimizer: solid without clipping, dashed with it. "
+        f"{percent(results.task.chance, 1)}%. One colour an optimizer: solid without clipping, dashed with it. "
         "Filled symbols below are stable learning rates. Arms are drawn side by side at a learning rate.",
         plot=styled(plot, height=680),
     )

@@ -106,7 +106,10 @@ def _notes(arms: Sequence[ArmStability]) -> list[str]:
         )
     nothing = [arm.arm for arm in arms if arm.stable is None]
     if nothing:
-        notes.append(f"Of {listed(nothing)} no learning rate of the grid has all runs finished: widen it with --lrs.")
+        notes.append(
+            f"Of {listed(nothing)} no learning rate of the grid is stable: widen it with --lrs, or train longer with "
+            "--epochs."
+        )
     return notes
 
 

@@ -27,11 +27,11 @@ def ranges_table(arms: Sequence[ArmStability], within: float) -> Table:
             Column("Diverged", "runs", "number"),
         ],
         [_range_row(arm, twins[arm.optimizer]) for arm in arms],
-        "A learning rate is stable if every run at it finished and beat guessing, and the mean final validation "
-        f"accuracy is at most {margin(within)} points below that at the arm's best learning rate. ≤, ≥: the range "
-        "reaches the end of the grid and may go on. Top moved: the largest stable learning rate against that of the "
-        "same optimizer without clipping. Clipping makes steps smaller: where steps grow with the gradient, as SGD's "
-        "do, it moves the whole range up, and only the width tells what it adds.",
+        "A learning rate is stable if every run at it finished and beat a guess that knows how frequent the classes "
+        f"are, and the mean final validation accuracy is at most {margin(within)} points below that at the arm's best "
+        "learning rate. ≤, ≥: the range reaches the end of the grid and may go on. Top moved: the largest stable "
+        "learning rate against that of the same optimizer without clipping. Clipping makes steps smaller: where steps "
+        "grow with the gradient, as SGD's do, it moves the whole range up, and only the width tells what it adds.",
     )
 
 
@@ -47,7 +47,7 @@ def rates_table(results: SweepResults, arms: Sequence[ArmStability]) -> Table:
         columns,
         [[setting(lr), *(cell for arm in arms for cell in _rate_cells(points[arm.arm], lr))] for lr in lrs],
         f"Of {count(results.study.tune_seeds, 'seed')}. Diverged: share with its 95% Wilson interval; 'slow' counts "
-        "runs below the best learning rate that learned nothing in the time they had. Accuracy: final validation "
+        "runs not above the best learning rate that learned nothing in the time they had. Accuracy: final validation "
         "accuracy, mean ± 95% t interval, a run that did not finish counted as a guess. ✓: stable.",
     )
 
