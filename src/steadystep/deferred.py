@@ -199,11 +199,11 @@ class Deferred:
         return self * -1.0
 
     def __rpow__(self, base: Any) -> "Deferred":
-        """A power of a number of the host: by its logarithm, whose rounding is far below that of 1 - base**t."""
+        """A power of a number of the host, and for kernels that have only exp its logarithm."""
         if not isinstance(base, float | int) or base < 0:
             raise CannotDefer("a power of a number on a device")
-        power = self.formula.note("exp", (self * (math.log(base) if base else -math.inf)).index, vector=self.is_vector)
-        return self._with("equal", 1.0, True).choose(base, power)
+        base, logarithm = map(self.formula.number, (base, math.log(base) if base else -math.inf))
+        return self.formula.note("power", base.index, logarithm.index, self.index, vector=self.is_vector)
 
     def choose(self, yes: Any, no: Any) -> "Deferred":
         """`yes` where this is true, else `no`."""

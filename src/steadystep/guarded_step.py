@@ -163,7 +163,7 @@ class SkipWatch:
 
     def check(self, ledger: torch.Tensor, limit: int) -> None:
         count = ledgers.consecutive_skips(ledger)
-        refused = self._arrived(count) if ledger.device.type == "cuda" else count.numpy()
+        refused = self._arrived(count) if isinstance(count, torch.Tensor) else count
         if refused > limit:
             raise TooManySkipsError(
                 f"{int(refused)} steps in a row were refused (max_consecutive_skips={limit}): the gradients stay "

@@ -106,9 +106,10 @@ def still_calibrating(ledger: torch.Tensor, infinite: Number) -> Number:
     return infinite & (ledger[at] <= CALIBRATION)
 
 
-def consecutive_skips(ledger: torch.Tensor) -> torch.Tensor:
-    """The number of refused steps since the last applied one: a view, so on a device it is not read here."""
-    return ledger[AT["consecutive_skips"]]
+def consecutive_skips(ledger: torch.Tensor) -> Number:
+    """The number of refused steps since the last applied one; on a device it is not read here."""
+    entries = ledger.numpy() if ledger.is_cpu else ledger
+    return entries[AT["consecutive_skips"]]
 
 
 def read(ledger: torch.Tensor, names: Sequence[str], norms: Number | None) -> dict[str, Any]:

@@ -117,13 +117,12 @@ def norm(x: Number) -> Number:
         peak = x.abs().max()
         scale = torch.where((peak > 0) & torch.isfinite(peak), peak, 1.0)
         return scale * torch.linalg.vector_norm(x / scale)
-    if len(x) <= 64:  # it scales as well, and does not wait for NumPy
-        return math.hypot(*x.tolist())
-    peak = float(np.abs(x).max())
+    peak = largest(abs(x))
     if peak == 0.0 or not math.isfinite(peak):
         return peak
     scaled = x / peak
-    return peak * math.sqrt(np.dot(scaled, scaled))
+    # Added up one after the other, which is how a formula does it: the two are the same, bit for bit.
+    return peak * math.sqrt(np.add.accumulate(scaled * scaled)[-1])
 
 
 def quantile(x: Number, q: float) -> Number:

@@ -4,6 +4,8 @@ import math
 import operator
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -18,12 +20,22 @@ from steadystep import maths
 from steadystep.deferred import CannotDefer, Formula, words
 from steadystep.guarded_step import Policy
 from steadystep.kernels.cuda.availability import obstacle
+from steadystep.kernels.written import Written
 
-pytest.importorskip("triton")
-DEVICE = torch.device("cpu") if os.environ.get("TRITON_INTERPRET") == "1" else torch.device("cuda")
-pytestmark = pytest.mark.skipif(bool(obstacle(DEVICE)), reason=f"Triton does not run {obstacle(DEVICE)}")
+CPU = torch.device("cpu")
+TRITON = CPU if os.environ.get("TRITON_INTERPRET") == "1" else torch.device("cuda")
+NO_TRITON = obstacle(TRITON) if find_spec("triton") else "without being installed"
+BACKENDS = [
+    "numba",
+    pytest.param("triton", marks=pytest.mark.skipif(bool(NO_TRITON), reason=f"Triton does not run {NO_TRITON}")),
+]
 
 Number = Any
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
 @pytest.fixture(autouse=True)
@@ -32,17 +44,31 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def computed(expression: Callable[..., Number], *given: Any) -> Any:
-    """What the kernel makes of an expression over vectors and numbers in memory."""
-    from steadystep.kernels.cuda.deciding import decide
-    from steadystep.kernels.cuda.uploading import upload
+def device(backend: str) -> torch.device:
+    return TRITON if backend == "triton" else CPU
 
+
+def run(formula: Formula, backend: str) -> None:
+    if backend == "numba":
+        from steadystep.kernels.cpu.deciding import Program
+
+        Program(formula).run()
+    else:
+        from steadystep.kernels.cuda.deciding import decide
+        from steadystep.kernels.cuda.uploading import upload
+
+        decide(formula, upload(words(formula), TRITON))
+
+
+def computed(backend: str, expression: Callable[..., Number], *given: Any) -> Any:
+    """What the kernel makes of an expression over vectors and numbers in memory."""
     formula = Formula()
-    tensors = [torch.as_tensor(value, dtype=torch.float64).to(DEVICE) for value in given]
+    tensors = [torch.as_tensor(value, dtype=torch.float64).to(device(backend)) for value in given]
     result = expression(*map(formula.vector, tensors))
-    place = torch.full((formula.length,) if result.is_vector else (), math.nan, dtype=torch.float64, device=DEVICE)
+    shape = (formula.length,) if result.is_vector else ()
+    place = torch.full(shape, math.nan, dtype=torch.float64, device=device(backend))
     formula.store(place, result, -place.dim())
-    decide(formula, upload(words(formula), DEVICE))
+    run(formula, backend)
     return place.cpu().numpy()
 
 
@@ -68,9 +94,9 @@ EXPRESSIONS: dict[str, Callable[..., Number]] = {
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS.values(), ids=EXPRESSIONS)
-def test_a_formula_computes_what_numpy_does(expression: Callable[..., Number]) -> None:
+def test_a_formula_computes_what_numpy_does(expression: Callable[..., Number], backend: str) -> None:
     want = expression(np.array(VECTOR), np.float64(5.0))
-    got = computed(expression, VECTOR, 5.0)
+    got = computed(backend, expression, VECTOR, 5.0)
     np.testing.assert_allclose(got, np.asarray(want, np.float64), rtol=4e-15)
 
 
@@ -88,8 +114,9 @@ def evaluated(tree: Any, x: Number, a: Number) -> Number:
     return {"x": x, "a": a}[tree] if isinstance(tree, str) else tree
 
 
-@given(Tree)
-def test_any_formula_computes_what_numpy_does(tree: Any) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+@given(tree=Tree)
+def test_any_formula_computes_what_numpy_does(tree: Any, backend: str) -> None:
     def expression(x: Number, a: Number) -> Number:
         return evaluated((operator.add, (operator.mul, "x", 0.0), tree), x, a)
 
@@ -98,7 +125,7 @@ def test_any_formula_computes_what_numpy_does(tree: Any) -> None:
             want = expression(np.array(VECTOR), np.float64(5.0))
         except ZeroDivisionError:  # two of Python's own numbers
             return
-        np.testing.assert_array_equal(computed(expression, VECTOR, 5.0), want)
+        np.testing.assert_array_equal(computed(backend, expression, VECTOR, 5.0), want)
 
 
 def test_what_is_stored_is_what_is_loaded_next() -> None:
@@ -128,10 +155,23 @@ def test_a_value_that_is_not_there_cannot_be_asked_for(ask: Callable[[Any], Any]
         ask(Formula().loaded(torch.ones(2)))
 
 
-def parameters() -> list[torch.Tensor]:
+def test_numbers_are_loaded_and_stored_as_what_they_are(backend: str) -> None:
+    formula, on = Formula(), device(backend)
+    half, truth = torch.tensor([0.1, 0.3], device=on), torch.tensor([True, False], device=on)
+    counts = torch.zeros(3, dtype=torch.float64, device=on)
+    formula.store(counts, formula.loaded(half, 1) + formula.loaded(truth, 0), 2)
+    formula.store(half, formula.loaded(half, 0) * 3.0, 1)
+    formula.store(truth, formula.loaded(half, 0) < 1.0, 1)
+    run(formula, backend)
+    assert counts.tolist() == [0.0, 0.0, float(np.float32(0.3)) + 1.0]
+    assert half.tolist() == np.array([0.1, float(np.float32(0.1)) * 3.0], np.float32).tolist()
+    assert truth.tolist() == [True, True]
+
+
+def parameters(backend: str) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     made = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in ((5, 10), (3,), ())]
-    return [tensor.to(DEVICE).requires_grad_() for tensor in made]
+    return [tensor.to(device(backend)).requires_grad_() for tensor in made]
 
 
 def step(optimizer: torch.optim.Optimizer, params: list[torch.Tensor], seed: int) -> None:
@@ -141,17 +181,19 @@ def step(optimizer: torch.optim.Optimizer, params: list[torch.Tensor], seed: int
     optimizer.step()
 
 
-def is_deferred(optimizer: steadystep.Optimizer) -> bool:
+def written(optimizer: steadystep.Optimizer) -> Written | None:
+    """The formula that is run again; None where steps are not deferred."""
     assert optimizer._plan is not None
-    return optimizer._plan.deferral is not None
+    return optimizer._plan.deferral and optimizer._plan.deferral.written
 
 
 @pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
-def test_every_optimizer_is_deferred(case: OptimizerCase) -> None:
-    params = parameters()
-    optimizer = case.make(params, clip=1.0, backend="triton")
-    step(optimizer, params, 0)
-    assert is_deferred(optimizer)
+def test_every_optimizer_is_deferred(case: OptimizerCase, backend: str) -> None:
+    params = parameters(backend)
+    optimizer = case.make(params, clip=1.0, backend=backend)
+    for number in range(3):
+        step(optimizer, params, number)
+    assert written(optimizer)
 
 
 NOT_DEFERRED = {
@@ -162,13 +204,14 @@ NOT_DEFERRED = {
 
 
 @pytest.mark.parametrize("clipper", CLIPPERS, ids=str)
-def test_which_clippers_are_deferred(clipper: ClipperCase) -> None:
-    params = parameters()
-    optimizer = steadystep.Adam(params, clip=clipper.make(), backend="triton")
-    step(optimizer, params, 0)
+def test_which_clippers_are_deferred(clipper: ClipperCase, backend: str) -> None:
+    params = parameters(backend)
+    optimizer = steadystep.Adam(params, clip=clipper.make(), backend=backend)
+    for number in range(3):
+        step(optimizer, params, number)
     asks = [NOT_DEFERRED.get(type(one).__name__) for one in optimizer.clip]
     never = any(ask is not None and ask in str(one) for ask, one in zip(asks, optimizer.clip, strict=True))
-    assert is_deferred(optimizer) == (not never)
+    assert bool(written(optimizer)) == (not never)
 
 
 def raised_lr(optimizer: steadystep.Optimizer) -> None:
@@ -212,20 +255,20 @@ CHANGES = (raised_lr, other_betas, other_decay, other_clip, other_policy, reload
 
 
 @pytest.mark.parametrize("change", [*CHANGES, filled_lr], ids=lambda change: change.__name__)
-def test_a_change_between_steps_is_followed(change: Callable[[steadystep.Optimizer], None]) -> None:
+def test_a_change_between_steps_is_followed(change: Callable[[steadystep.Optimizer], None], backend: str) -> None:
     found = []
-    for backend in ("triton", "eager"):
+    for name in (backend, "eager"):
         lr: Any = 0.1 if change is not filled_lr else torch.tensor(0.1, dtype=torch.float64)
-        params = parameters()
-        optimizer = steadystep.AdamW(params, lr=lr, clip=1.0, backend=backend)
-        for number in range(3):
+        params = parameters(backend)
+        optimizer = steadystep.AdamW(params, lr=lr, clip=1.0, backend=name)
+        for number in range(4):
             step(optimizer, params, number)
         change(optimizer)
-        for number in range(3, 6):
+        for number in range(4, 8):
             step(optimizer, params, number)
         found.append(([param.detach() for param in params], optimizer.ledger))
-        if backend == "triton":
-            assert is_deferred(optimizer)
+        if name != "eager" and change is not filled_lr:
+            assert written(optimizer)
     (ours, our_ledger), (reference, their_ledger) = found
     torch.testing.assert_close(ours, reference, rtol=1e-12, atol=1e-14)
     norms = our_ledger.pop("norms"), their_ledger.pop("norms")
@@ -233,62 +276,118 @@ def test_a_change_between_steps_is_followed(change: Callable[[steadystep.Optimiz
     assert norms[0] == pytest.approx(norms[1], rel=1e-12)
 
 
-@pytest.mark.skipif(DEVICE.type != "cuda", reason="needs a CUDA device: a tensor on a CPU is read while writing")
+@pytest.mark.skipif(
+    TRITON.type != "cuda" or bool(NO_TRITON), reason="needs a CUDA device: a tensor on a CPU is read while writing"
+)
 def test_a_learning_rate_on_the_device_is_read_there() -> None:
     """A step that is not written down anew follows it."""
-    lr = torch.tensor(0.1, dtype=torch.float64, device=DEVICE)
-    params = parameters()
+    lr = torch.tensor(0.1, dtype=torch.float64, device=TRITON)
+    params = parameters("triton")
     optimizer = steadystep.SGD(params, lr=lr, backend="triton")
     step(optimizer, params, 0)
-    assert optimizer._plan is not None and optimizer._plan.deferral is not None
-    written = optimizer._plan.deferral.written
+    first = written(optimizer)
     before = params[0].detach().clone()
     lr.zero_()
     step(optimizer, params, 1)
-    assert optimizer._plan.deferral.written is written
+    assert first and written(optimizer) is first
     assert torch.equal(params[0], before)
 
 
-def test_a_scheduled_learning_rate_needs_no_other_formula() -> None:
-    params = parameters()
-    optimizer = steadystep.AdamW(params, lr=0.1, weight_decay=0.1, clip=1.0, backend="triton")
+def test_a_scheduled_learning_rate_needs_no_other_formula(backend: str) -> None:
+    params = parameters(backend)
+    optimizer = steadystep.AdamW(params, lr=0.1, weight_decay=0.1, clip=1.0, backend=backend)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10)
-    written = []
-    for number in range(5):
+    found = []
+    for number in range(6):
         step(optimizer, params, number)
         scheduler.step()
-        assert optimizer._plan is not None and optimizer._plan.deferral is not None
-        written.append(optimizer._plan.deferral.written)
-    assert written[1] is written[4]
+        found.append(written(optimizer))
+    assert found[2] and found[2] is found[5]
 
 
-def test_a_gradient_in_another_order_is_not_deferred() -> None:
+def test_a_gradient_in_another_order_is_not_deferred(backend: str) -> None:
     results = []
-    for backend in ("triton", "eager"):
-        params = parameters()
-        optimizer = steadystep.Adam(params, clip=1.0, backend=backend)
-        step(optimizer, params, 0)
+    for name in (backend, "eager"):
+        params = parameters(backend)
+        optimizer = steadystep.Adam(params, clip=1.0, backend=name)
+        for number in range(3):
+            step(optimizer, params, number)
         for param in params:
             param.grad = (
-                torch.ones(param.shape[::-1], dtype=param.dtype, device=DEVICE).cumsum(0).t()
-                if (param.dim() == 2)
+                torch.ones(param.shape[::-1], dtype=param.dtype, device=param.device).cumsum(0).t()
+                if param.dim() == 2
                 else torch.ones_like(param)
             )
         optimizer.step()
-        step(optimizer, params, 2)
+        step(optimizer, params, 4)
         results.append([param.detach() for param in params])
-        if backend == "triton":
-            assert not is_deferred(optimizer)
+        if name != "eager":
+            assert not written(optimizer)
     torch.testing.assert_close(*results, rtol=1e-12, atol=1e-14)
 
 
-def test_refusals_in_a_row_are_noticed() -> None:
-    params = parameters()
-    optimizer = steadystep.Adam(params, backend="triton", max_consecutive_skips=3)
+def test_refusals_in_a_row_are_noticed(backend: str) -> None:
+    params = parameters(backend)
+    optimizer = steadystep.Adam(params, backend=backend, max_consecutive_skips=4)
     with pytest.raises(steadystep.TooManySkipsError):
-        for _ in range(6):
+        for _ in range(7):
             for param in params:
                 param.grad = torch.full_like(param, math.nan)
             optimizer.step()
-    assert is_deferred(optimizer)
+    assert written(optimizer)
     assert optimizer.ledger["applied"] == 0
+
+
+def trained(
+    make: Callable[[list[torch.Tensor]], steadystep.Optimizer], steps: int = 12
+) -> tuple[list[torch.Tensor], dict[str, Any], steadystep.Optimizer]:
+    """Parameters and ledger after steps with a NaN, an outlier, and another learning rate in between."""
+    params = parameters("numba")
+    optimizer = make(params)
+    for number in range(steps):
+        generator = torch.Generator().manual_seed(number)
+        for param in params:
+            gradient = torch.randn(param.shape, generator=generator, dtype=torch.float64)
+            param.grad = gradient * (100.0 if number == 8 else math.nan if number == 5 else 1.0)
+        if number == 7:
+            optimizer.param_groups[0]["lr"] *= 0.3
+        optimizer.step()
+    return [param.detach() for param in params], optimizer.ledger, optimizer
+
+
+MADE: dict[str, Callable[[list[torch.Tensor]], steadystep.Optimizer]] = {
+    **{str(case): partial(case.make, clip=1.0) for case in OPTIMIZERS},
+    **{f"Adam {case}": lambda params, case=case: steadystep.Adam(params, clip=case.make()) for case in CLIPPERS},
+    "Adam unclipped": steadystep.Adam,
+    "tiny factor": lambda params: steadystep.SGD(params, clip=1e-40),
+    "two clippers": lambda params: steadystep.Adam(params, clip=[steadystep.ZClip(), 0.5]),
+    "coupled decay": lambda params: steadystep.Adam(params, weight_decay=0.1, clip=1.0),
+    "propagate": lambda params: steadystep.Adam(params, clip=1.0, nonfinite="propagate"),
+}
+
+
+@pytest.mark.parametrize("make", MADE.values(), ids=MADE)
+def test_a_step_on_a_cpu_is_the_same_bit_for_bit_whether_it_is_deferred(
+    make: Callable[[list[torch.Tensor]], steadystep.Optimizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a run which is resumed, whose first steps are not, goes on as the one that was not interrupted."""
+    from steadystep.kernels.cpu.deferring import OnCPU
+
+    ours, ledger, _ = trained(make)
+    monkeypatch.setattr(OnCPU, "is_worth_it", lambda *_: False)
+    plain, their_ledger, optimizer = trained(make)
+    assert not written(optimizer)
+    for mine, theirs in zip(ours, plain, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+    np.testing.assert_equal(ledger, their_ledger)
+
+
+def test_what_changes_at_every_step_is_not_written_down_on_a_cpu() -> None:
+    """OneCycleLR turns beta1 as well: to write a formula takes longer than to do without one."""
+    params = parameters("numba")
+    optimizer = steadystep.Adam(params, lr=0.1, clip=1.0)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=20)
+    for number in range(8):
+        step(optimizer, params, number)
+        scheduler.step()
+        assert written(optimizer) is None

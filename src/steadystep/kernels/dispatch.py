@@ -1,7 +1,7 @@
 """Which backend measures and updates a tensor: chosen by device, type and layout, or forced by name."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -9,14 +9,13 @@ import torch
 
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Stage, through
-from steadystep.deferred import Formula
 from steadystep.distributed import is_sharded, over_ranks, over_shards
 from steadystep.kernels import eager
 from steadystep.kernels.cuda.availability import obstacle as obstacle_to_triton
+from steadystep.kernels.deferral import Deferral
 from steadystep.kernels.layout import are_alike, is_compiled_type, is_dense
 from steadystep.kernels.passes import Pass, Update, math_dtype
 from steadystep.kernels.rounding import Rounding, compensated
-from steadystep.kernels.written import Written
 from steadystep.maths import Number, isfinite, sqrt, where
 from steadystep.rule import Rule
 from steadystep.tensors import Tensors
@@ -37,28 +36,6 @@ class Kind(NamedTuple):
 
 _LONGEST = 1 << 12
 """Tensors whose sizes one program of a kernel can hold."""
-
-
-class Deferral(Protocol):
-    """How steps over some tensors are written down and then run as a whole."""
-
-    written: Written | None
-
-    def measured(self, formula: Formula, stages: Sequence[Stage] = ()) -> Measured:
-        """The gradients' sizes, to be measured when the formula is run."""
-        ...
-
-    def kept(self, formula: Formula, number: Number) -> torch.Tensor:
-        """Where a vector of the formula will be on the device."""
-        ...
-
-    def run(self, formula: Formula) -> None:
-        """Measure, compute the formula, and do what waits for it.
-
-        Raises:
-            CannotDefer: before any of that, for gradients that do not lie as the kernels expect them.
-        """
-        ...
 
 
 class Measuring(Protocol):
@@ -119,15 +96,20 @@ def passes(
 def deferral(tensors: Tensors, made: Sequence[Pass], backend: str | None) -> Deferral | None:
     """How steps over these tensors, by the passes made for them, can be deferred; None where they cannot."""
     kind = _common_kind(tensors.gradients, backend)
-    if kind is None or kind.backend != "triton" or tensors.sharded or len(tensors.gradients) > _LONGEST:
+    if kind is None or kind.backend == "eager" or tensors.sharded or len(tensors.gradients) > _LONGEST:
         return None
-    from steadystep.kernels.cuda import applying, deferring
+    if not all(isinstance(one, _pass(kind.backend)) for one in made):
+        return None
+    if kind.backend == "triton":
+        from steadystep.kernels.cuda.deferring import OnDevice
 
-    compiled = [one for one in made if isinstance(one, applying.Compiled)]
-    return deferring.Deferral(tensors, compiled) if len(compiled) == len(made) else None
+        return OnDevice(tensors, made)
+    from steadystep.kernels.cpu.deferring import OnCPU
+
+    return OnCPU(tensors, made)
 
 
-def _pass(backend: str) -> Callable[[Rule, Sequence[Update]], Pass]:
+def _pass(backend: str) -> type[Pass]:
     if backend == "triton":
         from steadystep.kernels.cuda import applying
     elif backend == "numba":

@@ -34,7 +34,7 @@ class Eager:
     """The pass of a rule over any tensors, one after the other."""
 
     def __init__(self, rule: Rule, updates: Sequence[Update]) -> None:
-        self._rule, self._updates = rule, updates
+        self._rule, self.updates = rule, updates
 
     def fits(self) -> bool:
         return True
@@ -49,7 +49,7 @@ class Eager:
     ) -> Number:
         rule, shared = self._rule, coefficients
         bounded: Number = False
-        for update in self._updates:
+        for update in self.updates:
             coefficients = shared
             dtype = math_dtype(update.parameter)
             cast = _in(dtype, coefficients)

@@ -8,6 +8,7 @@ import torch
 
 from steadystep.clipping.stages import Stage
 from steadystep.maths import Number
+from steadystep.rule import Rule
 from steadystep.tensors import Tensors
 
 
@@ -33,6 +34,13 @@ class Update:
 
 class Pass(Protocol):
     """A rule over some tensors, by one backend."""
+
+    def __init__(self, rule: Rule, updates: Sequence[Update]) -> None: ...
+
+    @property
+    def updates(self) -> Sequence[Update]:
+        """Of these tensors."""
+        ...
 
     def fits(self) -> bool:
         """Whether the tensors still lie where they did when the pass was made; else it has to be made anew."""

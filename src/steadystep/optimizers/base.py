@@ -168,10 +168,13 @@ class Optimizer(torch.optim.Optimizer):
         return plan
 
     def _step_as_planned(self, plan: Plan) -> None:
-        if plan.deferral is not None:
+        scaler, deferral = taken_from_scaler(self), plan.deferral
+        if deferral is not None:
+            inputs = self._inputs()
             try:
-                self._step_deferred(plan, plan.deferral)
-                return
+                if deferral.is_worth_it(inputs, scaler is not None):
+                    self._step_deferred(plan, deferral, inputs, scaler)
+                    return
             except CannotDefer:  # nothing is done yet; neither can the steps that follow be deferred
                 plan.deferral = None
         tensors = plan.tensors
@@ -179,13 +182,12 @@ class Optimizer(torch.optim.Optimizer):
         def measure(stages: Sequence[Stage]) -> Measured:
             return dispatch.measure(tensors, stages, self.backend)
 
-        measured = self._guarded(plan, measure, taken_from_scaler(self))
+        measured = self._guarded(plan, measure, scaler)
         self._measured = (tensors.names, measured.norms) if measured else None
 
-    def _step_deferred(self, plan: Plan, deferral: Deferral) -> None:
-        scaler = taken_from_scaler(self)
+    def _step_deferred(self, plan: Plan, deferral: Deferral, inputs: list[Any], scaler: Scaler | None) -> None:
         written = deferral.written
-        if written is None or scaler or not written.holds(self._inputs()):
+        if written is None or scaler or not written.holds(inputs):
             formula = Formula()
             if scaler:
                 scaler = Scaler(formula.lifted(scaler.scale))
@@ -195,7 +197,7 @@ class Optimizer(torch.optim.Optimizer):
                 return
             norms = deferral.kept(formula, measured.norms)
             written = Written(formula, norms, [] if scaler else self._inputs())
-            deferral.written = written if written.can_repeat else None
+            deferral.keep(written)
         deferral.run(written.formula)
         self._measured = (plan.tensors.names, written.norms)
 

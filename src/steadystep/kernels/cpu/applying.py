@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from steadystep.clipping.stages import Clamp, Scale, Stage, UnitScale, through
+from steadystep.deferred import CannotDefer, Formula, formula_of
 from steadystep.kernels import move
 from steadystep.kernels.cpu.pieces import Pieces, can_go_by_unit
 from steadystep.kernels.cpu.team import TEAM
-from steadystep.kernels.cpu.updating import STAGE, Kernel, move_kernel, sums_kernel, update_kernel
+from steadystep.kernels.cpu.updating import SETTINGS, STAGE, Kernel, move_kernel, sums_kernel, update_kernel
 from steadystep.kernels.equation import Equation, settings
 from steadystep.kernels.layout import laid_out_like
 from steadystep.kernels.passes import Update
@@ -26,7 +27,7 @@ class Compiled:
     """The pass of a rule over dense CPU tensors of one dtype."""
 
     def __init__(self, rule: Rule, updates: Sequence[Update]) -> None:
-        self._rule, self._updates = rule, updates
+        self._rule, self.updates = rule, updates
         self._equation = Equation(rule.update, rule.sums, len(rule.slots))
         self._dtype = updates[0].parameter.dtype
         self._counts = np.array([update.count for update in updates], np.float64)
@@ -41,7 +42,7 @@ class Compiled:
     @cached_property
     def _units(self) -> Pieces | None:
         """The tensors unit by unit; None where a unit is no stretch of memory."""
-        return Pieces(self._updates, by_unit=True) if can_go_by_unit(self._updates) else None
+        return Pieces(self.updates, by_unit=True) if can_go_by_unit(self.updates) else None
 
     def fits(self) -> bool:
         return list(map(torch.Tensor.data_ptr, self._tensors)) == self._known
@@ -54,13 +55,53 @@ class Compiled:
         accept: Number,
         update_bound: float | None,
     ) -> bool:
-        """As every `Pass`; `accept` is known on the host here, and true."""
+        """As every `Pass`; `accept` is known on the host here, and true, or part of a formula."""
+        numbers = (*settings(self._rule, values), *coefficients.values())
+        formula = formula_of(accept)
+        if formula is not None:
+            if update_bound is not None:
+                raise CannotDefer("how far an update would move a tensor is not known before it is computed")
+            self._defer(formula, numbers, stages, values, accept)
+            return False
+        return self._update(np.array(numbers, np.float64), stages, values, update_bound)
+
+    def _defer(
+        self,
+        formula: Formula,
+        numbers: Sequence[Number],
+        stages: Sequence[Stage],
+        values: Mapping[str, Any],
+        accept: Number,
+    ) -> None:
+        """Write down what the kernel reads, and run it once that is computed, if the step is accepted."""
+        shared, verdict = torch.empty(len(numbers), dtype=torch.float64), torch.empty((), dtype=torch.bool)
+        for entry, number in enumerate(numbers):
+            formula.store(shared, number, entry)
+        formula.store(verdict, accept)
+        read: list[Scale] = []
+        for stage in stages:
+            if not isinstance(stage, Scale):
+                raise CannotDefer("a clipper needs more than factors")
+            factors = formula.as_number(stage.factors)
+            place = torch.empty((formula.length,) if factors.ndim else (), dtype=torch.float64)
+            formula.store(place, factors, -factors.ndim)
+            read.append(Scale(place.numpy()))
+
+        def run() -> None:
+            if accepted:
+                self._update(found, read, values, None)
+
+        accepted, found = verdict.numpy(), shared.numpy()
+        formula.afterwards.append(run)
+
+    def _update(
+        self, shared: np.ndarray, stages: Sequence[Stage], values: Mapping[str, Any], update_bound: float | None
+    ) -> bool:
+        """Run the kernels; `shared` are what all tensors share."""
         by_unit = UnitScale in map(type, stages)
         pieces = (self._units if by_unit else None) or self._whole
         kept, given, unstaged = self._gradients(stages, pieces)
         equation, types, own = self._equation, (self._dtype, given), self._own
-        direction, coupled, shrink = settings(self._rule, values)
-        shared = np.array([direction, coupled, shrink, *coefficients.values()], np.float64)
         if self._rule.sums is not None:
             totals = self._totals(pieces, sums_kernel(equation, *types), shared, equation.terms)
             factors = self._rule.tensor_factors(self._counts, values, totals)
@@ -71,7 +112,7 @@ class Compiled:
             totals = self._totals(pieces, kernel, shared, 2)
             own[:, -1], exceeds = move.limit(totals, self._counts, values["lr"], update_bound)
             bounded = bool(exceeds.any())
-        plain = unstaged and coupled == 0.0 and shrink == 1.0 and update_bound is None
+        plain = unstaged and shared[COUPLED] == 0.0 and shared[SHRINK] == 1.0 and update_bound is None
         self._run(pieces, update_kernel(equation, *types, plain), shared, self._no_totals)
         if update_bound is not None:
             own[:, -1] = 1.0
@@ -95,7 +136,7 @@ class Compiled:
 
         The kernel reads them in the layout of their parameters.
         """
-        updates, tensors = self._updates, self._updates[0].tensors
+        updates, tensors = self.updates, self.updates[0].tensors
         entered = _enter(stages, pieces)
         if entered and self._contiguous and tensors.contiguous:
             pieces.read_from(tensors.addresses[self._indices], self._dtype.itemsize)
@@ -147,3 +188,4 @@ def _enter(stages: Sequence[Stage], pieces: Pieces) -> Literal["", "factor", "st
 
 
 BEFORE, BOUND, AFTER = map(STAGE.index, ("before", "bound", "after"))
+COUPLED, SHRINK = map(SETTINGS.index, ("coupled", "shrink"))

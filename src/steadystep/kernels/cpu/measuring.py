@@ -124,10 +124,16 @@ class Measuring:
 
     def run(self, addresses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Norms and largest magnitudes of the dense tensors there, in float64; NaN or inf if an element is."""
+        norms, largest = np.zeros((2, self._chunks.tensors))
+        self.run_into(norms, largest, addresses)
+        return norms, largest
+
+    def run_into(self, norms: np.ndarray, largest: np.ndarray, addresses: np.ndarray) -> None:
+        """The same, (tensors,) each, where the caller wants them."""
         work, (sums, scales, peaks) = self._chunks, self._parts
         TEAM.run(self._kernel, work.elements, work.table, addresses, sums, scales, peaks)
         if self._one_chunk_each:
-            return np.sqrt(sums), peaks.copy()
-        norms, largest = np.zeros((2, work.tensors))
-        _collector()(work.table, sums, scales, peaks, norms, largest)
-        return norms, largest
+            np.sqrt(sums, out=norms)
+            largest[:] = peaks
+        else:
+            _collector()(work.table, sums, scales, peaks, norms, largest)

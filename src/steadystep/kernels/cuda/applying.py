@@ -25,7 +25,7 @@ class Compiled:
     """The pass of a rule over dense tensors of one dtype on one device, which reads nothing back."""
 
     def __init__(self, rule: Rule, updates: Sequence[Update]) -> None:
-        self._rule, self._updates = rule, updates
+        self._rule, self.updates = rule, updates
         self._equation = Equation(rule.update, rule.sums, len(rule.slots))
         self._dtype, self._device = updates[0].parameter.dtype, updates[0].parameter.device
         self._chunks = chunks(tuple([update.parameter.numel() for update in updates]), self._device)
@@ -41,10 +41,6 @@ class Compiled:
         self._yes = torch.ones((), dtype=torch.bool, device=self._device)
         self._indices = columns[:, 0].copy()
         self._places: dict[str, torch.Tensor] = {}  # where formulas put what the kernel reads
-
-    def strides(self) -> dict[int, tuple[int, ...]]:
-        """Of each measured gradient that the pass reads, how its elements are to lie."""
-        return {update.index: update.parameter.stride() for update in self._updates}
 
     def fits(self) -> bool:
         return list(map(torch.Tensor.data_ptr, self._tensors)) == self._known
@@ -143,7 +139,7 @@ class Compiled:
     def _gradients(self, stages: Sequence[Stage]) -> list[torch.Tensor]:
         """The gradients after stages that are not for the kernel, in the layout of their parameters."""
         return [
-            laid_out_like(update.parameter, through(stages, update.gradient, update.index)) for update in self._updates
+            laid_out_like(update.parameter, through(stages, update.gradient, update.index)) for update in self.updates
         ]
 
     def _totals(

@@ -35,6 +35,7 @@ _SOURCES = {
     "subtract": "{0} - {1}",
     "multiply": "{0} * {1}",
     "divide": "{0} / {1}",
+    "power": "tl.where({2} == 1.0, {0}, tl.exp({2} * {1}))",  # whose rounding is far below that of 1 - base**t
     "less": "{0} < {1}",
     "less_equal": "{0} <= {1}",
     "greater": "{0} > {1}",
@@ -49,7 +50,6 @@ _SOURCES = {
     "choose": "tl.where({0}, {1}, {2})",
     "magnitude": "tl.abs({0})",
     "sqrt": "tl.sqrt({0})",
-    "exp": "tl.exp({0})",
     "as_number": "{0}.to(tl.float64)",
     "isfinite": "tl.abs({0}) < float('inf')",
     "largest": "largest({0}, inside)",

@@ -1,0 +1,54 @@
+"""A step on a CPU that is written down as a whole, and then decided by one call of a kernel."""
+
+from collections.abc import Sequence
+from operator import is_
+from typing import Any
+
+import torch
+
+from steadystep.deferred import Formula
+from steadystep.kernels.cpu.deciding import Program
+from steadystep.kernels.cpu.measuring import Measuring
+from steadystep.kernels.deferral import Deferral
+from steadystep.kernels.passes import Pass
+from steadystep.kernels.written import Written
+from steadystep.tensors import Tensors
+
+
+class OnCPU(Deferral):
+    """The steps over CPU tensors, decided in the same numbers, bit for bit, whether they are written down or not.
+
+    Writing takes longer than deciding one step. So it is done where a step follows that has the same inputs: at the
+    second one, and not while a schedule changes more than the learning rate, or a GradScaler its scale.
+    """
+
+    def __init__(self, tensors: Tensors, passes: Sequence[Pass]) -> None:
+        gradients = tensors.gradients
+        sizes = tuple(x.numel() for x in gradients)
+        self._measuring = Measuring(gradients[0].dtype, sizes)
+        self._seen: Sequence[Any] | None = None
+        self._repeats = True
+        norms, largest = torch.empty((2, len(sizes)), dtype=torch.float64)
+        self._measured_into = norms.numpy(), largest.numpy()
+        super().__init__(tensors, norms, largest, passes)
+
+    def is_worth_it(self, inputs: Sequence[Any], scaled: bool) -> bool:
+        if scaled or not self._repeats:
+            return False
+        if self.written is not None and self.written.holds(inputs):
+            return True
+        seen, self._seen = self._seen, inputs
+        return seen is not None and len(seen) == len(inputs) and all(map(is_, seen, inputs))
+
+    def keep(self, written: Written) -> None:
+        super().keep(written)
+        self._repeats = written.can_repeat
+
+    def run(self, formula: Formula) -> None:
+        self._check_layout()
+        if formula.kernel is None:
+            formula.kernel = Program(formula)
+        self._measuring.run_into(*self._measured_into, self._tensors.addresses)
+        formula.kernel.run()
+        for action in formula.afterwards:
+            action()
