@@ -4,8 +4,11 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
+from steadystep.lab.tasks.networks.deskew import Deskew
 from steadystep.lab.tasks.networks.fast_cnn import FastCNN
 from steadystep.lab.tasks.networks.mlp import make_mlp
 
@@ -67,3 +70,18 @@ def test_layers_of_the_mlp_come_in_order() -> None:
     kinds = [type(layer).__name__ for layer in make_mlp((4, 5, 6, 2), dropout=0.1, batch_norm=True)]
     assert kinds == ["Linear", "BatchNorm1d", "ReLU", "Dropout"] * 2 + ["Linear"]
     assert math.prod(make_mlp((4, 5, 2), batch_norm=True)(torch.randn(3, 4)).shape) == 6
+
+
+@given(slant=st.floats(-0.5, 0.5), right=st.floats(-0.2, 0.2), down=st.floats(-0.2, 0.2))
+def test_a_leaning_image_is_set_upright_and_in_the_middle(slant: float, right: float, down: float) -> None:
+    """An ellipse that was sheared and moved is the ellipse again, to what reading between pixels loses."""
+    axis = torch.linspace(-1, 1, 56)
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    upright = torch.exp(-((x / 0.15) ** 2) - (y / 0.3) ** 2)
+    leaning = torch.exp(-(((x - right - slant * (y - down)) / 0.15) ** 2) - ((y - down) / 0.3) ** 2)
+    found = Deskew()(leaning.expand(2, 1, -1, -1))
+    assert torch.allclose(found[0, 0], upright, atol=0.02) and torch.equal(found[0], found[1])
+
+
+def test_an_empty_image_stays_empty() -> None:
+    assert not Deskew()(torch.zeros(1, 1, 28, 28, dtype=torch.uint8)).any()

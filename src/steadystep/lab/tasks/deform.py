@@ -5,12 +5,12 @@ import math
 import torch
 from torch.nn import functional
 
-ROTATION = math.radians(12)
-SCALE = 0.12
-SHEAR = 0.15
-SHIFT = 0.12  # of half the image's side
+ROTATION = math.radians(6)
+SCALE = 0.06
+SHEAR = 0.075
+SHIFT = 0.04  # of half the image's side
 BEND = 0.09  # deviation of the displacement, of half the image's side
-KNOTS = 6
+KNOTS = 5
 """The displacement is drawn on a grid of so many points a side, and smooth between them."""
 
 

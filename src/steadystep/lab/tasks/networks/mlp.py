@@ -6,8 +6,10 @@ from itertools import pairwise
 from torch import nn
 
 
-def make_mlp(widths: Sequence[int], dropout: float = 0.0, batch_norm: bool = False) -> nn.Sequential:
-    """ReLU after each layer but the last, with batch norm before and dropout after it where asked for.
+def make_mlp(
+    widths: Sequence[int], dropout: float = 0.0, batch_norm: bool = False, activation: type[nn.Module] = nn.ReLU
+) -> nn.Sequential:
+    """An activation after each layer but the last, with batch norm before and dropout after it where asked for.
 
     (batch, widths[0]) -> (batch, widths[-1]).
 
@@ -19,7 +21,7 @@ def make_mlp(widths: Sequence[int], dropout: float = 0.0, batch_norm: bool = Fal
         layers.append(nn.Linear(inputs, outputs, bias=not batch_norm))
         if batch_norm:
             layers.append(nn.BatchNorm1d(outputs))
-        layers.append(nn.ReLU())
+        layers.append(activation())
         if dropout:
             layers.append(nn.Dropout(dropout))
     return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
