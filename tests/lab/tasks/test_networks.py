@@ -75,12 +75,13 @@ def test_layers_of_the_mlp_come_in_order() -> None:
 @given(slant=st.floats(-0.5, 0.5), right=st.floats(-0.2, 0.2), down=st.floats(-0.2, 0.2))
 def test_a_leaning_image_is_set_upright_and_in_the_middle(slant: float, right: float, down: float) -> None:
     """An ellipse that was sheared and moved is the ellipse again, to what reading between pixels loses."""
-    axis = torch.linspace(-1, 1, 56)
+    axis = torch.linspace(-1, 1, 112)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     upright = torch.exp(-((x / 0.15) ** 2) - (y / 0.3) ** 2)
     leaning = torch.exp(-(((x - right - slant * (y - down)) / 0.15) ** 2) - ((y - down) / 0.3) ** 2)
-    found = Deskew()(leaning.expand(2, 1, -1, -1))
-    assert torch.allclose(found[0, 0], upright, atol=0.02) and torch.equal(found[0], found[1])
+    other = torch.rand(112, 112)
+    found = Deskew()(torch.stack([other, leaning]).unsqueeze(1))
+    assert torch.allclose(found[1, 0], upright, atol=0.01)
 
 
 def test_an_empty_image_stays_empty() -> None:
