@@ -1,8 +1,8 @@
-"""Numbers on a device that are written down instead of computed, so that one kernel can compute them all.
+"""Numbers that are written down instead of computed, so that one kernel can compute them all.
 
 A step decides a hundred little things: norms, factors, verdicts, bias corrections, counts. Computed one by one, each is
-a kernel that takes longer to start than to run. Here they become a `Formula`, in the order in which Python asks for
-them, and nothing is done until it is run.
+on a device a kernel that takes longer to start than to run, and on a CPU much of a small model's step. Here they become
+a `Formula`, in the order in which Python asks for them, and nothing is done until it is run.
 """
 
 import math
@@ -142,7 +142,7 @@ def _unary(name: str, logical: bool = False, reduces: bool = False) -> Any:
 
 
 def _cannot(self: Any, *arguments: Any, **options: Any) -> NoReturn:
-    raise CannotDefer("a number on a device is only written down")
+    raise CannotDefer("the number is only written down")
 
 
 class Deferred:
@@ -201,7 +201,7 @@ class Deferred:
     def __rpow__(self, base: Any) -> "Deferred":
         """A power of a number of the host, and for kernels that have only exp its logarithm."""
         if not isinstance(base, float | int) or base < 0:
-            raise CannotDefer("a power of a number on a device")
+            raise CannotDefer("a power of a number that is only written down")
         base, logarithm = map(self.formula.number, (base, math.log(base) if base else -math.inf))
         return self.formula.note("power", base.index, logarithm.index, self.index, vector=self.is_vector)
 
@@ -232,7 +232,7 @@ class Deferred:
     sign = put = quantile = _cannot
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise CannotDefer(f"a number on a device has no {name!r} before it is computed")
+        raise CannotDefer(f"a number has no {name!r} before it is computed")
 
 
 def formula_of(number: Any) -> Formula | None:

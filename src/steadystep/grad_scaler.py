@@ -14,6 +14,4 @@ def taken_from_scaler(optimizer: torch.optim.Optimizer) -> Scaler | None:
     if getattr(optimizer, "found_inf", None) is None:
         return None
     scale: torch.Tensor | None = getattr(optimizer, "grad_scale", None)
-    if scale is None:
-        return Scaler(1.0)
-    return Scaler(scale.double() if scale.device.type != "cpu" else scale.item())
+    return Scaler(1.0 if scale is None else scale)

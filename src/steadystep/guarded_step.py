@@ -11,7 +11,7 @@ from steadystep.clipping.chain import decide, opened, remember
 from steadystep.clipping.clipper import Clipper
 from steadystep.clipping.measured import Measured
 from steadystep.clipping.stages import Scale, Stage
-from steadystep.deferred import Deferred, formula_of, then
+from steadystep.deferred import Deferred, Formula, formula_of, then
 from steadystep.maths import Number, isfinite, logical_not
 from steadystep.tensors import Tensors
 
@@ -50,6 +50,14 @@ class Scaler:
     """
 
     scale: Number
+
+    def opened(self, formula: Formula | None = None) -> "Scaler":
+        """The scale, which lies in memory, as what a step computes with; or as part of a formula."""
+        if not isinstance(self.scale, torch.Tensor):
+            return self
+        if formula is not None:
+            return Scaler(formula.loaded(self.scale))
+        return Scaler(self.scale.item() if self.scale.is_cpu else self.scale.double())
 
 
 def guarded_step(

@@ -139,7 +139,7 @@ class _Guarded(torch.optim.Optimizer):
             ledger,
             apply,
             self._watch,
-            scaler,
+            scaler and scaler.opened(),
         )
         self._measured = (tensors.names, measured.norms) if measured else None
         return loss

@@ -382,6 +382,33 @@ def test_a_step_on_a_cpu_is_the_same_bit_for_bit_whether_it_is_deferred(
     np.testing.assert_equal(ledger, their_ledger)
 
 
+def test_steps_under_a_grad_scaler_share_a_formula_and_follow_its_scale(backend: str) -> None:
+    results = []
+    for name in (backend, "eager"):
+        params = parameters(backend)
+        optimizer = steadystep.Adam(params, lr=0.1, clip=1.0, backend=name)
+        found = []
+        scaler = torch.amp.GradScaler(params[0].device.type, init_scale=2.0**20, growth_interval=3)
+        for number in range(10):
+            generator = torch.Generator().manual_seed(number)
+            loss = torch.zeros((), dtype=torch.float64, device=params[0].device)
+            for param in params:
+                gradient = torch.randn(param.shape, generator=generator, dtype=torch.float64).to(param.device)
+                loss = loss + (param * gradient).sum() * (math.inf if number == 4 else 1.0)
+            optimizer.zero_grad()
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            found.append(written(optimizer))
+        assert scaler.get_scale() == 2.0**21  # grown twice of three steps, halved once
+        ledger = optimizer.ledger
+        assert (ledger["applied"], ledger["skipped_nonfinite"]) == (9, 1)
+        results.append([param.detach() for param in params])
+        if name != "eager":
+            assert found[2] and found[2] is found[9]
+    torch.testing.assert_close(*results, rtol=1e-12, atol=1e-14)
+
+
 def test_what_changes_at_every_step_is_not_written_down_on_a_cpu() -> None:
     """OneCycleLR turns beta1 as well: to write a formula takes longer than to do without one."""
     params = parameters("numba")

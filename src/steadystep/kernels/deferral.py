@@ -25,10 +25,11 @@ class Deferral(ABC):
         strides = {update.index: update.parameter.stride() for one in passes for update in one.updates}
         self._strides = [strides[index] for index in range(len(tensors.gradients))]
         self._contiguous = all(parameter.is_contiguous() for parameter in tensors.parameters)
+        self._scale: torch.Tensor | None = None
 
     @abstractmethod
-    def is_worth_it(self, inputs: Sequence[Any], scaled: bool) -> bool:
-        """Whether to defer a step to which Python gives these inputs; `scaled`: a GradScaler has to do with it."""
+    def is_worth_it(self, inputs: Sequence[Any]) -> bool:
+        """Whether to defer a step to which Python gives these inputs."""
 
     @abstractmethod
     def run(self, formula: Formula) -> None:
@@ -52,6 +53,14 @@ class Deferral(ABC):
         place = torch.empty_like(self._norms)
         formula.store(place, number, -1)
         return place
+
+    def at_hand(self, scale: Number) -> Number:
+        """A GradScaler's scale where formulas find it at every step: it comes as another tensor each time."""
+        if not isinstance(scale, torch.Tensor):
+            return scale
+        if self._scale is None:
+            self._scale = torch.empty_like(scale, device=self._norms.device)
+        return self._scale.copy_(scale)
 
     def keep(self, written: Written) -> None:
         """Run it again, if it can be."""

@@ -170,10 +170,11 @@ class Optimizer(torch.optim.Optimizer):
     def _step_as_planned(self, plan: Plan) -> None:
         scaler, deferral = taken_from_scaler(self), plan.deferral
         if deferral is not None:
-            inputs = self._inputs()
+            at_hand = scaler and Scaler(deferral.at_hand(scaler.scale))
+            inputs = self._inputs(at_hand)
             try:
-                if deferral.is_worth_it(inputs, scaler is not None):
-                    self._step_deferred(plan, deferral, inputs, scaler)
+                if deferral.is_worth_it(inputs):
+                    self._step_deferred(plan, deferral, inputs, at_hand)
                     return
             except CannotDefer:  # nothing is done yet; neither can the steps that follow be deferred
                 plan.deferral = None
@@ -182,21 +183,19 @@ class Optimizer(torch.optim.Optimizer):
         def measure(stages: Sequence[Stage]) -> Measured:
             return dispatch.measure(tensors, stages, self.backend)
 
-        measured = self._guarded(plan, measure, scaler)
+        measured = self._guarded(plan, measure, scaler and scaler.opened())
         self._measured = (tensors.names, measured.norms) if measured else None
 
     def _step_deferred(self, plan: Plan, deferral: Deferral, inputs: list[Any], scaler: Scaler | None) -> None:
         written = deferral.written
-        if written is None or scaler or not written.holds(inputs):
+        if written is None or not written.holds(inputs):
             formula = Formula()
-            if scaler:
-                scaler = Scaler(formula.lifted(scaler.scale))
-            measured = self._guarded(plan, partial(deferral.measured, formula), scaler)
+            measured = self._guarded(plan, partial(deferral.measured, formula), scaler and scaler.opened(formula))
             if measured is None:  # there was nothing to decide
                 self._measured = None
                 return
             norms = deferral.kept(formula, measured.norms)
-            written = Written(formula, norms, [] if scaler else self._inputs())
+            written = Written(formula, norms, self._inputs(scaler))  # the first step makes some of them
             deferral.keep(written)
         deferral.run(written.formula)
         self._measured = (plan.tensors.names, written.norms)
@@ -209,7 +208,7 @@ class Optimizer(torch.optim.Optimizer):
         memories = remembered(self.param_groups[0], self.clip, tensors.count, tensors.home)
         return guarded_step(tensors, measure, self.clip, memories, self.policy, ledger, plan.apply, self._watch, scaler)
 
-    def _inputs(self) -> list[Any]:
+    def _inputs(self, scaler: Scaler | None) -> list[Any]:
         """What of Python's a step depends on, besides its tensors."""
         values = [
             value
@@ -217,7 +216,7 @@ class Optimizer(torch.optim.Optimizer):
             for name, value in group.items()
             if name != "params" and not (name == SCHEDULED and isinstance(value, float))
         ]
-        return [*values, self.policy, *self._clippers, self.backend]
+        return [*values, self.policy, *self._clippers, self.backend, scaler and scaler.scale]
 
     def _validate(self, group: Mapping[str, Any]) -> None:
         if group["variant"] not in self.variants:

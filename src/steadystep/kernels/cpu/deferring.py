@@ -32,8 +32,8 @@ class OnCPU(Deferral):
         self._measured_into = norms.numpy(), largest.numpy()
         super().__init__(tensors, norms, largest, passes)
 
-    def is_worth_it(self, inputs: Sequence[Any], scaled: bool) -> bool:
-        if scaled or not self._repeats:
+    def is_worth_it(self, inputs: Sequence[Any]) -> bool:
+        if not self._repeats:
             return False
         if self.written is not None and self.written.holds(inputs):
             return True

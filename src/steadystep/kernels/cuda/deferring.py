@@ -26,7 +26,7 @@ class OnDevice(Deferral):
         self._sizes = self._measuring.memory()
         super().__init__(tensors, self._sizes.norms, self._sizes.largest, passes)
 
-    def is_worth_it(self, inputs: Sequence[Any], scaled: bool) -> bool:
+    def is_worth_it(self, inputs: Sequence[Any]) -> bool:
         """Always: writing down a step takes less time than starting a hundred kernels."""
         return True
 
