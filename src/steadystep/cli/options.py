@@ -15,7 +15,8 @@ Replicas = Annotated[
     ),
 ]
 Data = Annotated[
-    Path | None, typer.Option(envvar="STEADYSTEP_DATA", help="Folder with local data sets, in the hub's layout.")
+    Path | None,
+    typer.Option(help="Folder with local data sets, in the hub's layout. (default: that of STEADYSTEP_DATA)"),
 ]
 Dtype = Annotated[
     Precision | None,
