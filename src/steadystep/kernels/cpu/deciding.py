@@ -88,11 +88,14 @@ _LOAD = """\
         continue
 """
 _COMPUTE = """\
-    if code == {code}:
-        for i in range(width):
-            a, b, c = memory[x + i * next_x], memory[y + i * next_y], memory[z + i * next_z]
+    for i in range(width):
+        a, b, c = memory[x + i * next_x], memory[y + i * next_y], memory[z + i * next_z]
+{branches}
+"""
+_BRANCH = """\
+        if code == {code}:
             memory[out + i] = {result}
-        continue
+            continue
 """
 _REDUCE = """\
     if code == {code}:
@@ -176,10 +179,11 @@ def _offset(entry: int, kind: str) -> int:
 
 @cache
 def _kernel() -> Callable[..., None]:
+    branches = [_BRANCH.format(code=_CODES[name], result=result) for name, result in _EACH.items()]
     operations = [
         *(_LOAD.format(code=_CODES[name], kind=name) for name in _TYPES),
-        *(_COMPUTE.format(code=_CODES[name], result=result) for name, result in _EACH.items()),
         *(_REDUCE.format(code=_CODES[name], result=result) for name, result in _WHOLE.items()),
+        _COMPUTE.format(branches="".join(branches)),
     ]
     stores = [_STORE.format(code=_CODES[name], kind=name) for name in _TYPES]
     source = _KERNEL.format(operations=indent("".join(operations), "    "), stores=indent("".join(stores), "    "))

@@ -19,7 +19,7 @@ class OnCPU(Deferral):
     """The steps over CPU tensors, decided in the same numbers, bit for bit, whether they are written down or not.
 
     Writing takes longer than deciding one step. So it is done where a step follows that has the same inputs: at the
-    second one, and not while a schedule changes more than the learning rate, or a GradScaler its scale.
+    second one, and not while a schedule changes more than the learning rate.
     """
 
     def __init__(self, tensors: Tensors, passes: Sequence[Pass]) -> None:
