@@ -67,6 +67,11 @@ def test_successes_and_their_interval(results: SuccessResults) -> None:
     middle, half = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
     assert rate.success.low == pytest.approx((middle - half) / (1 + z * z / n), abs=1e-6)
     assert rate.success.high == pytest.approx((middle + half) / (1 + z * z / n), abs=1e-6)
+    # A diverged run guesses one bit; t(2, .975) = 4.302653, s / sqrt(n) of (1, .5, .995).
+    values, mean = (1.0, 0.5, 0.995), 2.495 / 3
+    error = (sum((value - mean) ** 2 for value in values) / 2 / 3) ** 0.5
+    assert rate.accuracy.mean == pytest.approx(mean)
+    assert rate.accuracy.high == pytest.approx(mean + 4.302653 * error, abs=1e-6)
 
 
 def test_every_arm_is_tuned_at_the_middle_and_judged_at_every_length(results: SuccessResults) -> None:
@@ -115,6 +120,9 @@ def test_the_files_say_the_same_numbers(results: SuccessResults, tmp_path: Path)
     svg = ElementTree.parse(tmp_path / "success.svg").getroot()
     assert len(svg.findall("{*}polyline")) == 4 and len(svg.findall("{*}circle")) == 12
     assert document.lede.startswith("Successful runs over all lengths, tanh: SGD 2 of 9")
+    assert [section.title for section in document.sections[:2]] == ["Success by length", "Accuracy by length"]
+    right = [rate.accuracy.mean for rate in summarise_success(changed) if rate.arm == "Adam"]
+    assert f"Adam {100 * sum(right) / 3:.1f}%" in document.lede.partition("Sequences that were right, tanh: ")[2]
 
 
 def test_one_length_can_be_drawn(results: SuccessResults) -> None:

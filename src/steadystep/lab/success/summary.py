@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from steadystep.lab.study.intervals import wilson_interval
+from steadystep.lab.study.intervals import t_interval, wilson_interval
 from steadystep.lab.study.record import Record
 from steadystep.lab.study.summary import Estimate
 from steadystep.lab.success.run import SuccessResults
@@ -23,6 +23,7 @@ class Rate:
     succeeded: int
     diverged: int
     success: Estimate  # share of the runs; Wilson interval
+    accuracy: Estimate  # share of the test sequences; t interval over the runs, a diverged one counting as a guess
 
 
 def succeeded(record: Record) -> bool:
@@ -43,6 +44,7 @@ def summarise_success(results: SuccessResults) -> list[Rate]:
 
 def _rate(results: SuccessResults, cell: str, arm: str, length: int, records: Sequence[Record]) -> Rate:
     chosen, good = results.chosen[cell, arm], sum(succeeded(record) for record in records)
+    chance = results.measurement.task(cell, length).chance
     return Rate(
         cell,
         arm,
@@ -53,4 +55,5 @@ def _rate(results: SuccessResults, cell: str, arm: str, length: int, records: Se
         succeeded=good,
         diverged=sum(record.outcome == "diverged" for record in records),
         success=wilson_interval(good, len(records)),
+        accuracy=t_interval([chance if run.test_accuracy is None else run.test_accuracy for run in records]),
     )

@@ -1,6 +1,6 @@
 """Success against length, for every arm: as a Plotly figure, and as a picture."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from plotly import graph_objects as go
 from plotly.subplots import make_subplots
@@ -10,6 +10,7 @@ from steadystep.lab.report.cells import count
 from steadystep.lab.report.figures.arm_style import SYMBOLS, ArmStyle
 from steadystep.lab.report.figures.figure import text
 from steadystep.lab.report.html import filled
+from steadystep.lab.study.summary import Estimate
 from steadystep.lab.success.declare import Measurement
 from steadystep.lab.success.summary import Rate
 
@@ -21,6 +22,31 @@ CAPTION = "Share of runs that are right in more than 99% of 10,000 fresh sequenc
 
 def success_figure(measurement: Measurement, rates: Sequence[Rate]) -> Figure:
     """One panel a cell, one line an arm, with Wilson intervals."""
+    return Figure(
+        id="success",
+        title="Success by length",
+        caption=f"{CAPTION}, of {count(measurement.seeds, 'seed')} each, with 95% Wilson intervals. {_STYLE}",
+        plot=_panels(measurement, rates, "successful runs", lambda rate: rate.success),
+    )
+
+
+def accuracy_figure(measurement: Measurement, rates: Sequence[Rate]) -> Figure:
+    """The same of the sequences that were right: it tells arms apart of which no run succeeds."""
+    return Figure(
+        id="accuracy",
+        title="Accuracy by length",
+        caption=f"Share of 10,000 fresh sequences that are right: mean and 95% t interval over "
+        f"{count(measurement.seeds, 'seed')}, a run that diverged counting as a guess. {_STYLE}",
+        plot=_panels(measurement, rates, "right sequences", lambda rate: rate.accuracy),
+    )
+
+
+_STYLE = "One colour an optimizer: solid without clipping, dashed with it. Arms are drawn side by side at a length."
+
+
+def _panels(
+    measurement: Measurement, rates: Sequence[Rate], title: str, shown: Callable[[Rate], Estimate]
+) -> go.Figure:
     cells, styles = measurement.cells, _styles(measurement)
     plot = make_subplots(
         rows=len(cells), shared_xaxes=True, vertical_spacing=0.12 / len(cells), subplot_titles=[text(c) for c in cells]
@@ -28,17 +54,12 @@ def success_figure(measurement: Measurement, rates: Sequence[Rate]) -> Figure:
     for row, cell in enumerate(cells, start=1):
         for place, (arm, style) in enumerate(styles.items()):
             line = [rate for rate in rates if (rate.cell, rate.arm) == (cell, arm)]
-            plot.add_trace(_line(line, style, _shift(measurement, place), legend=row == 1), row=row, col=1)
+            trace = _line(line, style, _shift(measurement, place), shown, legend=row == 1)
+            plot.add_trace(trace, row=row, col=1)
     plot.update_xaxes(tickvals=list(measurement.lengths))
     plot.update_xaxes(title="length T of the sequences", row=len(cells))
-    plot.update_yaxes(title="successful runs", tickformat=".0%", range=[-0.04, 1.04], tickvals=[0, 0.25, 0.5, 0.75, 1])
-    return Figure(
-        id="success",
-        title="Success by length",
-        caption=f"{CAPTION}, of {count(measurement.seeds, 'seed')} each, with 95% Wilson intervals. One colour an "
-        "optimizer: solid without clipping, dashed with it. Arms are drawn side by side at a length.",
-        plot=styled(plot, height=180 + 260 * len(cells)).update_layout(margin_t=36),  # room for the first title
-    )
+    plot.update_yaxes(title=title, tickformat=".0%", range=[-0.04, 1.04], tickvals=[0, 0.25, 0.5, 0.75, 1])
+    return styled(plot, height=180 + 260 * len(cells)).update_layout(margin_t=36)  # room for the first title
 
 
 def success_picture(measurement: Measurement, rates: Sequence[Rate], title: str) -> str:
@@ -94,14 +115,17 @@ def _styles(measurement: Measurement) -> dict[str, ArmStyle]:
     }
 
 
-def _line(rates: Sequence[Rate], style: ArmStyle, shift: float, legend: bool) -> go.Scatter:
+def _line(
+    rates: Sequence[Rate], style: ArmStyle, shift: float, shown: Callable[[Rate], Estimate], legend: bool
+) -> go.Scatter:
+    values = [shown(rate) for rate in rates]
     return go.Scatter(
         x=[rate.length + shift for rate in rates],
-        y=[rate.success.mean for rate in rates],
+        y=[value.mean for value in values],
         error_y={
             "type": "data",
-            "array": [rate.success.high - rate.success.mean for rate in rates],
-            "arrayminus": [rate.success.mean - rate.success.low for rate in rates],
+            "array": [value.high - value.mean for value in values],
+            "arrayminus": [value.mean - value.low for value in values],
             "thickness": 1.2,
             "width": 3,
             "color": style.faded(0.6),
@@ -112,7 +136,7 @@ def _line(rates: Sequence[Rate], style: ArmStyle, shift: float, legend: bool) ->
         mode="lines+markers",
         line=style.line,
         marker=style.marker,
-        customdata=[[rate.length, rate.succeeded, rate.runs, rate.diverged] for rate in rates],
+        customdata=[[rate.length, rate.succeeded, rate.runs, rate.accuracy.mean, rate.diverged] for rate in rates],
         hovertemplate=f"<b>{style.label}</b><br>T = %{{customdata[0]}}: %{{customdata[1]}} of %{{customdata[2]}} "
-        "succeeded, %{customdata[3]} diverged<extra></extra>",
+        "succeeded, %{customdata[3]:.1%} of sequences right, %{customdata[4]} diverged<extra></extra>",
     )

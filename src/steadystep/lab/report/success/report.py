@@ -1,14 +1,15 @@
 """A measurement of success as a document: the answer, the figure, the tables and the numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from statistics import fmean
 
-from steadystep.lab.report.cells import NOTHING, count, listed, percent, setting
+from steadystep.lab.report.cells import NOTHING, count, estimate, listed, percent, setting
 from steadystep.lab.report.document import Document, Section, write_document
 from steadystep.lab.report.files import write_files
 from steadystep.lab.report.sheets import as_csv
-from steadystep.lab.report.success.figure import CAPTION, success_figure, success_picture
+from steadystep.lab.report.success.figure import CAPTION, accuracy_figure, success_figure, success_picture
 from steadystep.lab.report.tables import Column, Table, machines_table
 from steadystep.lab.study.plan import FIRST_TUNING_SEED
 from steadystep.lab.success.run import SuccessResults
@@ -48,6 +49,7 @@ def success_document(results: SuccessResults, command: str) -> Document:
         notes=tuple(_notes(results)),
         sections=(
             Section("Success by length", (success_figure(measurement, rates),), (_rates_table(results, rates),)),
+            Section("Accuracy by length", (accuracy_figure(measurement, rates),), (_accuracy_table(results, rates),)),
             Section("Settings", tables=(_settings_table(results),)),
         ),
         setting=(_measurement_table(results), machines_table([run.environment for run in runs])),
@@ -57,14 +59,16 @@ def success_document(results: SuccessResults, command: str) -> Document:
 
 
 def answer(rates: Sequence[Rate]) -> str:
-    """How many runs of each arm succeeded over all lengths, a sentence a cell."""
+    """How many runs of each arm succeeded over all lengths, and how much was right; two sentences a cell."""
     sentences = []
     for cell in dict.fromkeys(rate.cell for rate in rates):
-        totals = []
+        totals, right = [], []
         for arm in dict.fromkeys(rate.arm for rate in rates):
             of_arm = [rate for rate in rates if (rate.cell, rate.arm) == (cell, arm)]
             totals.append(f"{arm} {sum(r.succeeded for r in of_arm)} of {sum(r.runs for r in of_arm)}")
+            right.append(f"{arm} {percent(fmean(r.accuracy.mean for r in of_arm), 1)}%")
         sentences.append(f"Successful runs over all lengths, {cell}: {', '.join(totals)}.")
+        sentences.append(f"Sequences that were right, {cell}: {', '.join(right)}.")
     return " ".join(sentences)
 
 
@@ -83,28 +87,44 @@ def _notes(results: SuccessResults) -> list[str]:
 
 
 def _rates_table(results: SuccessResults, rates: Sequence[Rate]) -> Table:
-    lengths = results.measurement.lengths
-    found = {(rate.cell, rate.arm, rate.length): rate for rate in rates}
-    columns = [Column("Cell"), Column("Arm"), *(Column(f"T = {length}", "%", "number") for length in lengths)]
-    return Table.of(
-        "Success by length",
-        [*columns, Column("Diverged", "runs", "number")],
-        [
-            [
-                cell,
-                arm,
-                *(_share(found[cell, arm, length]) for length in lengths),
-                str(sum(found[cell, arm, length].diverged for length in lengths)),
-            ]
-            for cell, arm in dict.fromkeys((rate.cell, rate.arm) for rate in rates)
-        ],
-        f"{CAPTION}, of {count(results.measurement.seeds, 'seed')} each, with its 95% Wilson interval.",
-    )
+    note = f"{CAPTION}, of {count(results.measurement.seeds, 'seed')} each, with its 95% Wilson interval."
+    return _by_length(results, rates, "Success by length", _share, note)
 
 
 def _share(rate: Rate) -> str:
     value = rate.success
     return f"{percent(value.mean, 0)} [{percent(value.low, 0)}, {percent(value.high, 0)}]"
+
+
+def _accuracy_table(results: SuccessResults, rates: Sequence[Rate]) -> Table:
+    note = (
+        f"Share of 10,000 fresh sequences that are right, mean ± 95% t interval over "
+        f"{count(results.measurement.seeds, 'seed')}; a run that diverged counts as a guess."
+    )
+    return _by_length(results, rates, "Accuracy by length", lambda rate: estimate(rate.accuracy), note)
+
+
+def _by_length(
+    results: SuccessResults, rates: Sequence[Rate], title: str, cell_of: Callable[[Rate], str], note: str
+) -> Table:
+    """A row for each arm with each cell, a column for each length."""
+    lengths = results.measurement.lengths
+    found = {(rate.cell, rate.arm, rate.length): rate for rate in rates}
+    columns = [Column("Cell"), Column("Arm"), *(Column(f"T = {length}", "%", "number") for length in lengths)]
+    return Table.of(
+        title,
+        [*columns, Column("Diverged", "runs", "number")],
+        [
+            [
+                cell,
+                arm,
+                *(cell_of(found[cell, arm, length]) for length in lengths),
+                str(sum(found[cell, arm, length].diverged for length in lengths)),
+            ]
+            for cell, arm in dict.fromkeys((rate.cell, rate.arm) for rate in rates)
+        ],
+        note,
+    )
 
 
 def _settings_table(results: SuccessResults) -> Table:
