@@ -11,6 +11,11 @@ import torch
 from steadystep.deferred import Formula
 
 
+def are_same(inputs: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Whether two steps are given the same objects."""
+    return len(inputs) == len(others) and all(map(is_, inputs, others))
+
+
 @dataclass
 class Written:
     """The formula of a step, to be run again as long as what Python gave to it stays the same."""
@@ -26,7 +31,7 @@ class Written:
 
     def holds(self, inputs: Sequence[Any]) -> bool:
         """Whether these are the same objects."""
-        return len(inputs) == len(self.inputs) and all(map(is_, inputs, self.inputs))
+        return are_same(inputs, self.inputs)
 
     def _is_fixed(self, value: Any) -> bool:
         if isinstance(value, torch.Tensor):

@@ -1,7 +1,6 @@
 """A step on a CPU that is written down as a whole, and then decided by one call of a kernel."""
 
 from collections.abc import Sequence
-from operator import is_
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from steadystep.kernels.cpu.deciding import Program
 from steadystep.kernels.cpu.measuring import Measuring
 from steadystep.kernels.deferral import Deferral
 from steadystep.kernels.passes import Pass
-from steadystep.kernels.written import Written
+from steadystep.kernels.written import Written, are_same
 from steadystep.tensors import Tensors
 
 
@@ -26,7 +25,7 @@ class OnCPU(Deferral):
         gradients = tensors.gradients
         sizes = tuple(x.numel() for x in gradients)
         self._measuring = Measuring(gradients[0].dtype, sizes)
-        self._seen: Sequence[Any] | None = None
+        self._seen: Sequence[Any] = ()
         self._repeats = True
         norms, largest = torch.empty((2, len(sizes)), dtype=torch.float64)
         self._measured_into = norms.numpy(), largest.numpy()
@@ -35,10 +34,8 @@ class OnCPU(Deferral):
     def is_worth_it(self, inputs: Sequence[Any]) -> bool:
         if not self._repeats:
             return False
-        if self.written is not None and self.written.holds(inputs):
-            return True
         seen, self._seen = self._seen, inputs
-        return seen is not None and len(seen) == len(inputs) and all(map(is_, seen, inputs))
+        return are_same(seen, inputs)
 
     def keep(self, written: Written) -> None:
         super().keep(written)
