@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from steadystep.lab.study.checkpoint import load_checkpoint, save_checkpoint
+from steadystep.lab.study.device import CPU
 from steadystep.lab.study.observer import Silent
 from steadystep.lab.study.record import Record
 from steadystep.lab.study.spec import Study, study_for
@@ -88,10 +89,16 @@ def tiny_trial(**fields: Any) -> Trial:
 
 
 def train_in_pieces(
-    trial: Trial, task: Task, splits: Splits[Any], checkpoint: Path, moments: random.Random, steps: tuple[int, int]
+    trial: Trial,
+    task: Task,
+    splits: Splits[Any],
+    checkpoint: Path,
+    moments: random.Random,
+    steps: tuple[int, int],
+    device: torch.device = CPU,
 ) -> None:
     """Train to the end, each so many steps (least, most) by a process that knows no more than the checkpoint."""
-    training = Training(trial, task, splits)
+    training = Training(trial, task, splits, device)
     while not training.finished:
         for _ in range(min(moments.randint(*steps), training.steps - training.measured.steps)):
             training.step()
@@ -99,7 +106,7 @@ def train_in_pieces(
                 training.end_epoch()
         save_checkpoint(checkpoint, trial.id, {**training.state(), "elapsed": 1.0})
         torch.manual_seed(moments.randint(0, 99))  # whatever another process would have there
-        training = Training(trial, task, splits)
+        training = Training(trial, task, splits, device)
         state = load_checkpoint(checkpoint, trial.id)
         assert state
         training.restore(state)

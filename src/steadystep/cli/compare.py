@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from steadystep.cli.options import Data, Dtype, Replicas, Seeds, Workers
+from steadystep.cli.options import Data, Device, Dtype, Replicas, Seeds, Workers
 from steadystep.lab.choices import Schedule
 
 
@@ -26,6 +26,7 @@ def compare(
     workers: Workers = 2,
     replicas: Replicas = None,
     dtype: Dtype = None,
+    device: Device = None,
     data: Data = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for records and report. (default: studies/TASK-compared)")
@@ -45,6 +46,6 @@ def compare(
     study = comparison(find_task(task), arms, settings=settings, seeds=seeds, epochs=epochs, schedule=schedule)
     command = command_line(
         "compare", task=task, arms=arms, settings=settings, seeds=seeds, epochs=epochs, schedule=schedule,
-        workers=workers, replicas=replicas, dtype=dtype, data=data, out=out,
+        workers=workers, replicas=replicas, dtype=dtype, device=device, data=data, out=out,
     )  # fmt: skip
-    run_to_report(study, data, out or folder_for(task, "-compared"), workers, replicas, dtype, command)
+    run_to_report(study, data, out or folder_for(task, "-compared"), workers, replicas, dtype, device, command)

@@ -22,4 +22,7 @@ Dtype = Annotated[
     Precision | None,
     typer.Option(help="float32, or bfloat16 autocast. (default: what the study has, or the faster one here)"),
 ]
+Device = Annotated[
+    str | None, typer.Option(help="Where models are trained: cpu, cuda, or cuda:N for one of several. (default: cpu)")
+]
 Seeds = Annotated[int | None, typer.Option(min=1, help="Paired seeds per arm. (default: the task's)")]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from steadystep.cli.options import Data, Dtype, Replicas, Seeds, Workers
+from steadystep.cli.options import Data, Device, Dtype, Replicas, Seeds, Workers
 
 ALL = "all"
 
@@ -26,6 +26,7 @@ def reproduce(
     workers: Workers = 2,
     replicas: Replicas = None,
     dtype: Dtype = None,
+    device: Device = None,
     data: Data = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for records and report. (default: studies/TASK; with `all`: studies)")
@@ -44,12 +45,12 @@ def reproduce(
 
     options = {
         "study": study, "seeds": seeds, "epochs": epochs, "workers": workers, "replicas": replicas, "dtype": dtype,
-        "data": data,
+        "device": device, "data": data,
     }  # fmt: skip
     if task != ALL or study:
         chosen = load_study(study) if study else study_for(find_task(task), seeds=seeds, epochs=epochs)
         command = command_line("reproduce", task=None if study else task, **options, out=out)
-        run_to_report(chosen, data, out or folder_for(chosen.task), workers, replicas, dtype, command)
+        run_to_report(chosen, data, out or folder_for(chosen.task), workers, replicas, dtype, device, command)
         return
     _reproduce_table(out or Path("studies"), out, options)
 
@@ -81,6 +82,7 @@ def _reproduce_table(folder: Path, out: Path | None, options: dict[str, Any]) ->
                 options["workers"],
                 options["replicas"],
                 options["dtype"],
+                options["device"],
                 command,
             )
         except UserError as error:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -11,22 +12,36 @@ from rich.console import Console
 from steadystep.lab.study.results import Results
 from steadystep.lab.study.spec import Study
 
+if TYPE_CHECKING:
+    import torch
+
 
 def run_to_report(
-    study: Study, data: Path | None, folder: Path, workers: int, replicas: int | None, dtype: str | None, command: str
+    study: Study,
+    data: Path | None,
+    folder: Path,
+    workers: int,
+    replicas: int | None,
+    dtype: str | None,
+    device: str | None,
+    command: str,
 ) -> Results:
     """Run what is missing, write the report and show it. Ctrl-C leaves the records, and says `command` resumes them."""
     from steadystep.cli.progress import observe, study_epochs
     from steadystep.lab.report.terminal import render
     from steadystep.lab.report.write import write_report
+    from steadystep.lab.study.device import find_device
     from steadystep.lab.study.run import run_study
     from steadystep.lab.study.summarise import summarise
     from steadystep.lab.tasks import find_task
 
     console = Console()
-    study = _in_precision(study, dtype, data, folder, console)
+    where = find_device(device or "cpu")
+    study = _in_precision(study, dtype, data, folder, where, console)
     with resumable(folder, command), observe(study_epochs(study), console) as observer:
-        results = run_study(study, find_task(study.task), data, folder, workers, observer, replicas=replicas)
+        results = run_study(
+            study, find_task(study.task), data, folder, workers, observer, replicas=replicas, device=str(where)
+        )
     summary = summarise(results)
     written = write_report(results, summary, folder, command)
     render(results, summary, console)
@@ -49,7 +64,9 @@ def show_where(page: Path, console: Console) -> None:
     console.print(f"\nThe whole report: {page.resolve().as_uri()}", soft_wrap=True)
 
 
-def _in_precision(study: Study, dtype: str | None, data: Path | None, folder: Path, console: Console) -> Study:
+def _in_precision(
+    study: Study, dtype: str | None, data: Path | None, folder: Path, device: "torch.device", console: Console
+) -> Study:
     """With the precision that was asked for, or that the folder's study has, or that is faster here."""
     from steadystep.lab.study.precision import fastest
     from steadystep.lab.study.store import Store
@@ -59,5 +76,5 @@ def _in_precision(study: Study, dtype: str | None, data: Path | None, folder: Pa
     if dtype is None and (folder / "study.json").exists():
         dtype = store.declared().study.dtype
     if dtype is None:
-        dtype = fastest(task, task.load(data), console.print) if task.recipe.channels_last else study.dtype
+        dtype = fastest(task, task.load(data), console.print, device) if task.recipe.channels_last else study.dtype
     return study.model_copy(update={"dtype": dtype})

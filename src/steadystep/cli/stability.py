@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from steadystep.cli.options import Data, Workers
+from steadystep.cli.options import Data, Device, Workers
 
 
 def stability(
@@ -48,6 +48,7 @@ def stability(
         ),
     ] = 0.05,
     workers: Workers = 2,
+    device: Device = None,
     data: Data = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for records and report. (default: studies/TASK-stability)")
@@ -91,13 +92,14 @@ def stability(
         quantile=quantile,
         within=within,
         workers=workers,
+        device=device,
         data=data,
         out=out,
     )
     console = Console()
     runs = sum(len(arm.lrs) for arm in sweep.arms) * seeds
     with resumable(folder, command), observe(runs * sweep.epochs, console) as observer:
-        results = run_sweep(sweep, chosen, data, folder, workers, observer)
+        results = run_sweep(sweep, chosen, data, folder, workers, observer, device=device or "cpu")
     document = stability_document(results, command, within)
     page, *_ = write_document(document, folder)
     show(document, console)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from steadystep.cli.options import Replicas, Workers
+from steadystep.cli.options import Device, Replicas, Workers
 
 
 def success(
@@ -24,6 +24,7 @@ def success(
     hidden: Annotated[int, typer.Option(min=1, help="Units of each network.")] = 50,
     workers: Workers = 2,
     replicas: Replicas = None,
+    device: Device = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for records and report. (default: studies/TASK-success)")
     ] = None,
@@ -55,14 +56,15 @@ def success(
     folder = out or folder_for(task, "-success")
     options = {
         "task": task, "lengths": lengths, "cells": cells, "arms": arms, "seeds": seeds, "tune-seeds": tune_seeds,
-        "epochs": epochs, "hidden": hidden, "workers": workers, "replicas": replicas, "out": out,
+        "epochs": epochs, "hidden": hidden, "workers": workers, "replicas": replicas, "device": device,
+        "out": out,
     }  # fmt: skip
     command = command_line("success", **options)
     tried = sum(arm.configurations for arm in measurement.arms) * tune_seeds
     runs = len(measurement.cells) * (tried + len(measurement.arms) * len(measurement.lengths) * seeds)
     console = Console()
     with resumable(folder, command), observe(runs * epochs, console) as observer:
-        results = run_success(measurement, folder, workers, observer, replicas=replicas)
+        results = run_success(measurement, folder, workers, observer, replicas=replicas, device=device or "cpu")
     document, (page, *_) = write_success(results, command, folder)
     show(document, console)
     show_where(page, console)

@@ -88,7 +88,7 @@ def _origin(results: Results) -> str:
     records = [record for runs in (*results.tuning.values(), *results.final.values()) for record in runs]
     distinct = {record.trial.id: record for record in records}.values()
     minutes = sum(record.times.wall_seconds for record in distinct) / 60
-    machines = _all_of(f"{r.environment.processor}, {count(r.environment.threads, 'thread')} a run" for r in distinct)
+    machines = _all_of(_machine(r.environment.device, r.environment.processor, r.environment.threads) for r in distinct)
     precision = _all_of(r.environment.dtype for r in distinct)
     time = f"{minutes / 60:.1f} hours" if minutes >= 90 else f"{minutes:.1f} minutes"
     return f"{len(distinct)} runs, {time} of one worker; {machines}; {precision}"
@@ -116,7 +116,12 @@ def _fields(lines: Sequence[str]) -> str:
     """Processor, threads and precision from the page's table of its environment."""
     cells = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
     found = {cell[0]: cell[1] for cell in cells if len(cell) == 2}
-    return f"{found['processor']}, {count(int(found['threads']), 'thread')} a run; {found['dtype']}"
+    return f"{_machine(found['device'], found['processor'], int(found['threads']))}; {found['dtype']}"
+
+
+def _machine(device: str, processor: str, threads: int) -> str:
+    """What a run was trained on."""
+    return device if device != "cpu" else f"{processor}, {count(threads, 'thread')} a run"
 
 
 def _shares(folders: Iterable[Path]) -> Iterator[str]:

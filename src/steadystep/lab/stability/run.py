@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from steadystep.lab.study.device import find_device
 from steadystep.lab.study.loop import CHECKPOINT_SECONDS
 from steadystep.lab.study.observer import Observer, Silent
 from steadystep.lab.study.obtain import allowed_replicas, obtaining
@@ -33,16 +34,18 @@ def run_sweep(
     workers: int = 1,
     observer: Observer | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    device: str = "cpu",
 ) -> SweepResults:
     """Run what is not on record in `folder` yet, and return everything. Killed at any moment, it goes on from there.
 
     A folder may hold several sweeps: a record belongs to its trial, so more seeds, learning rates or optimizers
     train only what is new. Arguments and errors are those of `steadystep.lab.study.run.run_study`.
     """
-    observer = observer or Silent()
+    observer, where = observer or Silent(), find_device(device)
     splits = task.load(data)
     Store(folder, observer.warning).prepare()
-    job = Job(task, data, folder, checkpoint_seconds, allowed_replicas(task.replicas, task, splits, observer))
+    allowed = allowed_replicas(task.replicas, task, splits, observer, where)
+    job = Job(task, data, folder, checkpoint_seconds, allowed, where)
     with obtaining(job, splits, workers, observer) as obtain:
         tuning = tune(study, task, splits.fingerprint, obtain)
     return SweepResults(

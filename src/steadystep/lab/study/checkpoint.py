@@ -12,7 +12,7 @@ import torch
 from steadystep.lab.errors import UserError
 from steadystep.lab.study.atomic import StoreError, write_atomic
 
-FORMAT = 1
+FORMAT = 2
 _ZIP = b"PK\x03\x04"
 
 
@@ -46,7 +46,7 @@ def load_checkpoint(path: Path, trial_id: str) -> dict[str, Any] | None:
         raise StoreError(f"cannot read {path}: {error.strerror}") from error
     _refuse_foreign(path, content)
     try:
-        state = torch.load(io.BytesIO(content), weights_only=True)
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _unsafe(path) from error
     except (RuntimeError, EOFError, ValueError, KeyError) as error:

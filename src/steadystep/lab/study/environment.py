@@ -10,10 +10,11 @@ import psutil
 import torch
 
 from steadystep import __version__
+from steadystep.lab.study.device import CPU, name_of
 from steadystep.lab.study.record import Environment
 
 
-def this_environment(dtype: str) -> Environment:
+def this_environment(dtype: str, device: torch.device = CPU) -> Environment:
     """Versions, processor, memory and thread count of this process, as they are now."""
     return Environment(
         steadystep=__version__,
@@ -25,7 +26,7 @@ def this_environment(dtype: str) -> Environment:
         cores=os.cpu_count() or 1,
         threads=torch.get_num_threads(),
         memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
-        device="cpu",
+        device=name_of(device),
         dtype=dtype,
     )
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 
+from steadystep.lab.study.device import CPU
 from steadystep.lab.tasks.recipe import Correct, Recipe
 from steadystep.lab.tasks.task import Split
 
@@ -23,15 +24,21 @@ def at_least_float32(outputs: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def evaluate(model: torch.nn.Module, split: Split, recipe: Recipe, *, test: bool = False) -> Evaluation:
-    """In evaluation mode, over all examples; the test split with all the views and shares that the recipe asks for."""
+def evaluate(
+    model: torch.nn.Module, split: Split, recipe: Recipe, *, test: bool = False, device: torch.device = CPU
+) -> Evaluation:
+    """In evaluation mode, over all examples; the test split with all the views and shares that the recipe asks for.
+
+    `device` is where the model is.
+    """
     was_training = model.training
     model.eval()
     recipe.restart(model)
     loss, labels = 0.0, 0
     shares = asked(recipe, test)
     right = dict.fromkeys(shares, 0)
-    for x, y, _ in split.stream(torch.arange(len(split)), recipe.evaluation_batch, 0):
+    for batch in split.stream(torch.arange(len(split)), recipe.evaluation_batch, 0):
+        x, y, _ = batch.to(device)
         outputs = at_least_float32(recipe.predict(model, x) if test else model(x))
         loss += recipe.evaluate(outputs, y).item() * y.numel()
         labels += y.numel()

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 
 from steadystep.lab.study.checkpoint import BrokenCheckpointError, load_checkpoint, save_checkpoint
+from steadystep.lab.study.device import CPU, computing_on
 from steadystep.lab.study.flops import flops_per_step
 from steadystep.lab.study.outcome import latest, make_record, no_better_than_guessing
 from steadystep.lab.study.record import Record
@@ -38,6 +39,7 @@ def run_trial(
     warn: Callable[[str], None] = lambda text: None,
     stop: Callable[[], bool] = lambda: False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    device: torch.device = CPU,
 ) -> Record:
     """Train as the trial says, from its checkpoint where there is one, and return its record.
 
@@ -50,9 +52,9 @@ def run_trial(
         UnsafeCheckpointError: where the checkpoint could run code when loaded.
         StoreError: where a checkpoint cannot be written.
     """
-    with torch.random.fork_rng(devices=()):
+    with computing_on(device):
         started = time.monotonic()
-        training = Training(trial, task, splits)
+        training = Training(trial, task, splits, device)
         x, y = training.next_batch()
         step_flops = flops_per_step(task, x, y)
         earlier = _resume(training, checkpoint, warn)
@@ -80,6 +82,7 @@ def run_trial(
             step_flops=step_flops,
             wall_seconds=elapsed(),
             test=training.test,
+            device=device,
         )
 
 

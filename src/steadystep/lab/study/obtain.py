@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import torch
+
 from steadystep.lab.study.batches import obstacle
 from steadystep.lab.study.executor import make_executor
 from steadystep.lab.study.observer import Observer
@@ -36,9 +38,11 @@ def obtaining(job: Job, splits: Splits, workers: int, observer: Observer) -> Ite
         executor.close()
 
 
-def allowed_replicas(replicas: int, task: Task, splits: Splits, observer: Observer) -> int:
+def allowed_replicas(replicas: int, task: Task, splits: Splits, observer: Observer, device: torch.device) -> int:
     """So many, or 1 where the task's model cannot be trained in replicas."""
-    why = obstacle(task, splits) if replicas > 1 else ""
+    why = ""
+    if replicas > 1:
+        why = obstacle(task, splits) if device.type == "cpu" else f"is on {device}, and replicas are on the CPU alone"
     if why:
         observer.warning(f"the model of {task.name} {why}: its trials are trained one by one")
     return 1 if why else replicas

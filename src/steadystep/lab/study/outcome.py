@@ -5,6 +5,9 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
+import torch
+
+from steadystep.lab.study.device import CPU
 from steadystep.lab.study.environment import this_environment
 from steadystep.lab.study.evaluation import Evaluation
 from steadystep.lab.study.measurements import Measurements
@@ -49,6 +52,7 @@ def make_record(
     wall_seconds: float,
     test: Callable[[], Evaluation],
     replicas: int = 1,
+    device: torch.device = CPU,
 ) -> Record:
     """The record of a run that ended; `reason` says why it counts as diverged, and is empty for one that finished.
 
@@ -76,7 +80,7 @@ def make_record(
             step_ms=1e3 * _median(measured.step_seconds),
             optimizer_ms=1e3 * _median(measured.optimizer_seconds),
         ),
-        environment=this_environment(trial.dtype),
+        environment=this_environment(trial.dtype, device),
         replicas=replicas,
         **outcome,
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from steadystep.lab.errors import UserError
+from steadystep.lab.study.device import find_device
 from steadystep.lab.study.loop import CHECKPOINT_SECONDS
 from steadystep.lab.study.observer import Observer, Silent
 from steadystep.lab.study.obtain import allowed_replicas, obtaining, on_record
@@ -33,6 +34,7 @@ def run_study(
     observer: Observer | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     replicas: int | None = None,
+    device: str = "cpu",
 ) -> Results:
     """Run what is not on record in `folder` yet, and return everything. Killed at any moment, it goes on from there.
 
@@ -47,20 +49,22 @@ def run_study(
         checkpoint_seconds: how often a running trial saves itself: how much of it a kill can cost. Default 5.
         replicas: how many trials may be trained as one batched model, where their model and optimizer allow it; 1:
             each by itself. Default: the task's. The numbers depend on it by rounding.
+        device: where models are trained: "cpu", "cuda" or "cuda:N". A trial is the same on all of them: its numbers
+            depend on it by rounding, and by the noise of a model that has dropout. Default "cpu".
 
     Raises:
-        UserError: in one line: missing data, a folder that cannot be written or holds another study, options
-            that an optimizer refuses, a worker that was killed.
+        UserError: in one line: missing data, a device that there is not, a folder that cannot be written or holds
+            another study, options that an optimizer refuses, a worker that was killed.
         KeyboardInterrupt: on Ctrl-C, after the workers have written their checkpoints.
     """
-    observer = observer or Silent()
+    observer, where = observer or Silent(), find_device(device)
     if study.task != task.name:
         raise ValueError(f"the study is about {study.task!r}, the task given is {task.name!r}")
     splits = task.load(data)
     store = Store(folder, observer.warning)
     store.declare(StoredStudy(study=study, task_version=task.version, data=splits.fingerprint))
-    allowed = allowed_replicas(replicas or task.replicas, task, splits, observer)
-    job = Job(task, data, folder, checkpoint_seconds, allowed)
+    allowed = allowed_replicas(replicas or task.replicas, task, splits, observer, where)
+    job = Job(task, data, folder, checkpoint_seconds, allowed, where)
     with obtaining(job, splits, workers, observer) as obtain:
         return carry_out(study, task, splits.fingerprint, obtain)
 

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from steadystep.lab.study.device import CPU
+
 _STREAMS = ("weights", "order", "noise")
 
 
@@ -14,9 +16,11 @@ def initial_model(make_model: Callable[[], torch.nn.Module], seed: int) -> torch
     return make_model()
 
 
-def start_noise(seed: int) -> None:
-    """Put torch's global random state where the noise of a training run (dropout) starts."""
+def start_noise(seed: int, device: torch.device = CPU) -> None:
+    """Put torch's global random states where the noise of a training run on this device (dropout) starts."""
     _seed(_stream(seed, "noise"))
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index].manual_seed(_stream(seed, "noise"))
 
 
 def epoch_order(seed: int, epoch: int, examples: int) -> torch.Tensor:

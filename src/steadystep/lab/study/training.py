@@ -1,7 +1,6 @@
 """One run as a thing that can take a step, be saved between any two, and go on from there bit for bit."""
 
 import math
-import time
 from typing import Any
 
 import torch
@@ -9,6 +8,7 @@ import torch
 from steadystep.guarded_step import NonFiniteGradientError
 from steadystep.lab.errors import UserError
 from steadystep.lab.study.averaging import Lookahead
+from steadystep.lab.study.device import CPU, now, random_states, set_random_states
 from steadystep.lab.study.evaluation import Evaluation, at_least_float32, evaluate
 from steadystep.lab.study.measurements import Measurements
 from steadystep.lab.study.schedule import make_scheduler
@@ -30,8 +30,8 @@ class Training:
     The seed alone decides the initial weights, the order of the data and the noise (dropout): all arms share them.
     """
 
-    def __init__(self, trial: Trial, task: Task, splits: Splits) -> None:
-        self.trial, self.splits = trial, splits
+    def __init__(self, trial: Trial, task: Task, splits: Splits, device: torch.device = CPU) -> None:
+        self.trial, self.splits, self._device = trial, splits, device
         self.measured = Measurements()
         # The last, incomplete batch is dropped: norms of smaller batches are larger, and thresholds are taken
         # from them. Every epoch has another order, so no example is left out for good.
@@ -41,6 +41,7 @@ class Training:
         self._recipe = task.recipe
         self.model = initial_model(task.model, trial.seed)
         self._recipe.initialise(self.model, splits.train)
+        self.model.to(device)
         if self._recipe.channels_last:
             self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         every = self._recipe.average_every
@@ -48,7 +49,7 @@ class Training:
         self._average = Lookahead(self.model, self.steps, max(1, round(every / self.batch_size))) if every else None
         self.optimizer = make_optimizer(trial, self.model)
         self.scheduler = make_scheduler(self.optimizer, trial.schedule, self.steps)
-        start_noise(trial.seed)
+        start_noise(trial.seed, device)
         self._begin_epoch()
 
     @property
@@ -62,7 +63,7 @@ class Training:
 
     def step(self) -> None:
         """Take one step. Raises Diverged, with the weights as they were, where it cannot be taken."""
-        started = time.perf_counter()
+        started = now(self._device)
         x, y = self.next_batch()
         self._upcoming = None
         self.optimizer.zero_grad()
@@ -74,12 +75,12 @@ class Training:
         if not math.isfinite(value):
             raise Diverged(f"the loss is {value} at step {number}")
         loss.backward()
-        computed = time.perf_counter()
+        computed = now(self._device)
         try:
             self.optimizer.step()
         except NonFiniteGradientError as error:
             raise Diverged(f"step {number}: {error}") from error
-        ended = time.perf_counter()
+        ended = now(self._device)
         self.scheduler.step()
         self._note(value, ended - started, ended - computed)
         if self._average:
@@ -90,7 +91,7 @@ class Training:
         if self._upcoming is None:
             if self._streamed != self.epoch:
                 self._begin_epoch()
-            x, y, chosen = next(self._stream)
+            x, y, chosen = next(self._stream).to(self._device)
             x = self._recipe.augment(x, chosen, Moment(self.epoch, self.measured.steps / self.steps))
             if self._recipe.channels_last:
                 x = x.contiguous(memory_format=torch.channels_last)
@@ -103,7 +104,7 @@ class Training:
     def end_epoch(self) -> None:
         """Validate, and begin anew what the model carries from batch to batch."""
         with self._precision():
-            loss, accuracy, _ = evaluate(self.model, self.splits.val, self._recipe)
+            loss, accuracy, _ = evaluate(self.model, self.splits.val, self._recipe, device=self._device)
         self._recipe.restart(self.model)
         self.measured.epoch_ends.append(self.measured.steps)
         self.measured.val_loss.append(loss)
@@ -112,7 +113,7 @@ class Training:
     def test(self) -> Evaluation:
         """What the test split says."""
         with self._precision():
-            return evaluate(self.model, self.splits.test, self._recipe, test=True)
+            return evaluate(self.model, self.splits.test, self._recipe, test=True, device=self._device)
 
     def state(self) -> dict[str, Any]:
         """Everything that a later `restore` needs, in types that load without running code."""
@@ -120,7 +121,7 @@ class Training:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
-            "random": torch.get_rng_state(),
+            "random": random_states(self._device),
             "measured": self.measured.state(),
             "average": self._average.state() if self._average else {},
         }
@@ -133,10 +134,10 @@ class Training:
         if self._average:
             self._average.restore(state["average"])
         self._begin_epoch()
-        torch.set_rng_state(state["random"])
+        set_random_states(state["random"], self._device)
 
     def _precision(self) -> torch.autocast:
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.trial.dtype == "bfloat16")
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self.trial.dtype == "bfloat16")
 
     def _note(self, loss: float, step_seconds: float, optimizer_seconds: float) -> None:
         ledger, measured = self.optimizer.ledger, self.measured

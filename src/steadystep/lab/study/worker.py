@@ -16,6 +16,7 @@ import torch
 
 from steadystep.lab.errors import UserError
 from steadystep.lab.study.batches import Batch
+from steadystep.lab.study.device import CPU
 from steadystep.lab.study.heap import keep_memory
 from steadystep.lab.study.loop import CHECKPOINT_SECONDS, TrialStopped, run_trial
 from steadystep.lab.study.observer import Observer
@@ -36,6 +37,7 @@ class Job:
     folder: Path
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     replicas: int = 1  # how many trials may be trained as one model
+    device: torch.device = CPU
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,9 @@ def perform(work: Work, job: Job, splits: Splits, observer: Observer, stop: Call
         store.drop_checkpoint(work.batch)
         return
     [trial] = wanted
-    keep(run_trial(trial, job.task, splits, checkpoint, on_epoch=partial(progress, trial), **options))
+    keep(
+        run_trial(trial, job.task, splits, checkpoint, on_epoch=partial(progress, trial), device=job.device, **options)
+    )
 
 
 class Messenger:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from steadystep.lab.study.device import find_device
 from steadystep.lab.study.loop import CHECKPOINT_SECONDS
 from steadystep.lab.study.observer import Observer, Silent
 from steadystep.lab.study.obtain import allowed_replicas, obtaining
@@ -32,13 +33,14 @@ def run_success(
     observer: Observer | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     replicas: int | None = None,
+    device: str = "cpu",
 ) -> SuccessResults:
     """Run what is not on record in `folder` yet, and return everything. Killed at any moment, it goes on from there.
 
     A folder may hold several measurements: a record belongs to its trial, so more seeds, lengths or cells train only
     what is new. Arguments and errors are those of `steadystep.lab.study.run.run_study`.
     """
-    observer = observer or Silent()
+    observer, where = observer or Silent(), find_device(device)
     Store(folder, observer.warning).prepare()
     chosen: dict[tuple[str, str], Trial] = {}
     tuning: dict[tuple[str, str], Sequence[Record]] = {}
@@ -48,8 +50,8 @@ def run_success(
         for length in (at, *(length for length in measurement.lengths if length != at)):
             task = measurement.task(cell, length)
             study, splits = measurement.study(task), task.load(None)
-            allowed = allowed_replicas(replicas or task.replicas, task, splits, observer)
-            job = Job(task, None, folder, checkpoint_seconds, allowed)
+            allowed = allowed_replicas(replicas or task.replicas, task, splits, observer, where)
+            job = Job(task, None, folder, checkpoint_seconds, allowed, where)
             with obtaining(job, splits, workers, observer) as obtain:
                 if length == at:
                     tuned = tune(study, task, splits.fingerprint, obtain)

@@ -29,10 +29,11 @@ def shifted(x: torch.Tensor, most: int) -> torch.Tensor:
     """
     batch, _, height, width = x.shape
     padded = functional.pad(x, (most,) * 4, mode="reflect")
-    down, right = torch.randint(2 * most + 1, (2, batch, 1))
-    rows = (down + torch.arange(height)).view(batch, 1, height, 1)
-    columns = (right + torch.arange(width)).view(batch, 1, 1, width)
-    return padded[torch.arange(batch).view(-1, 1, 1, 1), torch.arange(x.shape[1]).view(1, -1, 1, 1), rows, columns]
+    # Drawn on the CPU wherever the images are: the same on every device.
+    down, right = torch.randint(2 * most + 1, (2, batch, 1)).to(x.device)
+    image, channel, row, column = (torch.arange(size, device=x.device) for size in x.shape)
+    rows, columns = (down + row).view(batch, 1, height, 1), (right + column).view(batch, 1, 1, width)
+    return padded[image.view(-1, 1, 1, 1), channel.view(1, -1, 1, 1), rows, columns]
 
 
 def flips_and_shifts(model: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:

@@ -26,7 +26,8 @@ def deformed(x: torch.Tensor, strength: float) -> torch.Tensor:
     True
     """
     batch, _, height, width = x.shape
-    turn, shear, *rest = strength * (2 * torch.rand(6, batch) - 1)
+    # Drawn on the CPU wherever the images are: the same on every device.
+    turn, shear, *rest = (strength * (2 * torch.rand(6, batch) - 1)).to(x.device)
     grow_x, grow_y, right, down = rest
     turn, shear = ROTATION * turn, SHEAR * shear
     grow_x, grow_y = 1 + SCALE * grow_x, 1 + SCALE * grow_y
@@ -36,6 +37,6 @@ def deformed(x: torch.Tensor, strength: float) -> torch.Tensor:
         torch.stack([sin * grow_x, (shear * sin + cos) * grow_y, SHIFT * down], 1),
     ]
     grid = functional.affine_grid(torch.stack(rows, 1), [batch, 1, height, width], align_corners=False)
-    knots = strength * BEND * torch.randn(batch, 2, KNOTS, KNOTS)
+    knots = (strength * BEND * torch.randn(batch, 2, KNOTS, KNOTS)).to(x.device)
     bend = functional.interpolate(knots, (height, width), mode="bicubic", align_corners=True)
     return functional.grid_sample(x, grid + bend.permute(0, 2, 3, 1), align_corners=False)

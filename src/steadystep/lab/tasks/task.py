@@ -21,6 +21,10 @@ class Batch(NamedTuple):
     y: torch.Tensor
     chosen: torch.Tensor  # int64
 
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device."""
+        return Batch(self.x.to(device), self.y.to(device), self.chosen.to(device))
+
 
 class Split(Protocol):
     """One part of a task's data: examples in a fixed order, as batches."""
