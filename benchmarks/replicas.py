@@ -1,6 +1,7 @@
 """`python -m benchmarks.replicas`: the digits' trials in replicas, against one by one, in turns.
 
-With one worker process, and with one for each core: both sides get the same.
+With one worker process, and with one for each core: both sides get the same. And what no batching can go below: the
+bare products of matrices that a trial is made of, one after the other in one thread, with everything in the cache.
 """
 
 import json
@@ -11,10 +12,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
+
 from steadystep.lab.study.atomic import write_atomic
 from steadystep.lab.study.environment import this_environment
 from steadystep.lab.study.executor import make_executor
 from steadystep.lab.study.observer import Silent
+from steadystep.lab.study.processor import computing_alike
 from steadystep.lab.study.spec import study_for
 from steadystep.lab.study.store import Store, StoredStudy
 from steadystep.lab.study.trial import Clip, Trial
@@ -38,7 +42,35 @@ def measure(rounds: int = ROUNDS) -> dict[str, Any]:
             "ratio": together / alone,
             "rounds": {str(replicas): some for replicas, some in rates.items()},
         }
+    products, alone = _products(rounds), found["1 workers"]["trials_per_second_one_by_one"]
+    found["products_alone"] = {"trials_per_second": 1 / products, "ratio": 1 / products / alone}
     return found
+
+
+def _products(rounds: int) -> float:
+    """Seconds that a trial's products of matrices take: outputs and both gradients of every layer, in every step."""
+    task = find_task("digits-mlp")
+    trial, examples = _trial(0, ""), len(task.load(None).train)
+    layers = [layer for layer in task.model().modules() if isinstance(layer, torch.nn.Linear)]
+    widths = [(layer.in_features, layer.out_features) for layer in layers]
+    made = [(torch.rand(trial.batch_size, i), torch.rand(o, i), torch.rand(trial.batch_size, o)) for i, o in widths]
+    outputs = [(torch.empty_like(x), torch.empty_like(W), torch.empty_like(y)) for x, W, y in made]
+
+    def step() -> None:
+        for (x, W, y), (of_x, of_W, of_y) in zip(made, outputs, strict=True):
+            torch.mm(x, W.T, out=of_y)
+            torch.mm(y.T, x, out=of_W)
+            if x is not made[0][0]:  # nobody wants the images' gradient
+                torch.mm(y, W, out=of_x)
+
+    taken = []
+    with computing_alike(), torch.no_grad():
+        for _ in range(10 * rounds):
+            started = time.perf_counter()
+            for _ in range(trial.epochs * (examples // trial.batch_size)):
+                step()
+            taken.append(time.perf_counter() - started)
+    return median(taken)
 
 
 def _rates(workers: int, rounds: int) -> dict[int, list[float]]:
@@ -85,6 +117,11 @@ def main() -> None:
                 f"{name}: {row['trials_per_second_in_replicas']:.1f} trials a second in {REPLICAS} replicas, "
                 f"{row['trials_per_second_one_by_one']:.1f} one by one: {row['ratio']:.1f} times as many"
             )
+    bare = found["products_alone"]
+    print(
+        f"the products of matrices alone: {bare['trials_per_second']:.1f} trials a second of one worker, "
+        f"{bare['ratio']:.1f} times as many as one by one"
+    )
     print(f"written: {RESULTS}")
 
 

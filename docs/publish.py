@@ -1,8 +1,8 @@
 """Writes docs/results and the measured parts of README.md from studies' records: no figure there is typed by hand.
 
-`python docs/publish.py studies/mnist-mlp ...` packs finished studies into docs/results/TASK, with summary, tables and a
-picture, and likewise the folders of other reports into docs/results/FOLDER; without an argument only the front page
-and README.md are written again, from what is in docs/results.
+`python docs/publish.py studies/mnist-mlp ...` packs finished studies into docs/results/FOLDER, with summary, tables and
+a picture, and likewise the folders of other reports; without an argument only the front page and README.md are written
+again, from what is in docs/results.
 """
 
 import io
@@ -36,7 +36,7 @@ BENCHMARKS = ROOT / "benchmarks" / "results"
 def publish(study: Path) -> None:
     """Keep a study's records in the tree, with the report that they support."""
     results = read_study(study)
-    folder = RESULTS / results.task.name.replace(":", "-")  # no file system minds
+    folder = RESULTS / study.name
     pack(study, folder)
     with tempfile.TemporaryDirectory() as scratch:
         command = command_for(results.study, results.task, (folder / "study.json").relative_to(ROOT).as_posix())

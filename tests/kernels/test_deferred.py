@@ -334,6 +334,8 @@ def test_refusals_in_a_row_are_noticed(backend: str) -> None:
             for param in params:
                 param.grad = torch.full_like(param, math.nan)
             optimizer.step()
+            if params[0].is_cuda:
+                torch.cuda.synchronize()  # a step does not wait for the count to reach the host
     assert written(optimizer)
     assert optimizer.ledger["applied"] == 0
 

@@ -128,8 +128,9 @@ class Optimizer(torch.optim.Optimizer):
 
         Raises:
             NonFiniteGradientError: under ``nonfinite="raise"``, naming the tensors.
-            TooManySkipsError: after more than `max_consecutive_skips` refusals in a row. Under a GradScaler the first
-                32 infinite steps in a row are its calibration, and do not count.
+            TooManySkipsError: after more than `max_consecutive_skips` refusals in a row; on a GPU, for which no step
+                waits, once the count has reached the host. Under a GradScaler the first 32 infinite steps in a row
+                are its calibration, and do not count.
         """
         arguments = () if closure is None else (closure,)
         return self._seen_step(*arguments) if _is_watched(self) else self._step(*arguments)

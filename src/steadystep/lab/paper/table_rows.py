@@ -35,7 +35,7 @@ def _accuracy(row: TableRow, folder: Path) -> Row:
     name = f"table1-{row.dataset}-{row.technique}".lower().replace(" + ", "-").replace(" ", "-")
     quote = f"{row.dataset}, {row.architecture}, {row.technique}: {row.accuracy}%, {row.epochs} epochs"
     if not (results := Results(folder / row.study)).found:
-        explanation = f"Not run here. `steadystep reproduce --task {row.study} --data DIR` runs it."
+        explanation = f"Not run here. `steadystep reproduce --task {row.study} --data DIR --device cuda` runs it."
         known = (Source("citation", row.published),) if row.published else ()
         return Row(name, "numbers", "Table 1", quote, "not measured", explanation, known)
     found, claimed = results.accuracy(row.arm), row.accuracy / 100

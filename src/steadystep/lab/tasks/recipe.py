@@ -66,7 +66,8 @@ class Recipe:
         correct: which predictions are right: their share is the accuracy.
         also: further shares that the test split is asked for, such as {"top-5": ...}, by name.
         augment: the inputs of a training batch from its examples, their places in the training split, and where in
-            the run they are used. It draws from torch's global random state alone.
+            the run they are used. It draws on the CPU, from torch's global random state alone, wherever the inputs are:
+            the same for every device.
         predict: outputs for the test split; may average several views of an example.
         initialise: called once on a new model with the training split, for what starts from the data.
         restart: called on the model, in the mode that it concerns, where an epoch ends and where an evaluation begins:

@@ -1,6 +1,5 @@
 """Many models of one shape as one: stacked parameters, and all losses and gradients by batched operations."""
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
@@ -12,8 +11,8 @@ from steadystep.lab.study.evaluation import Evaluation, asked, judged
 from steadystep.lab.study.replicas.traced import traced
 from steadystep.lab.tasks.task import Split, Task
 
-AT_A_TIME = 8
-"""Replicas in one batched operation: few enough that what they leave stays in a core's cache for the next one."""
+AT_A_TIME = 16
+"""Replicas in one batched operation, at most: starting one takes as long as a replica's share of most of them."""
 
 Gradients = list[tuple[torch.Tensor, ...]]
 """For each replica one gradient a parameter, contiguous."""
@@ -24,7 +23,6 @@ class ReplicatedModel:
 
     def __init__(self, task: Task, models: Sequence[torch.nn.Module]) -> None:
         self._task = task
-        self._skeleton = copy.deepcopy(models[0]).to("meta").eval()
         self.names = [name for name, _ in models[0].named_parameters()]
         rows = zip(*(model.parameters() for model in models), strict=True)
         self.parameters = [torch.stack([row.detach() for row in replicas]) for replicas in rows]
@@ -63,23 +61,18 @@ class ReplicatedModel:
         recipe = self._task.recipe
         batches = list(split.stream(torch.arange(len(split)), recipe.evaluation_batch, 0))
         labels = sum(y.numel() for _, y, _ in batches)
-        shares = asked(recipe, test)
+        names = list(asked(recipe, test))
         found: list[Evaluation] = []
         for part in self._parts():
-            parameters = [parameter[part] for parameter in self.parameters]
-            losses = torch.zeros(part.stop - part.start, dtype=torch.float64)
-            right = {name: torch.zeros_like(losses) for name in shares}
+            parameters, replicas = [parameter[part] for parameter in self.parameters], part.stop - part.start
+            totals = torch.zeros(1 + len(names), replicas, dtype=torch.float64)
             for x, y, _ in batches:
-                outputs = vmap(self._outputs, in_dims=(0, None))(parameters, x)
-                losses += vmap(recipe.evaluate, in_dims=(0, None))(outputs, y) * y.numel()
-                for name, share in shares.items():
-                    right[name] += vmap(share, in_dims=(0, None))(outputs, y).flatten(1).sum(1)
-            for replica, loss in enumerate((losses / labels).tolist()):
-                found.append(judged(loss, {name: count[replica].item() for name, count in right.items()}, labels))
+                run = _losses_and_counts(self._task, test, replicas, x.shape, x.dtype, y.shape, y.dtype)
+                loss, *counts = (row.double() for row in run(parameters, x, y))
+                totals += torch.stack([loss * y.numel(), *counts])
+            for loss, *counts in totals.T.tolist():
+                found.append(judged(loss / labels, dict(zip(names, counts, strict=True)), labels))
         return found
-
-    def _outputs(self, parameters: Sequence[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-        return functional_call(self._skeleton, dict(zip(self.names, parameters, strict=True)), (x,))
 
     def _parts(self) -> list[slice]:
         """The replicas in parts of about equal size: each new size has to be traced."""
@@ -93,17 +86,49 @@ def _losses_and_gradients(
     task: Task, replicas: int, batch: torch.Size, dtype: torch.dtype, labels: torch.Size, kind: torch.dtype
 ) -> Callable[..., tuple[list[torch.Tensor], torch.Tensor]]:
     """From stacked parameters, inputs and labels to gradients and losses."""
-    with torch.random.fork_rng(devices=()):
-        model = task.model().train()
-    parameters: Mapping[str, torch.Tensor] = dict(model.named_parameters())
-    skeleton = model.to("meta")
+    outputs, stacked = _model(task, replicas)
 
     def loss(parameters: Sequence[torch.Tensor], x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        outputs = functional_call(skeleton, dict(zip(names, parameters, strict=True)), (x,))
-        return task.recipe.loss(outputs, y)
+        return task.recipe.loss(outputs(parameters, x), y)
 
-    names = list(parameters)
-    stacked = [torch.zeros(replicas, *parameter.shape, dtype=parameter.dtype) for parameter in parameters.values()]
     x = torch.zeros(replicas, *batch, dtype=dtype)
     y = torch.zeros(replicas, *labels, dtype=kind)
     return traced(vmap(grad_and_value(loss)), stacked, x, y)
+
+
+@cache
+def _losses_and_counts(
+    task: Task,
+    test: bool,
+    replicas: int,
+    batch: torch.Size,
+    dtype: torch.dtype,
+    labels: torch.Size,
+    kind: torch.dtype,
+) -> Callable[..., tuple[torch.Tensor, ...]]:
+    """From stacked parameters, and inputs and labels that all replicas share, to what `evaluate` adds up."""
+    outputs, stacked = _model(task, replicas, training=False)
+    shares = asked(task.recipe, test).values()
+
+    def judge(parameters: Sequence[torch.Tensor], x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        found = outputs(parameters, x)
+        return task.recipe.evaluate(found, y), *(share(found, y).sum() for share in shares)
+
+    x, y = torch.zeros(batch, dtype=dtype), torch.zeros(labels, dtype=kind)
+    return traced(vmap(judge, in_dims=(0, None, None)), stacked, x, y)
+
+
+def _model(
+    task: Task, replicas: int, *, training: bool = True
+) -> tuple[Callable[[Sequence[torch.Tensor], torch.Tensor], torch.Tensor], list[torch.Tensor]]:
+    """The outputs of the task's model as a function of its parameters and inputs; and parameters, stacked, of zeros."""
+    with torch.random.fork_rng(devices=()):
+        model = task.model().train(training)
+    parameters: Mapping[str, torch.Tensor] = dict(model.named_parameters())
+    stacked = [torch.zeros(replicas, *parameter.shape, dtype=parameter.dtype) for parameter in parameters.values()]
+    skeleton, names = model.to("meta"), list(parameters)
+
+    def outputs(parameters: Sequence[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        return functional_call(skeleton, dict(zip(names, parameters, strict=True)), (x,))
+
+    return outputs, stacked
