@@ -122,6 +122,11 @@ def test_what_clipping_does_is_said_first() -> None:
     assert arms[1].optimizer == "Adam" and arms[1].threshold == 0.5
 
 
+def test_that_nothing_diverged_is_said_in_words() -> None:
+    calm: list[list[float | None]] = [[0.6], [0.9], [0.9], [0.6]]
+    assert answer(summarise_sweep(swept(calm, calm))).endswith("; none of 4 runs diverged with it, and none without.")
+
+
 def test_what_the_grid_does_not_show_is_not_claimed() -> None:
     open_end: list[list[float | None]] = [[0.6], [0.9], [0.9], [0.9]]
     text = answer(summarise_sweep(swept([[0.6], [0.9], [0.9], [None]], open_end)))

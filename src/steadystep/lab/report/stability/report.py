@@ -62,6 +62,8 @@ def _compared(arm: ArmStability, twin: ArmStability) -> str:
     before, after = (sum(point.diverged for point in one.points) for one in (twin, arm))
     runs = sum(point.runs for point in arm.points)
     lost = f"{after:,} instead of {before:,} of {runs:,} runs diverged"
+    if not before + after:
+        lost = f"none of {runs:,} runs diverged with it, and none without"
     if arm.stable is None or twin.stable is None:
         return f"{twin.arm} is stable {_range(twin)} without {arm.clip} clipping, and {_range(arm)} with it; {lost}."
     wide = f"from {_width(twin.stable)} to {_width(arm.stable)}"
