@@ -48,7 +48,11 @@ def test_a_packed_study_that_was_gone_on_with_keeps_what_it_had(
     assert [store.read(record.trial) for record in RECORDS] == RECORDS
 
 
-@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(b"no JSON\n"), gzip.compress(b"[]\n")])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no gzip", gzip.compress(b"no JSON\n"), gzip.compress(b"[]\n")],
+    ids=["empty", "no gzip", "no JSON", "no record"],  # compressed bytes hold the time, and differ between processes
+)
 def test_a_broken_pack_is_named(study: Path, content: bytes) -> None:
     (study / NAME).write_bytes(content)
     with pytest.raises(BrokenPackError, match=r"records\.jsonl\.gz holds no packed records"):
