@@ -22,6 +22,7 @@ from benchmarks.interleaved import race
 from benchmarks.shapes import MODELS, Shapes
 from benchmarks.steps import ROWS, Row, Step, clip_then_step, ours, parameters, peers
 from steadystep.lab.study.atomic import write_atomic
+from steadystep.lab.study.device import find_device
 from steadystep.lab.study.environment import this_environment
 
 RESULTS = Path(__file__).parent / "results" / "cuda.json"
@@ -37,7 +38,7 @@ def main() -> None:
         sys.exit("benchmarks.cuda: torch finds no CUDA device here")
     console = Console()
     found: dict[str, Any] = {
-        "environment": this_environment("float32").model_dump() | {"device": torch.cuda.get_device_name()},
+        "environment": this_environment("float32", find_device("cuda")).model_dump(),
         "cuda": torch.version.cuda,
         "models": {},
     }

@@ -106,6 +106,8 @@ def said(arguments: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: p
         (["reproduce", "--seeds", "-3"], ("'--seeds'", "greater than or equal to 1", "steadystep reproduce --help")),
         (["reproduce", "--seeds", "three"], ("'--seeds'", "valid integer")),
         (["reproduce", "--sedes", "3"], ("No such option: --sedes", "steadystep reproduce --help")),
+        (["reproduce", "--device", "tpu"], ("there is no device 'tpu'", "choose one of cpu")),
+        (["reproduce", "--task", "cifar10-cnn", "--device", "tpu"], ("there is no device 'tpu'", "choose one of cpu")),
         (["reproduce", "mnist"], ("unexpected extra argument", "mnist")),
         (["report"], ("Missing argument", "study", "steadystep report --help")),
         (["repruduce"], ("No such command 'repruduce'", "steadystep --help")),

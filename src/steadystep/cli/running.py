@@ -4,16 +4,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
 from steadystep.lab.study.results import Results
 from steadystep.lab.study.spec import Study
-
-if TYPE_CHECKING:
-    import torch
 
 
 def run_to_report(
@@ -30,17 +26,15 @@ def run_to_report(
     from steadystep.cli.progress import observe, study_epochs
     from steadystep.lab.report.terminal import render
     from steadystep.lab.report.write import write_report
-    from steadystep.lab.study.device import find_device
     from steadystep.lab.study.run import run_study
     from steadystep.lab.study.summarise import summarise
     from steadystep.lab.tasks import find_task
 
     console = Console()
-    where = find_device(device or "cpu")
-    study = _in_precision(study, dtype, data, folder, where, console)
+    study = _in_precision(study, dtype, data, folder, device, console)
     with resumable(folder, command), observe(study_epochs(study), console) as observer:
         results = run_study(
-            study, find_task(study.task), data, folder, workers, observer, replicas=replicas, device=str(where)
+            study, find_task(study.task), data, folder, workers, observer, replicas=replicas, device=device
         )
     summary = summarise(results)
     written = write_report(results, summary, folder, command)
@@ -65,9 +59,10 @@ def show_where(page: Path, console: Console) -> None:
 
 
 def _in_precision(
-    study: Study, dtype: str | None, data: Path | None, folder: Path, device: "torch.device", console: Console
+    study: Study, dtype: str | None, data: Path | None, folder: Path, device: str | None, console: Console
 ) -> Study:
     """With the precision that was asked for, or that the folder's study has, or that is faster here."""
+    from steadystep.lab.study.device import find_device
     from steadystep.lab.study.precision import fastest
     from steadystep.lab.study.store import Store
     from steadystep.lab.tasks import find_task
@@ -75,6 +70,7 @@ def _in_precision(
     task, store = find_task(study.task), Store(folder)
     if dtype is None and (folder / "study.json").exists():
         dtype = store.declared().study.dtype
-    if dtype is None:
-        dtype = fastest(task, task.load(data), console.print, device) if task.recipe.channels_last else study.dtype
-    return study.model_copy(update={"dtype": dtype})
+    if dtype is None and task.recipe.channels_last:
+        where = find_device(device)  # before the data are loaded, which takes long
+        dtype = fastest(task, task.load(data), console.print, where)
+    return study.model_copy(update={"dtype": dtype or study.dtype})

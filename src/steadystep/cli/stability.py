@@ -99,7 +99,7 @@ def stability(
     console = Console()
     runs = sum(len(arm.lrs) for arm in sweep.arms) * seeds
     with resumable(folder, command), observe(runs * sweep.epochs, console) as observer:
-        results = run_sweep(sweep, chosen, data, folder, workers, observer, device=device or "cpu")
+        results = run_sweep(sweep, chosen, data, folder, workers, observer, device=device)
     document = stability_document(results, command, within)
     page, *_ = write_document(document, folder)
     show(document, console)

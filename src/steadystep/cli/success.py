@@ -64,7 +64,7 @@ def success(
     runs = len(measurement.cells) * (tried + len(measurement.arms) * len(measurement.lengths) * seeds)
     console = Console()
     with resumable(folder, command), observe(runs * epochs, console) as observer:
-        results = run_success(measurement, folder, workers, observer, replicas=replicas, device=device or "cpu")
+        results = run_success(measurement, folder, workers, observer, replicas=replicas, device=device)
     document, (page, *_) = write_success(results, command, folder)
     show(document, console)
     show_where(page, console)

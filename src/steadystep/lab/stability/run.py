@@ -34,7 +34,7 @@ def run_sweep(
     workers: int = 1,
     observer: Observer | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    device: str = "cpu",
+    device: str | None = None,
 ) -> SweepResults:
     """Run what is not on record in `folder` yet, and return everything. Killed at any moment, it goes on from there.
 

@@ -11,8 +11,8 @@ from steadystep.lab.errors import UserError
 CPU = torch.device("cpu")
 
 
-def find_device(name: str) -> torch.device:
-    """The device of this name: cpu, cuda, or cuda:N for one of several.
+def find_device(name: str | None) -> torch.device:
+    """The device of this name: cpu, cuda, or cuda:N for one of several; the CPU where none is named.
 
     Raises:
         UserError: in one line: what was asked for, and what there is.
@@ -20,6 +20,8 @@ def find_device(name: str) -> torch.device:
     >>> find_device("cpu")
     device(type='cpu')
     """
+    if name is None:
+        return CPU
     try:
         device = torch.device(name)
     except RuntimeError:

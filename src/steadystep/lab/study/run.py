@@ -34,7 +34,7 @@ def run_study(
     observer: Observer | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     replicas: int | None = None,
-    device: str = "cpu",
+    device: str | None = None,
 ) -> Results:
     """Run what is not on record in `folder` yet, and return everything. Killed at any moment, it goes on from there.
 
@@ -50,7 +50,7 @@ def run_study(
         replicas: how many trials may be trained as one batched model, where their model and optimizer allow it; 1:
             each by itself. Default: the task's. The numbers depend on it by rounding.
         device: where models are trained: "cpu", "cuda" or "cuda:N". A trial is the same on all of them: its numbers
-            depend on it by rounding, and by the noise of a model that has dropout. Default "cpu".
+            depend on it by rounding, and by the noise of a model that has dropout. Default: the CPU.
 
     Raises:
         UserError: in one line: missing data, a device that there is not, a folder that cannot be written or holds

@@ -33,7 +33,7 @@ def run_success(
     observer: Observer | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     replicas: int | None = None,
-    device: str = "cpu",
+    device: str | None = None,
 ) -> SuccessResults:
     """Run what is not on record in `folder` yet, and return everything. Killed at any moment, it goes on from there.
 
