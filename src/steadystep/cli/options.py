@@ -11,7 +11,7 @@ Workers = Annotated[int, typer.Option(min=1, help="Trials that run at the same t
 Replicas = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Trials of one arm that are trained as one batched model; 1: each by itself. (default: the task's)"
+        min=1, help="Trials of one arm that are trained side by side; 1: each by itself. (default: the task's)"
     ),
 ]
 Data = Annotated[

@@ -47,7 +47,7 @@ def _kind(trial: Trial) -> str:
 
 
 class RichObserver:
-    """One bar for the study, in epochs, and one for each kind of trial that runs now: dozens may be trained as one."""
+    """One bar for the study, in epochs, and one for each kind of trial that runs now: dozens may run together."""
 
     def __init__(self, epochs: int, progress: Progress) -> None:
         self._progress = progress

@@ -23,13 +23,13 @@ def timed(rows: Sequence[ArmSummary]) -> str:
 
 
 def trained(runs: Sequence[Record]) -> str:
-    """How many runs were trained alone, and how many as replicas of a batched model."""
+    """How many runs were trained alone, and how many side by side with others."""
     alone = sum(run.replicas == 1 for run in runs)
     together = len(runs) - alone
     if not together:
         return "each run by itself"
     most = max(run.replicas for run in runs)
-    return f"{count(together, 'run')} as replicas, up to {most} in one batched model; {count(alone, 'run')} alone"
+    return f"{count(together, 'run')} as replicas, up to {most} side by side; {count(alone, 'run')} alone"
 
 
 def _was(number: int) -> str:

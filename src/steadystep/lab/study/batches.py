@@ -1,4 +1,4 @@
-"""Which trials are trained as one batched model, and which by themselves."""
+"""Which trials are trained side by side, and which by themselves."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -90,7 +90,7 @@ def _place(trial: Trial) -> tuple[Any, ...]:
 
 
 def _kind(trial: Trial) -> tuple[Any, ...] | None:
-    """What trials must have in common to be trained as one; None for one that has to be trained alone."""
+    """What trials must have in common to be trained together; None for one that has to be trained alone."""
     settings = _settings(trial.optimizer, tuple(sorted(trial.options.items())))
     if settings is None:
         return None

@@ -12,7 +12,7 @@ import torch
 from steadystep.lab.errors import UserError
 from steadystep.lab.study.atomic import StoreError, write_atomic
 
-FORMAT = 2
+FORMAT = 3
 _ZIP = b"PK\x03\x04"
 
 

@@ -25,7 +25,7 @@ class WorkerDiedError(UserError):
 class Executor(Protocol):
     """Runs trials and keeps their records; returns them by id. A trial that is given twice runs once.
 
-    `recorded` are trials of the same stage that are on record: they have a say in which are trained as one model.
+    `recorded` are trials of the same stage that are on record: they have a say in which are trained together.
     """
 
     def run(

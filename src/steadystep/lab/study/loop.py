@@ -87,12 +87,14 @@ def run_trial(
 
 
 class Trainable(Protocol):
-    """One run, or several at once, that takes steps."""
+    """One run, or several side by side."""
 
     @property
     def finished(self) -> bool: ...
 
-    def step(self) -> None: ...
+    def step(self) -> None:
+        """Take the next step, or a few of the epoch's."""
+        ...
 
     def at_epoch_end(self) -> bool: ...
 

@@ -73,4 +73,4 @@ class Record(_Frozen):
     test_also: dict[str, float] = {}  # further shares that the task asks the test split for, such as top-5
     times: Times
     environment: Environment
-    replicas: int = 1  # how many trials were trained as one batched model, this one among them; 1: it was alone
+    replicas: int = 1  # how many trials were trained side by side, this one among them; 1: it was alone

@@ -36,7 +36,7 @@ class Job:
     data: Path | None
     folder: Path
     checkpoint_seconds: float = CHECKPOINT_SECONDS
-    replicas: int = 1  # how many trials may be trained as one model
+    replicas: int = 1  # how many trials may be trained side by side
     device: torch.device = CPU
 
 

@@ -109,7 +109,7 @@ class Task:
     frequencies: Frequencies | None = None  # of classes that differ in them, as words do; None: all are as frequent
     loss_unit: LossUnit | None = None  # in which reports show the test loss; None: they do not
     claims: Mapping[str, Claim] = field(default_factory=dict)  # by arm name
-    replicas: int = 1  # how many trials are trained as one batched model: many where a model leaves a core idle
+    replicas: int = 1  # how many trials are trained side by side: many where starting an operation takes longer than it
     version: int = 1  # raised when the task changes so that its old records no longer stand for it
 
     @property

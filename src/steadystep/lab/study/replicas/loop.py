@@ -52,7 +52,7 @@ def run_batch(
                     trial,
                     training.measured[trial.id],
                     reason,
-                    parameters=training.model.size,
+                    parameters=training.layout.size,
                     step_flops=step_flops,
                     wall_seconds=training.seconds(trial),
                     test=lambda: test,
@@ -82,7 +82,7 @@ def run_batch(
         ]
         tests = [_UNTESTED] * len(reasons)
         if trials[0].role == "final" and not all(reasons):
-            tests = training.model.evaluate(splits.test, test=True)
+            tests = training.test()
         for trial, reason, test in zip(training.running, reasons, tests, strict=True):
             tell(trial, reason, test)
 

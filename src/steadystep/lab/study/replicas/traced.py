@@ -1,35 +1,36 @@
-"""A function of tensors as the plain list of operations that it comes down to, found out once and then repeated.
+"""A function of tensors as the plain list of operations that it comes down to, found out once.
 
 What `vmap` and the derivative of a model decide, they decide anew in every step; the operations are always the same.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
-from torch.fx import GraphModule, Node
+from torch.fx import Graph, Node
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.passes.dialect.common.cse_pass import CSEPass
 
 aten = torch.ops.aten
 _RESHAPES = (aten.view.default, aten.expand.default, aten._unsafe_view.default)
 
 
-def traced(function: Callable[..., Any], *examples: Any) -> Callable[..., Any]:
-    """The operations of ``function(*examples)``, to be repeated on tensors of the same shapes and types.
+def traced(function: Callable[..., Sequence[torch.Tensor]], *examples: torch.Tensor) -> Graph:
+    """The operations of ``function(*examples)``, for tensors of the same shapes and types; none is there twice.
 
-    >>> double = traced(torch.func.vmap(lambda x: x + x), torch.zeros(3))
-    >>> double(torch.ones(3))
-    tensor([2., 2., 2.])
+    >>> graph = traced(torch.func.vmap(lambda x: [x + x, 2 * (x + x)]), torch.zeros(3))
+    >>> [str(node.target) for node in graph.nodes if node.op == "call_function"]
+    ['aten.add.Tensor', 'aten.mul.Tensor']
     """
-    graph = make_fx(function)(*examples)
-    for node in list(graph.graph.nodes):
+    found = make_fx(function)(*examples)
+    for node in list(found.graph.nodes):
         same = _unchanged(node)
         if same is not None:
             node.replace_all_uses_with(same)
-            graph.graph.erase_node(node)
-    graph.graph.eliminate_dead_code()
-    graph.recompile()
-    return _without_gradients(graph)
+            found.graph.erase_node(node)
+    without_repetitions = CSEPass()(found)
+    graph = without_repetitions.graph_module.graph if without_repetitions else found.graph
+    graph.eliminate_dead_code()
+    return graph
 
 
 def _unchanged(node: Node) -> Node | None:
@@ -45,13 +46,3 @@ def _unchanged(node: Node) -> Node | None:
         back = source.args[0]
         return back if isinstance(back, Node) else None
     return None
-
-
-def _without_gradients(graph: GraphModule) -> Callable[..., Any]:
-    """The graph holds the derivative already: autograd need not watch."""
-
-    def run(*arguments: Any) -> Any:
-        with torch.no_grad():
-            return graph(*arguments)
-
-    return run

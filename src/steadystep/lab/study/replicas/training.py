@@ -1,29 +1,36 @@
-"""Many runs as one thing that can take a step, be saved between any two, and go on from there bit for bit."""
+"""Many runs as one thing that can take steps, be saved between any two turns, and go on from there bit for bit."""
 
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 
 from steadystep.guarded_step import NonFiniteGradientError
+from steadystep.lab.study.evaluation import Evaluation
 from steadystep.lab.study.measurements import Measurements
-from steadystep.lab.study.replicas.model import Gradients, ReplicatedModel
-from steadystep.lab.study.replicas.optimizer import ReplicatedOptimizer, Sizes
+from steadystep.lab.study.replicas.desk import Desk
+from steadystep.lab.study.replicas.layout import Layout, layout_of
+from steadystep.lab.study.replicas.optimizer import SOUND, ClippedStep, Coefficients, ReplicatedOptimizer
 from steadystep.lab.study.schedule import multiplier
 from steadystep.lab.study.seeding import epoch_order, initial_model
 from steadystep.lab.study.training import make_optimizer
 from steadystep.lab.study.trial import Trial
-from steadystep.lab.tasks.task import Splits, Task
+from steadystep.lab.tasks.task import Batch, Split, Splits, Task
+
+TURN = 16
+"""Steps at a desk before it is the next ones' turn, all replicas' together: what is read for them is read once."""
 
 
 class ReplicatedTraining:
-    """Trials that differ in seeds and numbers alone, trained in step.
+    """Trials that differ in seeds and numbers alone, trained side by side.
 
-    Each has the initial weights and the data order that its seed gives it when it is trained alone. One whose step
-    cannot be taken leaves, `on_diverged` is told why, and the others go on.
+    Each has the initial weights and the data order that its seed gives it when it is trained alone. Their memory is
+    one row each; as many as a cache holds are at a desk at a time, for a few steps. One whose step cannot be taken
+    leaves, `on_diverged` is told why, and the others go on.
     """
 
     def __init__(
@@ -46,9 +53,13 @@ class ReplicatedTraining:
         self.steps = self.steps_per_epoch * trials[0].epochs
         self._lr_multiplier = multiplier(trials[0].schedule, self.steps)
         models = [initial_model(task.model, trial.seed) for trial in trials]
-        self.model = ReplicatedModel(task, models)
         optimizers = [make_optimizer(trial, model) for trial, model in zip(trials, models, strict=True)]
-        self.optimizer = ReplicatedOptimizer(trials, optimizers, self.model.parameters)
+        self.optimizer = ReplicatedOptimizer(trials, optimizers)
+        self.layout = layout_of(models[0], self.optimizer.rule.slots)
+        self.memory = _started(self.layout, models, self.optimizer.starts)
+        self._at_a_time = self.layout.at_a_time(self.memory.itemsize)
+        self._desks: dict[int, tuple[Desk, ClippedStep]] = {}
+        self._judged: list[Evaluation] = []  # of those that run, after an epoch's last step
         self._draw_orders()
 
     @property
@@ -66,49 +77,60 @@ class ReplicatedTraining:
         return self.taken == self.steps or not self.running
 
     def step(self) -> None:
-        """Take one step of every replica; those whose step cannot be taken leave, with the reason in `diverged`."""
-        started = time.perf_counter()
-        losses, gradients = self.model.losses_and_gradients(*self.next_batch())
-        values = losses.tolist()
-        number = self.taken + 1
-        reasons = ["" if math.isfinite(value) else f"the loss is {value} at step {number}" for value in values]
-        computed = time.perf_counter()
-        sizes = self.optimizer.measure(gradients)
-        for replica in np.flatnonzero(~sizes.sound).tolist():
-            reasons[replica] = reasons[replica] or f"step {number}: {self._complaint(replica, gradients[replica])}"
-        if any(reasons):
-            gradients, sizes = self._leave(reasons, gradients, sizes)
-            values = [value for value, reason in zip(values, reasons, strict=True) if not reason]
-        if self.running:
-            self.optimizer.apply(self.model.parameters, gradients, sizes, self._lr_multiplier(self.taken))
-            ended = time.perf_counter()
-            self._note(values, sizes, ended - started, ended - computed)
+        """Take a turn's steps of every replica, or those that are left of the epoch."""
+        left = self.steps_per_epoch - self.taken % self.steps_per_epoch
+        self.take(min(max(TURN // self._at_a_time, 1), left))
+
+    def take(self, steps: int) -> None:
+        """Take so many steps of every replica, within an epoch, and judge those that come to its end.
+
+        Those that come to one which cannot be taken leave before it, with the reason in `diverged`.
+        """
+        if self._ordered != self.epoch:
+            self._draw_orders()
+        taken = self.taken
+        coefficients = self.optimizer.advance([self._lr_multiplier(taken + step) for step in range(steps)])
+        validation = self._batched(self.splits.val) if self.at_epoch_end() else []
+        reasons: dict[int, str] = {}
+        self._judged = []
+        for rows in self._parts():
+            self._judged += self._take(rows, taken, coefficients, validation, reasons)
+        if reasons:
+            self._leave(reasons)
 
     def next_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The batches of the coming step: (replicas, batch, ...) each."""
         if self._ordered != self.epoch:
             self._draw_orders()
-        start = self.taken % self.steps_per_epoch * self.batch_size
-        chosen = self._orders[:, start : start + self.batch_size]
-        x, y, _ = next(self.splits.train.stream(chosen.flatten(), chosen.numel(), self.epoch))
-        return x.view(*chosen.shape, *x.shape[1:]), y.view(*chosen.shape, *y.shape[1:])
+        x, y = self._batches(range(len(self.running)), self.taken, 1)
+        return x[0], y[0]
 
     def at_epoch_end(self) -> bool:
         return bool(self.running) and self.taken % self.steps_per_epoch == 0
 
     def end_epoch(self) -> None:
-        """Validate."""
-        for measured, (loss, accuracy, _) in zip(self._measuring, self.model.evaluate(self.splits.val), strict=True):
+        """Note what the validation split said."""
+        for measured, (loss, accuracy, _) in zip(self._measuring, self._judged, strict=True):
             measured.epoch_ends.append(measured.steps)
             measured.val_loss.append(loss)
             measured.val_accuracy.append(accuracy)
+
+    def test(self) -> list[Evaluation]:
+        """What the test split says of each replica."""
+        batches = self._batched(self.splits.test)
+        return [found for rows in self._parts() for found in self._sit_down(rows)[0].evaluate(batches, test=True)]
+
+    def parameters(self, replica: int) -> dict[str, torch.Tensor]:
+        """One replica's parameters by name: views."""
+        parameters = self.layout.tensors(self.memory[replica : replica + 1, : self.layout.stride])
+        return {name: tensor[0] for name, tensor in zip(self.layout.names, parameters, strict=True)}
 
     def state(self) -> dict[str, Any]:
         """Everything that a later `restore` needs, in types that load without running code."""
         return {
             "running": [trial.id for trial in self.running],
             "diverged": self.diverged,
-            "parameters": self.model.parameters,
+            "memory": self.memory,
             "optimizer": self.optimizer.state(),
             "measured": {trial: measured.state() for trial, measured in self.measured.items()},
             "clock": self._clock.state(len(self.running)),
@@ -116,9 +138,9 @@ class ReplicatedTraining:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of the same trials. Only of a training that has taken no step."""
-        self._keep([trial.id in state["running"] for trial in self.running])
+        self._keep([row for row, trial in enumerate(self.running) if trial.id in state["running"]])
         self.diverged = state["diverged"]
-        self.model.parameters = state["parameters"]
+        self.memory = state["memory"]
         self.optimizer.restore(state["optimizer"])
         self.measured = {trial: Measurements.from_state(measured) for trial, measured in state["measured"].items()}
         self._measuring = [self.measured[trial.id] for trial in self.running]
@@ -129,48 +151,135 @@ class ReplicatedTraining:
         """The trial's share of the time that all took, interruptions not counted."""
         return self._clock.seconds(trial.id, len(self.running))
 
-    def _leave(self, reasons: Sequence[str], gradients: Gradients, sizes: Sizes) -> tuple[Gradients, Sizes]:
-        """Let those go that have a reason to; what is left of the gradients and of their sizes."""
-        leaving = [(trial, reason) for trial, reason in zip(self.running, reasons, strict=True) if reason]
-        stays = [not reason for reason in reasons]
+    def _parts(self) -> list[Sequence[int]]:
+        """The rows of those that are at a desk together, in parts of about equal size: each size has its own desk."""
+        running = len(self.running)
+        parts = -(-running // self._at_a_time)
+        return [range(*ends) for ends in pairwise(running * number // parts for number in range(parts + 1))]
+
+    def _take(
+        self,
+        rows: Sequence[int],
+        taken: int,
+        coefficients: Coefficients,
+        validation: Sequence[Batch],
+        reasons: dict[int, str],
+    ) -> list[Evaluation]:
+        """Take the steps of these replicas; `reasons` gets those that cannot take one, and the others take it anew.
+
+        Returns what the validation batches say of those that took all, if there are any: while they are at the desk.
+        """
+        steps, first = len(coefficients.own), 0
+        judged: list[Evaluation] = []
+        while rows and first < steps:
+            desk, clipped = self._sit_down(rows)
+            own = coefficients.of(rows)
+            x, y = (batches.numpy() for batches in self._batches(rows, taken + first, steps - first))
+            noted, found = [], {}
+            for step in range(first, steps):
+                started = time.perf_counter()
+                desk.put(x[step - first], y[step - first])
+                desk.compute()
+                losses = desk.losses.tolist()
+                computed = time.perf_counter()
+                sound = clipped.measure()
+                if not (sound and all(map(math.isfinite, losses))):
+                    found = self._complaints(rows, desk, losses, clipped.sizes[:, SOUND], taken + step + 1)
+                    break
+                clipped.apply(own, step)
+                ended = time.perf_counter()
+                noted.append((losses, *clipped.sizes.T[:SOUND].tolist(), ended - started, ended - computed))
+            if validation and not found:
+                judged = desk.evaluate(validation)
+            for place, row in enumerate(rows):
+                self.memory[row, : self.layout.stride].copy_(desk.memory[place])
+            self._note(rows, noted)
+            first += len(noted)
+            reasons |= found
+            rows = [row for row in rows if row not in found]
+        return judged
+
+    def _complaints(
+        self, rows: Sequence[int], desk: Desk, losses: Sequence[float], sound: np.ndarray, number: int
+    ) -> dict[int, str]:
+        """Why replicas cannot take this step, by their rows."""
+        found = {}
+        for place, row in enumerate(rows):
+            if not math.isfinite(losses[place]):
+                found[row] = f"the loss is {losses[place]} at step {number}"
+            elif not sound[place]:
+                found[row] = f"step {number}: {self._complaint(self.running[row], desk, place)}"
+        return found
+
+    def _complaint(self, trial: Trial, desk: Desk, place: int) -> str:
+        """What the trial's own guarded step says about the gradients there."""
+        model = self._task.model()
+        given = zip(model.parameters(), desk.parameters, desk.gradients, strict=True)
+        with torch.no_grad():
+            for parameter, value, gradient in given:
+                parameter.copy_(value[place])
+                parameter.grad = gradient[place]
+        try:
+            make_optimizer(trial, model).step()
+        except NonFiniteGradientError as error:
+            return str(error)
+        raise AssertionError(f"a guarded step of {trial} takes gradients that its replica refuses")
+
+    def _sit_down(self, rows: Sequence[int]) -> tuple[Desk, ClippedStep]:
+        """These replicas at the desk for so many."""
+        if len(rows) not in self._desks:
+            x, y = self._batches(rows, 0, 1)
+            kinds = (x.shape[2:], x.dtype), (y.shape[2:], y.dtype)
+            desk = Desk(self._task, self.layout, len(rows), self.memory.dtype, *kinds)
+            self._desks[len(rows)] = desk, ClippedStep(self.optimizer, desk, self.layout)
+        desk, clipped = self._desks[len(rows)]
+        for place, row in enumerate(rows):
+            desk.memory[place].copy_(self.memory[row, : self.layout.stride])
+        clipped.seat(rows, self.memory, self.optimizer.thresholds)
+        return desk, clipped
+
+    def _batches(self, rows: Sequence[int], first: int, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The batches of these replicas in some steps of an epoch: (steps, replicas, batch, ...) each."""
+        start = first % self.steps_per_epoch * self.batch_size
+        chosen = self._orders[rows, start : start + steps * self.batch_size]
+        chosen = chosen.view(len(rows), steps, self.batch_size).transpose(0, 1)
+        x, y, _ = next(self.splits.train.stream(chosen.flatten(), chosen.numel(), self._ordered))
+        return x.view(*chosen.shape, *x.shape[1:]), y.view(*chosen.shape, *y.shape[1:])
+
+    def _batched(self, split: Split) -> list[Batch]:
+        """A whole split, to be judged by."""
+        return list(split.stream(torch.arange(len(split)), self._task.recipe.evaluation_batch, 0))
+
+    def _note(self, rows: Sequence[int], noted: Sequence[Any]) -> None:
+        """Keep what was measured in some steps of these replicas, which share the time that they took."""
+        if not noted:
+            return
+        losses, before, after, step_seconds, optimizer_seconds = zip(*noted, strict=True)
+        shared = [[seconds / len(rows) for seconds in times] for times in (step_seconds, optimizer_seconds)]
+        for row, *numbers in zip(rows, *(zip(*each, strict=True) for each in (losses, before, after)), strict=True):
+            measured = self._measuring[row]
+            measured.loss += numbers[0]
+            measured.norm_before += numbers[1]
+            measured.norm_after += numbers[2]
+            measured.clipped += [float(after < before) for _, before, after in zip(*numbers, strict=True)]
+            measured.step_seconds += shared[0]
+            measured.optimizer_seconds += shared[1]
+
+    def _leave(self, reasons: Mapping[int, str]) -> None:
+        """Let those go that have a reason to, by their rows."""
+        leaving = [(self.running[row], reason) for row, reason in sorted(reasons.items())]
         self._clock.leave([trial.id for trial, _ in leaving], len(self.running))
-        self._keep(stays)
+        self._keep([row for row in range(len(self.running)) if row not in reasons])
         for trial, reason in leaving:
             self.diverged[trial.id] = reason
             self._on_diverged(trial, reason)
-        return [row for row, kept in zip(gradients, stays, strict=True) if kept], sizes.of(np.array(stays))
 
-    def _keep(self, stays: Sequence[bool]) -> None:
-        rows = torch.tensor([replica for replica, kept in enumerate(stays) if kept], dtype=torch.int64)
-        self.running = [self.running[replica] for replica in rows.tolist()]
-        self._measuring = [self._measuring[replica] for replica in rows.tolist()]
-        self.model.keep(rows)
+    def _keep(self, rows: Sequence[int]) -> None:
+        self.running = [self.running[row] for row in rows]
+        self._measuring = [self._measuring[row] for row in rows]
+        self.memory = self.memory[rows]
         self.optimizer.keep(rows)
         self._orders = self._orders[rows]
-
-    def _complaint(self, replica: int, gradients: Sequence[torch.Tensor]) -> str:
-        """What the trial's own guarded step says about these gradients."""
-        model = self._task.model()
-        model.load_state_dict(self.model.row(replica))
-        for parameter, gradient in zip(model.parameters(), gradients, strict=True):
-            parameter.grad = gradient
-        try:
-            make_optimizer(self.running[replica], model).step()
-        except NonFiniteGradientError as error:
-            return str(error)
-        raise AssertionError(f"a guarded step of {self.running[replica]} takes gradients that its replica refuses")
-
-    def _note(self, losses: Sequence[float], sizes: Sizes, step_seconds: float, optimizer_seconds: float) -> None:
-        clipped = (sizes.norm_after < sizes.norm_before).astype(float)
-        share, optimizer_share = step_seconds / len(losses), optimizer_seconds / len(losses)
-        rows = zip(losses, sizes.norm_before.tolist(), sizes.norm_after.tolist(), clipped.tolist(), strict=True)
-        for measured, (loss, before, after, scaled) in zip(self._measuring, rows, strict=True):
-            measured.loss.append(loss)
-            measured.norm_before.append(before)
-            measured.norm_after.append(after)
-            measured.clipped.append(scaled)
-            measured.step_seconds.append(share)
-            measured.optimizer_seconds.append(optimizer_share)
 
     def _draw_orders(self) -> None:
         """In which order each replica visits the examples in this epoch: (replicas, examples)."""
@@ -178,6 +287,19 @@ class ReplicatedTraining:
         orders = {trial.seed: epoch_order(trial.seed, self.epoch, examples) for trial in self.running}
         rows = [orders[trial.seed] for trial in self.running]
         self._orders = torch.stack(rows) if rows else torch.empty(0, examples)
+
+
+def _started(layout: Layout, models: Sequence[torch.nn.Module], starts: Sequence[np.ndarray]) -> torch.Tensor:
+    """A row of memory for each model: its parameters, and what the rule's slots start from."""
+    memory = torch.zeros(len(models), layout.width, dtype=next(models[0].parameters()).dtype)
+    parameters, *slots = layout.parts(memory)
+    for together, each in zip(parameters, zip(*(model.parameters() for model in models), strict=True), strict=True):
+        together.copy_(torch.stack(each).detach())
+    for slot, start in zip(slots, starts, strict=True):
+        first = torch.from_numpy(start.copy())
+        for tensor in slot:
+            tensor.copy_(first.view(-1, *[1] * (tensor.dim() - 1)).expand_as(tensor))
+    return memory
 
 
 class _SharedClock:

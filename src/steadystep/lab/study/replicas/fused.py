@@ -1,0 +1,94 @@
+"""Which operations of a traced graph become one: what stands between a small network's products of matrices."""
+
+import operator
+from typing import Any
+
+import torch
+from torch.fx import Graph, Node
+
+from steadystep.lab.study.replicas.kernels import BIASED, BIASED_RELU, NLL, RELU_BACKWARD, Kernel
+
+aten = torch.ops.aten
+
+
+@torch.library.custom_op("steadystep::nll", mutates_args=(), device_types="cpu")
+def nll(log_p: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each replica's mean -log_p[label], and its gradient: of (replicas, batch, classes), (replicas, batch)."""
+    losses, gradients = NLL(log_p, labels)
+    return losses, gradients
+
+
+def fused(graph: Graph) -> Graph:
+    """The graph with kernels in the place of the operations that they do; changed where it is."""
+    for node in list(graph.nodes):
+        find = _KERNELS.get(node.target)
+        if find:
+            find(graph, node)
+    graph.eliminate_dead_code()
+    return graph
+
+
+def _loss(graph: Graph, node: Node) -> None:
+    node.target = NLL
+
+
+def _sum(graph: Graph, total: Node) -> None:
+    """bias + x: what a layer ends with."""
+    bias, x = total.args
+    if not total.kwargs and _is_bias(bias, x):
+        [y] = _call(graph, total, BIASED, x, bias)
+        total.replace_all_uses_with(y)
+
+
+def _relu(graph: Graph, relu: Node) -> None:
+    """relu(bias + x), where the sum is for nothing else."""
+    [call] = relu.args
+    if isinstance(call, Node) and call.target is operator.getitem and len(call.users) == 1:
+        biased = call.args[0]
+        if isinstance(biased, Node) and biased.target is BIASED:
+            [y] = _call(graph, relu, BIASED_RELU, *biased.args)
+            relu.replace_all_uses_with(y)
+
+
+def _relu_backward(graph: Graph, backward: Node) -> None:
+    """What goes back through a relu, and its sum over the batch where that is asked for."""
+    gradient, y, threshold = backward.args
+    sums = [user for user in backward.users if user.target is aten.sum.dim_IntList and user.args[1:] == ([1], True)]
+    if threshold == 0 and sums and _shape(gradient) == _shape(y) and len(_shape(y)) == 3:
+        back, of_bias = _call(graph, backward, RELU_BACKWARD, gradient, y)
+        backward.replace_all_uses_with(back)
+        sums[0].replace_all_uses_with(of_bias)
+
+
+_KERNELS = {
+    torch.ops.steadystep.nll.default: _loss,
+    aten.add.Tensor: _sum,
+    aten.relu.default: _relu,
+    aten.threshold_backward.default: _relu_backward,
+}
+
+
+def _is_bias(bias: object, x: object) -> bool:
+    """Whether one row is added to all rows of a batch, in every replica."""
+    if not (isinstance(bias, Node) and isinstance(x, Node)) or len(_shape(x)) != 3:
+        return False
+    replicas, rows, width = _shape(x)
+    return rows > 1 and _shape(bias) == (replicas, 1, width)
+
+
+def _shape(node: object) -> torch.Size:
+    assert isinstance(node, Node)
+    return node.meta["val"].shape
+
+
+def _call(graph: Graph, before: Node, kernel: Kernel, *arguments: Any) -> list[Node]:
+    """A call of the kernel, and its results, in the place of an operation."""
+    with graph.inserting_before(before):
+        call = graph.call_function(kernel, arguments)
+        shapes = kernel.results(*(argument.meta["val"] for argument in arguments))
+        results = []
+        for number, value in enumerate(shapes):
+            result = graph.call_function(operator.getitem, (call, number))
+            result.meta["val"] = value
+            results.append(result)
+    return results
