@@ -17,6 +17,8 @@ from steadystep.lab.study.replicas.loop import run_batch
 from steadystep.lab.study.replicas.training import ReplicatedTraining
 from steadystep.lab.study.training import Diverged, Training
 from steadystep.lab.study.trial import Clip, Trial
+from steadystep.lab.tasks import digits_mlp
+from steadystep.lab.tasks.rnn import make_task
 from steadystep.lab.tasks.task import Task
 from tiny_study import CALM_TASK, load, numbers, tiny_trial
 
@@ -148,7 +150,15 @@ def test_a_turn_ends_with_the_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_large_models_have_a_desk_for_themselves_and_small_ones_share() -> None:
-    [small] = [layout.layout_of(CALM_TASK.model(), slots) for slots in (["m", "v"],)]
-    large = layout.layout_of(nn.Linear(300, 300), ["m", "v"])
-    assert small.at_a_time(4) == 16 and large.at_a_time(4) == 1
-    assert large.at_a_time(8) == 1 and layout.layout_of(nn.Linear(100, 100), ["m"]).at_a_time(4) == 8
+    small, large = (layout.layout_of(model, ["m", "v"]) for model in (CALM_TASK.model(), nn.Linear(300, 300)))
+    assert small.at_a_time(4, 6 * small.size) == 16 and large.at_a_time(4, 6 * large.size) == 1
+    some = layout.layout_of(nn.Linear(200, 200), [])
+    assert some.at_a_time(4, 6 * some.size) == 3 and some.at_a_time(8, 6 * some.size) == 1
+
+
+def test_weights_that_a_step_uses_many_times_need_not_stay_in_the_cache() -> None:
+    task = make_task("temporal-order", "lstm", length=10, hidden=100)
+    trials = [tiny_trial(task=task.name, seed=seed, batch_size=20) for seed in range(2)]
+    assert ReplicatedTraining(trials, task, task.load(None))._at_a_time == 16
+    digits = [trial.model_copy(update={"task": "digits-mlp"}) for trial in trials]
+    assert ReplicatedTraining(digits, digits_mlp.TASK, digits_mlp.load(None))._at_a_time == 1

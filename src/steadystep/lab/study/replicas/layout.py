@@ -57,9 +57,13 @@ class Layout:
         """Elements of a row."""
         return self.stride * (1 + self.slots)
 
-    def at_a_time(self, itemsize: int) -> int:
-        """How many replicas take steps together."""
-        return min(max(CACHE // ((self.width + self.size) * itemsize), 1), AT_A_TIME)
+    def at_a_time(self, itemsize: int, flops: float) -> int:
+        """How many replicas take steps together, where a step on one example takes so many operations.
+
+        A recurrent network uses each of its weights many times in a step: what it costs to fetch them is little then.
+        """
+        uses = flops / (6 * self.size)  # a product of two numbers and its sum, forwards and for both gradients
+        return AT_A_TIME if uses > 2 else min(max(CACHE // ((self.width + self.size) * itemsize), 1), AT_A_TIME)
 
     def parts(self, rows: torch.Tensor) -> list[list[torch.Tensor]]:
         """What lies in rows of memory: the parameters, (rows, ...) each, and the same for every slot."""

@@ -9,7 +9,6 @@ import torch
 from steadystep.lab.study.batches import Batch
 from steadystep.lab.study.checkpoint import BrokenCheckpointError, load_checkpoint, save_checkpoint
 from steadystep.lab.study.evaluation import Evaluation
-from steadystep.lab.study.flops import flops_per_step
 from steadystep.lab.study.loop import CHECKPOINT_SECONDS, train
 from steadystep.lab.study.outcome import latest, make_record, no_better_than_guessing
 from steadystep.lab.study.record import Record
@@ -53,7 +52,7 @@ def run_batch(
                     training.measured[trial.id],
                     reason,
                     parameters=training.layout.size,
-                    step_flops=step_flops,
+                    step_flops=training.step_flops,
                     wall_seconds=training.seconds(trial),
                     test=lambda: test,
                     replicas=len(trials),
@@ -69,8 +68,6 @@ def run_batch(
                 on_epoch(trial, training.epoch, latest(training.measured[trial.id], training.steps_per_epoch))
 
         training = ReplicatedTraining(trials, task, splits, on_diverged=tell)
-        x, y = training.next_batch()
-        step_flops = flops_per_step(task, x[0], y[0])
         _resume(training, checkpoint, batch.id, warn)
         for trial in trials:
             if trial.id in training.diverged:

@@ -11,6 +11,7 @@ import torch
 
 from steadystep.guarded_step import NonFiniteGradientError
 from steadystep.lab.study.evaluation import Evaluation
+from steadystep.lab.study.flops import flops_per_step
 from steadystep.lab.study.measurements import Measurements
 from steadystep.lab.study.replicas.desk import Desk
 from steadystep.lab.study.replicas.layout import Layout, layout_of
@@ -57,10 +58,12 @@ class ReplicatedTraining:
         self.optimizer = ReplicatedOptimizer(trials, optimizers)
         self.layout = layout_of(models[0], self.optimizer.rule.slots)
         self.memory = _started(self.layout, models, self.optimizer.starts)
-        self._at_a_time = self.layout.at_a_time(self.memory.itemsize)
         self._desks: dict[int, tuple[Desk, ClippedStep]] = {}
         self._judged: list[Evaluation] = []  # of those that run, after an epoch's last step
         self._draw_orders()
+        x, y = self.next_batch()
+        self.step_flops = flops_per_step(task, x[0], y[0])
+        self._at_a_time = self.layout.at_a_time(self.memory.itemsize, self.step_flops / self.batch_size)
 
     @property
     def taken(self) -> int:
