@@ -28,7 +28,7 @@ class Desk:
         self.memory = torch.zeros(replicas, layout.stride, dtype=dtype)
         self.parameters = layout.tensors(self.memory)
         self.x, self.y = (torch.zeros(replicas, *shape, dtype=kind) for shape, kind in (x, y))
-        self._of_x, self._of_y = self.x.numpy(), self.y.numpy()
+        self._of_x, self._of_y = self.x.flatten(0, 1).numpy(), self.y.flatten(0, 1).numpy()
         graph = step_graph(task, layout, replicas, dtype, x, y)
         self._step = Plan(graph, [self.x, self.y, *self.parameters])
         self.losses, *gradients = self._step.outputs
@@ -38,11 +38,11 @@ class Desk:
         ]
         self._judging: dict[tuple[bool, tuple[Kind, Kind]], tuple[torch.Tensor, torch.Tensor, Plan]] = {}
 
-    def put(self, x: np.ndarray, y: np.ndarray) -> None:
-        """The batches of the coming step."""
+    def put(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        """The batches of the coming step, one replica's examples after the other's."""
         # By NumPy: for a few kilobytes torch takes four times as long.
-        self._of_x[:] = x
-        self._of_y[:] = y
+        self._of_x[:] = x.numpy()
+        self._of_y[:] = y.numpy()
 
     def compute(self) -> None:
         """Losses and gradients of the batches at the parameters."""

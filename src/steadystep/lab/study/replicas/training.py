@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -105,8 +105,9 @@ class ReplicatedTraining:
         """The batches of the coming step: (replicas, batch, ...) each."""
         if self._ordered != self.epoch:
             self._draw_orders()
-        x, y = self._batches(range(len(self.running)), self.taken, 1)
-        return x[0], y[0]
+        x, y, _ = next(self._batches(range(len(self.running)), self.taken, 1))
+        shape = len(self.running), self.batch_size
+        return x.view(*shape, *x.shape[1:]), y.view(*shape, *y.shape[1:])
 
     def at_epoch_end(self) -> bool:
         return bool(self.running) and self.taken % self.steps_per_epoch == 0
@@ -177,11 +178,10 @@ class ReplicatedTraining:
         while rows and first < steps:
             desk, clipped = self._sit_down(rows)
             own = coefficients.of(rows)
-            x, y = (batches.numpy() for batches in self._batches(rows, taken + first, steps - first))
             noted, found = [], {}
-            for step in range(first, steps):
-                started = time.perf_counter()
-                desk.put(x[step - first], y[step - first])
+            started = time.perf_counter()
+            for step, (x, y, _) in enumerate(self._batches(rows, taken + first, steps - first), start=first):
+                desk.put(x, y)
                 desk.compute()
                 losses = desk.losses.tolist()
                 computed = time.perf_counter()
@@ -192,6 +192,7 @@ class ReplicatedTraining:
                 clipped.apply(own, step)
                 ended = time.perf_counter()
                 noted.append((losses, *clipped.sizes.T[:SOUND].tolist(), ended - started, ended - computed))
+                started = ended
             if validation and not found:
                 judged = desk.evaluate(validation)
             for place, row in enumerate(rows):
@@ -231,8 +232,8 @@ class ReplicatedTraining:
     def _sit_down(self, rows: Sequence[int]) -> tuple[Desk, ClippedStep]:
         """These replicas at the desk for so many."""
         if len(rows) not in self._desks:
-            x, y = self._batches(rows, 0, 1)
-            kinds = (x.shape[2:], x.dtype), (y.shape[2:], y.dtype)
+            x, y, _ = next(self._batches(rows, 0, 1))
+            kinds = ((torch.Size([self.batch_size, *each.shape[1:]]), each.dtype) for each in (x, y))
             desk = Desk(self._task, self.layout, len(rows), self.memory.dtype, *kinds)
             self._desks[len(rows)] = desk, ClippedStep(self.optimizer, desk, self.layout)
         desk, clipped = self._desks[len(rows)]
@@ -241,13 +242,12 @@ class ReplicatedTraining:
         clipped.seat(rows, self.memory, self.optimizer.thresholds)
         return desk, clipped
 
-    def _batches(self, rows: Sequence[int], first: int, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The batches of these replicas in some steps of an epoch: (steps, replicas, batch, ...) each."""
-        start = first % self.steps_per_epoch * self.batch_size
+    def _batches(self, rows: Sequence[int], first: int, steps: int) -> Iterator[Batch]:
+        """The examples of these replicas in some steps of an epoch, one replica's after the other's."""
+        start, each = first % self.steps_per_epoch * self.batch_size, len(rows) * self.batch_size
         chosen = self._orders[rows, start : start + steps * self.batch_size]
         chosen = chosen.view(len(rows), steps, self.batch_size).transpose(0, 1)
-        x, y, _ = next(self.splits.train.stream(chosen.flatten(), chosen.numel(), self._ordered))
-        return x.view(*chosen.shape, *x.shape[1:]), y.view(*chosen.shape, *y.shape[1:])
+        return self.splits.train.stream(chosen.reshape(-1), each, self._ordered)
 
     def _batched(self, split: Split) -> list[Batch]:
         """A whole split, to be judged by."""
