@@ -1,13 +1,15 @@
 """`python -m benchmarks.replicas`: the digits' trials in replicas, against one by one, in turns.
 
-With one worker process, and with one for each core: both sides get the same. And what no batching can go below: the
-bare products of matrices that a trial is made of, one after the other in one thread, with everything in the cache.
+With one worker process each, with one for each core each, and all cores in replicas against one trial at a time, which
+has one thread or one for each core, whichever is faster. And what no batching can go below: the bare products of
+matrices that a trial is made of, one after the other in one thread, with everything in the cache.
 """
 
 import json
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,6 +19,7 @@ import torch
 from steadystep.lab.study.atomic import write_atomic
 from steadystep.lab.study.environment import this_environment
 from steadystep.lab.study.executor import make_executor
+from steadystep.lab.study.loop import run_trial
 from steadystep.lab.study.observer import Silent
 from steadystep.lab.study.processor import computing_alike
 from steadystep.lab.study.spec import study_for
@@ -27,24 +30,30 @@ from steadystep.lab.tasks import find_task
 
 RESULTS = Path(__file__).parent / "results" / "replicas.json"
 REPLICAS = 32
-ROUNDS = 5
+ROUNDS = 9
 
 
 def measure(rounds: int = ROUNDS) -> dict[str, Any]:
     """Trials a second of clipped Adam on digits-mlp, 4 epochs each: medians over the rounds after the first."""
+    cores = os.cpu_count() or 1
     found: dict[str, Any] = {"environment": this_environment("float32").model_dump(), "replicas": REPLICAS}
-    for workers in sorted({1, os.cpu_count() or 1}):
-        rates = _rates(workers, rounds)
-        together, alone = (median(rates[replicas]) for replicas in (REPLICAS, 1))
-        found[f"{workers} workers"] = {
-            "trials_per_second_in_replicas": together,
-            "trials_per_second_one_by_one": alone,
-            "ratio": together / alone,
-            "rounds": {str(replicas): some for replicas, some in rates.items()},
-        }
-    products, alone = _products(rounds), found["1 workers"]["trials_per_second_one_by_one"]
+    rates = _rates(rounds, cores)
+    for workers in sorted({1, cores}):
+        found[f"{workers} workers"] = _compared(rates[REPLICAS, workers], rates[1, workers])
+    one_at_a_time = max(rates[1, 1], rates["all threads"], key=median)
+    found["one at a time"] = _compared(rates[REPLICAS, cores], one_at_a_time)
+    products, alone = _products(rounds), median(rates[1, 1])
     found["products_alone"] = {"trials_per_second": 1 / products, "ratio": 1 / products / alone}
     return found
+
+
+def _compared(together: Sequence[float], alone: Sequence[float]) -> dict[str, Any]:
+    return {
+        "trials_per_second_in_replicas": median(together),
+        "trials_per_second_one_by_one": median(alone),
+        "ratio": median(together) / median(alone),
+        "rounds": {str(REPLICAS): together, "1": alone},
+    }
 
 
 def _products(rounds: int) -> float:
@@ -73,28 +82,41 @@ def _products(rounds: int) -> float:
     return median(taken)
 
 
-def _rates(workers: int, rounds: int) -> dict[int, list[float]]:
+def _rates(rounds: int, cores: int) -> dict[Any, list[float]]:
+    """By how many replicas and workers, and of one trial at a time with all threads: the rate in every round."""
     task = find_task("digits-mlp")
     splits = task.load(None)
-    trials_of = {REPLICAS: REPLICAS * workers, 1: 8 * workers}
-    rates: dict[int, list[float]] = {replicas: [] for replicas in trials_of}
+    sides = [(replicas, workers) for workers in sorted({1, cores}) for replicas in (REPLICAS, 1)]
+    rates: dict[Any, list[float]] = {side: [] for side in (*sides, "all threads")}
     with tempfile.TemporaryDirectory() as scratch:
-        executors = {}
-        for replicas in trials_of:
-            folder = Path(scratch) / str(replicas)
-            Store(folder).declare(
-                StoredStudy(study=study_for(task), task_version=task.version, data=splits.fingerprint)
+        stores = {side: Store(Path(scratch) / str(number)) for number, side in enumerate(rates)}
+        for store in stores.values():
+            store.declare(StoredStudy(study=study_for(task), task_version=task.version, data=splits.fingerprint))
+        executors = {
+            (replicas, workers): make_executor(
+                Job(task, None, stores[replicas, workers].folder, checkpoint_seconds=3600.0, replicas=replicas),
+                splits,
+                workers,
             )
-            job = Job(task, None, folder, checkpoint_seconds=3600.0, replicas=replicas)
-            executors[replicas] = make_executor(job, splits, workers)
+            for replicas, workers in sides
+        }
+
+        def run(side: Any, trials: Sequence[Trial]) -> None:
+            if side in executors:
+                executors[side].run(trials, Silent())
+                return
+            for trial in trials:  # as an executor does, but with the threads that torch has by itself
+                stores[side].write(run_trial(trial, task, splits, stores[side].checkpoint(trial)))
+
         for number in range(rounds + 1):
-            for replicas, executor in executors.items():
-                first = 10_000 * number
-                trials = [_trial(seed, splits.fingerprint) for seed in range(first, first + trials_of[replicas])]
+            for side, found in rates.items():
+                replicas, workers = (1, 1) if side == "all threads" else side
+                first, count = 10_000 * number, max(replicas, 8) * workers
+                trials = [_trial(seed, splits.fingerprint) for seed in range(first, first + count)]
                 started = time.perf_counter()
-                executor.run(trials, Silent())
+                run(side, trials)
                 if number:  # the first starts processes and loads kernels
-                    rates[replicas].append(len(trials) / (time.perf_counter() - started))
+                    found.append(len(trials) / (time.perf_counter() - started))
         for executor in executors.values():
             executor.close()
     return rates
@@ -112,7 +134,7 @@ def main() -> None:
     RESULTS.parent.mkdir(exist_ok=True)
     write_atomic(RESULTS, json.dumps(found, indent=1).encode())
     for name, row in found.items():
-        if name.endswith("workers"):
+        if isinstance(row, dict) and "trials_per_second_in_replicas" in row:
             print(
                 f"{name}: {row['trials_per_second_in_replicas']:.1f} trials a second in {REPLICAS} replicas, "
                 f"{row['trials_per_second_one_by_one']:.1f} one by one: {row['ratio']:.1f} times as many"

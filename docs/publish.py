@@ -134,16 +134,18 @@ def _speed() -> str:
         f"gathering gradients and looking state up, as every optimizer has to, it is {all_told} above the bare passes."
     )
     replicas = json.loads((BENCHMARKS / "replicas.json").read_bytes())
-    batched = [
-        f"{name.replace('1 workers', '1 worker')}: {row['trials_per_second_in_replicas']:.1f} against "
-        f"{row['trials_per_second_one_by_one']:.1f}, "
+    cores = replicas["environment"]["cores"]
+    sides = {"1 workers": "with one worker each", f"{cores} workers": f"with {cores} workers each"}
+    sides["one at a time"] = f"with {cores} workers against one trial at a time"
+    rates = [
+        f"{words}, {row['trials_per_second_in_replicas']:.1f} against {row['trials_per_second_one_by_one']:.1f}, "
         f"{row['ratio']:.1f} times as many"
-        for name, row in replicas.items()
-        if name.endswith("workers")
+        for row, words in ((replicas[name], words) for name, words in sides.items())
     ]
     together = (
-        f"Trials of the digits' network a second, {replicas['replicas']} at a time as one batched model against one by "
-        f"one: {'; '.join(batched)}."
+        f"Trials of the digits' network a second, {replicas['replicas']} side by side against one by one: "
+        f"{'; '.join(rates)}. Their products of matrices, by themselves and in one thread, would be "
+        f"{replicas['products_alone']['ratio']:.1f} times as many."
     )
     return "\n".join(["| " + " | ".join(row) + " |" for row in rows] + ["", where, "", together, ""])
 
