@@ -48,7 +48,7 @@ def run_study(
         observer: told what happens.
         checkpoint_seconds: how often a running trial saves itself: how much of it a kill can cost. Default 5.
         replicas: how many trials may be trained side by side, where their model and optimizer allow it; 1:
-            each by itself. Default: the task's. The numbers depend on it by rounding.
+            each by itself. Default: the task's. The numbers depend on it by rounding at most.
         device: where models are trained: "cpu", "cuda" or "cuda:N". A trial is the same on all of them: its numbers
             depend on it by rounding, and by the noise of a model that has dropout. Default: the CPU.
 

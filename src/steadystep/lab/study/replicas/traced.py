@@ -17,9 +17,9 @@ _RESHAPES = (aten.view.default, aten.expand.default, aten._unsafe_view.default)
 def traced(function: Callable[..., Sequence[torch.Tensor]], *examples: torch.Tensor) -> Graph:
     """The operations of ``function(*examples)``, for tensors of the same shapes and types; none is there twice.
 
-    >>> graph = traced(torch.func.vmap(lambda x: [x + x, 2 * (x + x)]), torch.zeros(3))
+    >>> graph = traced(torch.func.vmap(lambda x: [x + x, torch.tanh(x + x)]), torch.zeros(3))
     >>> [str(node.target) for node in graph.nodes if node.op == "call_function"]
-    ['aten.add.Tensor', 'aten.mul.Tensor']
+    ['aten.add.Tensor', 'aten.tanh.default']
     """
     found = make_fx(function)(*examples)
     for node in list(found.graph.nodes):
