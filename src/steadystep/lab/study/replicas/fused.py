@@ -21,9 +21,9 @@ def nll(log_p: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.
 def fused(graph: Graph) -> Graph:
     """The graph with kernels in the place of the operations that they do; changed where it is."""
     for node in list(graph.nodes):
-        find = _KERNELS.get(node.target)
-        if find:
-            find(graph, node)
+        fuse = _FUSIONS.get(node.target)
+        if fuse:
+            fuse(graph, node)
     graph.eliminate_dead_code()
     return graph
 
@@ -60,7 +60,7 @@ def _relu_backward(graph: Graph, backward: Node) -> None:
         sums[0].replace_all_uses_with(of_bias)
 
 
-_KERNELS = {
+_FUSIONS = {
     torch.ops.steadystep.nll.default: _loss,
     aten.add.Tensor: _sum,
     aten.relu.default: _relu,
@@ -85,9 +85,8 @@ def _call(graph: Graph, before: Node, kernel: Kernel, *arguments: Any) -> list[N
     """A call of the kernel, and its results, in the place of an operation."""
     with graph.inserting_before(before):
         call = graph.call_function(kernel, arguments)
-        shapes = kernel.results(*(argument.meta["val"] for argument in arguments))
         results = []
-        for number, value in enumerate(shapes):
+        for number, value in enumerate(kernel.results(*(argument.meta["val"] for argument in arguments))):
             result = graph.call_function(operator.getitem, (call, number))
             result.meta["val"] = value
             results.append(result)

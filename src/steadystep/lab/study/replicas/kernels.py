@@ -107,7 +107,7 @@ def kernel(gradient, y, back, of_biases):
     lambda gradient, y: (torch.empty_like(y), y.new_empty(len(y), 1, y.shape[2])),
 )
 
-# A replica's mean of -log_p[label] over the rows, and its gradient by log_p.
+# A replica's mean of -log_p[label] over the rows, and its gradient by log_p. Every label is a class: none is ignored.
 NLL = Kernel(
     "nll",
     """

@@ -12,7 +12,6 @@ CACHE = 1 << 20
 AT_A_TIME = 16
 """Small replicas that take steps together, at most: starting an operation is then a small share of it."""
 
-
 LINE = 16
 """Elements of a cache line of float32."""
 

@@ -1,6 +1,6 @@
 """A task's model for several replicas at once, as graphs: what a step computes, and what an evaluation does."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -63,8 +63,7 @@ def _outputs(task: Task, *, training: bool) -> Outputs:
     names = [name for name, _ in model.named_parameters()]
 
     def outputs(x: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
-        given: Mapping[str, torch.Tensor] = dict(zip(names, parameters, strict=True))
-        return functional_call(model, dict(given), (x,))
+        return functional_call(model, dict(zip(names, parameters, strict=True)), (x,))
 
     return outputs
 

@@ -80,7 +80,8 @@ class ReplicatedOptimizer:
     def advance(self, multipliers: Sequence[float]) -> Coefficients:
         """The coefficients of the coming steps, at these multiples of the learning rates. They count as taken."""
         steps, replicas = len(multipliers), len(self.thresholds)
-        shrink = np.ones((steps, replicas)) if self._values["weight_decay"].any() else None
+        decoupled = self.rule.decay in ("decoupled", "independent") and self._values["weight_decay"].any()
+        shrink = np.ones((steps, replicas)) if decoupled else None
         found = []
         for step, multiplier in enumerate(multipliers):
             self.steps += 1
