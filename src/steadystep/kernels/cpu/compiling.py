@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 from numba import njit
+from numba.core.dispatcher import Dispatcher
 from numba.np.numpy_support import carray
 
 from steadystep.kernels.cpu import primitives
@@ -34,14 +35,15 @@ def bound(function: Callable[..., Any]) -> Any:
 
 def compiled(
     name: str, source: str, names: Mapping[str, Any], rule: Callable[..., Any] | None, signature: Any, **options: Any
-) -> Callable[..., None]:
+) -> Callable[..., Any]:
     """The kernel `name` that `source` defines, with `names` and the primitives behind its names.
 
     `rule` is the function that the kernel calls by the name ``rule``; `options` are sets of flags for Numba, or False.
     The compiled code is kept on disk, under a name that changes with everything that it is made of: Numba itself looks
-    only at this file. What is in `names` and no number has to follow from `name`.
+    only at this file. What is in `names` and neither a number nor compiled has to follow from `name`.
     """
     constants = sorted((key, str(value)) for key, value in names.items() if isinstance(value, int | float | type))
+    constants += sorted((key, _identity(value)) for key, value in names.items() if isinstance(value, Dispatcher))
     flags = {key: sorted(value or ()) for key, value in options.items()}
     content = [name, source, repr(constants), repr(flags), *_PRIMITIVES]
     if rule is not None:
@@ -63,6 +65,11 @@ def compiled(
 
 
 _BUILT_IN = {"carray": carray, "float64": np.float64, "inf": np.inf, "sqrt": np.sqrt}
+
+
+def _identity(function: Any) -> str:
+    """Of something compiled: its name, which for a kernel changes with everything that it is made of, and its code."""
+    return f"{function.__name__} {_described(function.py_func.__code__)}"
 
 
 def _described(code: CodeType) -> str:

@@ -79,7 +79,8 @@ def kernel(table, sums, scales, peaks, norms, largest):
 
 
 @cache
-def _kernel(dtype: torch.dtype) -> Callable[..., None]:
+def norms_kernel(dtype: torch.dtype) -> Callable[..., None]:
+    """Finds each chunk's sum of squares, its scale and its largest magnitude."""
     name = str(dtype).removeprefix("torch.")
     wide = name == "float64"
     each = _CHUNK.format(scale=_FIND_SCALE if wide else "", scaled=" / scale" if wide else "")
@@ -107,7 +108,8 @@ def _kernel(dtype: torch.dtype) -> Callable[..., None]:
 
 
 @cache
-def _collector() -> Callable[..., None]:
+def collecting_kernel() -> Callable[..., None]:
+    """Makes the chunks' numbers those of tensors."""
     signature = types.void(types.int64[:, ::1], *[types.float64[::1]] * 5)
     return compiled("norms_of_tensors", _COLLECT, {}, None, signature)
 
@@ -116,7 +118,7 @@ class Measuring:
     """The measuring pass over CPU tensors of one dtype and these sizes, wherever they lie."""
 
     def __init__(self, dtype: torch.dtype, sizes: tuple[int, ...]) -> None:
-        self._kernel = _kernel(dtype)
+        self._kernel = norms_kernel(dtype)
         self._chunks = chunks(sizes)
         self._parts = np.empty((3, len(self._chunks.table)))
         # A tensor that is one chunk needs nothing added up; in float64 its sum may have a scale.
@@ -136,4 +138,4 @@ class Measuring:
             np.sqrt(sums, out=norms)
             largest[:] = peaks
         else:
-            _collector()(work.table, sums, scales, peaks, norms, largest)
+            collecting_kernel()(work.table, sums, scales, peaks, norms, largest)

@@ -160,7 +160,8 @@ def from_bits(context, bits):
 
 
 @intrinsic
-def _to_bits(context, x):
+def to_bits(context, x):
+    """The bits of a float, as a number without a sign."""
     result = types.Integer.from_bitwidth(x.bitwidth, signed=False)
 
     def generate(context, builder, signature, arguments):
