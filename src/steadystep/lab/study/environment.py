@@ -25,10 +25,15 @@ def this_environment(dtype: str, device: torch.device = CPU) -> Environment:
         processor=_processor(),
         cores=os.cpu_count() or 1,
         threads=torch.get_num_threads(),
-        memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
+        memory_gib=_memory_gib(),
         device=name_of(device),
         dtype=dtype,
     )
+
+
+@cache
+def _memory_gib() -> float:
+    return round(psutil.virtual_memory().total / 2**30, 1)
 
 
 @cache

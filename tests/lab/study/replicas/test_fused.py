@@ -1,17 +1,12 @@
-"""The kernels are torch's operations in fewer passes, and stand only where those stood."""
+"""Kernels stand where torch's operations stood, and only there."""
 
 import operator
 from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from torch.func import grad_and_value, vmap
-from torch.nn import functional
 
-from steadystep.lab.study.replicas import kernels
-from steadystep.lab.study.replicas.fused import fused, nll
+from steadystep.lab.study.replicas.fused import cross_entropy, fused
 from steadystep.lab.study.replicas.kernels import Kernel
 from steadystep.lab.study.replicas.layout import Layout
 from steadystep.lab.study.replicas.model import judging_graph, step_graph
@@ -20,63 +15,6 @@ from steadystep.lab.study.replicas.traced import traced
 from steadystep.lab.tasks import digits_mlp
 
 aten = torch.ops.aten
-sizes = st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 40))
-types = st.sampled_from([torch.float32, torch.float64])
-
-
-@given(sizes, types, st.integers(0, 99))
-def test_each_kernel_is_what_its_operations_are(size: tuple[int, int, int], dtype: torch.dtype, seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-
-    def some(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, dtype=dtype, generator=generator)
-
-    replicas, rows, width = size
-    x, gradient, bias = some(*size), some(*size), some(replicas, 1, width)
-    y = torch.relu(x)
-    labels = torch.randint(width, (replicas, rows), generator=generator)
-    back = aten.threshold_backward(gradient, y, 0)
-    log_p = x.log_softmax(2)
-    of_log_p, losses = vmap(grad_and_value(functional.nll_loss))(log_p, labels)
-    for kernel, arguments, expected in (
-        (kernels.BIASED, (x, bias), (x + bias,)),
-        (kernels.BIASED_RELU, (x, bias), (torch.relu(x + bias),)),
-        (kernels.RELU_BACKWARD, (gradient, y), (back, back.sum(1, keepdim=True))),
-        (kernels.NLL, (log_p, labels), (losses, of_log_p)),
-    ):
-        for found, wanted in zip(kernel(*arguments), expected, strict=True):
-            tolerance = 64 * torch.finfo(dtype).eps
-            torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance)
-
-
-@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
-def test_what_is_not_finite_comes_out_as_from_torch(bad: float) -> None:
-    x, bias = torch.linspace(-1, 1, 12).view(1, 3, 4), torch.zeros(1, 1, 4)
-    labels = torch.tensor([[0, 1, 2]])
-    for place in range(12):
-        spoilt = x.clone()
-        spoilt.view(-1)[place] = bad
-        torch.testing.assert_close(kernels.BIASED_RELU(spoilt, bias)[0], torch.relu(spoilt), equal_nan=True)
-        [back, _] = kernels.RELU_BACKWARD(spoilt, torch.relu(x))
-        torch.testing.assert_close(back, aten.threshold_backward(spoilt, torch.relu(x), 0), equal_nan=True)
-        [loss, _] = kernels.NLL(spoilt, labels)
-        torch.testing.assert_close(loss[0], functional.nll_loss(spoilt[0], labels[0]), equal_nan=True)
-
-
-@pytest.mark.parametrize("rows", [1, 15, 16, 17, 64, 100, 250])
-def test_a_batch_is_summed_as_torch_does(rows: int) -> None:
-    """To the last bit, or replicas would not be the runs that their trials are alone."""
-    gradient, y = torch.randn(2, rows, 128), torch.randn(2, rows, 128)
-    back, of_bias = kernels.RELU_BACKWARD(gradient, y)
-    expected = aten.threshold_backward(gradient, y, 0)
-    assert torch.equal(back, expected)
-    assert torch.equal(of_bias, expected.sum(1, keepdim=True))
-    log_p, labels = torch.randn(2, rows, 10).log_softmax(2), torch.randint(10, (2, rows))
-    losses, of_log_p = kernels.NLL(log_p, labels)
-    for replica in range(2):
-        expected, loss = grad_and_value(functional.nll_loss)(log_p[replica], labels[replica])
-        assert torch.equal(of_log_p[replica], expected)
-        torch.testing.assert_close(losses[replica], loss)
 
 
 def called(graph: torch.fx.Graph) -> list[str]:
@@ -99,14 +37,11 @@ def test_a_step_of_the_digits_is_products_and_what_stands_between_them() -> None
     kinds = (torch.Size([64, 64]), torch.float32), (torch.Size([64]), torch.int64)
     graph = step_graph(digits_mlp.TASK, LAYOUT, 2, torch.float32, *kinds)
     assert sorted(called(graph)) == sorted(
-        ["bmm"] * 8
-        + ["biased_relu"] * 2
-        + ["biased", "_log_softmax", "nll", "_log_softmax_backward_data", "sum"]
-        + ["relu_backward"] * 2
+        ["bmm"] * 8 + ["biased_relu"] * 2 + ["biased", "cross_entropy"] + ["relu_backward"] * 2
     )
     graph = judging_graph(digits_mlp.TASK, False, LAYOUT, 2, torch.float32, *kinds)
     assert sorted(called(graph)) == sorted(
-        ["bmm"] * 3 + ["biased_relu"] * 2 + ["biased", "_log_softmax", "nll", "argmax", "eq", "sum"]
+        ["bmm"] * 3 + ["biased_relu"] * 2 + ["biased", "cross_entropy", "argmax", "eq", "sum"]
     )
 
 
@@ -138,4 +73,40 @@ def test_what_only_looks_alike_is_left_or_done_in_part(
 
 def test_the_loss_as_an_operation_of_torch() -> None:
     labels = torch.zeros(2, 3, dtype=torch.int64)
-    torch.library.opcheck(nll, (X, labels), test_utils="test_schema")
+    torch.library.opcheck(cross_entropy, (X, labels), test_utils="test_schema")
+
+
+def test_the_gradient_of_the_loss_is_added_up_only_where_that_is_asked_for() -> None:
+    labels = torch.tensor([[0, 1, 2], [3, 3, 0]])
+
+    def function(x: torch.Tensor, labels: torch.Tensor) -> list[torch.Tensor]:
+        losses, gradients = cross_entropy(x, labels)
+        return [losses, gradients, gradients.sum(1, keepdim=True), gradients.sum(2, keepdim=True)]
+
+    graph = fused(traced(function, X, labels))
+    assert called(graph) == ["cross_entropy", "sum"]
+    for found, expected in zip(Plan(graph, [X, labels]).outputs, function(X, labels), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_what_does_not_lie_in_order_is_copied_first() -> None:
+    x = torch.linspace(-2, 2, 24).view(2, 4, 3)
+
+    def function(x: torch.Tensor, bias: torch.Tensor) -> list[torch.Tensor]:
+        return [torch.relu(bias + x.mT), bias + x.mT]
+
+    graph = fused(traced(function, x, BIAS))
+    plan = Plan(graph, [x, BIAS])
+    assert "biased" in called(graph)
+    x.neg_()
+    plan.run()
+    for found, expected in zip(plan.outputs, function(x, BIAS), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.int64])
+def test_other_numbers_are_left_to_torch(dtype: torch.dtype) -> None:
+    x, bias = X.to(dtype), BIAS.to(dtype)
+    graph = fused(traced(lambda x, bias: [torch.relu(x + bias)], x, bias))
+    assert called(graph) == ["add", "relu"]
+    assert torch.equal(Plan(graph, [x, bias]).outputs[0], torch.relu(x + bias))

@@ -6,14 +6,19 @@ import numpy as np
 import torch
 
 from steadystep.lab.study.evaluation import Evaluation, asked, judged
+from steadystep.lab.study.replicas.kernels import chosen_line
 from steadystep.lab.study.replicas.layout import Layout
 from steadystep.lab.study.replicas.model import Kind, judging_graph, step_graph
 from steadystep.lab.study.replicas.plan import Plan
-from steadystep.lab.tasks.task import Batch, Task
+from steadystep.lab.tasks.task import Arrays, Batch, Task
 
 
 class Desk:
     """The place of so many replicas of a task's model.
+
+    Args:
+        kinds: of a batch's examples and of their labels.
+        examples: of which `choose` names the batches; without them `put` brings them.
 
     Attributes:
         memory: (replicas, layout.stride), the parameters of each.
@@ -23,14 +28,26 @@ class Desk:
         gradients: and these, as the parameters, contiguous.
     """
 
-    def __init__(self, task: Task, layout: Layout, replicas: int, dtype: torch.dtype, x: Kind, y: Kind) -> None:
+    def __init__(
+        self,
+        task: Task,
+        layout: Layout,
+        replicas: int,
+        dtype: torch.dtype,
+        kinds: tuple[Kind, Kind],
+        examples: Arrays | None = None,
+    ) -> None:
         self._task, self._layout, self._replicas = task, layout, replicas
         self.memory = torch.zeros(replicas, layout.stride, dtype=dtype)
         self.parameters = layout.tensors(self.memory)
-        self.x, self.y = (torch.zeros(replicas, *shape, dtype=kind) for shape, kind in (x, y))
+        self.x, self.y = (torch.zeros(replicas, *shape, dtype=kind) for shape, kind in kinds)
         self._of_x, self._of_y = self.x.flatten(0, 1).numpy(), self.y.flatten(0, 1).numpy()
-        graph = step_graph(task, layout, replicas, dtype, x, y)
-        self._step = Plan(graph, [self.x, self.y, *self.parameters])
+        chosen = torch.zeros(replicas, self.y.shape[1], dtype=torch.int64)
+        self._chosen = chosen.numpy()
+        pairs = ((examples.x, self.x), (examples.y, self.y)) if examples else ()
+        gathering = [chosen_line(source.contiguous(), chosen, here, dtype) for source, here in pairs]
+        graph = step_graph(task, layout, replicas, dtype, *kinds)
+        self._step = Plan(graph, [self.x, self.y, *self.parameters], before=gathering)
         self.losses, *gradients = self._step.outputs
         self.gradients = [gradient.contiguous() for gradient in gradients]
         self._scattered = [
@@ -43,6 +60,10 @@ class Desk:
         # By NumPy: for a few kilobytes torch takes four times as long.
         self._of_x[:] = x.numpy()
         self._of_y[:] = y.numpy()
+
+    def choose(self, chosen: np.ndarray) -> None:
+        """Have `compute` take those of the examples that are at these places: (replicas, batch) int64."""
+        self._chosen[:] = chosen
 
     def compute(self) -> None:
         """Losses and gradients of the batches at the parameters."""

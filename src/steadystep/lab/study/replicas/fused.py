@@ -6,15 +6,17 @@ from typing import Any
 import torch
 from torch.fx import Graph, Node
 
-from steadystep.lab.study.replicas.kernels import BIASED, BIASED_RELU, NLL, RELU_BACKWARD, Kernel
+from steadystep.kernels.cpu.exponentials import EXPONENTIALS
+from steadystep.lab.study.replicas.kernels import BIASED, BIASED_RELU, CROSS_ENTROPY, RELU_BACKWARD, Kernel
+from steadystep.lab.study.replicas.program import evaluated
 
 aten = torch.ops.aten
 
 
-@torch.library.custom_op("steadystep::nll", mutates_args=(), device_types="cpu")
-def nll(log_p: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Each replica's mean -log_p[label], and its gradient: of (replicas, batch, classes), (replicas, batch)."""
-    losses, gradients = NLL(log_p, labels)
+@torch.library.custom_op("steadystep::cross_entropy", mutates_args=(), device_types="cpu")
+def cross_entropy(x: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each replica's mean -log softmax(x)[label] and its gradient, of (replicas, rows, classes), (replicas, rows)."""
+    losses, gradients, _ = evaluated(CROSS_ENTROPY, x, labels)
     return losses, gradients
 
 
@@ -28,8 +30,13 @@ def fused(graph: Graph) -> Graph:
     return graph
 
 
-def _loss(graph: Graph, node: Node) -> None:
-    node.target = NLL
+def _loss(graph: Graph, loss: Node) -> None:
+    """The cross-entropy, its gradient, and that one's sum over the batch where it is asked for."""
+    losses, gradients, of_bias = _call(graph, loss, CROSS_ENTROPY, *loss.args)
+    for part in list(loss.users):
+        part.replace_all_uses_with(gradients if part.args[1] else losses)
+    for total in _sums_over_batch(gradients):
+        total.replace_all_uses_with(of_bias)
 
 
 def _sum(graph: Graph, total: Node) -> None:
@@ -53,27 +60,37 @@ def _relu(graph: Graph, relu: Node) -> None:
 def _relu_backward(graph: Graph, backward: Node) -> None:
     """What goes back through a relu, and its sum over the batch where that is asked for."""
     gradient, y, threshold = backward.args
-    sums = [user for user in backward.users if user.target is aten.sum.dim_IntList and user.args[1:] == ([1], True)]
-    if threshold == 0 and sums and _shape(gradient) == _shape(y) and len(_shape(y)) == 3:
+    sums = _sums_over_batch(backward)
+    if threshold == 0 and sums and _is_of_numbers(y) and _shape(gradient) == _shape(y) and len(_shape(y)) == 3:
         back, of_bias = _call(graph, backward, RELU_BACKWARD, gradient, y)
         backward.replace_all_uses_with(back)
         sums[0].replace_all_uses_with(of_bias)
 
 
 _FUSIONS = {
-    torch.ops.steadystep.nll.default: _loss,
+    torch.ops.steadystep.cross_entropy.default: _loss,
     aten.add.Tensor: _sum,
     aten.relu.default: _relu,
     aten.threshold_backward.default: _relu_backward,
 }
 
 
+def _sums_over_batch(x: Node) -> list[Node]:
+    return [user for user in x.users if user.target is aten.sum.dim_IntList and user.args[1:] == ([1], True)]
+
+
 def _is_bias(bias: object, x: object) -> bool:
     """Whether one row is added to all rows of a batch, in every replica."""
-    if not (isinstance(bias, Node) and isinstance(x, Node)) or len(_shape(x)) != 3:
+    if not (isinstance(bias, Node) and isinstance(x, Node)) or len(_shape(x)) != 3 or not _is_of_numbers(x):
         return False
     replicas, rows, width = _shape(x)
     return rows > 1 and _shape(bias) == (replicas, 1, width)
+
+
+def _is_of_numbers(x: object) -> bool:
+    """Whether there are kernels for such elements."""
+    assert isinstance(x, Node)
+    return x.meta["val"].dtype in EXPONENTIALS
 
 
 def _shape(node: object) -> torch.Size:

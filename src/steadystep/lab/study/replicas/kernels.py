@@ -1,130 +1,178 @@
-"""What of a small network is no product of matrices, in one pass each: operations for a `Plan`."""
+"""What of a small network is no product of matrices, in one pass each: the operations of a `Program`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import NamedTuple
 
-import numpy as np
 import torch
 
-from steadystep.kernels.cpu.compiling import compiled
+
+class Line(NamedTuple):
+    """One operation on tensors that stay where they are.
+
+    Attributes:
+        operation: by its name.
+        dtype: of its numbers.
+        words: for how many replicas, what sizes it has, and each tensor's address and bytes from replica to replica.
+        tensors: that the addresses are of.
+    """
+
+    operation: str
+    dtype: torch.dtype
+    words: list[int]
+    tensors: Sequence[torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Kernel:
-    """A compiled loop over whole arrays.
+class Operation:
+    """What a program can do for each replica.
 
     Attributes:
-        name: of the operation.
-        source: defines ``kernel(*arguments, *results)``, all of them arrays, none of which overlap.
-        results: new tensors for what it gives for such arguments.
+        name: of it.
+        operands: what there is of one replica, arguments and then results, by its name in the source.
+        source: what is done with it. Nothing that is written overlaps with anything else.
     """
 
     name: str
+    operands: Mapping[str, str]
     source: str
-    results: Callable[..., tuple[torch.Tensor, ...]]
 
-    def starter(self, arguments: Sequence[torch.Tensor], results: Sequence[torch.Tensor]) -> Callable[[], None]:
-        """Runs the loop on these tensors, however often it is called."""
-        run: Any = self._compiled
-        arrays = [tensor.numpy() for tensor in (*arguments, *results)]
-        return lambda: run(*arrays)
+
+@dataclass(frozen=True, eq=False)
+class Kernel(Operation):
+    """An operation over (replicas, rows, width), in the place of some of torch's.
+
+    Attributes:
+        results: places for what it gives for such arguments.
+    """
+
+    results: Callable[..., tuple[torch.Tensor, ...]]
 
     @property
     def __name__(self) -> str:  # what a graph calls it
         return self.name
 
-    @cached_property
-    def _compiled(self) -> Callable[..., None]:
-        return compiled(self.name, self.source, {"ROWS": ROWS, "zeros_like": np.zeros_like}, None, None)
-
     def __call__(self, *arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        results = self.results(*arguments)
-        self.starter(arguments, results)()
-        return results
+        """Places for its results, as a plan asks for them: nothing is computed."""
+        return self.results(*arguments)
+
+    def line(self, arguments: Sequence[torch.Tensor], results: Sequence[torch.Tensor]) -> Line:
+        """The operation on these tensors; a replica's elements lie one after the other."""
+        tensors = [*arguments, *results]
+        return Line(self.name, arguments[0].dtype, [*arguments[0].shape, *places(tensors)], tensors)
 
 
-# Inputs and outputs are (replicas, batch, width), a bias (replicas, 1, width). NaN stays NaN. Numbers are those of
-# torch's own operations to the last bit, for a batch of up to 256: it is summed by sums of 16 rows, as torch does.
-ROWS = 16
+def places(tensors: Sequence[torch.Tensor]) -> list[int]:
+    """The words of a line that say where tensors are, (replicas, ...) each."""
+    return [word for each in tensors for word in (each.data_ptr(), each.stride(0) * each.itemsize)]
+
+
+MATRIX, ROW, ONE, INTEGERS, BYTES = (
+    f"({shape}), {kind}"
+    for shape, kind in (
+        ("rows, width", "NUMBER"), ("width,", "NUMBER"), ("1,", "NUMBER"), ("rows,", "int64"), ("rows, width", "uint8")
+    )
+)  # fmt: skip
+
+# Inputs and outputs are (replicas, rows, width), biases (replicas, 1, width). NaN stays NaN. Numbers of float32 are
+# those of torch's own operations to the last bit where it has vectors of AVX2 or AVX-512, for up to 256 rows of two or
+# more; but for the mean loss, which nothing else follows from.
 
 BIASED_RELU = Kernel(
     "biased_relu",
+    {"x": MATRIX, "bias": ROW, "y": MATRIX},
     """
-def kernel(x, biases, y):
     wide_vectors()
-    zero = x.dtype.type(0)
-    for replica in range(len(x)):
-        bias = biases[replica, 0]
-        for row in range(x.shape[1]):
-            before, after = x[replica, row], y[replica, row]
-            for i in range(len(bias)):
-                value = before[i] + bias[i]
-                after[i] = zero if value <= zero else value
+    zero = NUMBER(0)
+    for row in range(len(x)):
+        for i in range(len(bias)):
+            value = x[row, i] + bias[i]
+            y[row, i] = zero if value <= zero else value
 """,
-    lambda x, biases: (torch.empty_like(x),),
+    lambda x, biases: (x.new_empty(x.shape),),
 )
 
 BIASED = Kernel(
     "biased",
+    {"x": MATRIX, "bias": ROW, "y": MATRIX},
     """
-def kernel(x, biases, y):
     wide_vectors()
-    for replica in range(len(x)):
-        bias = biases[replica, 0]
-        for row in range(x.shape[1]):
-            before, after = x[replica, row], y[replica, row]
-            for i in range(len(bias)):
-                after[i] = before[i] + bias[i]
+    for row in range(len(x)):
+        for i in range(len(bias)):
+            y[row, i] = x[row, i] + bias[i]
 """,
-    lambda x, biases: (torch.empty_like(x),),
+    lambda x, biases: (x.new_empty(x.shape),),
 )
 
 # Where y is not above 0 nothing goes back to x; and the bias's gradient is what goes back in all rows.
 RELU_BACKWARD = Kernel(
     "relu_backward",
+    {"gradient": MATRIX, "y": MATRIX, "back": MATRIX, "of_bias": ROW},
     """
-def kernel(gradient, y, back, of_biases):
     wide_vectors()
-    replicas, rows, width = y.shape
-    zero = y.dtype.type(0)
-    some = zeros_like(of_biases[0, 0])
-    for replica in range(replicas):
-        of_bias = of_biases[replica, 0]
-        of_bias[:] = 0
-        for first in range(0, rows, ROWS):
-            some[:] = 0
-            for row in range(first, min(first + ROWS, rows)):
-                given, after, passed = gradient[replica, row], y[replica, row], back[replica, row]
-                for i in range(width):
-                    value = zero if after[i] <= zero else given[i]
-                    passed[i] = value
-                    some[i] += value
-            for i in range(width):
-                of_bias[i] += some[i]
+    zero = NUMBER(0)
+    for row in range(len(y)):
+        for i in range(len(of_bias)):
+            back[row, i] = zero if y[row, i] <= zero else gradient[row, i]
+    add_up_rows(back, of_bias)
 """,
-    lambda gradient, y: (torch.empty_like(y), y.new_empty(len(y), 1, y.shape[2])),
+    lambda gradient, y: (y.new_empty(y.shape), y.new_empty(len(y), 1, y.shape[2])),
 )
 
-# A replica's mean of -log_p[label] over the rows, and its gradient by log_p. Every label is a class: none is ignored.
-NLL = Kernel(
-    "nll",
+# The mean of -log softmax(x)[label] over the rows, its gradient by x, and by a bias that all rows have been given.
+# No label is ignored: one that is no class makes the loss NaN.
+CROSS_ENTROPY = Kernel(
+    "cross_entropy",
+    {"x": MATRIX, "labels": INTEGERS, "loss": ONE, "of_x": MATRIX, "of_bias": ROW},
     """
-def kernel(log_p, labels, losses, gradients):
-    replicas, rows, _ = log_p.shape
-    gradients[:] = 0
-    number = log_p.dtype.type
-    for replica in range(replicas):
-        loss = number(0)
-        for first in range(0, rows, ROWS):
-            some = number(0)
-            for row in range(first, min(first + ROWS, rows)):
-                label = labels[replica, row]
-                some -= log_p[replica, row, label]
-                gradients[replica, row, label] = -number(1) / number(rows)
-            loss += some
-        losses[replica] = loss / number(rows)
+    rows, width = x.shape
+    share = NUMBER(1) / NUMBER(rows)
+    loss[0] = 0
+    for first in range(0, rows, ROWS):
+        some = NUMBER(0)
+        for row in range(first, min(first + ROWS, rows)):
+            log_p = of_x[row]
+            largest = x[row, 0]
+            for i in range(1, width):
+                largest = maximum(largest, x[row, i])
+            for i in range(width):
+                log_p[i] = exp(x[row, i] - largest)
+            log_total = log(total(log_p))
+            for i in range(width):
+                log_p[i] = x[row, i] - largest - log_total
+            label = labels[row]
+            if (label < 0) | (label >= width):
+                some = NUMBER(nan)
+                continue
+            some -= log_p[label]
+            of_label = fma(exp(log_p[label]), share, -share)
+            for i in range(width):
+                log_p[i] = exp(log_p[i]) * share
+            log_p[label] = of_label
+        loss[0] += some
+    loss[0] /= NUMBER(rows)
+    add_up_rows(of_x, of_bias)
 """,
-    lambda log_p, labels: (log_p.new_empty(len(log_p)), torch.empty_like(log_p)),
+    lambda x, labels: (x.new_empty(len(x)), x.new_empty(x.shape), x.new_empty(len(x), 1, x.shape[2])),
 )
+
+# Examples by their places among many, whatever they are made of.
+CHOSEN = Operation(
+    "chosen",
+    {"examples": BYTES, "chosen": INTEGERS, "x": BYTES},
+    """
+    for row in range(len(chosen)):
+        example, copy = examples[chosen[row]], x[row]
+        for i in range(len(copy)):
+            copy[i] = example[i]
+""",
+)
+
+
+def chosen_line(examples: torch.Tensor, chosen: torch.Tensor, x: torch.Tensor, dtype: torch.dtype) -> Line:
+    """x[replica, row] = examples[chosen[replica, row]], in a program over numbers of this type."""
+    words = [*chosen.shape, examples[0].nbytes, examples.data_ptr(), 0, *places((chosen, x))]
+    return Line(CHOSEN.name, dtype, words, (examples, chosen, x))
+
+
+OPERATIONS: tuple[Operation, ...] = (BIASED_RELU, BIASED, RELU_BACKWARD, CROSS_ENTROPY, CHOSEN)

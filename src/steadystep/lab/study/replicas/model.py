@@ -8,8 +8,9 @@ from torch.func import functional_call, grad_and_value, vjp, vmap
 from torch.fx import Graph
 from torch.nn import functional
 
+from steadystep.kernels.cpu.exponentials import EXPONENTIALS
 from steadystep.lab.study.evaluation import asked
-from steadystep.lab.study.replicas.fused import fused, nll
+from steadystep.lab.study.replicas.fused import cross_entropy, fused
 from steadystep.lab.study.replicas.layout import Layout
 from steadystep.lab.study.replicas.traced import traced
 from steadystep.lab.tasks.recipe import Loss
@@ -70,10 +71,8 @@ def _outputs(task: Task, *, training: bool) -> Outputs:
 
 def _with_gradient(loss: Loss, outputs: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The losses of all replicas from their outputs and labels, and the losses' gradients by the outputs."""
-    if loss is functional.cross_entropy and outputs.dim() == 3 and y.dim() == 2 and y.dtype == torch.int64:
-        log_p = outputs.log_softmax(2)
-        losses, gradients = nll(log_p, y)
-        # By torch, as where a model is trained alone: no other exponential has the same last bits.
-        return losses, torch.ops.aten._log_softmax_backward_data(gradients, log_p, 2, outputs.dtype)
+    of_classes = loss is functional.cross_entropy and outputs.dim() == 3 and y.dim() == 2 and y.dtype == torch.int64
+    if of_classes and outputs.dtype in EXPONENTIALS:
+        return cross_entropy(outputs, y)
     gradients, losses = vmap(grad_and_value(loss))(outputs, y)
     return losses, gradients

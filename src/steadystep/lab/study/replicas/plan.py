@@ -7,13 +7,16 @@ finding memory, making views. All of it is done once here, for all runs.
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch.fx import Graph, Node
 from torch.fx.node import map_arg
 
-from steadystep.lab.study.replicas.kernels import Kernel
+from steadystep.lab.study.replicas.kernels import Kernel, Line
+from steadystep.lab.study.replicas.product import product_line
+from steadystep.lab.study.replicas.program import Program
 
 Step = Callable[[], Any]
 
@@ -23,6 +26,7 @@ class Plan:
 
     Results that nobody needs any more give their memory to later ones, so that all of them together stay in a cache.
     The first run is the making of the plan: what the inputs hold then must be something that the operations can take.
+    What is to be done `before`, in every other run, is given as lines.
 
     >>> from steadystep.lab.study.replicas.traced import traced
     >>> x = torch.ones(2)
@@ -33,10 +37,10 @@ class Plan:
     [tensor([15., 15.])]
     """
 
-    def __init__(self, graph: Graph, inputs: Sequence[torch.Tensor]) -> None:
+    def __init__(self, graph: Graph, inputs: Sequence[torch.Tensor], before: Sequence[Line] = ()) -> None:
         with torch.no_grad():
             binding = _Binding(graph, inputs)
-        self.outputs, self._steps = binding.outputs, binding.steps
+        self.outputs, self._steps = binding.outputs, _joined([*before, *binding.steps])
 
     def run(self) -> None:
         for step in self._steps:
@@ -47,7 +51,7 @@ class _Binding:
     """The making of a plan: from nodes to tensors, from operations to steps."""
 
     def __init__(self, graph: Graph, inputs: Sequence[torch.Tensor]) -> None:
-        self.steps: list[Step] = []
+        self.steps: list[Step | Line] = []
         self.outputs: list[torch.Tensor] = []
         self._values: dict[Node, Any] = {}
         # Of what operations have written, by the address of its memory: it, and how many uses of it are to come.
@@ -73,8 +77,10 @@ class _Binding:
         if not used or all(_memory(tensor) in used for tensor in _tensors(found)):
             return found  # a constant; or views, which follow what they look at
         places = [self._place(result) for result in _tensors(found)]
-        self.steps.append(_writer(target, arguments, keywords, places))
-        self.steps[-1]()
+        steps = _writing(target, arguments, keywords, places)
+        for step in _joined(steps):
+            step()
+        self.steps += steps
         return places[0] if isinstance(found, torch.Tensor) else places
 
     def _place(self, result: torch.Tensor) -> torch.Tensor:
@@ -97,10 +103,37 @@ class _Binding:
                     self._free.append(self._written.pop(address))
 
 
-def _writer(target: Any, arguments: Any, keywords: Any, places: Sequence[torch.Tensor]) -> Step:
-    """Does the operation and leaves its results in these places."""
+def _joined(steps: Sequence[Step | Line]) -> list[Step]:
+    """The steps, with what lies between two of torch's as one program each."""
+    found: list[Step] = []
+    for dtype, together in groupby(steps, lambda step: step.dtype if isinstance(step, Line) else None):
+        part: list[Any] = list(together)
+        found += [Program(part).run] if dtype else part
+    return found
+
+
+def _writing(target: Any, arguments: Any, keywords: Any, places: Sequence[torch.Tensor]) -> list[Step | Line]:
+    """Do the operation and leave its results in these places."""
     if isinstance(target, Kernel):
-        return target.starter(arguments, places)
+        steps, operands = [], []
+        for argument in arguments:
+            operands.append(_in_order(argument))
+            if operands[-1] is not argument:
+                steps.append(partial(operands[-1].copy_, argument))
+        return [*steps, target.line(operands, places)]
+    if target is aten.bmm.default:
+        line = product_line(*arguments, *places)
+        if line:
+            return [line]
+    return [_writer(target, arguments, keywords, places)]
+
+
+def _in_order(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor, or a place for a copy where a replica's elements do not lie one after the other."""
+    return tensor if tensor[0].is_contiguous() else torch.empty_like(tensor, memory_format=torch.contiguous_format)
+
+
+def _writer(target: Any, arguments: Any, keywords: Any, places: Sequence[torch.Tensor]) -> Step:
     if target in _BY_NAME:
         return partial(_BY_NAME[target], *arguments, **keywords, out=places[0])
     variant = _writing_variant(target)
@@ -127,8 +160,6 @@ _BY_NAME: dict[Any, Callable[..., torch.Tensor]] = {
         aten.sum.dim_IntList,
         aten.tanh.default,
         aten.sigmoid.default,
-        aten._log_softmax.default,
-        aten._log_softmax_backward_data.default,
     )
 }
 

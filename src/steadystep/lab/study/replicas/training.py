@@ -13,14 +13,15 @@ from steadystep.guarded_step import NonFiniteGradientError
 from steadystep.lab.study.evaluation import Evaluation
 from steadystep.lab.study.flops import flops_per_step
 from steadystep.lab.study.measurements import Measurements
+from steadystep.lab.study.replicas.clipped_step import SOUND, ClippedStep
 from steadystep.lab.study.replicas.desk import Desk
 from steadystep.lab.study.replicas.layout import Layout, layout_of
-from steadystep.lab.study.replicas.optimizer import SOUND, ClippedStep, Coefficients, ReplicatedOptimizer
+from steadystep.lab.study.replicas.optimizer import Coefficients, ReplicatedOptimizer
 from steadystep.lab.study.schedule import multiplier
 from steadystep.lab.study.seeding import epoch_order, initial_model
 from steadystep.lab.study.training import make_optimizer
 from steadystep.lab.study.trial import Trial
-from steadystep.lab.tasks.task import Batch, Split, Splits, Task
+from steadystep.lab.tasks.task import Arrays, Batch, Split, Splits, Task
 
 TURN = 16
 """Steps at a desk before it is the next ones' turn, all replicas' together: what is read for them is read once."""
@@ -48,6 +49,7 @@ class ReplicatedTraining:
         self.measured = {trial.id: Measurements() for trial in trials}
         self._measuring = list(self.measured.values())  # of those that still run, in their order
         self.splits = splits
+        self._arrays = splits.train if isinstance(splits.train, Arrays) else None  # these need no stream
         self._task = task
         self.batch_size = min(trials[0].batch_size, len(splits.train))
         self.steps_per_epoch = len(splits.train) // self.batch_size
@@ -180,18 +182,16 @@ class ReplicatedTraining:
             own = coefficients.of(rows)
             noted, found = [], {}
             started = time.perf_counter()
-            for step, (x, y, _) in enumerate(self._batches(rows, taken + first, steps - first), start=first):
-                desk.put(x, y)
+            for step, _ in enumerate(self._put(desk, rows, taken + first, steps - first), start=first):
                 desk.compute()
-                losses = desk.losses.tolist()
                 computed = time.perf_counter()
-                sound = clipped.measure()
-                if not (sound and all(map(math.isfinite, losses))):
-                    found = self._complaints(rows, desk, losses, clipped.sizes[:, SOUND], taken + step + 1)
+                if not clipped.take(own, step):
+                    found = self._complaints(rows, desk, clipped.sizes[:, SOUND], taken + step + 1)
                     break
-                clipped.apply(own, step)
                 ended = time.perf_counter()
-                noted.append((losses, *clipped.sizes.T[:SOUND].tolist(), ended - started, ended - computed))
+                noted.append(
+                    (desk.losses.tolist(), *clipped.sizes.T[:SOUND].tolist(), ended - started, ended - computed)
+                )
                 started = ended
             if validation and not found:
                 judged = desk.evaluate(validation)
@@ -203,11 +203,9 @@ class ReplicatedTraining:
             rows = [row for row in rows if row not in found]
         return judged
 
-    def _complaints(
-        self, rows: Sequence[int], desk: Desk, losses: Sequence[float], sound: np.ndarray, number: int
-    ) -> dict[int, str]:
+    def _complaints(self, rows: Sequence[int], desk: Desk, sound: np.ndarray, number: int) -> dict[int, str]:
         """Why replicas cannot take this step, by their rows."""
-        found = {}
+        found, losses = {}, desk.losses.tolist()
         for place, row in enumerate(rows):
             if not math.isfinite(losses[place]):
                 found[row] = f"the loss is {losses[place]} at step {number}"
@@ -233,8 +231,8 @@ class ReplicatedTraining:
         """These replicas at the desk for so many."""
         if len(rows) not in self._desks:
             x, y, _ = next(self._batches(rows, 0, 1))
-            kinds = ((torch.Size([self.batch_size, *each.shape[1:]]), each.dtype) for each in (x, y))
-            desk = Desk(self._task, self.layout, len(rows), self.memory.dtype, *kinds)
+            of_x, of_y = ((torch.Size([self.batch_size, *each.shape[1:]]), each.dtype) for each in (x, y))
+            desk = Desk(self._task, self.layout, len(rows), self.memory.dtype, (of_x, of_y), self._arrays)
             self._desks[len(rows)] = desk, ClippedStep(self.optimizer, desk, self.layout)
         desk, clipped = self._desks[len(rows)]
         for place, row in enumerate(rows):
@@ -242,12 +240,27 @@ class ReplicatedTraining:
         clipped.seat(rows, self.memory, self.optimizer.thresholds)
         return desk, clipped
 
+    def _put(self, desk: Desk, rows: Sequence[int], first: int, steps: int) -> Iterator[None]:
+        """Have the batches of some steps at the desk, one step's after the other's."""
+        if self._arrays:
+            for chosen in self._chosen(rows, first, steps).numpy():
+                desk.choose(chosen)
+                yield
+        else:
+            for x, y, _ in self._batches(rows, first, steps):
+                desk.put(x, y)
+                yield
+
     def _batches(self, rows: Sequence[int], first: int, steps: int) -> Iterator[Batch]:
         """The examples of these replicas in some steps of an epoch, one replica's after the other's."""
-        start, each = first % self.steps_per_epoch * self.batch_size, len(rows) * self.batch_size
-        chosen = self._orders[rows, start : start + steps * self.batch_size]
-        chosen = chosen.view(len(rows), steps, self.batch_size).transpose(0, 1)
-        return self.splits.train.stream(chosen.reshape(-1), each, self._ordered)
+        each = len(rows) * self.batch_size
+        return self.splits.train.stream(self._chosen(rows, first, steps).view(-1), each, self._ordered)
+
+    def _chosen(self, rows: Sequence[int], first: int, steps: int) -> torch.Tensor:
+        """The places of those examples: (steps, replicas, batch)."""
+        start = first % self.steps_per_epoch * self.batch_size
+        chosen = self._orders[_indices(rows), start : start + steps * self.batch_size]
+        return chosen.view(len(rows), steps, self.batch_size).transpose(0, 1).contiguous()
 
     def _batched(self, split: Split) -> list[Batch]:
         """A whole split, to be judged by."""
@@ -292,12 +305,19 @@ class ReplicatedTraining:
         self._orders = torch.stack(rows) if rows else torch.empty(0, examples)
 
 
+def _indices(rows: Sequence[int]) -> slice | Sequence[int]:
+    """As a tensor finds them without copying, where they follow each other."""
+    return slice(rows.start, rows.stop) if isinstance(rows, range) else rows
+
+
 def _started(layout: Layout, models: Sequence[torch.nn.Module], starts: Sequence[np.ndarray]) -> torch.Tensor:
     """A row of memory for each model: its parameters, and what the rule's slots start from."""
     memory = torch.zeros(len(models), layout.width, dtype=next(models[0].parameters()).dtype)
     parameters, *slots = layout.parts(memory)
-    for together, each in zip(parameters, zip(*(model.parameters() for model in models), strict=True), strict=True):
-        together.copy_(torch.stack(each).detach())
+    with torch.no_grad():
+        for row, model in enumerate(models):
+            for together, parameter in zip(parameters, model.parameters(), strict=True):
+                together[row].copy_(parameter)
     for slot, start in zip(slots, starts, strict=True):
         first = torch.from_numpy(start.copy())
         for tensor in slot:
