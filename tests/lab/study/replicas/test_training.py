@@ -136,17 +136,46 @@ def test_a_state_is_of_plain_tensors_and_numbers(tmp_path: Path) -> None:
     assert torch.equal(together.memory, again.memory)
 
 
-def test_a_turn_ends_with_the_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("turn", "turns"), [(4, [4, 6, 10, 12, 16, 18]), (6, [6, 12, 18]), (11, [6, 12, 18]), (13, [12, 18]), (99, [18])]
+)
+def test_a_turn_is_a_part_of_an_epoch_or_whole_ones(
+    turn: int, turns: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     together = ReplicatedTraining(SEVERAL[:1], CALM_TASK, load(None))
-    monkeypatch.setattr(training, "TURN", 16 * 4)
+    monkeypatch.setattr(training, "TURN", 16 * turn)
     taken = []
     while not together.finished:
         together.step()
         taken.append(together.taken)
-        if together.at_epoch_end():
-            together.end_epoch()
-    assert taken == [4, 6, 10, 12, 16, 18]
-    assert all(np.isfinite(together.measured[SEVERAL[0].id].val_loss))
+    assert taken == turns
+    measured = together.measured[SEVERAL[0].id]
+    assert measured.epoch_ends == [6, 12, 18]
+    assert len(measured.val_accuracy) == 3 and all(np.isfinite(measured.val_loss))
+
+
+def test_a_turn_is_shorter_where_steps_are_much_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    together = ReplicatedTraining(SEVERAL, CALM_TASK, load(None))
+    monkeypatch.setattr(training, "TURN_FLOPS", 2.5 * len(SEVERAL) * together.step_flops)
+    together.step()
+    assert together.taken == 2
+    monkeypatch.setattr(training, "TURN_FLOPS", 1)
+    together.step()
+    assert together.taken == 3
+
+
+@pytest.mark.parametrize("turn", [4, 6, 13, 18])
+def test_how_long_turns_are_changes_no_number(
+    turn: int, at_a_time: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that leave do so in the middle of a turn, before or after an epoch that it takes in."""
+    trials = [tiny_trial(optimizer="SGD", lr=lr, seed=seed) for seed, lr in enumerate((0.01, 1e18, 0.02, 1e14, 0.05))]
+    expected = run(trials, tmp_path / "expected.pt")
+    monkeypatch.setattr(training, "TURN", turn * at_a_time)
+    epochs = []
+    found = run(trials, tmp_path / "found.pt", on_epoch=lambda trial, epoch, metrics: epochs.append(epoch))
+    assert [numbers(found[trial.id]) for trial in trials] == [numbers(expected[trial.id]) for trial in trials]
+    assert sorted(set(epochs)) == {4: [1, 2, 3], 6: [1, 2, 3], 13: [2, 3], 18: [3]}[turn]
 
 
 def test_large_models_have_a_desk_for_themselves_and_small_ones_share() -> None:

@@ -63,7 +63,6 @@ def run_batch(
             save_checkpoint(checkpoint, batch.id, training.state())
 
         def end_epoch() -> None:
-            training.end_epoch()
             for trial in training.running:
                 on_epoch(trial, training.epoch, latest(training.measured[trial.id], training.steps_per_epoch))
 

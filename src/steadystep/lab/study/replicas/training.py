@@ -23,8 +23,11 @@ from steadystep.lab.study.training import make_optimizer
 from steadystep.lab.study.trial import Trial
 from steadystep.lab.tasks.task import Arrays, Batch, Split, Splits, Task
 
-TURN = 16
+TURN = 64
 """Steps at a desk before it is the next ones' turn, all replicas' together: what is read for them is read once."""
+
+TURN_FLOPS = 2e11
+"""Operations of a turn of all desks, at most: some seconds, in which nobody hears that they should stop."""
 
 
 class ReplicatedTraining:
@@ -61,9 +64,9 @@ class ReplicatedTraining:
         self.layout = layout_of(models[0], self.optimizer.rule.slots)
         self.memory = _started(self.layout, models, self.optimizer.starts)
         self._desks: dict[int, tuple[Desk, ClippedStep]] = {}
-        self._judged: list[Evaluation] = []  # of those that run, after an epoch's last step
-        self._draw_orders()
+        self._orders: dict[int, torch.Tensor] = {}  # by epoch: (replicas, examples)
         x, y = self.next_batch()
+        self._kinds = (x.shape[1:], x.dtype), (y.shape[1:], y.dtype)
         self.step_flops = flops_per_step(task, x[0], y[0])
         self._at_a_time = self.layout.at_a_time(self.memory.itemsize, self.step_flops / self.batch_size)
 
@@ -82,44 +85,35 @@ class ReplicatedTraining:
         return self.taken == self.steps or not self.running
 
     def step(self) -> None:
-        """Take a turn's steps of every replica, or those that are left of the epoch."""
+        """Take a turn's steps of every replica: a part of an epoch, or what is left of it and whole ones."""
+        flops = self.step_flops * len(self.running)
+        most = max(1, min(TURN // self._at_a_time, int(TURN_FLOPS / flops), self.steps - self.taken))
         left = self.steps_per_epoch - self.taken % self.steps_per_epoch
-        self.take(min(max(TURN // self._at_a_time, 1), left))
+        self.take(most if most < left else most - (most - left) % self.steps_per_epoch)
 
     def take(self, steps: int) -> None:
-        """Take so many steps of every replica, within an epoch, and judge those that come to its end.
+        """Take so many steps of every replica, and judge them by the validation split where an epoch ends.
 
         Those that come to one which cannot be taken leave before it, with the reason in `diverged`.
         """
-        if self._ordered != self.epoch:
-            self._draw_orders()
-        taken = self.taken
+        taken, epoch = self.taken, self.epoch
         coefficients = self.optimizer.advance([self._lr_multiplier(taken + step) for step in range(steps)])
-        validation = self._batched(self.splits.val) if self.at_epoch_end() else []
+        validation = self._batched(self.splits.val) if self.epoch > epoch else []
         reasons: dict[int, str] = {}
-        self._judged = []
         for rows in self._parts():
-            self._judged += self._take(rows, taken, coefficients, validation, reasons)
+            self._take(rows, taken, coefficients, validation, reasons)
+        self._orders = {epoch: order for epoch, order in self._orders.items() if epoch >= self.epoch}
         if reasons:
             self._leave(reasons)
 
     def next_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The batches of the coming step: (replicas, batch, ...) each."""
-        if self._ordered != self.epoch:
-            self._draw_orders()
         x, y, _ = next(self._batches(range(len(self.running)), self.taken, 1))
         shape = len(self.running), self.batch_size
         return x.view(*shape, *x.shape[1:]), y.view(*shape, *y.shape[1:])
 
     def at_epoch_end(self) -> bool:
         return bool(self.running) and self.taken % self.steps_per_epoch == 0
-
-    def end_epoch(self) -> None:
-        """Note what the validation split said."""
-        for measured, (loss, accuracy, _) in zip(self._measuring, self._judged, strict=True):
-            measured.epoch_ends.append(measured.steps)
-            measured.val_loss.append(loss)
-            measured.val_accuracy.append(accuracy)
 
     def test(self) -> list[Evaluation]:
         """What the test split says of each replica."""
@@ -151,7 +145,7 @@ class ReplicatedTraining:
         self.measured = {trial: Measurements.from_state(measured) for trial, measured in state["measured"].items()}
         self._measuring = [self.measured[trial.id] for trial in self.running]
         self._clock.restore(state["clock"])
-        self._draw_orders()
+        self._orders.clear()
 
     def seconds(self, trial: Trial) -> float:
         """The trial's share of the time that all took, interruptions not counted."""
@@ -170,38 +164,35 @@ class ReplicatedTraining:
         coefficients: Coefficients,
         validation: Sequence[Batch],
         reasons: dict[int, str],
-    ) -> list[Evaluation]:
-        """Take the steps of these replicas; `reasons` gets those that cannot take one, and the others take it anew.
-
-        Returns what the validation batches say of those that took all, if there are any: while they are at the desk.
-        """
+    ) -> None:
+        """Take the steps of these replicas; `reasons` gets those that cannot take one, and the others take it anew."""
         steps, first = len(coefficients.own), 0
-        judged: list[Evaluation] = []
         while rows and first < steps:
             desk, clipped = self._sit_down(rows)
             own = coefficients.of(rows)
-            noted, found = [], {}
+            noted, judged, found = [], {}, {}
             started = time.perf_counter()
             for step, _ in enumerate(self._put(desk, rows, taken + first, steps - first), start=first):
                 desk.compute()
                 computed = time.perf_counter()
+                number = taken + step + 1
                 if not clipped.take(own, step):
-                    found = self._complaints(rows, desk, clipped.sizes[:, SOUND], taken + step + 1)
+                    found = self._complaints(rows, desk, clipped.sizes[:, SOUND], number)
                     break
                 ended = time.perf_counter()
                 noted.append(
                     (desk.losses.tolist(), *clipped.sizes.T[:SOUND].tolist(), ended - started, ended - computed)
                 )
+                if number % self.steps_per_epoch == 0:
+                    judged[number] = desk.evaluate(validation)
+                    ended = time.perf_counter()
                 started = ended
-            if validation and not found:
-                judged = desk.evaluate(validation)
             for place, row in enumerate(rows):
                 self.memory[row, : self.layout.stride].copy_(desk.memory[place])
-            self._note(rows, noted)
+            self._note(rows, noted, judged)
             first += len(noted)
             reasons |= found
             rows = [row for row in rows if row not in found]
-        return judged
 
     def _complaints(self, rows: Sequence[int], desk: Desk, sound: np.ndarray, number: int) -> dict[int, str]:
         """Why replicas cannot take this step, by their rows."""
@@ -230,9 +221,7 @@ class ReplicatedTraining:
     def _sit_down(self, rows: Sequence[int]) -> tuple[Desk, ClippedStep]:
         """These replicas at the desk for so many."""
         if len(rows) not in self._desks:
-            x, y, _ = next(self._batches(rows, 0, 1))
-            of_x, of_y = ((torch.Size([self.batch_size, *each.shape[1:]]), each.dtype) for each in (x, y))
-            desk = Desk(self._task, self.layout, len(rows), self.memory.dtype, (of_x, of_y), self._arrays)
+            desk = Desk(self._task, self.layout, len(rows), self.memory.dtype, self._kinds, self._arrays)
             self._desks[len(rows)] = desk, ClippedStep(self.optimizer, desk, self.layout)
         desk, clipped = self._desks[len(rows)]
         for place, row in enumerate(rows):
@@ -242,32 +231,39 @@ class ReplicatedTraining:
 
     def _put(self, desk: Desk, rows: Sequence[int], first: int, steps: int) -> Iterator[None]:
         """Have the batches of some steps at the desk, one step's after the other's."""
-        if self._arrays:
-            for chosen in self._chosen(rows, first, steps).numpy():
-                desk.choose(chosen)
-                yield
-        else:
-            for x, y, _ in self._batches(rows, first, steps):
-                desk.put(x, y)
-                yield
+        while steps:
+            of_epoch = min(steps, self.steps_per_epoch - first % self.steps_per_epoch)
+            if self._arrays:
+                for chosen in self._chosen(rows, first, of_epoch).numpy():
+                    desk.choose(chosen)
+                    yield
+            else:
+                for x, y, _ in self._batches(rows, first, of_epoch):
+                    desk.put(x, y)
+                    yield
+            first, steps = first + of_epoch, steps - of_epoch
 
     def _batches(self, rows: Sequence[int], first: int, steps: int) -> Iterator[Batch]:
         """The examples of these replicas in some steps of an epoch, one replica's after the other's."""
-        each = len(rows) * self.batch_size
-        return self.splits.train.stream(self._chosen(rows, first, steps).view(-1), each, self._ordered)
+        chosen = self._chosen(rows, first, steps).view(-1)
+        return self.splits.train.stream(chosen, len(rows) * self.batch_size, first // self.steps_per_epoch)
 
     def _chosen(self, rows: Sequence[int], first: int, steps: int) -> torch.Tensor:
         """The places of those examples: (steps, replicas, batch)."""
-        start = first % self.steps_per_epoch * self.batch_size
-        chosen = self._orders[_indices(rows), start : start + steps * self.batch_size]
+        epoch, step = divmod(first, self.steps_per_epoch)
+        start = step * self.batch_size
+        chosen = self._order(epoch)[_indices(rows), start : start + steps * self.batch_size]
         return chosen.view(len(rows), steps, self.batch_size).transpose(0, 1).contiguous()
 
     def _batched(self, split: Split) -> list[Batch]:
         """A whole split, to be judged by."""
         return list(split.stream(torch.arange(len(split)), self._task.recipe.evaluation_batch, 0))
 
-    def _note(self, rows: Sequence[int], noted: Sequence[Any]) -> None:
-        """Keep what was measured in some steps of these replicas, which share the time that they took."""
+    def _note(self, rows: Sequence[int], noted: Sequence[Any], judged: Mapping[int, Sequence[Evaluation]]) -> None:
+        """Keep what was measured in some steps of these replicas, which share the time that they took.
+
+        And what the validation split said after some of them, by how many steps were taken then.
+        """
         if not noted:
             return
         losses, before, after, step_seconds, optimizer_seconds = zip(*noted, strict=True)
@@ -280,6 +276,12 @@ class ReplicatedTraining:
             measured.clipped += [float(after < before) for _, before, after in zip(*numbers, strict=True)]
             measured.step_seconds += shared[0]
             measured.optimizer_seconds += shared[1]
+        for number, found in judged.items():
+            for row, (loss, accuracy, _) in zip(rows, found, strict=True):
+                measured = self._measuring[row]
+                measured.epoch_ends.append(number)
+                measured.val_loss.append(loss)
+                measured.val_accuracy.append(accuracy)
 
     def _leave(self, reasons: Mapping[int, str]) -> None:
         """Let those go that have a reason to, by their rows."""
@@ -295,14 +297,14 @@ class ReplicatedTraining:
         self._measuring = [self._measuring[row] for row in rows]
         self.memory = self.memory[rows]
         self.optimizer.keep(rows)
-        self._orders = self._orders[rows]
+        self._orders = {epoch: order[rows] for epoch, order in self._orders.items()}
 
-    def _draw_orders(self) -> None:
-        """In which order each replica visits the examples in this epoch: (replicas, examples)."""
-        examples, self._ordered = len(self.splits.train), self.epoch
-        orders = {trial.seed: epoch_order(trial.seed, self.epoch, examples) for trial in self.running}
-        rows = [orders[trial.seed] for trial in self.running]
-        self._orders = torch.stack(rows) if rows else torch.empty(0, examples)
+    def _order(self, epoch: int) -> torch.Tensor:
+        """In which order each replica visits the examples then: (replicas, examples)."""
+        if epoch not in self._orders:
+            orders = {trial.seed: epoch_order(trial.seed, epoch, len(self.splits.train)) for trial in self.running}
+            self._orders[epoch] = torch.stack([orders[trial.seed] for trial in self.running])
+        return self._orders[epoch]
 
 
 def _indices(rows: Sequence[int]) -> slice | Sequence[int]:
