@@ -40,14 +40,9 @@ def _exp(x):
     >>> float(_exp(np.float32(0))), float(_exp(np.float32(-200))), float(_exp(np.float32("nan")))
     (1.0, 0.0, nan)
     """
-    if x != x:
-        return x
-    if x < np.float32(-104):
-        return np.float32(0)
-    if x > np.float32(100):
-        return np.float32(np.inf)
-    turns = np.rint(x * np.float32(1.442695040888963407))
-    rest = fma(turns, np.float32(-0.693145751953125), x)  # log 2 in two parts
+    inside = x if (x > np.float32(-104)) & (x < np.float32(100)) else np.float32(0)
+    turns = np.rint(inside * np.float32(1.442695040888963407))
+    rest = fma(turns, np.float32(-0.693145751953125), inside)  # log 2 in two parts
     rest = fma(turns, np.float32(-1.428606765330187045e-06), rest)
     y = fma(np.float32(0.000198527617612853646), rest, np.float32(0.00139304355252534151))
     y = fma(y, rest, np.float32(0.00833336077630519867))
@@ -55,9 +50,14 @@ def _exp(x):
     y = fma(y, rest, np.float32(0.166666671633720398))
     y = fma(y, rest, np.float32(0.5))
     y = np.float32(1) + fma(rest * rest, y, rest)
-    power = int(turns)
+    power = np.int32(turns)
     half = power >> 1  # 2^power itself may not be a normal number
-    return y * _power_of_two(half) * _power_of_two(power - half)
+    y *= _power_of_two(half)
+    y *= _power_of_two(power - half)
+    # Values are selected, not branched to: so that LLVM makes vectors of them.
+    y = np.float32(0) if x <= np.float32(-104) else y
+    y = np.float32(np.inf) if x >= np.float32(100) else y
+    return x if x != x else y
 
 
 @njit(**STRICT)

@@ -120,36 +120,43 @@ RELU_BACKWARD = Kernel(
 )
 
 # The mean of -log softmax(x)[label] over the rows, its gradient by x, and by a bias that all rows have been given.
-# No label is ignored: one that is no class makes the loss NaN.
+# No label is ignored: one that is no class makes the loss NaN, and nothing else is written.
 CROSS_ENTROPY = Kernel(
     "cross_entropy",
     {"x": MATRIX, "labels": INTEGERS, "loss": ONE, "of_x": MATRIX, "of_bias": ROW},
     """
     rows, width = x.shape
     share = NUMBER(1) / NUMBER(rows)
+    largest = zeros_like(x[:ROWS, 0])
+    loss[0] = nan
+    for label in labels:
+        if (label < 0) | (label >= width):
+            return
     loss[0] = 0
     for first in range(0, rows, ROWS):
-        some = NUMBER(0)
-        for row in range(first, min(first + ROWS, rows)):
-            log_p = of_x[row]
-            largest = x[row, 0]
+        end = min(first + ROWS, rows)
+        block = of_x[first:end].reshape(-1)  # so long that its exp is made of vectors
+        for row in range(first, end):
+            most = x[row, 0]
             for i in range(1, width):
-                largest = maximum(largest, x[row, i])
+                most = x[row, i] if x[row, i] > most else most  # what is NaN comes back by the total
             for i in range(width):
-                log_p[i] = exp(x[row, i] - largest)
-            log_total = log(total(log_p))
+                of_x[row, i] = x[row, i] - most
+            largest[row - first] = most
+        each_exp(block)
+        some = NUMBER(0)
+        for row in range(first, end):
+            log_total = log(total(of_x[row]))
             for i in range(width):
-                log_p[i] = x[row, i] - largest - log_total
-            label = labels[row]
-            if (label < 0) | (label >= width):
-                some = NUMBER(nan)
-                continue
-            some -= log_p[label]
-            of_label = fma(exp(log_p[label]), share, -share)
-            for i in range(width):
-                log_p[i] = exp(log_p[i]) * share
-            log_p[label] = of_label
+                of_x[row, i] = x[row, i] - largest[row - first] - log_total
+            some -= of_x[row, labels[row]]
         loss[0] += some
+        each_exp(block)
+        for row in range(first, end):
+            of_label = fma(of_x[row, labels[row]], share, -share)
+            for i in range(width):
+                of_x[row, i] *= share
+            of_x[row, labels[row]] = of_label
     loss[0] /= NUMBER(rows)
     add_up_rows(of_x, of_bias)
 """,

@@ -76,6 +76,11 @@ def kernel(program):
 """
 
 _HELPERS = '''
+def each_exp(x):
+    wide_vectors()
+    for i in range(len(x)):
+        x[i] = exp(x[i])
+
 def total(x):
     """As torch adds up the last dimension: elements that lie in a vector's same place first."""
     if len(x) < LANES:
