@@ -76,7 +76,9 @@ def _described(code: CodeType) -> str:
     return repr((code.co_code.hex(), code.co_consts, code.co_names, code.co_varnames))
 
 
-_PRIMITIVES = [Path(path).read_text() for path in (primitives.__file__, __file__)]
+_PRIMITIVES = [
+    Path(__file__).with_name(f"{name}.py").read_text() for name in ("primitives", "exponentials", "blas", "compiling")
+]
 
 
 @contextmanager

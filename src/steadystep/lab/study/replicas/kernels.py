@@ -75,8 +75,8 @@ MATRIX, ROW, ONE, INTEGERS, BYTES = (
 )  # fmt: skip
 
 # Inputs and outputs are (replicas, rows, width), biases (replicas, 1, width). NaN stays NaN. Numbers of float32 are
-# those of torch's own operations to the last bit where it has vectors of AVX2 or AVX-512, for up to 256 rows of two or
-# more; but for the mean loss, which nothing else follows from.
+# those of torch's own operations to the last bit where it has vectors of AVX2 or AVX-512, for up to 256 rows and for
+# two columns or more; but for the mean loss, which nothing else follows from.
 
 BIASED_RELU = Kernel(
     "biased_relu",

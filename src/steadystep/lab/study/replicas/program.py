@@ -36,7 +36,7 @@ class Program:
     """Lines to be run one after the other, as often as one likes.
 
     Attributes:
-        table: (lines, WORDS) int64. A word may be changed between two runs.
+        table: (lines, WORDS) int64, what they are to the compiled function.
     """
 
     def __init__(self, lines: Sequence[Line]) -> None:

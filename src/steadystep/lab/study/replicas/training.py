@@ -233,7 +233,7 @@ class ReplicatedTraining:
         """Have the batches of some steps at the desk, one step's after the other's."""
         while steps:
             of_epoch = min(steps, self.steps_per_epoch - first % self.steps_per_epoch)
-            if self._arrays:
+            if self._arrays is not None:
                 for chosen in self._chosen(rows, first, of_epoch).numpy():
                     desk.choose(chosen)
                     yield
