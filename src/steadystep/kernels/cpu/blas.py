@@ -18,10 +18,12 @@ ARGUMENTS = 13
 @cache
 def gemm(dtype: torch.dtype) -> int | None:
     """The address of the function that torch multiplies such matrices with; None where torch has none to give."""
+    if dtype not in _NAMES:
+        return None
     for library in sorted((Path(torch.__file__).parent / "lib").glob("*torch_cpu.*")):
         try:
             function = getattr(ctypes.CDLL(str(library)), _NAMES[dtype])
-        except (AttributeError, KeyError, OSError):
+        except (AttributeError, OSError):  # it has no such function, or is none to be loaded
             continue
         return ctypes.cast(function, ctypes.c_void_p).value
     return None

@@ -19,7 +19,6 @@ from steadystep.kernels.cpu.primitives import STRICT
 
 @intrinsic
 def _fma(context, a, b, c):
-
     def generate(context, builder, signature, arguments):
         return builder.fma(*arguments)
 

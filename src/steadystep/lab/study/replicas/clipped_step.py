@@ -145,7 +145,7 @@ def kernel(
     if not sound:
         return False
     for replica in range(len(shrink)):
-        memory[replica] *= NUMBER(shrink[replica])
+        memory[replica] *= memory.dtype.type(shrink[replica])
     counters[:] = 0
     of_tensors = own.reshape(len(stage), own.shape[2])
     if in_two:
@@ -172,7 +172,6 @@ def _kernel(equation: Equation, dtype: torch.dtype, plain: bool) -> Callable[...
         "judge": judge,
         "update": updates[0],
         "plain": updates[1],
-        "NUMBER": {torch.float32: np.float32, torch.float64: np.float64}[dtype],
         "zeros": np.zeros,
         "int64": np.int64,
     }

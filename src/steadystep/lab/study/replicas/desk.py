@@ -44,7 +44,7 @@ class Desk:
         self._of_x, self._of_y = self.x.flatten(0, 1).numpy(), self.y.flatten(0, 1).numpy()
         chosen = torch.zeros(replicas, self.y.shape[1], dtype=torch.int64)
         self._chosen = chosen.numpy()
-        pairs = ((examples.x, self.x), (examples.y, self.y)) if examples else ()
+        pairs = ((examples.x, self.x), (examples.y, self.y)) if examples is not None else ()
         gathering = [chosen_line(source.contiguous(), chosen, here, dtype) for source, here in pairs]
         graph = step_graph(task, layout, replicas, dtype, *kinds)
         self._step = Plan(graph, [self.x, self.y, *self.parameters], before=gathering)

@@ -14,7 +14,7 @@ WORTH_BLAS = 400
 def product_line(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> Line | None:
     """c = a @ b for (replicas, m, k) and (replicas, k, n); None for what torch multiplies in another way."""
     (replicas, m, k), n = a.shape, b.shape[2]
-    function = gemm(a.dtype) if a.dtype in (torch.float32, torch.float64) else None
+    function = gemm(a.dtype)
     if function is None or m * k * n < WORTH_BLAS or not c.is_contiguous():
         return None
     of_a, of_b = _lies(a), _lies(b)

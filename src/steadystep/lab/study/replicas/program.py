@@ -14,7 +14,7 @@ from numba import njit, types
 from steadystep.kernels.cpu.blas import call_gemm
 from steadystep.kernels.cpu.compiling import compiled
 from steadystep.kernels.cpu.exponentials import EXPONENTIALS, fma
-from steadystep.kernels.cpu.primitives import STRICT
+from steadystep.kernels.cpu.primitives import STORED, STRICT
 from steadystep.kernels.templates import lines
 from steadystep.lab.study.replicas import product
 from steadystep.lab.study.replicas.kernels import OPERATIONS, Kernel, Line, Operation
@@ -133,7 +133,7 @@ def _runner(dtype: torch.dtype) -> Callable[[np.ndarray], None]:
     """The function that goes through lines over such numbers."""
     exp, log = EXPONENTIALS[dtype]
     names: dict[str, Any] = {
-        "NUMBER": {torch.float32: np.float32, torch.float64: np.float64}[dtype],
+        "NUMBER": STORED[str(dtype).removeprefix("torch.")],
         "LANES": VECTOR_BYTES // dtype.itemsize,
         "ADDED": ADDING_BYTES // dtype.itemsize,
         "ROWS": ROWS,

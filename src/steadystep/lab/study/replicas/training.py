@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,13 +15,15 @@ from steadystep.lab.study.flops import flops_per_step
 from steadystep.lab.study.measurements import Measurements
 from steadystep.lab.study.replicas.clipped_step import SOUND, ClippedStep
 from steadystep.lab.study.replicas.desk import Desk
+from steadystep.lab.study.replicas.feeding import Feeding
 from steadystep.lab.study.replicas.layout import Layout, layout_of
 from steadystep.lab.study.replicas.optimizer import Coefficients, ReplicatedOptimizer
+from steadystep.lab.study.replicas.shared_clock import SharedClock
 from steadystep.lab.study.schedule import multiplier
-from steadystep.lab.study.seeding import epoch_order, initial_model
+from steadystep.lab.study.seeding import initial_model
 from steadystep.lab.study.training import make_optimizer
 from steadystep.lab.study.trial import Trial
-from steadystep.lab.tasks.task import Arrays, Batch, Split, Splits, Task
+from steadystep.lab.tasks.task import Batch, Split, Splits, Task
 
 TURN = 64
 """Steps at a desk before it is the next ones' turn, all replicas' together: what is read for them is read once."""
@@ -45,17 +47,16 @@ class ReplicatedTraining:
         splits: Splits,
         on_diverged: Callable[[Trial, str], None] = lambda trial, reason: None,
     ) -> None:
-        self._clock = _SharedClock()
+        self._clock = SharedClock()
         self._on_diverged = on_diverged
         self.running = list(trials)
         self.diverged: dict[str, str] = {}  # by the identities of trials that left: why
         self.measured = {trial.id: Measurements() for trial in trials}
         self._measuring = list(self.measured.values())  # of those that still run, in their order
         self.splits = splits
-        self._arrays = splits.train if isinstance(splits.train, Arrays) else None  # these need no stream
+        self._feeding = Feeding(splits.train, trials[0].batch_size, [trial.seed for trial in trials])
         self._task = task
-        self.batch_size = min(trials[0].batch_size, len(splits.train))
-        self.steps_per_epoch = len(splits.train) // self.batch_size
+        self.steps_per_epoch = self._feeding.steps_per_epoch
         self.steps = self.steps_per_epoch * trials[0].epochs
         self._lr_multiplier = multiplier(trials[0].schedule, self.steps)
         models = [initial_model(task.model, trial.seed) for trial in trials]
@@ -64,11 +65,10 @@ class ReplicatedTraining:
         self.layout = layout_of(models[0], self.optimizer.rule.slots)
         self.memory = _started(self.layout, models, self.optimizer.starts)
         self._desks: dict[int, tuple[Desk, ClippedStep]] = {}
-        self._orders: dict[int, torch.Tensor] = {}  # by epoch: (replicas, examples)
         x, y = self.next_batch()
         self._kinds = (x.shape[1:], x.dtype), (y.shape[1:], y.dtype)
         self.step_flops = flops_per_step(task, x[0], y[0])
-        self._at_a_time = self.layout.at_a_time(self.memory.itemsize, self.step_flops / self.batch_size)
+        self._at_a_time = self.layout.at_a_time(self.memory.itemsize, self.step_flops / self._feeding.batch_size)
 
     @property
     def taken(self) -> int:
@@ -102,15 +102,13 @@ class ReplicatedTraining:
         reasons: dict[int, str] = {}
         for rows in self._parts():
             self._take(rows, taken, coefficients, validation, reasons)
-        self._orders = {epoch: order for epoch, order in self._orders.items() if epoch >= self.epoch}
+        self._feeding.forget(self.epoch)
         if reasons:
             self._leave(reasons)
 
     def next_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The batches of the coming step: (replicas, batch, ...) each."""
-        x, y, _ = next(self._batches(range(len(self.running)), self.taken, 1))
-        shape = len(self.running), self.batch_size
-        return x.view(*shape, *x.shape[1:]), y.view(*shape, *y.shape[1:])
+        return self._feeding.batch(self.taken)
 
     def at_epoch_end(self) -> bool:
         return bool(self.running) and self.taken % self.steps_per_epoch == 0
@@ -145,7 +143,6 @@ class ReplicatedTraining:
         self.measured = {trial: Measurements.from_state(measured) for trial, measured in state["measured"].items()}
         self._measuring = [self.measured[trial.id] for trial in self.running]
         self._clock.restore(state["clock"])
-        self._orders.clear()
 
     def seconds(self, trial: Trial) -> float:
         """The trial's share of the time that all took, interruptions not counted."""
@@ -172,7 +169,7 @@ class ReplicatedTraining:
             own = coefficients.of(rows)
             noted, judged, found = [], {}, {}
             started = time.perf_counter()
-            for step, _ in enumerate(self._put(desk, rows, taken + first, steps - first), start=first):
+            for step, _ in enumerate(self._feeding.put(desk, rows, taken + first, steps - first), start=first):
                 desk.compute()
                 computed = time.perf_counter()
                 number = taken + step + 1
@@ -221,39 +218,13 @@ class ReplicatedTraining:
     def _sit_down(self, rows: Sequence[int]) -> tuple[Desk, ClippedStep]:
         """These replicas at the desk for so many."""
         if len(rows) not in self._desks:
-            desk = Desk(self._task, self.layout, len(rows), self.memory.dtype, self._kinds, self._arrays)
+            desk = Desk(self._task, self.layout, len(rows), self.memory.dtype, self._kinds, self._feeding.arrays)
             self._desks[len(rows)] = desk, ClippedStep(self.optimizer, desk, self.layout)
         desk, clipped = self._desks[len(rows)]
         for place, row in enumerate(rows):
             desk.memory[place].copy_(self.memory[row, : self.layout.stride])
         clipped.seat(rows, self.memory, self.optimizer.thresholds)
         return desk, clipped
-
-    def _put(self, desk: Desk, rows: Sequence[int], first: int, steps: int) -> Iterator[None]:
-        """Have the batches of some steps at the desk, one step's after the other's."""
-        while steps:
-            of_epoch = min(steps, self.steps_per_epoch - first % self.steps_per_epoch)
-            if self._arrays is not None:
-                for chosen in self._chosen(rows, first, of_epoch).numpy():
-                    desk.choose(chosen)
-                    yield
-            else:
-                for x, y, _ in self._batches(rows, first, of_epoch):
-                    desk.put(x, y)
-                    yield
-            first, steps = first + of_epoch, steps - of_epoch
-
-    def _batches(self, rows: Sequence[int], first: int, steps: int) -> Iterator[Batch]:
-        """The examples of these replicas in some steps of an epoch, one replica's after the other's."""
-        chosen = self._chosen(rows, first, steps).view(-1)
-        return self.splits.train.stream(chosen, len(rows) * self.batch_size, first // self.steps_per_epoch)
-
-    def _chosen(self, rows: Sequence[int], first: int, steps: int) -> torch.Tensor:
-        """The places of those examples: (steps, replicas, batch)."""
-        epoch, step = divmod(first, self.steps_per_epoch)
-        start = step * self.batch_size
-        chosen = self._order(epoch)[_indices(rows), start : start + steps * self.batch_size]
-        return chosen.view(len(rows), steps, self.batch_size).transpose(0, 1).contiguous()
 
     def _batched(self, split: Split) -> list[Batch]:
         """A whole split, to be judged by."""
@@ -297,19 +268,7 @@ class ReplicatedTraining:
         self._measuring = [self._measuring[row] for row in rows]
         self.memory = self.memory[rows]
         self.optimizer.keep(rows)
-        self._orders = {epoch: order[rows] for epoch, order in self._orders.items()}
-
-    def _order(self, epoch: int) -> torch.Tensor:
-        """In which order each replica visits the examples then: (replicas, examples)."""
-        if epoch not in self._orders:
-            orders = {trial.seed: epoch_order(trial.seed, epoch, len(self.splits.train)) for trial in self.running}
-            self._orders[epoch] = torch.stack([orders[trial.seed] for trial in self.running])
-        return self._orders[epoch]
-
-
-def _indices(rows: Sequence[int]) -> slice | Sequence[int]:
-    """As a tensor finds them without copying, where they follow each other."""
-    return slice(rows.start, rows.stop) if isinstance(rows, range) else rows
+        self._feeding.keep(rows)
 
 
 def _started(layout: Layout, models: Sequence[torch.nn.Module], starts: Sequence[np.ndarray]) -> torch.Tensor:
@@ -325,32 +284,3 @@ def _started(layout: Layout, models: Sequence[torch.nn.Module], starts: Sequence
         for tensor in slot:
             tensor.copy_(first.view(-1, *[1] * (tensor.dim() - 1)).expand_as(tensor))
     return memory
-
-
-class _SharedClock:
-    """Shares the time that passes among the runs that are there."""
-
-    def __init__(self) -> None:
-        self._read = time.monotonic()
-        self._share = 0.0  # of each that still runs
-        self._left: dict[str, float] = {}  # the shares of those that left
-
-    def seconds(self, trial: str, running: int) -> float:
-        self._advance(running)
-        return self._left.get(trial, self._share)
-
-    def leave(self, trials: Sequence[str], running: int) -> None:
-        self._advance(running)
-        self._left |= dict.fromkeys(trials, self._share)
-
-    def state(self, running: int) -> dict[str, Any]:
-        self._advance(running)
-        return {"share": self._share, "left": self._left}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self._share, self._left = self._share + state["share"], state["left"]
-
-    def _advance(self, running: int) -> None:
-        now = time.monotonic()
-        self._share += (now - self._read) / max(running, 1)
-        self._read = now
