@@ -18,8 +18,8 @@ from benchmarks import overhead, streaming
 from benchmarks.interleaved import Timing, race
 from benchmarks.shapes import MODELS
 from benchmarks.steps import ROWS, Row, Step, ours, parameters, peers
-from steadystep.lab.study.atomic import write_atomic
-from steadystep.lab.study.environment import this_environment
+from steadystep.lab.system.atomic import write_atomic
+from steadystep.lab.training.environment import this_environment
 
 RESULTS = Path(__file__).parent / "results" / "steps.json"
 SECONDS = 6.0

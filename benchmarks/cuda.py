@@ -21,9 +21,9 @@ from benchmarks import overhead
 from benchmarks.interleaved import race
 from benchmarks.shapes import MODELS, Shapes
 from benchmarks.steps import ROWS, Row, Step, clip_then_step, ours, parameters, peers
-from steadystep.lab.study.atomic import write_atomic
-from steadystep.lab.study.device import find_device
-from steadystep.lab.study.environment import this_environment
+from steadystep.lab.system.atomic import write_atomic
+from steadystep.lab.training.device import find_device
+from steadystep.lab.training.environment import this_environment
 
 RESULTS = Path(__file__).parent / "results" / "cuda.json"
 SECONDS = 1.0

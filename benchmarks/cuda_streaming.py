@@ -13,9 +13,8 @@ import triton.language as tl
 
 from benchmarks.steps import Step
 from steadystep.kernels.cuda.chunks import chunks
-from steadystep.kernels.cuda.launching import launch
-from steadystep.kernels.cuda.primitives import located
-from steadystep.kernels.cuda.uploading import upload
+from steadystep.kernels.cuda.intrinsics import located
+from steadystep.kernels.cuda.runtime import launch, upload
 
 # What runs on the device is Triton, which only looks like Python: types mean nothing in here.
 # pyright: basic, reportGeneralTypeIssues=false, reportAttributeAccessIssue=false, reportArgumentType=false

@@ -18,11 +18,11 @@ from rich.table import Table
 from torch.nn import functional
 
 from benchmarks.interleaved import race
-from steadystep.lab.study.atomic import write_atomic
-from steadystep.lab.study.environment import this_environment
-from steadystep.lab.tasks.decoding import decode, random_view, read, to_tensor
+from steadystep.lab.system.atomic import write_atomic
+from steadystep.lab.tasks.image_decode import decode, random_view, read, to_tensor
 from steadystep.lab.tasks.networks.resnet import resnet
 from steadystep.lab.tasks.pipeline import collated
+from steadystep.lab.training.environment import this_environment
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT.parent / "shared" / "data" / "imagenet-sample-100"

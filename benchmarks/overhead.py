@@ -14,8 +14,8 @@ import steadystep
 from benchmarks.interleaved import race
 from benchmarks.shapes import Shapes
 from benchmarks.steps import LR, MAX_NORM, ROWS, Row, Step, parameters
-from steadystep.clipping.factors import to_limit
-from steadystep.clipping.stages import Scale
+from steadystep.clipping.base import to_limit
+from steadystep.clipping.transforms import Scale
 from steadystep.kernels.dispatch import measure
 from steadystep.optimizers.plan import Plan
 
@@ -103,7 +103,7 @@ def bytes_per_parameter(shapes: Shapes) -> dict[str, float]:
 
 
 def slots(row: Row) -> int:
-    """Tensors of state that the update reads and writes."""
+    """GradientSet of state that the update reads and writes."""
     return round(_kept(row, [(1024,)]) / 4)
 
 

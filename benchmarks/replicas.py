@@ -16,17 +16,17 @@ from typing import Any
 
 import torch
 
-from steadystep.lab.study.atomic import write_atomic
-from steadystep.lab.study.environment import this_environment
-from steadystep.lab.study.executor import make_executor
-from steadystep.lab.study.loop import run_trial
-from steadystep.lab.study.observer import Silent
-from steadystep.lab.study.processor import computing_alike
+from steadystep.lab.execution.executor import make_executor
+from steadystep.lab.execution.observer import Silent
+from steadystep.lab.execution.store import Store, StoredStudy
+from steadystep.lab.execution.worker import Job
 from steadystep.lab.study.spec import study_for
-from steadystep.lab.study.store import Store, StoredStudy
-from steadystep.lab.study.trial import Clip, Trial
-from steadystep.lab.study.worker import Job
+from steadystep.lab.system.atomic import write_atomic
 from steadystep.lab.tasks import find_task
+from steadystep.lab.training.environment import this_environment
+from steadystep.lab.training.processor import computing_alike
+from steadystep.lab.training.run_trial import run_trial
+from steadystep.lab.training.trial import Clip, Trial
 
 RESULTS = Path(__file__).parent / "results" / "replicas.json"
 REPLICAS = 32

@@ -11,11 +11,9 @@ import torch
 from numba import types
 
 from benchmarks.steps import Step
-from steadystep.kernels.cpu.chunks import chunks
-from steadystep.kernels.cpu.compiling import compiled
-from steadystep.kernels.cpu.sharing import shared_out
-from steadystep.kernels.cpu.team import TEAM
-from steadystep.kernels.templates import lines
+from steadystep.kernels.codegen import lines
+from steadystep.kernels.cpu.jit import compile_kernel
+from steadystep.kernels.cpu.parallel import TEAM, chunks, parallel_kernel
 
 _READ = """\
 total = float32(0)
@@ -43,9 +41,9 @@ def read(params: Sequence[torch.Tensor]) -> Step:
     """Read every gradient once."""
     work = chunks(tuple(param.numel() for param in params))
     signature = types.void(types.int64[::1], types.int64[:, ::1], types.int64[::1], types.float32[::1])
-    kernel = compiled(
+    kernel = compile_kernel(
         "stream_read",
-        shared_out("pointers, sums", _READ),
+        parallel_kernel("pointers, sums", _READ),
         {"float32": np.float32},
         None,
         signature,
@@ -73,6 +71,6 @@ def update(params: Sequence[torch.Tensor], slots: int) -> Step:
 def _update_kernel(written: int) -> Callable[..., None]:
     arrays = [f"A{k} = carray(at(pointers[tensor, {k + 1}] + first), 1024, float32)" for k in range(written)]
     moves = [f"A{k}[i] = A{k}[i] + g" for k in range(written)]
-    source = shared_out("pointers", _UPDATE.format(arrays=lines(4, arrays), moves=lines(8, moves)))
+    source = parallel_kernel("pointers", _UPDATE.format(arrays=lines(4, arrays), moves=lines(8, moves)))
     signature = types.void(types.int64[::1], types.int64[:, ::1], types.int64[:, ::1])
-    return compiled(f"stream_{written}", source, {"float32": np.float32}, None, signature)
+    return compile_kernel(f"stream_{written}", source, {"float32": np.float32}, None, signature)

@@ -15,17 +15,17 @@ from pathlib import Path
 
 from rich.console import Console
 
+from steadystep.lab.execution.archive import pack
+from steadystep.lab.execution.run_study import read_study
 from steadystep.lab.paper.reports import read_report
 from steadystep.lab.report.front_page import front_page
 from steadystep.lab.report.tables import results_table
 from steadystep.lab.report.terminal import render
 from steadystep.lab.report.verdict_words import evidence
 from steadystep.lab.report.write import write_report
-from steadystep.lab.study.atomic import write_atomic
-from steadystep.lab.study.packed import pack
-from steadystep.lab.study.run import read_study
+from steadystep.lab.statistics.summarise import summarise
 from steadystep.lab.study.spec import command_for
-from steadystep.lab.study.summarise import summarise
+from steadystep.lab.system.atomic import write_atomic
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results"

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from steadystep.lab.study.fork_server import warm_up
+from steadystep.lab.system.fork_server import warm_up
 
 
 def main() -> None:
@@ -11,7 +11,7 @@ def main() -> None:
     name, folder, workers = sys.argv[1:]
     if int(workers) > 1:
         warm_up()
-    from steadystep.lab.study.run import run_study
+    from steadystep.lab.execution.run_study import run_study
     from tiny_study import Teller, digits_study, endless_study
 
     study, task = digits_study() if name == "digits" else endless_study()

@@ -11,11 +11,11 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 import torch
 
-from steadystep.lab.study.record import QUANTILES, Curve, Environment, Record, Times
-from steadystep.lab.study.results import Cell, Results
+from steadystep.lab.study.records import Cell, Results
 from steadystep.lab.study.spec import Arm, Study
-from steadystep.lab.study.trial import Clip, Trial
 from steadystep.lab.tasks.task import Claim, Task
+from steadystep.lab.training.record import QUANTILES, Curve, Environment, Record, Times
+from steadystep.lab.training.trial import Clip, Trial
 
 ARMS = (
     Arm(name="SGD", optimizer="SGD", options={"momentum": 0.9}, lrs=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0)),

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import steadystep
 from cases import CLIPPERS, OPTIMIZERS, ClipperCase, OptimizerCase
-from steadystep.kernels import move
+from steadystep.kernels import update_rms
 
 HALF_A_DIGIT = 2.0**-8  # of a bfloat16 between 1 and 2
 BAD = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf, "too large to square": 1e30}
@@ -216,7 +216,7 @@ def test_nothing_is_read_back_on_a_device(case: OptimizerCase, clip: str) -> Non
 def test_the_bound_on_updates_reads_no_learning_rate_back(lr: float) -> None:
     totals = [torch.tensor(x, dtype=torch.float64) for x in (32.0, 0.0)]
     with NoReading():
-        factor, exceeds = move.limit(totals, 2, torch.tensor(lr, dtype=torch.float64), 0.5)
+        factor, exceeds = update_rms.limit(totals, 2, torch.tensor(lr, dtype=torch.float64), 0.5)
     assert (factor.item(), exceeds.item()) == (pytest.approx(0.5 * lr / 4.0 if lr else 1.0), lr > 0)
 
 

@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from steadystep.lab.study.checkpoint import load_checkpoint, save_checkpoint
-from steadystep.lab.study.device import CPU
-from steadystep.lab.study.observer import Silent
-from steadystep.lab.study.record import Record
+from steadystep.lab.execution.observer import Silent
+from steadystep.lab.execution.store import StoredStudy
 from steadystep.lab.study.spec import Study, study_for
-from steadystep.lab.study.store import StoredStudy
-from steadystep.lab.study.training import Training
-from steadystep.lab.study.trial import Trial
 from steadystep.lab.tasks.arms import Arm
 from steadystep.lab.tasks.task import Arrays, Splits, Task
+from steadystep.lab.training.checkpoint import load_checkpoint, save_checkpoint
+from steadystep.lab.training.device import CPU
+from steadystep.lab.training.record import Record
+from steadystep.lab.training.trainer import Training
+from steadystep.lab.training.trial import Trial
 
 FINGERPRINT = "0123456789abcdef"
 

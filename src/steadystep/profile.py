@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from steadystep.gradients.gradient_set import gather_gradients
 from steadystep.kernels.dispatch import measure
-from steadystep.tensors import tensors_of
 
 Batch = TypeVar("Batch")
 
@@ -68,7 +68,7 @@ def norm_profile(
                 for parameter in model.parameters():
                     parameter.grad = None
                 loss(model, batch).backward()
-                tensors = tensors_of([{"params": list(model.parameters())}], "norm_profile")
+                tensors = gather_gradients([{"params": list(model.parameters())}], "norm_profile")
                 norms.append(float(measure(tensors).total) if tensors.gradients else 0.0)
     finally:
         with torch.no_grad():

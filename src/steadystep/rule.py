@@ -7,7 +7,7 @@ from functools import cache, cached_property
 from types import FunctionType
 from typing import Any, Literal, cast
 
-from steadystep.maths import Number
+from steadystep.tracing.ops import Number
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ Decay = Literal["coupled", "decoupled", "independent", "within"]
 class Rule:
     """An optimizer's equation, written once and run by every backend.
 
-    `update(g, p, *slots, **coefficients) -> (p, *slots)` is elementwise, in the names of `steadystep.maths`. It
+    `update(g, p, *slots, **coefficients) -> (p, *slots)` is elementwise, in the names of `steadystep.tracing.ops`. It
     never subtracts hyperparameters: in float32 that would cost digits.
 
     `scalars(t, *hyperparameters, *clocks)` gives update's coefficients, in their order, for the t-th counted step

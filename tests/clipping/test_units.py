@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import steadystep
-from steadystep.clipping.given import Clip
+from steadystep.clipping.chain import Clip
 from steadystep.kernels import units
 
 LAYOUTS: dict[str, Callable[[], torch.Tensor]] = {

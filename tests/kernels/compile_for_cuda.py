@@ -16,18 +16,17 @@ from triton.compiler import ASTSource
 
 from cases import OPTIMIZERS
 from steadystep.clipping.clip_norm import ClipNorm
-from steadystep.clipping.measured import Measured
-from steadystep.deferred import Formula
-from steadystep.kernels.cuda.adding import add_chunks
+from steadystep.clipping.norms import GradNorms
+from steadystep.gradients.gradient_set import GradientSet
+from steadystep.kernels.codegen import Equation
 from steadystep.kernels.cuda.chunks import BLOCK, CHUNK
-from steadystep.kernels.cuda.deciding import kernel_of
-from steadystep.kernels.cuda.launching import WARPS
-from steadystep.kernels.cuda.measuring import collect_chunks, measure_chunks
-from steadystep.kernels.cuda.primitives import STORED
-from steadystep.kernels.cuda.updating import CONSTANTS, move_kernel, sums_kernel, update_kernel
-from steadystep.kernels.equation import Equation
-from steadystep.optimizers.cohort import Hyperparameters
-from steadystep.tensors import Tensors
+from steadystep.kernels.cuda.graph_kernel import kernel_of
+from steadystep.kernels.cuda.intrinsics import STORED
+from steadystep.kernels.cuda.norm_kernel import add_chunks, collect_chunks, measure_chunks
+from steadystep.kernels.cuda.runtime import WARPS
+from steadystep.kernels.cuda.update_kernel import CONSTANTS, move_kernel, sums_kernel, update_kernel
+from steadystep.optimizers.param_set import Hyperparameters
+from steadystep.tracing.graph import Graph
 
 WORDS = ("table", "columns", "gradients", "spans", "addresses", "words")
 SIZES = {"ALIGNED": True, "CHUNK": CHUNK, "BLOCK": BLOCK}
@@ -52,7 +51,7 @@ def equations(names: Sequence[str]) -> dict[Equation, str]:
     return found
 
 
-def decisions(names: Sequence[str]) -> Iterator[tuple[str, Formula]]:
+def decisions(names: Sequence[str]) -> Iterator[tuple[str, Graph]]:
     """For every rule what it and clipping by norm decide for one step."""
     sizes, clock, place = torch.zeros(161, dtype=torch.float64), torch.zeros(()), torch.zeros(16, dtype=torch.float64)
     for case in OPTIMIZERS:
@@ -60,13 +59,13 @@ def decisions(names: Sequence[str]) -> Iterator[tuple[str, Formula]]:
             continue
         optimizer = case.make([torch.zeros(1, requires_grad=True)])
         group = optimizer.param_groups[0]
-        rule, formula, values = optimizer.rule(group), Formula(), Hyperparameters(group)
+        rule, formula, values = optimizer.rule(group), Graph(), Hyperparameters(group)
         values.formula = formula
         t = formula.loaded(clock) + 1
         values.clocks = {name: formula.loaded(place, number) for number, name in enumerate(rule.clocks)}
         values.clocks = rule.advanced(t, values)
         norms = formula.vector(sizes)
-        choice = ClipNorm(1.0).decide(Measured(norms, norms, Tensors()), {})
+        choice = ClipNorm(1.0).decide(GradNorms(norms, norms, GradientSet()), {})
         numbers = [t, choice.clipped, *rule.coefficients(t, values).values(), *values.clocks.values()]
         for entry, number in enumerate(numbers):
             formula.store(place, number, entry)

@@ -5,11 +5,11 @@ import torch
 
 import steadystep
 from cases import CLIPPERS, OPTIMIZERS, ClipperCase, OptimizerCase
-from steadystep.kernels.cpu.chunks import CHUNK
-from steadystep.kernels.cpu.updating import BLOCK
+from steadystep.kernels.cpu.parallel import CHUNK
+from steadystep.kernels.cpu.update_kernel import BLOCK
 
 SHAPES = ((3, 5), (BLOCK - 1,), (2, BLOCK), (CHUNK + BLOCK + 3,), (), (1, 7, 2, 2))
-"""Tensors that end within a block, at the end of one, and in a second chunk."""
+"""GradientSet that end within a block, at the end of one, and in a second chunk."""
 
 STEPS = 4
 

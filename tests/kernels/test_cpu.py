@@ -19,17 +19,17 @@ import torch
 from numba import njit, types
 
 import steadystep
-from steadystep.kernels.cpu import compiling, primitives, team
-from steadystep.kernels.cpu.chunks import CHUNK
-from steadystep.kernels.cpu.measuring import Measuring
+from steadystep.gradients.gradient_set import gather_gradients
+from steadystep.kernels.cpu import intrinsics, jit, parallel
+from steadystep.kernels.cpu.norm_kernel import NormPass
+from steadystep.kernels.cpu.parallel import CHUNK
 from steadystep.kernels.dispatch import measure
-from steadystep.tensors import tensors_of
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 def sizes(*gradients: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    measuring = Measuring(gradients[0].dtype, tuple(gradient.numel() for gradient in gradients))
+    measuring = NormPass(gradients[0].dtype, tuple(gradient.numel() for gradient in gradients))
     return measuring.run(np.array([gradient.data_ptr() for gradient in gradients], np.int64))
 
 
@@ -71,7 +71,7 @@ def test_what_is_not_finite_is_seen_wherever_it_is(dtype: torch.dtype, bad: floa
 def test_half_precision_is_read_and_rounded_as_torch_does(dtype: torch.dtype) -> None:
     """Every number of 16 bits, and every pair of neighbours' middle, and a little to each side of it."""
     name = str(dtype).removeprefix("torch.")
-    load, store = primitives.LOADS[name], primitives.STORES[name]
+    load, store = intrinsics.LOADS[name], intrinsics.STORES[name]
 
     @njit(types.void(types.uint16[::1], types.float32[::1], types.uint16[::1]))
     def convert(bits, floats, rounded):
@@ -144,15 +144,15 @@ def test_from_several_threads_at_once() -> None:
 def _measure_and_tell(results) -> None:
     torch.set_num_threads(2)  # torch itself would wait for ever here; what is called below uses none of its threads
     gradient = np.full(4 * CHUNK, 2.0, np.float32)
-    norms, _ = Measuring(torch.float32, (4 * CHUNK,)).run(np.array([gradient.ctypes.data]))
-    results.put((norms.tolist(), len(team.TEAM._threads)))
+    norms, _ = NormPass(torch.float32, (4 * CHUNK,)).run(np.array([gradient.ctypes.data]))
+    results.put((norms.tolist(), len(parallel.TEAM._threads)))
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_of_a_process_whose_threads_have_worked_has_threads_of_its_own(method: str) -> None:
     stepped(2)
-    assert team.TEAM._threads
+    assert parallel.TEAM._threads
     context: Any = multiprocessing.get_context(method)
     results = context.SimpleQueue()
     child = context.Process(target=_measure_and_tell, args=(results,))
@@ -193,13 +193,13 @@ def test_a_late_helper_finds_nothing_to_do() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        team.Team().run(kernel, team.WORTH_SHARING + 1, [1, 2, 3])
+        parallel.Team().run(kernel, parallel.WORTH_SHARING + 1, [1, 2, 3])
     finally:
         torch.set_num_threads(before)
     assert len(calls) == 3
 
 
-# Tensors that move, and memory.
+# GradientSet that move, and memory.
 
 
 def test_tensors_that_move_are_found_again() -> None:
@@ -263,7 +263,7 @@ def test_measuring_mixes_types_and_layouts() -> None:
     for param in params:
         param.grad = torch.randn(6, 4, generator=random).to(param.dtype).t()
     params[-1].grad = torch.ones(()).expand(4, 6)
-    tensors = tensors_of([{"params": params}], "the test")
+    tensors = gather_gradients([{"params": params}], "the test")
     compiled, eager = (measure(tensors, backend=backend) for backend in (None, "eager"))
     np.testing.assert_allclose(compiled.norms, eager.norms, rtol=1e-12)
     assert compiled.peaks.tolist() == eager.peaks.tolist()
@@ -292,7 +292,7 @@ def test_compiled_code_is_kept_on_disk(tmp_path: Path) -> None:
 def test_a_rule_that_changes_has_a_kernel_of_its_own() -> None:
     def kernel(rule):
         source = "def kernel(x):\n    x[0] = rule(x[0])"
-        return compiling.compiled("test", source, {}, rule, types.void(types.float64[::1]))
+        return jit.compile_kernel("test", source, {}, rule, types.void(types.float64[::1]))
 
     def one(x):
         return x + 1.0
@@ -315,10 +315,10 @@ def test_a_long_compilation_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pyt
             time.sleep(0.01)
         return njit(*args, **options)
 
-    monkeypatch.setattr(compiling, "SAY_AFTER_SECONDS", 0.0)
-    monkeypatch.setattr(compiling, "njit", slow)
+    monkeypatch.setattr(jit, "SAY_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(jit, "njit", slow)
     with caplog.at_level(logging.WARNING):
-        compiling.compiled("slow", "def kernel(x):\n    x[0] = 5.0", {}, None, types.void(types.float64[::1]))
+        jit.compile_kernel("slow", "def kernel(x):\n    x[0] = 5.0", {}, None, types.void(types.float64[::1]))
     assert "compiling the CPU kernel slow" in caplog.text
 
 
@@ -331,8 +331,8 @@ def test_without_a_folder_to_keep_it_in_code_is_compiled_all_the_same(monkeypatc
             raise RuntimeError("cannot cache function 'kernel': no locator available")
         return njit(*args, **options)
 
-    monkeypatch.setattr(compiling, "njit", refuse)
-    kernel = compiling.compiled("kept", "def kernel(x):\n    x[0] = 7.0", {}, None, types.void(types.float64[::1]))
+    monkeypatch.setattr(jit, "njit", refuse)
+    kernel = jit.compile_kernel("kept", "def kernel(x):\n    x[0] = 7.0", {}, None, types.void(types.float64[::1]))
     values = np.zeros(1)
     kernel(values)
     assert values[0] == 7.0

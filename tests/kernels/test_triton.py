@@ -16,15 +16,15 @@ import torch
 
 import steadystep
 from cases import CLIPPERS, OPTIMIZERS, ClipperCase, OptimizerCase
-from steadystep.clipping.stages import Clamp, Scale, Stage
+from steadystep.clipping.transforms import Clamp, Scale, Transform
+from steadystep.gradients.gradient_set import GradientSet, gather_gradients
 from steadystep.kernels import dispatch
+from steadystep.kernels.codegen import Equation
 from steadystep.kernels.cuda import chunks
 from steadystep.kernels.cuda.availability import obstacle
-from steadystep.kernels.equation import Equation
-from steadystep.kernels.passes import Pass, Update
-from steadystep.maths import maximum
+from steadystep.kernels.update import Pass, Update
 from steadystep.rule import Rule
-from steadystep.tensors import Tensors, tensors_of
+from steadystep.tracing.ops import maximum
 
 pytest.importorskip("triton")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -142,7 +142,7 @@ def test_half_precision_is_rounded_as_torch_rounds(dtype: torch.dtype, monkeypat
 
 def updates_of(optimizer: steadystep.Optimizer, params: list[torch.Tensor]) -> list[Update]:
     rule = optimizer.rule(optimizer.param_groups[0])
-    tensors = tensors_of(optimizer.param_groups, "test")
+    tensors = gather_gradients(optimizer.param_groups, "test")
     return [
         Update(index, tensors, param.detach(), [optimizer.state[param][slot] for slot in rule.slots], param)
         for index, param in enumerate(params)
@@ -198,10 +198,10 @@ def test_a_verdict_on_the_device_leaves_everything_bitwise(case: OptimizerCase, 
 def test_numbers_on_the_device_give_what_numbers_on_the_host_give(case: OptimizerCase) -> None:
     def results(wrap: Any) -> list[torch.Tensor]:
         step = prepared(case)
-        stages: list[Stage] = [Scale(wrap(0.5)), Clamp(0.25), Scale(wrap(0.5)), Scale(wrap(0.7))]
+        transforms: list[Transform] = [Scale(wrap(0.5)), Clamp(0.25), Scale(wrap(0.5)), Scale(wrap(0.7))]
         coefficients = {name: wrap(value) for name, value in step.coefficients.items()}
         values = {**step.values, "lr": wrap(step.values["lr"])}
-        step.run.apply(coefficients, stages, values, True, 0.5)
+        step.run.apply(coefficients, transforms, values, True, 0.5)
         return step.snapshot()
 
     assert same(results(float), results(lambda value: torch.tensor(value, dtype=torch.float64, device=DEVICE)))
@@ -227,7 +227,7 @@ def measured(gradients: list[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
     params = [torch.empty_like(gradient).requires_grad_() for gradient in gradients]
     for param, gradient in zip(params, gradients, strict=True):
         param.grad = gradient
-    found = dispatch.measure(tensors_of([{"params": params}], "test"), (), "triton")
+    found = dispatch.measure(gather_gradients([{"params": params}], "test"), (), "triton")
     return np.array(found.norms.tolist()), np.array(found.peaks.tolist())
 
 
@@ -312,7 +312,7 @@ def test_a_rule_may_call_other_functions() -> None:
     for backend in ("triton", "eager"):
         generator = torch.Generator().manual_seed(0)
         g, p, m = (torch.randn(50, generator=generator, dtype=torch.float64).to(DEVICE) for _ in range(3))
-        [run] = dispatch.passes(rule, [Update(0, Tensors(gradients=[g]), p, [m], p)], "nearest", DEVICE, backend)
+        [run] = dispatch.passes(rule, [Update(0, GradientSet(gradients=[g]), p, [m], p)], "nearest", DEVICE, backend)
         run.apply(rule.coefficients(1.0, values), (), values, True, None)
         results.append((p, m))
     torch.testing.assert_close(results[0], results[1], rtol=1e-14, atol=1e-15)

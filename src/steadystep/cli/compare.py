@@ -33,13 +33,13 @@ def compare(
     ] = None,
 ) -> None:
     """Tune the arms alike, run them on paired seeds, and say which differ. The same command resumes it."""
-    from steadystep.lab.study.fork_server import warm_up
+    from steadystep.lab.system.fork_server import warm_up
 
     if workers > 1:
         warm_up()  # while this process imports, so does the one that the workers come from
 
     from steadystep.cli.command import command_line, folder_for
-    from steadystep.cli.running import run_to_report
+    from steadystep.cli.study_run import run_to_report
     from steadystep.lab.study.compare import comparison
     from steadystep.lab.tasks import find_task
 

@@ -29,7 +29,7 @@ def cost(
     import torch
 
     from steadystep.cli.command import command_line, folder_for, names
-    from steadystep.cli.running import show_where
+    from steadystep.cli.study_run import show_where
     from steadystep.lab.cost.arms import cost_arms
     from steadystep.lab.cost.measure import measure
     from steadystep.lab.report.cost.report import cost_document

@@ -8,10 +8,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from steadystep.lab.study.record import Record
-from steadystep.lab.study.run import Observer
+from steadystep.lab.execution.run_study import Observer
 from steadystep.lab.study.spec import Study
-from steadystep.lab.study.trial import Trial
+from steadystep.lab.training.record import Record
+from steadystep.lab.training.trial import Trial
 
 
 @contextmanager

@@ -16,13 +16,13 @@ def report(
     ] = None,
 ) -> None:
     """Write the report of a study again, without training anything."""
+    from steadystep.lab.execution.archive import pack as pack_study
+    from steadystep.lab.execution.observer import Silent
+    from steadystep.lab.execution.run_study import read_study
     from steadystep.lab.report.terminal import render
     from steadystep.lab.report.write import write_report
-    from steadystep.lab.study.observer import Silent
-    from steadystep.lab.study.packed import pack as pack_study
-    from steadystep.lab.study.run import read_study
+    from steadystep.lab.statistics.summarise import summarise
     from steadystep.lab.study.spec import command_for
-    from steadystep.lab.study.summarise import summarise
 
     class Warnings(Silent):
         def warning(self, text: str) -> None:

@@ -33,13 +33,13 @@ def reproduce(
     ] = None,
 ) -> None:
     """Tune every arm alike, run it on paired seeds, and say which differ. The same command resumes it."""
-    from steadystep.lab.study.fork_server import warm_up
+    from steadystep.lab.system.fork_server import warm_up
 
     if workers > 1:
         warm_up()  # while this process imports, so does the one that the workers come from
 
     from steadystep.cli.command import command_line, folder_for
-    from steadystep.cli.running import run_to_report
+    from steadystep.cli.study_run import run_to_report
     from steadystep.lab.study.spec import load_study, study_for
     from steadystep.lab.tasks import find_task
 
@@ -60,7 +60,7 @@ def _reproduce_table(folder: Path, out: Path | None, options: dict[str, Any]) ->
     from rich.console import Console
 
     from steadystep.cli.command import command_line
-    from steadystep.cli.running import run_to_report
+    from steadystep.cli.study_run import run_to_report
     from steadystep.lab.errors import UserError
     from steadystep.lab.paper.table_rows import accuracies, improvements
     from steadystep.lab.report.audit import render

@@ -55,14 +55,14 @@ def stability(
     ] = None,
 ) -> None:
     """Sweep the learning rate with clipping and without: who diverges where. The same command resumes it."""
-    from steadystep.lab.study.fork_server import warm_up
+    from steadystep.lab.system.fork_server import warm_up
 
     if workers > 1:
         warm_up()  # while this process imports, so does the one that the workers come from
 
     from steadystep.cli.command import command_line, folder_for, names
     from steadystep.cli.progress import observe
-    from steadystep.cli.running import resumable, show_where
+    from steadystep.cli.study_run import resumable, show_where
     from steadystep.lab.report.document import show, write_document
     from steadystep.lab.report.stability.report import stability_document
     from steadystep.lab.stability.declare import sweep_for

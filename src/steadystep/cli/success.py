@@ -30,14 +30,14 @@ def success(
     ] = None,
 ) -> None:
     """Measure which share of runs succeeds at each length of sequence. The same command resumes it."""
-    from steadystep.lab.study.fork_server import warm_up
+    from steadystep.lab.system.fork_server import warm_up
 
     if workers > 1:
         warm_up()  # while this process imports, so does the one that the workers come from
 
     from steadystep.cli.command import command_line, folder_for, names
     from steadystep.cli.progress import observe
-    from steadystep.cli.running import resumable, show_where
+    from steadystep.cli.study_run import resumable, show_where
     from steadystep.lab.report.document import show
     from steadystep.lab.report.success.report import write_success
     from steadystep.lab.success.declare import measurement_for

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from steadystep.clipping.clipper import Choice, Clipper, Memory, check_between, check_count, check_positive
-from steadystep.clipping.factors import to_limit
-from steadystep.clipping.measured import Measured
-from steadystep.clipping.stages import Scale
-from steadystep.maths import gather, isnan, maximum, minimum, scatter, where
+from steadystep.clipping.base import Choice, Clipper, Memory, check_between, check_count, check_positive, to_limit
+from steadystep.clipping.norms import GradNorms
+from steadystep.clipping.transforms import Scale
+from steadystep.tracing.ops import gather, isnan, maximum, minimum, scatter, where
 
 FLOOR = 1e-8
 
@@ -57,7 +56,7 @@ class AdaGC(Clipper):
     def start(self, tensors: int) -> dict[str, np.ndarray]:
         return {"steps": np.array(0.0), "gammas": np.full(tensors, math.nan)}
 
-    def decide(self, measured: Measured, memory: Memory) -> Choice:
+    def decide(self, measured: GradNorms, memory: Memory) -> Choice:
         norms, steps = measured.norms, memory["steps"]
         gammas = gather(memory["gammas"], measured.tensors.positions)
         known = ~isnan(gammas)

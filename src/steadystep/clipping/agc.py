@@ -6,13 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from steadystep.clipping.clipper import Choice, Clipper, Memory, check_positive
-from steadystep.clipping.factors import to_limit
-from steadystep.clipping.measured import Measured
-from steadystep.clipping.stages import UnitScale
+from steadystep.clipping.base import Choice, Clipper, Memory, check_positive, to_limit
+from steadystep.clipping.norms import GradNorms
+from steadystep.clipping.transforms import UnitScale
+from steadystep.gradients.gradient_set import GradientSet, part
 from steadystep.kernels import units
-from steadystep.maths import maximum, norm
-from steadystep.tensors import Tensors, part
+from steadystep.tracing.ops import maximum, norm
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +59,7 @@ class AGC(Clipper):
         if isinstance(self.exclude, str | torch.Tensor):
             raise TypeError(f"exclude is {self.exclude!r}: give a list of names or parameters, such as ['fc.weight']")
 
-    def decide(self, measured: Measured, memory: Memory) -> Choice:
+    def decide(self, measured: GradNorms, memory: Memory) -> Choice:
         tensors = measured.tensors
         names, excluded = self._excluded(tensors)
         chosen = [
@@ -83,11 +82,11 @@ class AGC(Clipper):
         spans: list[slice | None] = [None] * len(tensors.parameters)
         for index, start, end in zip(chosen, ends, ends[1:], strict=False):
             spans[index] = slice(start, end)
-        stage = UnitScale(factors, spans)
-        after = None if tensors.sharded else _after(measured, stage, of_gradients)
-        return Choice(stage, exceeds.any(), after=after)
+        transform = UnitScale(factors, spans)
+        after = None if tensors.sharded else _after(measured, transform, of_gradients)
+        return Choice(transform, exceeds.any(), after=after)
 
-    def _excluded(self, tensors: Tensors) -> tuple[set[str], set[int]]:
+    def _excluded(self, tensors: GradientSet) -> tuple[set[str], set[int]]:
         names = {one for one in self.exclude if isinstance(one, str)}
         if names and not tensors.named:
             raise ValueError(
@@ -103,11 +102,11 @@ class AGC(Clipper):
         return names, {id(one) for one in self.exclude if isinstance(one, torch.Tensor)}
 
 
-def _after(measured: Measured, stage: UnitScale, sizes: units.Sizes) -> Measured:
+def _after(measured: GradNorms, transform: UnitScale, sizes: units.Sizes) -> GradNorms:
     """The sizes of whole tensors that are scaled unit by unit, from those of the units."""
     norms, peaks = measured.norms + 0.0, measured.peaks + 0.0
-    scaled_norms, scaled_peaks = stage.factors * sizes.norms, stage.factors * sizes.peaks
-    for index, span in enumerate(stage.spans):
+    scaled_norms, scaled_peaks = transform.factors * sizes.norms, transform.factors * sizes.peaks
+    for index, span in enumerate(transform.spans):
         if span is not None:
             norms[index], peaks[index] = norm(scaled_norms[span]), scaled_peaks[span].max()
-    return Measured(norms, peaks, measured.tensors, (*measured.stages, stage), measured.backend)
+    return GradNorms(norms, peaks, measured.tensors, (*measured.transforms, transform), measured.backend)

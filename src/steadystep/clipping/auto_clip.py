@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from steadystep.clipping.clipper import Choice, Clipper, Memory, check_between, check_count
-from steadystep.clipping.factors import to_limit
-from steadystep.clipping.measured import Measured
-from steadystep.clipping.stages import Scale
-from steadystep.maths import isfinite, put, quantile, where
+from steadystep.clipping.base import Choice, Clipper, Memory, check_between, check_count, to_limit
+from steadystep.clipping.norms import GradNorms
+from steadystep.clipping.transforms import Scale
+from steadystep.tracing.ops import isfinite, put, quantile, where
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class AutoClip(Clipper):
     def start(self, tensors: int) -> dict[str, np.ndarray]:
         return {"norms": np.full(self.window, math.nan), "steps": np.array(0.0)}
 
-    def decide(self, measured: Measured, memory: Memory) -> Choice:
+    def decide(self, measured: GradNorms, memory: Memory) -> Choice:
         norm = measured.total
         norms = put(memory["norms"], memory["steps"] % self.window, where(isfinite(norm), norm, 0.0))
         factor, exceeds = to_limit(norm, quantile(norms, self.percentile / 100))

@@ -1,24 +1,26 @@
 """Clippers in a row: each sees what the ones before it leave, and all remember the step or none does."""
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
 
-from steadystep.clipping.clipper import Choice, Clipper, Memory
-from steadystep.clipping.measured import Measured
-from steadystep.clipping.stages import Scale, Stage
-from steadystep.deferred import Formula, formula_of
-from steadystep.maths import Number, logical_not, where
+from steadystep.clipping.base import Choice, Clipper, Memory
+from steadystep.clipping.clip_norm import ClipNorm
+from steadystep.clipping.norms import GradNorms
+from steadystep.clipping.transforms import Scale, Transform
+from steadystep.tracing.graph import Graph, graph_of
+from steadystep.tracing.ops import Number, logical_not, where
 
 
 class Decision(NamedTuple):
     """What a chain of clippers makes of one step's gradients."""
 
-    stages: tuple[Stage, ...]
-    before: Measured
-    after: Measured
-    clipped: Number  # does any stage change anything
+    transforms: tuple[Transform, ...]
+    before: GradNorms
+    after: GradNorms
+    clipped: Number  # does any transform change anything
     refused: Number  # does any clipper refuse the step
     update_bound: float | None
     choices: tuple[Choice, ...]
@@ -28,11 +30,11 @@ class Decision(NamedTuple):
 def decide(
     clippers: Sequence[Clipper],
     memories: Sequence[Memory],
-    before: Measured,
-    remeasure: Callable[[Sequence[Stage]], Measured],
+    before: GradNorms,
+    remeasure: Callable[[Sequence[Transform]], GradNorms],
 ) -> Decision:
-    """Ask each clipper in turn. `remeasure` measures the raw gradients through stages."""
-    stages: tuple[Stage, ...] = before.stages
+    """Ask each clipper in turn. `remeasure` measures the raw gradients through transforms."""
+    transforms: tuple[Transform, ...] = before.transforms
     after, clipped, refused = before, False, False
     bounds: list[float] = []
     choices: list[Choice] = []
@@ -45,21 +47,21 @@ def decide(
         clipped = clipped | choice.clipped
         if choice.update_bound is not None:
             bounds.append(choice.update_bound)
-        stage = choice.stage
-        if stage is None:
+        transform = choice.transform
+        if transform is None:
             continue
-        stages += (stage,)
+        transforms += (transform,)
         if choice.after is not None:
             after = choice.after
-        elif isinstance(stage, Scale):
-            after = after.scaled(stage.factors, stages)
+        elif isinstance(transform, Scale):
+            after = after.scaled(transform.factors, transforms)
         else:
-            after = remeasure(stages)
+            after = remeasure(transforms)
     bound = min(bounds) if bounds else None
-    return Decision(stages, before, after, clipped, refused, bound, tuple(choices), tuple(refusals))
+    return Decision(transforms, before, after, clipped, refused, bound, tuple(choices), tuple(refusals))
 
 
-def remembered(
+def clipper_memories(
     owner: MutableMapping[str, Any], clippers: Sequence[Clipper], tensors: int, device: torch.device
 ) -> list[dict[str, torch.Tensor]]:
     """The statistics of each clipper, kept in `owner` under ``clip.NUMBER.CLASS.NAME``.
@@ -89,18 +91,18 @@ def remembered(
 
 
 def _grow(owner: MutableMapping[str, Any], key: str, start: torch.Tensor) -> None:
-    """Tensors that came later have no statistics yet; those of the others stay."""
+    """GradientSet that came later have no statistics yet; those of the others stay."""
     known = owner.get(key)
     if known is not None and known.dim() == 1 and len(known) < len(start):
         owner[key] = torch.cat([known, start[len(known) :].to(known.device, known.dtype)])
 
 
-def opened(memories: Sequence[Mapping[str, torch.Tensor]], formula: Formula | None = None) -> list[Memory]:
+def opened(memories: Sequence[Mapping[str, torch.Tensor]], formula: Graph | None = None) -> list[Memory]:
     """Stored statistics as clippers read them: numbers and arrays on a CPU, else tensors, or parts of a formula."""
     return [{name: _opened(tensor, formula) for name, tensor in memory.items()} for memory in memories]
 
 
-def _opened(tensor: torch.Tensor, formula: Formula | None) -> Number:
+def _opened(tensor: torch.Tensor, formula: Graph | None) -> Number:
     if formula is not None:
         return formula.vector(tensor)
     if not tensor.is_cpu:
@@ -121,7 +123,7 @@ def remember(
 
 
 def _keep(stored: torch.Tensor, value: Number, when: Number) -> None:
-    formula = formula_of(when)
+    formula = graph_of(when)
     if formula is not None:
         formula.store(stored, where(when, value, formula.vector(stored)), -stored.dim())
     elif not stored.is_cpu:
@@ -129,3 +131,30 @@ def _keep(stored: torch.Tensor, value: Number, when: Number) -> None:
         torch.where(torch.as_tensor(when, device=stored.device), new, stored, out=stored)
     elif when:
         stored.numpy()[...] = value
+
+
+Clip = float | Clipper | Sequence[float | Clipper] | None
+"""What `clip=` accepts: nothing, a global norm, a clipper, or a chain of them."""
+
+
+def as_clippers(clip: Clip) -> tuple[Clipper, ...]:
+    """The chain that `clip=` means. A bare number c means ``ClipNorm(c)``.
+
+    Raises:
+        TypeError: for anything else, with what was given and what is accepted.
+
+    >>> as_clippers(1.0)
+    (ClipNorm(max_norm=1.0, scope='global'),)
+    """
+    if clip is None:
+        return ()
+    if isinstance(clip, Clipper):
+        return (clip,)
+    if isinstance(clip, Real) and not isinstance(clip, bool):
+        return (ClipNorm(float(clip)),)
+    if isinstance(clip, Sequence) and not isinstance(clip, str):
+        return tuple(clipper for one in clip for clipper in as_clippers(one))
+    raise TypeError(
+        f"clip is {clip!r}: give None, a maximal global norm such as 1.0, a clipper such as "
+        "steadystep.ClipValue(0.5), or a list of these, applied in order"
+    )

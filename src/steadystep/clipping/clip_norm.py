@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from steadystep.clipping.clipper import Choice, Clipper, Memory, check_positive
-from steadystep.clipping.factors import to_limit
-from steadystep.clipping.measured import Measured
-from steadystep.clipping.stages import Scale
-from steadystep.maths import Number
+from steadystep.clipping.base import Choice, Clipper, Memory, check_positive, to_limit
+from steadystep.clipping.norms import GradNorms
+from steadystep.clipping.transforms import Scale
+from steadystep.tracing.ops import Number
 
 Scope = Literal["global", "group", "parameter"]
 
@@ -49,15 +48,15 @@ class ClipNorm(Clipper):
         if self.scope not in get_args(Scope):
             raise ValueError(f"scope is {self.scope!r}: it must be one of {', '.join(get_args(Scope))}")
 
-    def decide(self, measured: Measured, memory: Memory) -> Choice:
+    def decide(self, measured: GradNorms, memory: Memory) -> Choice:
         factors, exceeds = to_limit(self._norms(measured), self.max_norm)
         return Choice(Scale(factors), exceeds if self.scope == "global" else exceeds.any())
 
-    def _norms(self, measured: Measured) -> Number:
+    def _norms(self, measured: GradNorms) -> Number:
         match self.scope:
             case "global":
                 return measured.total
             case "group":
-                return measured.of_groups
+                return measured.group_norms
             case "parameter":
                 return measured.norms

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from steadystep.clipping.clipper import Choice, Clipper, Memory, check_positive
-from steadystep.clipping.measured import Measured
+from steadystep.clipping.base import Choice, Clipper, Memory, check_positive
+from steadystep.clipping.norms import GradNorms
 
 
 @dataclass(frozen=True)
@@ -38,5 +38,5 @@ class ClipUpdate(Clipper):
     def __post_init__(self) -> None:
         check_positive("max_rms", self.max_rms)
 
-    def decide(self, measured: Measured, memory: Memory) -> Choice:
+    def decide(self, measured: GradNorms, memory: Memory) -> Choice:
         return Choice(None, False, update_bound=self.max_rms)

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from steadystep.clipping.clipper import Choice, Clipper, Memory, check_positive
-from steadystep.clipping.measured import Measured
-from steadystep.clipping.stages import Clamp
+from steadystep.clipping.base import Choice, Clipper, Memory, check_positive
+from steadystep.clipping.norms import GradNorms
+from steadystep.clipping.transforms import Clamp
 
 
 @dataclass(frozen=True)
@@ -35,5 +35,5 @@ class ClipValue(Clipper):
     def __post_init__(self) -> None:
         check_positive("max_value", self.max_value)
 
-    def decide(self, measured: Measured, memory: Memory) -> Choice:
+    def decide(self, measured: GradNorms, memory: Memory) -> Choice:
         return Choice(Clamp(self.max_value), (measured.peaks > self.max_value).any())

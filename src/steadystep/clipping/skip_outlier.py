@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from steadystep.clipping.clipper import Choice, Clipper, Memory, check_count, check_positive
-from steadystep.clipping.measured import Measured
-from steadystep.maths import isfinite, isnan, maximum, put, quantile, where
+from steadystep.clipping.base import Choice, Clipper, Memory, check_count, check_positive
+from steadystep.clipping.norms import GradNorms
+from steadystep.tracing.ops import isfinite, isnan, maximum, put, quantile, where
 
 
 class TooManyOutliersError(RuntimeError):
@@ -61,7 +61,7 @@ class SkipOutlier(Clipper):
     def start(self, tensors: int) -> dict[str, np.ndarray]:
         return {"norms": np.full(self.window, math.nan), "steps": np.array(0.0), "refusals": np.array(0.0)}
 
-    def decide(self, measured: Measured, memory: Memory) -> Choice:
+    def decide(self, measured: GradNorms, memory: Memory) -> Choice:
         norms, steps, refusals = memory["norms"], memory["steps"], memory["refusals"]
         norm = measured.total
         seen = put(norms, steps % self.window, where(isfinite(norm), norm, 0.0))

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from steadystep.clipping.clipper import Choice, Clipper, Memory, check_positive
-from steadystep.clipping.measured import Measured
-from steadystep.clipping.stages import Scale
-from steadystep.maths import isfinite, where
+from steadystep.clipping.base import Choice, Clipper, Memory, check_positive
+from steadystep.clipping.norms import GradNorms
+from steadystep.clipping.transforms import Scale
+from steadystep.tracing.ops import isfinite, where
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class SmoothClip(Clipper):
         if not isfinite(self.max_norm):
             raise ValueError("max_norm is inf: SmoothClip needs a finite bound")
 
-    def decide(self, measured: Measured, memory: Memory) -> Choice:
+    def decide(self, measured: GradNorms, memory: Memory) -> Choice:
         norm = measured.total
         usable = isfinite(norm)
         return Choice(Scale(where(usable, self.max_norm / (where(usable, norm, 0.0) + self.max_norm), 1.0)), norm > 0)

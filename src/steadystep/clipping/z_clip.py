@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from steadystep.clipping.clipper import Choice, Clipper, Memory, check_between, check_count, check_positive
-from steadystep.clipping.factors import to_limit
-from steadystep.clipping.measured import Measured
-from steadystep.clipping.stages import Scale
-from steadystep.maths import isfinite, minimum, sqrt, where
+from steadystep.clipping.base import Choice, Clipper, Memory, check_between, check_count, check_positive, to_limit
+from steadystep.clipping.norms import GradNorms
+from steadystep.clipping.transforms import Scale
+from steadystep.tracing.ops import isfinite, minimum, sqrt, where
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class ZClip(Clipper):
     def start(self, tensors: int) -> dict[str, np.ndarray]:
         return {"steps": np.array(0.0), "mean": np.array(0.0), "variance": np.array(0.0)}
 
-    def decide(self, measured: Measured, memory: Memory) -> Choice:
+    def decide(self, measured: GradNorms, memory: Memory) -> Choice:
         usable = isfinite(measured.total)
         norm = where(usable, measured.total, 0.0)
         steps, mean, variance = memory["steps"], memory["mean"], memory["variance"]

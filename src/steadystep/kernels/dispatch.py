@@ -7,18 +7,18 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 
-from steadystep.clipping.measured import Measured
-from steadystep.clipping.stages import Stage, through
-from steadystep.distributed import is_sharded, over_ranks, over_shards
+from steadystep.clipping.norms import GradNorms
+from steadystep.clipping.transforms import Transform, apply_transforms
+from steadystep.gradients.distributed import is_sharded, over_ranks, over_shards
+from steadystep.gradients.gradient_set import GradientSet
 from steadystep.kernels import eager
+from steadystep.kernels.capture import CapturedStep
 from steadystep.kernels.cuda.availability import obstacle as obstacle_to_triton
-from steadystep.kernels.deferral import Deferral
-from steadystep.kernels.layout import are_alike, is_compiled_type, is_dense
-from steadystep.kernels.passes import Pass, Update, math_dtype
-from steadystep.kernels.rounding import Rounding, compensated
-from steadystep.maths import Number, isfinite, sqrt, where
+from steadystep.kernels.layout import is_compiled_type, is_dense, same_layout
+from steadystep.kernels.precision import Rounding, compensated
+from steadystep.kernels.update import Pass, Update, math_dtype
 from steadystep.rule import Rule
-from steadystep.tensors import Tensors
+from steadystep.tracing.ops import Number, isfinite, sqrt, where
 
 BACKENDS = ("eager", "numba", "triton")
 """The names that `backend=` accepts; None chooses for each tensor the fastest that can do it."""
@@ -35,10 +35,10 @@ class Kind(NamedTuple):
 
 
 _LONGEST = 1 << 12
-"""Tensors whose sizes one program of a kernel can hold."""
+"""GradientSet whose sizes one program of a kernel can hold."""
 
 
-class Measuring(Protocol):
+class NormPass(Protocol):
     """The measuring pass over tensors of one kind and certain sizes, by a compiled backend."""
 
     def run(self, addresses: np.ndarray) -> tuple[Number, Number]:
@@ -53,14 +53,14 @@ def check_backend(name: str | None) -> None:
         raise ValueError(f"backend is {name!r}: it must be {accepted}, or None for the fastest that fits")
 
 
-def measure(tensors: Tensors, stages: Sequence[Stage] = (), backend: str | None = None) -> Measured:
-    """One pass over the gradients, as `stages` leave them: norms and peaks, judged in float64."""
-    if not stages and tensors.contiguous and _all_compiled(tensors, backend):
+def measure(tensors: GradientSet, transforms: Sequence[Transform] = (), backend: str | None = None) -> GradNorms:
+    """One pass over the gradients, as `transforms` leave them: norms and peaks, judged in float64."""
+    if not transforms and tensors.contiguous and _all_compiled(tensors, backend):
         norms, peaks = tensors.prepared["measuring"].run(tensors.addresses)
     else:
-        gradients = [through(stages, gradient, index) for index, gradient in enumerate(tensors.gradients)]
+        gradients = [apply_transforms(transforms, gradient, index) for index, gradient in enumerate(tensors.gradients)]
         norms, peaks = _mixed_sizes(gradients, backend)
-    return Measured(*_whole(norms, peaks, tensors), tensors, tuple(stages), backend)
+    return GradNorms(*_whole(norms, peaks, tensors), tensors, tuple(transforms), backend)
 
 
 def passes(
@@ -93,7 +93,7 @@ def passes(
     return [_pass(kind.backend)(rule, group) for kind, group in groups.items()]
 
 
-def deferral(tensors: Tensors, made: Sequence[Pass], backend: str | None) -> Deferral | None:
+def deferral(tensors: GradientSet, made: Sequence[Pass], backend: str | None) -> CapturedStep | None:
     """How steps over these tensors, by the passes made for them, can be deferred; None where they cannot."""
     kind = _common_kind(tensors.gradients, backend)
     if kind is None or kind.backend == "eager" or tensors.sharded or len(tensors.gradients) > _LONGEST:
@@ -101,19 +101,19 @@ def deferral(tensors: Tensors, made: Sequence[Pass], backend: str | None) -> Def
     if not all(isinstance(one, _pass(kind.backend)) for one in made):
         return None
     if kind.backend == "triton":
-        from steadystep.kernels.cuda.deferring import OnDevice
+        from steadystep.kernels.cuda.capture import CUDACapturedStep
 
-        return OnDevice(tensors, made)
-    from steadystep.kernels.cpu.deferring import OnCPU
+        return CUDACapturedStep(tensors, made)
+    from steadystep.kernels.cpu.capture import CPUCapturedStep
 
-    return OnCPU(tensors, made)
+    return CPUCapturedStep(tensors, made)
 
 
 def _pass(backend: str) -> type[Pass]:
     if backend == "triton":
-        from steadystep.kernels.cuda import applying
+        from steadystep.kernels.cuda import update_pass as applying
     elif backend == "numba":
-        from steadystep.kernels.cpu import applying
+        from steadystep.kernels.cpu import update_pass as applying
     else:
         return eager.Eager
     return applying.Compiled
@@ -133,7 +133,7 @@ def _obstacle(backend: str, update: Update, rounding: Rounding, home: torch.devi
         return f"with rounding={rounding!r}"
     if adds_up and is_sharded(update.whole):
         return "in shards, over which something has to be added up"
-    if not (is_dense(parameter) and are_alike(parameter, update.state)):
+    if not (is_dense(parameter) and same_layout(parameter, update.state)):
         return "whose elements do not fill a stretch of memory"
     if any(state.dtype != math_dtype(parameter) for state in update.state):
         return "whose state has another precision"
@@ -160,7 +160,7 @@ def _common_kind(gradients: Sequence[torch.Tensor], backend: str | None) -> Kind
     return kinds.pop() if len(kinds) == 1 else None
 
 
-def _all_compiled(tensors: Tensors, backend: str | None) -> bool:
+def _all_compiled(tensors: GradientSet, backend: str | None) -> bool:
     """Whether one compiled pass can measure all gradients; prepares it."""
     if "measuring" not in tensors.prepared:
         gradients = tensors.gradients
@@ -170,14 +170,14 @@ def _all_compiled(tensors: Tensors, backend: str | None) -> bool:
     return tensors.prepared["measuring"] is not None
 
 
-def _measuring(kind: Kind, sizes: Sequence[int]) -> Measuring:
+def _measuring(kind: Kind, sizes: Sequence[int]) -> NormPass:
     if kind.backend == "triton":
-        from steadystep.kernels.cuda import measuring
+        from steadystep.kernels.cuda import norm_kernel as measuring
 
-        return measuring.Measuring(kind.dtype, tuple(sizes), kind.device)
-    from steadystep.kernels.cpu.measuring import Measuring
+        return measuring.NormPass(kind.dtype, tuple(sizes), kind.device)
+    from steadystep.kernels.cpu.norm_kernel import NormPass
 
-    return Measuring(kind.dtype, tuple(sizes))
+    return NormPass(kind.dtype, tuple(sizes))
 
 
 def _mixed_sizes(gradients: Sequence[torch.Tensor], backend: str | None) -> tuple[Number, Number]:
@@ -210,7 +210,7 @@ def _gather(values: Sequence[torch.Tensor]) -> Number:
     return vector.numpy() if home.type == "cpu" else vector
 
 
-def _whole(norms: Number, peaks: Number, tensors: Tensors) -> tuple[Number, Number]:
+def _whole(norms: Number, peaks: Number, tensors: GradientSet) -> tuple[Number, Number]:
     """Norms and peaks of whole tensors, from those of this rank's shards."""
     if not tensors.sharded:
         return norms, peaks

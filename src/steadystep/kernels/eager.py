@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from steadystep.clipping.stages import Stage, UnitScale, through
-from steadystep.distributed import sum_over_shards
-from steadystep.kernels import move
-from steadystep.kernels.equation import settings
-from steadystep.kernels.passes import Update, math_dtype
-from steadystep.kernels.rounding import compensated, round_to
-from steadystep.maths import Number, where
+from steadystep.clipping.transforms import Transform, UnitScale, apply_transforms
+from steadystep.gradients.distributed import sum_over_shards
+from steadystep.kernels import update_rms
+from steadystep.kernels.codegen import settings
+from steadystep.kernels.precision import compensated, round_to
+from steadystep.kernels.update import Update, math_dtype
 from steadystep.rule import Rule
+from steadystep.tracing.ops import Number, where
 
 
 def sizes(gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -42,7 +42,7 @@ class Eager:
     def apply(
         self,
         coefficients: Mapping[str, Number],
-        stages: Sequence[Stage],
+        transforms: Sequence[Transform],
         values: Mapping[str, Any],
         accept: Number,
         update_bound: float | None,
@@ -54,19 +54,19 @@ class Eager:
             dtype = math_dtype(update.parameter)
             cast = _in(dtype, coefficients)
             if rule.sums is not None:
-                totals = _totals(update, stages, partial(rule.sums, **cast), rule, values, dtype)
+                totals = _totals(update, transforms, partial(rule.sums, **cast), rule, values, dtype)
                 own = rule.tensor_factors(update.count, values, totals)
                 coefficients = {**coefficients, **own}
                 cast |= _in(dtype, own)
             factor: Number = 1.0
             if update_bound is not None:
                 moved = partial(_squared_move, rule, _in(torch.float64, coefficients))
-                totals = _totals(update, stages, moved, rule, values, torch.float64)
-                factor, exceeds = move.limit(totals, update.count, values["lr"], update_bound)
+                totals = _totals(update, transforms, moved, rule, values, torch.float64)
+                factor, exceeds = update_rms.limit(totals, update.count, values["lr"], update_bound)
                 bounded = bounded | exceeds
                 factor = _in(dtype, {"factor": factor})["factor"]
-            for chunk in _chunks(update, stages):
-                operands = _operands(rule, chunk, update.index, stages, values, dtype)
+            for chunk in _chunks(update, transforms):
+                operands = _operands(rule, chunk, update.index, transforms, values, dtype)
                 p_new, *state_new = rule.update(*operands, **cast)
                 if update_bound is not None:
                     p_new = where(factor < 1.0, operands[1] + factor * (p_new - operands[1]), p_new)
@@ -79,21 +79,21 @@ class Eager:
 def _squared_move(
     rule: Rule, coefficients: Mapping[str, Number], g: torch.Tensor, p: torch.Tensor, *state: torch.Tensor
 ) -> tuple[torch.Tensor, ...]:
-    start = torch.zeros_like(p) if move.starts_at_zero(rule) else p
-    return move.squares(rule.update(g, start, *(x.to(p.dtype) for x in state), **coefficients)[0] - start)
+    start = torch.zeros_like(p) if update_rms.starts_at_zero(rule) else p
+    return update_rms.squares(rule.update(g, start, *(x.to(p.dtype) for x in state), **coefficients)[0] - start)
 
 
 def _operands(
     rule: Rule,
     chunk: Sequence[torch.Tensor],
     index: int,
-    stages: Sequence[Stage],
+    transforms: Sequence[Transform],
     values: Mapping[str, Any],
     dtype: torch.dtype,
 ) -> tuple[torch.Tensor, ...]:
     """What an update rule reads: gradient, parameter and state, with clipping and weight decay applied."""
     gradient, parameter, *state = chunk
-    g, p = through(stages, gradient.to(dtype), index), parameter.to(dtype)
+    g, p = apply_transforms(transforms, gradient.to(dtype), index), parameter.to(dtype)
     if compensated(parameter.dtype, values["rounding"]):
         *state, lost = state
         p = p + lost
@@ -110,7 +110,7 @@ def _operands(
 
 def _totals(
     update: Update,
-    stages: Sequence[Stage],
+    transforms: Sequence[Transform],
     terms: Callable[..., tuple[torch.Tensor, ...]],
     rule: Rule,
     values: Mapping[str, Any],
@@ -118,8 +118,8 @@ def _totals(
 ) -> list[Number]:
     """Each of the terms of what the rule reads, in this precision, added up over the tensor in float64."""
     totals: list[Number] = []
-    for chunk in _chunks(update, stages):
-        operands = _operands(rule, chunk, update.index, stages, values, dtype)
+    for chunk in _chunks(update, transforms):
+        operands = _operands(rule, chunk, update.index, transforms, values, dtype)
         parts = [x.sum(dtype=torch.float64) for x in terms(*operands)]
         totals = [total + part for total, part in zip(totals, parts, strict=True)] if totals else parts
     summed = [sum_over_shards(total, update.whole) for total in totals]
@@ -130,10 +130,10 @@ CHUNK = 65536
 """On a CPU, elements handled at a time: what a rule computes on the way then stays in the cache."""
 
 
-def _chunks(update: Update, stages: Sequence[Stage]) -> Iterable[tuple[torch.Tensor, ...]]:
+def _chunks(update: Update, transforms: Sequence[Transform]) -> Iterable[tuple[torch.Tensor, ...]]:
     tensors = (update.gradient, update.parameter, *update.state)
     small = update.parameter.numel() <= CHUNK or update.parameter.device.type != "cpu"
-    by_unit = any(isinstance(stage, UnitScale) for stage in stages)  # whose factors have the tensor's shape
+    by_unit = any(isinstance(transform, UnitScale) for transform in transforms)  # whose factors have the tensor's shape
     if small or by_unit or not all(tensor.is_contiguous() for tensor in tensors):
         return (tensors,)
     return zip(*(tensor.view(-1).split(CHUNK) for tensor in tensors), strict=True)

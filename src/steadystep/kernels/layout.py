@@ -12,7 +12,7 @@ _COMPILED_TYPES = frozenset((torch.float32, torch.float64, torch.bfloat16, torch
 def is_compiled_type(backend: str, dtype: torch.dtype) -> bool:
     """Whether a compiled backend has kernels for tensors of this type, on this processor."""
     if dtype == torch.float16 and backend == "numba":
-        from steadystep.kernels.cpu.primitives import HAS_HALF
+        from steadystep.kernels.cpu.intrinsics import HAS_HALF
 
         return HAS_HALF
     return dtype in _COMPILED_TYPES
@@ -31,15 +31,15 @@ def is_dense(tensor: torch.Tensor) -> bool:
     return True
 
 
-def are_alike(parameter: torch.Tensor, others: Sequence[torch.Tensor]) -> bool:
+def same_layout(parameter: torch.Tensor, others: Sequence[torch.Tensor]) -> bool:
     """Whether dense tensors have their elements in the same order as the parameter."""
     if parameter.is_contiguous():
         return all(other.is_contiguous() for other in others)
     return all(other.stride() == parameter.stride() for other in others)
 
 
-def laid_out_like(parameter: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+def in_layout_of(parameter: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
     """The tensor itself, or a copy whose elements are in the same order as those of the dense parameter."""
-    if are_alike(parameter, (tensor,)):
+    if same_layout(parameter, (tensor,)):
         return tensor
     return torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)

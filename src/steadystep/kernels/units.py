@@ -9,9 +9,9 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from steadystep.distributed import is_sharded, sharded_within
+from steadystep.gradients.distributed import is_sharded, sharded_within
 from steadystep.kernels.layout import is_compiled_type, is_dense
-from steadystep.maths import Number
+from steadystep.tracing.ops import Number
 
 Shape = tuple[int, int]
 """Of a tensor: how many units it has, and how many elements each of them."""
@@ -81,7 +81,7 @@ def _is_compiled(tensor: torch.Tensor, whole: torch.Tensor) -> bool:
 def _compiled_sizes(
     tensors: Sequence[torch.Tensor], wholes: Sequence[torch.Tensor], prepared: MutableMapping[Any, Any]
 ) -> Sizes:
-    from steadystep.kernels.cpu.measuring import Measuring
+    from steadystep.kernels.cpu.norm_kernel import NormPass
 
     shapes = tuple(map(shape_of, tensors, wholes))
     held = [x if are_stretches(x, shape) else x.contiguous() for x, shape in zip(tensors, shapes, strict=True)]
@@ -92,7 +92,7 @@ def _compiled_sizes(
         key = ("units", dtype, numbers, shapes)
         if key not in prepared:
             chosen = np.isin(where.owners, numbers)
-            prepared[key] = chosen, Measuring(dtype, tuple(np.array(where.lengths)[chosen].tolist()))
+            prepared[key] = chosen, NormPass(dtype, tuple(np.array(where.lengths)[chosen].tolist()))
         chosen, measuring = prepared[key]
         bases = np.array([tensor.data_ptr() for tensor in held], np.int64)
         addresses = (bases[where.owners] + where.offsets * dtype.itemsize)[chosen]

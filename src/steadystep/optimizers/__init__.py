@@ -1,44 +1,30 @@
-"""Optimizers: one a file, its equation, its rule and its class. `OPTIMIZERS` is the table of them all."""
+"""Optimizers: one file each, with its equation, its rule and its class.
 
-from steadystep.optimizers.adabelief import AdaBelief
-from steadystep.optimizers.adabound import AdaBound, AMSBound
-from steadystep.optimizers.adagrad import Adagrad
-from steadystep.optimizers.adam import Adam
-from steadystep.optimizers.adamw import AdamW
-from steadystep.optimizers.amsgrad import AMSGrad
-from steadystep.optimizers.base import Optimizer
-from steadystep.optimizers.lamb import LAMB
-from steadystep.optimizers.lion import Lion
-from steadystep.optimizers.nadam import NAdam
-from steadystep.optimizers.radam import RAdam
-from steadystep.optimizers.rmsprop import RMSprop
-from steadystep.optimizers.sgd import SGD
-from steadystep.optimizers.stableadamw import StableAdamW
-from steadystep.optimizers.yogi import Yogi
+Each import is a row of `OPTIMIZERS`, the table that drives the generic tests, the documentation and the command line.
+Its order is theirs.
+"""
 
-_ALL = (
-    SGD, Adagrad, RMSprop, Adam, AdamW, NAdam, AMSGrad, AdaBelief, Yogi, AdaBound, AMSBound, RAdam, LAMB, Lion,
-    StableAdamW,
-)  # fmt: skip
+# isort: off
+from steadystep.optimizers.base import Optimizer as Optimizer
+from steadystep.optimizers.sgd import SGD as SGD
+from steadystep.optimizers.adagrad import Adagrad as Adagrad
+from steadystep.optimizers.rmsprop import RMSprop as RMSprop
+from steadystep.optimizers.adam import Adam as Adam
+from steadystep.optimizers.adamw import AdamW as AdamW
+from steadystep.optimizers.nadam import NAdam as NAdam
+from steadystep.optimizers.amsgrad import AMSGrad as AMSGrad
+from steadystep.optimizers.adabelief import AdaBelief as AdaBelief
+from steadystep.optimizers.yogi import Yogi as Yogi
+from steadystep.optimizers.adabound import AdaBound as AdaBound
+from steadystep.optimizers.adabound import AMSBound as AMSBound
+from steadystep.optimizers.radam import RAdam as RAdam
+from steadystep.optimizers.lamb import LAMB as LAMB
+from steadystep.optimizers.lion import Lion as Lion
+from steadystep.optimizers.stableadamw import StableAdamW as StableAdamW
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {optimizer.__name__: optimizer for optimizer in _ALL}
-
-__all__ = [
-    "LAMB",
-    "OPTIMIZERS",
-    "SGD",
-    "AMSBound",
-    "AMSGrad",
-    "AdaBelief",
-    "AdaBound",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Lion",
-    "NAdam",
-    "Optimizer",
-    "RAdam",
-    "RMSprop",
-    "StableAdamW",
-    "Yogi",
-]
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    name: kind
+    for name, kind in globals().items()
+    if isinstance(kind, type) and issubclass(kind, Optimizer) and kind is not Optimizer
+}
+"""Every optimizer by its name."""

@@ -5,9 +5,9 @@ from typing import Any, Unpack
 
 import torch
 
-from steadystep.maths import maximum, minimum, sqrt, where
 from steadystep.optimizers.base import Optimizer, Options, Params
 from steadystep.rule import DECAY_RATE, NON_NEGATIVE, Range, Rule
+from steadystep.tracing.ops import maximum, minimum, sqrt, where
 
 
 def update(g, p, m, v, *, step_size, low, high, scale, beta1, one_minus_beta1, beta2, one_minus_beta2, eps):

@@ -5,9 +5,9 @@ from typing import Any, Unpack
 
 import torch
 
-from steadystep.maths import sqrt
 from steadystep.optimizers.base import Optimizer, Options, Params
 from steadystep.rule import NON_NEGATIVE, Rule
+from steadystep.tracing.ops import sqrt
 
 
 def update(g, p, s, *, lr, eps):

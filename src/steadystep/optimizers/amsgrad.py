@@ -5,10 +5,10 @@ from typing import Any, Unpack
 
 import torch
 
-from steadystep.maths import maximum, sqrt
 from steadystep.optimizers.adam import scalars, update_max
 from steadystep.optimizers.base import Optimizer, Options, Params
 from steadystep.rule import DECAY_RATE, NON_NEGATIVE, Rule
+from steadystep.tracing.ops import maximum, sqrt
 
 
 def corrected(g, p, m, v, x, *, lr, beta1, one_minus_beta1, beta2, one_minus_beta2, debias1, debias2, eps):

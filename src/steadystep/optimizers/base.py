@@ -10,26 +10,32 @@ from typing import Any, ClassVar, TypedDict, Unpack, get_args
 import numpy as np
 import torch
 
-from steadystep import kept
-from steadystep.clipping.chain import remembered
+from steadystep.clipping.base import Clipper
+from steadystep.clipping.chain import Clip, as_clippers, clipper_memories
 from steadystep.clipping.clip_update import ClipUpdate
-from steadystep.clipping.clipper import Clipper
-from steadystep.clipping.given import Clip, as_clippers
-from steadystep.clipping.measured import Measured
-from steadystep.clipping.stages import Stage
-from steadystep.deferred import CannotDefer, Formula
-from steadystep.grad_scaler import taken_from_scaler
-from steadystep.guarded_step import Nonfinite, Policy, Scaler, SkipWatch, guarded_step, refuse_in_backward
+from steadystep.clipping.norms import GradNorms
+from steadystep.clipping.transforms import Transform
+from steadystep.gradients.gradient_set import gather_gradients
 from steadystep.kernels import dispatch
-from steadystep.kernels.dispatch import Deferral, check_backend
-from steadystep.kernels.rounding import Rounding
-from steadystep.kernels.written import Written
-from steadystep.maths import Number
-from steadystep.optimizers.cohort import SCHEDULED, dials, state_dtype
+from steadystep.kernels.capture import Written
+from steadystep.kernels.dispatch import CapturedStep, check_backend
+from steadystep.kernels.precision import Rounding
+from steadystep.optimizers.param_set import SCHEDULED, state_dtype, step_counters
 from steadystep.optimizers.plan import Plan, make_plan
-from steadystep.rehearsal import is_rehearsal
 from steadystep.rule import Range, Rule
-from steadystep.tensors import tensors_of
+from steadystep.step import state as kept
+from steadystep.step.guarded_step import (
+    Nonfinite,
+    Policy,
+    Scaler,
+    SkipWatch,
+    guarded_step,
+    refuse_in_backward,
+    scaler_of,
+)
+from steadystep.step.state import is_priming_step
+from steadystep.tracing.graph import Graph, Untraceable
+from steadystep.tracing.ops import Number
 
 Params = Iterable[torch.Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, torch.Tensor]]
 
@@ -157,19 +163,19 @@ class Optimizer(torch.optim.Optimizer):
 
     def _make_plan(self) -> Plan | None:
         """The plan for a step with the present gradients; None where there are none, or nothing is to be done."""
-        tensors = tensors_of(self.param_groups, type(self).__name__)
+        tensors = gather_gradients(self.param_groups, type(self).__name__)
         if not tensors.gradients:
             return None
         fresh = not self.state
         bounded = any(isinstance(clipper, ClipUpdate) for clipper in self.clip)
         plan = make_plan(tensors, self.param_groups, self.rule, self.state, self.backend, bounded)
-        if fresh and is_rehearsal(self.param_groups, lambda: dispatch.measure(tensors, backend=self.backend)):
+        if fresh and is_priming_step(self.param_groups, lambda: dispatch.measure(tensors, backend=self.backend)):
             kept.start(self.param_groups[0], self.clip, tensors)
             return None
         return plan
 
     def _step_as_planned(self, plan: Plan) -> None:
-        scaler, deferral = taken_from_scaler(self), plan.deferral
+        scaler, deferral = scaler_of(self), plan.deferral
         if deferral is not None:
             at_hand = scaler and Scaler(deferral.at_hand(scaler.scale))
             inputs = self._inputs(at_hand)
@@ -177,20 +183,20 @@ class Optimizer(torch.optim.Optimizer):
                 if deferral.is_worth_it(inputs):
                     self._step_deferred(plan, deferral, inputs, at_hand)
                     return
-            except CannotDefer:  # nothing is done yet; neither can the steps that follow be deferred
+            except Untraceable:  # nothing is done yet; neither can the steps that follow be deferred
                 plan.deferral = None
         tensors = plan.tensors
 
-        def measure(stages: Sequence[Stage]) -> Measured:
-            return dispatch.measure(tensors, stages, self.backend)
+        def measure(transforms: Sequence[Transform]) -> GradNorms:
+            return dispatch.measure(tensors, transforms, self.backend)
 
         measured = self._guarded(plan, measure, scaler and scaler.opened())
         self._measured = (tensors.names, measured.norms) if measured else None
 
-    def _step_deferred(self, plan: Plan, deferral: Deferral, inputs: list[Any], scaler: Scaler | None) -> None:
+    def _step_deferred(self, plan: Plan, deferral: CapturedStep, inputs: list[Any], scaler: Scaler | None) -> None:
         written = deferral.written
         if written is None or not written.holds(inputs):
-            formula = Formula()
+            formula = Graph()
             measured = self._guarded(plan, partial(deferral.measured, formula), scaler and scaler.opened(formula))
             if measured is None:  # there was nothing to decide
                 self._measured = None
@@ -202,11 +208,11 @@ class Optimizer(torch.optim.Optimizer):
         self._measured = (plan.tensors.names, written.norms)
 
     def _guarded(
-        self, plan: Plan, measure: Callable[[Sequence[Stage]], Measured], scaler: Scaler | None
-    ) -> Measured | None:
+        self, plan: Plan, measure: Callable[[Sequence[Transform]], GradNorms], scaler: Scaler | None
+    ) -> GradNorms | None:
         tensors = plan.tensors
         ledger = kept.ledger(self.param_groups[0], tensors.home)
-        memories = remembered(self.param_groups[0], self.clip, tensors.count, tensors.home)
+        memories = clipper_memories(self.param_groups[0], self.clip, tensors.count, tensors.home)
         return guarded_step(tensors, measure, self.clip, memories, self.policy, ledger, plan.apply, self._watch, scaler)
 
     def _inputs(self, scaler: Scaler | None) -> list[Any]:
@@ -296,7 +302,10 @@ class Optimizer(torch.optim.Optimizer):
                 # torch's SGD counts no steps: with state it has taken at least one, and only the first is special.
                 readings = [float(entry.get(name, 1.0)) for name in clocks]
                 key = (*readings, parameter.device)
-                self.state[parameter] = {**shared.setdefault(key, dials(clocks, readings, parameter.device)), **state}
+                self.state[parameter] = {
+                    **shared.setdefault(key, step_counters(clocks, readings, parameter.device)),
+                    **state,
+                }
         self._measured = self._plan = None
 
     def __getstate__(self) -> dict[str, Any]:

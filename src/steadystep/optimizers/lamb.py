@@ -5,10 +5,10 @@ from typing import Any, Unpack
 
 import torch
 
-from steadystep.maths import sqrt, where
 from steadystep.optimizers.base import Optimizer, Options, Params
 from steadystep.optimizers.rectification import length, rectification
 from steadystep.rule import DECAY_RATE, NON_NEGATIVE, Rule
+from steadystep.tracing.ops import sqrt, where
 
 
 def update(

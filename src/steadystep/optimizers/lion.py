@@ -5,9 +5,9 @@ from typing import Any, Unpack
 
 import torch
 
-from steadystep.maths import sign
 from steadystep.optimizers.base import Optimizer, Options, Params
 from steadystep.rule import DECAY_RATE, NON_NEGATIVE, Rule
+from steadystep.tracing.ops import sign
 
 
 def update(g, p, m, *, lr, beta1, one_minus_beta1, beta2, one_minus_beta2):

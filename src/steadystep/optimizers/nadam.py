@@ -6,9 +6,9 @@ from typing import Any, Unpack
 
 import torch
 
-from steadystep.maths import sqrt
 from steadystep.optimizers.base import Optimizer, Options, Params
 from steadystep.rule import DECAY_RATE, NON_NEGATIVE, Rule
+from steadystep.tracing.ops import sqrt
 
 
 def update(g, p, m, v, *, lr_g, lr_m, beta1, one_minus_beta1, beta2, one_minus_beta2, debias2, eps):

@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from steadystep.clipping.stages import Stage
-from steadystep.kernels.dispatch import Deferral, deferral, passes
-from steadystep.kernels.passes import Update
-from steadystep.kernels.rounding import LOST, Rounding, compensated
-from steadystep.maths import Number
-from steadystep.optimizers.cohort import Cohort, new_clock, start
+from steadystep.clipping.transforms import Transform
+from steadystep.gradients.gradient_set import GradientSet, part
+from steadystep.kernels.dispatch import CapturedStep, deferral, passes
+from steadystep.kernels.precision import LOST, Rounding, compensated
+from steadystep.kernels.update import Update
+from steadystep.optimizers.param_set import ParamSet, new_clock, start
 from steadystep.rule import Rule
-from steadystep.tensors import Tensors, part
+from steadystep.tracing.ops import Number
 
 Groups = Sequence[Mapping[str, Any]]
 State = MutableMapping[torch.Tensor, dict[str, Any]]
@@ -24,20 +24,20 @@ State = MutableMapping[torch.Tensor, dict[str, Any]]
 class Plan:
     """The tensors of a step by the clock that they share, with their state."""
 
-    tensors: Tensors
+    tensors: GradientSet
     rules: list[tuple[Rule, Rounding]]  # of each group its rule and how it rounds
-    cohorts: list[Cohort] = field(default_factory=list)
+    cohorts: list[ParamSet] = field(default_factory=list)
     states: list[dict[str, Any]] = field(default_factory=list)  # of all parameters, as the optimizer has them
     owners: list[dict[str, Any]] = field(default_factory=list)  # the state that each of `kept` belongs to,
     slots: list[str] = field(default_factory=list)  # and its name there
     kept: list[torch.Tensor] = field(default_factory=list)
-    deferral: Deferral | None = None  # how its steps are deferred, where they can be
+    deferral: CapturedStep | None = None  # how its steps are deferred, where they can be
 
-    def apply(self, stages: Sequence[Stage], accept: Number, update_bound: float | None) -> Number:
+    def apply(self, transforms: Sequence[Transform], accept: Number, update_bound: float | None) -> Number:
         """Write the update of all tensors, if it is accepted; whether `update_bound` limited any."""
         bounded: Number = False
         for cohort in self.cohorts:
-            bounded = bounded | cohort.apply(stages, accept, update_bound)
+            bounded = bounded | cohort.apply(transforms, accept, update_bound)
         return bounded
 
     def renew(self, param_groups: Groups, rule: Callable[[Mapping[str, Any]], Rule], state: State) -> bool:
@@ -53,7 +53,7 @@ class Plan:
 
 
 def make_plan(
-    tensors: Tensors,
+    tensors: GradientSet,
     param_groups: Groups,
     rule: Callable[[Mapping[str, Any]], Rule],
     state: State,
@@ -67,7 +67,7 @@ def make_plan(
     plan = Plan(tensors, _rules(param_groups, rule))
     index = 0
     for group, (followed, rounding) in zip(param_groups, plan.rules, strict=True):
-        cohorts: dict[int, Cohort] = {}
+        cohorts: dict[int, ParamSet] = {}
         idle: set[int] = set()  # clocks that also belong to a parameter that does not step now
         newcomers: dict[torch.device, torch.Tensor] = {}
         for parameter in group["params"]:
@@ -82,7 +82,7 @@ def make_plan(
             for slot in slots:
                 if slot not in own:
                     own[slot] = start(followed, group, slot, parameter)
-            cohort = cohorts.setdefault(id(own["step"]), Cohort(followed, group, own["step"]))
+            cohort = cohorts.setdefault(id(own["step"]), ParamSet(followed, group, own["step"]))
             cohort.states.append(own)
             parts = [part(own[slot]) for slot in slots]
             cohort.updates.append(Update(index, tensors, part(parameter), parts, parameter))
@@ -90,7 +90,7 @@ def make_plan(
         for identity in idle & cohorts.keys():
             cohorts[identity].leave()
         for cohort in cohorts.values():
-            cohort.start_clocks()
+            cohort.start_counters()
             cohort.passes = passes(followed, cohort.updates, rounding, tensors.home, backend, bounded)
             plan.cohorts.append(cohort)
     made = [run for cohort in plan.cohorts for run in cohort.passes]

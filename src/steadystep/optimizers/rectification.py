@@ -1,6 +1,6 @@
 """The variance of Adam's adaptive learning rate, and what rectifies it (Liu et al. 2020, section 4)."""
 
-from steadystep.maths import Number, maximum, sqrt, where
+from steadystep.tracing.ops import Number, maximum, sqrt, where
 
 
 def length(t: Number, beta2: Number) -> Number:

@@ -5,9 +5,9 @@ from typing import Any, Unpack
 
 import torch
 
-from steadystep.maths import where
 from steadystep.optimizers.base import Optimizer, Options, Params
 from steadystep.rule import DECAY_RATE, NON_NEGATIVE, Range, Rule
+from steadystep.tracing.ops import where
 
 
 def plain(g, p, *, lr):

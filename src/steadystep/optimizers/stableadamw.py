@@ -5,9 +5,9 @@ from typing import Any, Unpack
 
 import torch
 
-from steadystep.maths import maximum, sqrt
 from steadystep.optimizers.base import Optimizer, Options, Params
 from steadystep.rule import DECAY_RATE, NON_NEGATIVE, Rule
+from steadystep.tracing.ops import maximum, sqrt
 
 
 def update(

@@ -5,9 +5,9 @@ from typing import Any, Unpack
 
 import torch
 
-from steadystep.maths import sign, sqrt, where
 from steadystep.optimizers.base import Optimizer, Options, Params
 from steadystep.rule import DECAY_RATE, NON_NEGATIVE, Rule
+from steadystep.tracing.ops import sign, sqrt, where
 
 
 def update(g, p, m, v, *, step_size, beta1, one_minus_beta1, one_minus_beta2, debias2, eps):

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from steadystep.lab.study import intervals
+from steadystep.lab.statistics import intervals
 
 
 @pytest.fixture(scope="module", autouse=True)

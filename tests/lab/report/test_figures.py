@@ -10,9 +10,9 @@ from lab_factory import ARMS, make_results, make_task
 from steadystep.lab.report.figures import Figure, figures
 from steadystep.lab.report.figures.accuracy_axis import AccuracyAxis
 from steadystep.lab.report.figures.arm_style import COLORS, arm_styles
-from steadystep.lab.study.results import Results
+from steadystep.lab.statistics.summarise import summarise
+from steadystep.lab.study.records import Results
 from steadystep.lab.study.spec import Arm
-from steadystep.lab.study.summarise import summarise
 
 SCRIPT = "<script>alert(1)</script>"
 

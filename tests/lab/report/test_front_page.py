@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from steadystep.lab.execution.run_study import read_study
 from steadystep.lab.paper.entry import table1
 from steadystep.lab.report.front_page import front_page
-from steadystep.lab.study.run import read_study
 
 RESULTS = Path(__file__).parents[3] / "docs" / "results"
 

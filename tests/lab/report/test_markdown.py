@@ -3,8 +3,8 @@ import re
 from lab_factory import ARMS, make_results, make_task
 from steadystep.lab.report.markdown import markdown
 from steadystep.lab.report.verdict_words import sentence
+from steadystep.lab.statistics.summarise import summarise
 from steadystep.lab.study.spec import Arm
-from steadystep.lab.study.summarise import summarise
 
 COMMAND = "steadystep reproduce --task made-up"
 

@@ -4,9 +4,9 @@ from html.parser import HTMLParser
 
 from lab_factory import make_results
 from steadystep.lab.report.page import page
-from steadystep.lab.study.results import Results
+from steadystep.lab.statistics.summarise import summarise
+from steadystep.lab.study.records import Results
 from steadystep.lab.study.spec import Arm
-from steadystep.lab.study.summarise import summarise
 
 SCRIPT = "<script>alert(1)</script>"
 COMMAND = "steadystep reproduce --out '</pre><b>x'"

@@ -9,8 +9,8 @@ from playwright.sync_api import Browser, Page
 
 from lab_factory import ARMS, make_results
 from steadystep.lab.report.page import page as render_page
+from steadystep.lab.statistics.summarise import summarise
 from steadystep.lab.study.spec import Arm
-from steadystep.lab.study.summarise import summarise
 
 SCRIPT = "<script>alert(1)</script>"
 FIGURES = 6

@@ -5,9 +5,9 @@ from dataclasses import asdict, fields
 
 from lab_factory import ARMS, make_results, make_task
 from steadystep.lab.report.sheets import convergence_csv, summary_csv, verdicts_csv
+from steadystep.lab.statistics.summarise import summarise
+from steadystep.lab.statistics.summary import ArmSummary, Convergence, Estimate, Verdict
 from steadystep.lab.study.spec import Arm
-from steadystep.lab.study.summarise import summarise
-from steadystep.lab.study.summary import ArmSummary, Convergence, Estimate, Verdict
 from steadystep.lab.tasks.loss_unit import BITS
 
 NAME = 'Adam, "clipped"\n<script>alert(1)</script>=1+1'

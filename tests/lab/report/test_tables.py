@@ -20,9 +20,9 @@ from steadystep.lab.report.tables import (
     study_table,
     verdicts_table,
 )
-from steadystep.lab.study.convergence import DEFINITIONS
-from steadystep.lab.study.results import Results
-from steadystep.lab.study.summarise import summarise
+from steadystep.lab.statistics.convergence import DEFINITIONS
+from steadystep.lab.statistics.summarise import summarise
+from steadystep.lab.study.records import Results
 from steadystep.lab.tasks.imagenet_recipe import among_first
 from steadystep.lab.tasks.loss_unit import LossUnit
 from steadystep.lab.tasks.recipe import Recipe

@@ -5,9 +5,9 @@ from rich.console import Console
 
 from lab_factory import ARMS, make_results, make_task
 from steadystep.lab.report.terminal import render
-from steadystep.lab.study.results import Results
+from steadystep.lab.statistics.summarise import summarise
+from steadystep.lab.study.records import Results
 from steadystep.lab.study.spec import Arm
-from steadystep.lab.study.summarise import summarise
 
 
 def shown(results: Results, width: int = 80, encoding: str = "utf-8", terminal: bool = False) -> str:

@@ -8,7 +8,7 @@ from plotly import graph_objects as go
 from steadystep.lab.figure import Figure, styled
 from steadystep.lab.report.mathematics import mathematics
 from steadystep.lab.report.theory_page import theory_page, write_theory
-from steadystep.lab.study.atomic import StoreError
+from steadystep.lab.system.atomic import StoreError
 from steadystep.lab.theory.claim import Claim, Evidence, Finding, Measurement
 from steadystep.lab.theory.run import Outcome
 

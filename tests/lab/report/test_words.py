@@ -6,10 +6,10 @@ from lab_factory import ARMS, make_results, make_task
 from steadystep.lab.report.headline import headline
 from steadystep.lab.report.notes import notes
 from steadystep.lab.report.verdict_words import sentence
-from steadystep.lab.study.results import Results
+from steadystep.lab.statistics.summarise import summarise
+from steadystep.lab.statistics.summary import Estimate, Verdict
+from steadystep.lab.study.records import Results
 from steadystep.lab.study.spec import Arm
-from steadystep.lab.study.summarise import summarise
-from steadystep.lab.study.summary import Estimate, Verdict
 
 EQUIVALENT = Verdict(
     arm="Adam + clip",

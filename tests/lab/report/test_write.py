@@ -4,8 +4,8 @@ import pytest
 
 from lab_factory import make_results
 from steadystep.lab.report.write import write_report
-from steadystep.lab.study.atomic import StoreError
-from steadystep.lab.study.summarise import summarise
+from steadystep.lab.statistics.summarise import summarise
+from steadystep.lab.system.atomic import StoreError
 
 
 def test_everything_is_written_and_nothing_else_is_left(tmp_path: Path) -> None:

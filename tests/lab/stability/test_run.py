@@ -11,7 +11,7 @@ from steadystep.lab.report.document import html, markdown, write_document
 from steadystep.lab.report.stability.report import stability_document
 from steadystep.lab.stability.declare import sweep_for
 from steadystep.lab.stability.run import SweepResults, run_sweep
-from steadystep.lab.study.record import Record
+from steadystep.lab.training.record import Record
 from tiny_study import CALM_TASK, TASK, Diary, numbers
 
 LRS = (0.003, 0.03, 1e4)

@@ -12,10 +12,10 @@ from steadystep.lab.report.stability.report import answer, stability_document
 from steadystep.lab.stability.declare import sweep_for
 from steadystep.lab.stability.run import SweepResults
 from steadystep.lab.stability.summary import points_of, stable_range, summarise_sweep, top_shift
-from steadystep.lab.study.outcome import NO_BETTER
-from steadystep.lab.study.record import Curve, Record
-from steadystep.lab.study.trial import Clip
 from steadystep.lab.tasks.task import Frequencies
+from steadystep.lab.training.outcome import NO_BETTER
+from steadystep.lab.training.record import Curve, Record
+from steadystep.lab.training.trial import Clip
 
 LRS = (0.001, 0.01, 0.1, 1.0)
 TASK = make_task()

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from steadystep.lab.study.store import Store
+from steadystep.lab.execution.store import Store
 from tiny_study import WANTED
 
 

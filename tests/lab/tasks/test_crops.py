@@ -9,7 +9,7 @@ from PIL import Image
 
 from steadystep.lab.tasks.cropped_arrays import CroppedArrays
 from steadystep.lab.tasks.crops import Crop, random_crop
-from steadystep.lab.tasks.decoding import centre_view, random_view, to_tensor
+from steadystep.lab.tasks.image_decode import centre_view, random_view, to_tensor
 
 
 def crops(width: int, height: int, count: int = 4000) -> Iterator[Crop]:

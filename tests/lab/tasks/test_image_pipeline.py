@@ -16,9 +16,6 @@ import torch
 from PIL import Image as Picture
 
 from real_data import SHARED, needs
-from steadystep.lab.study.evaluation import evaluate
-from steadystep.lab.study.loop import TrialStopped, run_trial
-from steadystep.lab.study.trial import Trial
 from steadystep.lab.tasks import imagenet_resnet, tiny_imagenet_resnet
 from steadystep.lab.tasks.data import BrokenDataError, DataNotFoundError
 from steadystep.lab.tasks.image_source import UnsuitableDataError, open_images
@@ -26,6 +23,9 @@ from steadystep.lab.tasks.networks.resnet import resnet
 from steadystep.lab.tasks.pipeline import EncodedImages
 from steadystep.lab.tasks.streamed_images import StreamedImages
 from steadystep.lab.tasks.task import Arrays, Batch, Split
+from steadystep.lab.training.evaluation import evaluate
+from steadystep.lab.training.run_trial import TrialStopped, run_trial
+from steadystep.lab.training.trial import Trial
 
 CLASSES = ("n01", "n02", "n03")
 TRAIN, TEST = 24, 7
@@ -240,7 +240,7 @@ def test_a_trial_of_the_task_resumes_in_mid_epoch_and_keeps_top_5(parquet: Path,
     whole = run_trial(trial, task, splits, tmp_path / "whole.pt")
     calls = iter(range(100))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("steadystep.lab.study.loop.POLL_SECONDS", 0.0)
+        patch.setattr("steadystep.lab.training.run_trial.POLL_SECONDS", 0.0)
         with pytest.raises(TrialStopped):
             run_trial(trial, task, splits, tmp_path / "stopped.pt", stop=lambda: next(calls) == 5)
     resumed = run_trial(trial, task, splits, tmp_path / "stopped.pt")

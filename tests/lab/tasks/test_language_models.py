@@ -10,17 +10,17 @@ import pytest
 import torch
 
 from real_data import SHARED, needs
-from steadystep.lab.study.evaluation import evaluate
-from steadystep.lab.study.flops import flops_per_step
-from steadystep.lab.study.loop import run_trial
-from steadystep.lab.study.training import Training
-from steadystep.lab.study.trial import Trial
 from steadystep.lab.tasks import charlm_transformer, ptb_lstm
 from steadystep.lab.tasks.lanes import Lanes
 from steadystep.lab.tasks.networks.gpt import GPT, Block
 from steadystep.lab.tasks.networks.lstm_lm import LSTMLanguageModel
 from steadystep.lab.tasks.task import Arrays, Splits, Task
 from steadystep.lab.tasks.text import windows
+from steadystep.lab.training.evaluation import evaluate
+from steadystep.lab.training.flops import flops_per_step
+from steadystep.lab.training.run_trial import run_trial
+from steadystep.lab.training.trainer import Training
+from steadystep.lab.training.trial import Trial
 from tiny_study import FINGERPRINT, numbers, tiny_trial, train_in_pieces
 
 VOCABULARY = 7

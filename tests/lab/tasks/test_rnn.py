@@ -8,15 +8,15 @@ import torch
 from torch import nn
 
 from steadystep.lab.errors import UserError
-from steadystep.lab.study.batches import obstacle
-from steadystep.lab.study.loop import TrialStopped, run_trial
-from steadystep.lab.study.trial import Clip, Trial
+from steadystep.lab.execution.batches import obstacle
 from steadystep.lab.tasks import find_task
 from steadystep.lab.tasks.networks.rnn import CELLS, RNN
 from steadystep.lab.tasks.rnn import make_task
 from steadystep.lab.tasks.sequences import PROBLEMS
 from steadystep.lab.tasks.sequences.fresh import Fresh
 from steadystep.lab.tasks.task import Splits, Task
+from steadystep.lab.training.run_trial import TrialStopped, run_trial
+from steadystep.lab.training.trial import Clip, Trial
 
 PEERS = {"tanh": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 

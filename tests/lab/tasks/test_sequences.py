@@ -12,7 +12,7 @@ from steadystep.lab.errors import UserError
 from steadystep.lab.tasks.rnn import make_task
 from steadystep.lab.tasks.sequences import PROBLEMS
 from steadystep.lab.tasks.sequences.fresh import Fresh
-from steadystep.lab.tasks.sequences.guessing import guesses_needed
+from steadystep.lab.tasks.sequences.random_guess import guesses_needed
 
 EXAMPLES = 3_000
 

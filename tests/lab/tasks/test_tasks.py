@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from steadystep.lab.errors import UserError
-from steadystep.lab.study.loop import run_trial
 from steadystep.lab.study.spec import study_for
-from steadystep.lab.study.trial import Trial
 from steadystep.lab.tasks import TASKS, UnknownTaskError, digits_mlp, find_task
 from steadystep.lab.tasks.task import Task
+from steadystep.lab.training.run_trial import run_trial
+from steadystep.lab.training.trial import Trial
 from steadystep.optimizers import OPTIMIZERS
 
 EVERY_TASK = pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))

@@ -14,8 +14,8 @@ from steadystep.clipping import clip_norm
 from steadystep.lab.theory import CLAIMS
 from steadystep.lab.theory.run import Outcome, run_claim
 from steadystep.lab.theory.stability_thresholds import threshold
-from steadystep.maths import maximum, sqrt, where
 from steadystep.optimizers import adam, amsgrad, sgd
+from steadystep.tracing.ops import maximum, sqrt, where
 
 FAST = ("bias-correction", "starvation")
 TORCH = ("torch", False)

@@ -27,6 +27,6 @@ def obstacle(device: torch.device) -> str:
 def _interprets() -> bool:
     from triton.runtime.jit import JITFunction
 
-    from steadystep.kernels.cuda import primitives
+    from steadystep.kernels.cuda import intrinsics
 
-    return not isinstance(primitives.widen, JITFunction)
+    return not isinstance(intrinsics.widen, JITFunction)

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from steadystep.kernels.cuda.uploading import keep_for_graphs, upload
+from steadystep.kernels.cuda.runtime import keep_for_graphs, upload
 
 CHUNK = 1 << 14
 """Elements of a program's piece: many pieces to fill the device with, each long enough to pay for finding it."""

@@ -9,12 +9,12 @@ from statistics import median
 import torch
 
 from steadystep.lab.cost.arms import REFERENCE, CostArm
-from steadystep.lab.study.environment import this_environment
-from steadystep.lab.study.record import Environment
-from steadystep.lab.study.training import Training, make_optimizer
-from steadystep.lab.study.trial import Clip, Trial
 from steadystep.lab.tasks.clips import CLIPS
 from steadystep.lab.tasks.task import Task
+from steadystep.lab.training.environment import this_environment
+from steadystep.lab.training.record import Environment
+from steadystep.lab.training.trainer import Training, make_optimizer
+from steadystep.lab.training.trial import Clip, Trial
 from steadystep.optimizers import Optimizer
 
 LR = 1e-6

@@ -4,9 +4,9 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from steadystep.lab.study.summary import Estimate
-from steadystep.lab.study.trial import Trial
+from steadystep.lab.statistics.summary import Estimate
 from steadystep.lab.tasks.loss_unit import LossUnit
+from steadystep.lab.training.trial import Trial
 
 NOTHING = "–"
 """What stands where nothing was measured."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from steadystep.lab.study.atomic import refusals_named, write_atomic
+from steadystep.lab.system.atomic import refusals_named, write_atomic
 
 
 def make_folder(folder: Path) -> None:

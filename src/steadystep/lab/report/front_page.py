@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from steadystep.lab.execution.run_study import read_study
 from steadystep.lab.paper.reports import read_report
 from steadystep.lab.paper.row import Row
 from steadystep.lab.paper.table_rows import accuracies, improvements
@@ -14,10 +15,9 @@ from steadystep.lab.report.cells import count
 from steadystep.lab.report.headline import differ_in_clipping, headline
 from steadystep.lab.report.markdown_parts import escape
 from steadystep.lab.report.verdict_words import evidence
-from steadystep.lab.study.results import Results
-from steadystep.lab.study.run import read_study
+from steadystep.lab.statistics.summarise import summarise
+from steadystep.lab.study.records import Results
 from steadystep.lab.study.spec import command_for
-from steadystep.lab.study.summarise import summarise
 
 DOCUMENTS = {"stability": "together", "success": "together", "cost": "cost"}
 """Reports of other commands by the names of their files: which question each answers."""

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from steadystep.lab.report.cells import NOTHING, count, estimate, listed, points, points_interval
-from steadystep.lab.study.results import Results
-from steadystep.lab.study.summary import ArmSummary, Summary, Verdict
+from steadystep.lab.statistics.summary import ArmSummary, Summary, Verdict
+from steadystep.lab.study.records import Results
 from steadystep.lab.tasks.task import Task
 
 CLAUSES = 4

@@ -2,9 +2,9 @@
 
 from steadystep.lab.report.cells import count, percent, setting
 from steadystep.lab.report.headline import headline_rows
-from steadystep.lab.study.results import Results
+from steadystep.lab.statistics.summary import ArmSummary, Summary
+from steadystep.lab.study.records import Results
 from steadystep.lab.study.spec import Arm
-from steadystep.lab.study.summary import ArmSummary, Summary
 from steadystep.lab.tasks.task import Task
 
 

@@ -19,8 +19,8 @@ from steadystep.lab.report.tables import (
     verdicts_table,
 )
 from steadystep.lab.report.verdict_words import evidence
-from steadystep.lab.study.results import Results
-from steadystep.lab.study.summary import Summary
+from steadystep.lab.statistics.summary import Summary
+from steadystep.lab.study.records import Results
 
 
 def page(results: Results, summary: Summary, command: str) -> str:

@@ -3,8 +3,8 @@
 from itertools import chain
 from math import fsum, isfinite
 
-from steadystep.lab.study.record import Record
-from steadystep.lab.study.results import Results
+from steadystep.lab.study.records import Results
+from steadystep.lab.training.record import Record
 
 
 def all_runs(results: Results) -> list[Record]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from steadystep.lab.study.results import Results
-from steadystep.lab.study.summary import Estimate, Summary
+from steadystep.lab.statistics.summary import Estimate, Summary
+from steadystep.lab.study.records import Results
 from steadystep.lab.tasks.loss_unit import LossUnit
 
 Row = Mapping[str, Any]

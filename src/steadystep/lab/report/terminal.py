@@ -12,8 +12,8 @@ from steadystep.lab.report.headline import headline
 from steadystep.lab.report.notes import notes
 from steadystep.lab.report.tables import Table, results_table
 from steadystep.lab.report.verdict_words import evidence
-from steadystep.lab.study.results import Results
-from steadystep.lab.study.summary import Summary
+from steadystep.lab.statistics.summary import Summary
+from steadystep.lab.study.records import Results
 
 COLORS = {"better": "green", "worse": "red", "equivalent": "cyan", "undecided": "yellow"}
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from steadystep.lab.report.cells import count, listed
-from steadystep.lab.study.record import Record
-from steadystep.lab.study.summary import ArmSummary
+from steadystep.lab.statistics.summary import ArmSummary
+from steadystep.lab.training.record import Record
 
 
 def timed(rows: Sequence[ArmSummary]) -> str:

@@ -1,7 +1,7 @@
 """Verdicts as sentences."""
 
 from steadystep.lab.report.cells import margin, points, points_interval
-from steadystep.lab.study.summary import Verdict
+from steadystep.lab.statistics.summary import Verdict
 from steadystep.lab.tasks.task import Task
 
 

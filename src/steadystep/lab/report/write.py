@@ -6,8 +6,8 @@ from steadystep.lab.report.files import write_files
 from steadystep.lab.report.markdown import markdown
 from steadystep.lab.report.page import page
 from steadystep.lab.report.sheets import convergence_csv, summary_csv, verdicts_csv
-from steadystep.lab.study.results import Results
-from steadystep.lab.study.summary import Summary
+from steadystep.lab.statistics.summary import Summary
+from steadystep.lab.study.records import Results
 
 
 def write_report(results: Results, summary: Summary, folder: Path, command: str) -> list[Path]:

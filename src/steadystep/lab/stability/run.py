@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from steadystep.lab.study.device import find_device
-from steadystep.lab.study.loop import CHECKPOINT_SECONDS
-from steadystep.lab.study.observer import Observer, Silent
-from steadystep.lab.study.obtain import allowed_replicas, obtaining
-from steadystep.lab.study.plan import tune
-from steadystep.lab.study.record import Record
+from steadystep.lab.execution.observer import Observer, Silent
+from steadystep.lab.execution.obtain import allowed_replicas, obtaining
+from steadystep.lab.execution.store import Store
+from steadystep.lab.execution.worker import Job
 from steadystep.lab.study.spec import Study
-from steadystep.lab.study.store import Store
-from steadystep.lab.study.worker import Job
+from steadystep.lab.study.stages import tune
 from steadystep.lab.tasks.task import Task
+from steadystep.lab.training.device import find_device
+from steadystep.lab.training.record import Record
+from steadystep.lab.training.run_trial import CHECKPOINT_SECONDS
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def run_sweep(
     """Run what is not on record in `folder` yet, and return everything. Killed at any moment, it goes on from there.
 
     A folder may hold several sweeps: a record belongs to its trial, so more seeds, learning rates or optimizers
-    train only what is new. Arguments and errors are those of `steadystep.lab.study.run.run_study`.
+    train only what is new. Arguments and errors are those of `steadystep.lab.execution.run_study.run_study`.
     """
     observer, where = observer or Silent(), find_device(device)
     splits = task.load(data)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from steadystep.lab.stability.run import SweepResults
-from steadystep.lab.study.intervals import t_interval, wilson_interval
-from steadystep.lab.study.outcome import GUESSING, NO_BETTER
-from steadystep.lab.study.record import Record
-from steadystep.lab.study.summary import Estimate
+from steadystep.lab.statistics.intervals import t_interval, wilson_interval
+from steadystep.lab.statistics.summary import Estimate
 from steadystep.lab.tasks.task import Task
+from steadystep.lab.training.outcome import GUESSING, NO_BETTER
+from steadystep.lab.training.record import Record
 
 WITHIN = 0.05
 """How far below its arm's best accuracy a stable learning rate may end, as a fraction of 1."""

@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from steadystep.lab.study.device import find_device
-from steadystep.lab.study.loop import CHECKPOINT_SECONDS
-from steadystep.lab.study.observer import Observer, Silent
-from steadystep.lab.study.obtain import allowed_replicas, obtaining
-from steadystep.lab.study.plan import final_trials, tune
-from steadystep.lab.study.record import Record
-from steadystep.lab.study.store import Store
-from steadystep.lab.study.trial import Trial
-from steadystep.lab.study.worker import Job
+from steadystep.lab.execution.observer import Observer, Silent
+from steadystep.lab.execution.obtain import allowed_replicas, obtaining
+from steadystep.lab.execution.store import Store
+from steadystep.lab.execution.worker import Job
+from steadystep.lab.study.stages import final_trials, tune
 from steadystep.lab.success.declare import Measurement
+from steadystep.lab.training.device import find_device
+from steadystep.lab.training.record import Record
+from steadystep.lab.training.run_trial import CHECKPOINT_SECONDS
+from steadystep.lab.training.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def run_success(
     """Run what is not on record in `folder` yet, and return everything. Killed at any moment, it goes on from there.
 
     A folder may hold several measurements: a record belongs to its trial, so more seeds, lengths or cells train only
-    what is new. Arguments and errors are those of `steadystep.lab.study.run.run_study`.
+    what is new. Arguments and errors are those of `steadystep.lab.execution.run_study.run_study`.
     """
     observer, where = observer or Silent(), find_device(device)
     Store(folder, observer.warning).prepare()

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from steadystep.lab.study.intervals import t_interval, wilson_interval
-from steadystep.lab.study.record import Record
-from steadystep.lab.study.summary import Estimate
+from steadystep.lab.statistics.intervals import t_interval, wilson_interval
+from steadystep.lab.statistics.summary import Estimate
 from steadystep.lab.success.run import SuccessResults
 from steadystep.lab.tasks.rnn import SUCCESS
+from steadystep.lab.training.record import Record
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from steadystep.lab.study.atomic import StoreError, write_atomic
+from steadystep.lab.system.atomic import StoreError, write_atomic
 
 _log = logging.getLogger(__name__)
 

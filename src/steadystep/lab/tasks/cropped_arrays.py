@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from steadystep.lab.tasks.crops import random_crop
-from steadystep.lab.tasks.resampling import crop_and_resize, resize_and_centre_crop
+from steadystep.lab.tasks.resample import crop_and_resize, resize_and_centre_crop
 from steadystep.lab.tasks.task import Batch
 
 

@@ -21,7 +21,7 @@ from steadystep.lab.tasks.data import (
     quiet_datasets,
     usual_names,
 )
-from steadystep.lab.tasks.decoding import UnreadableImageError, read
+from steadystep.lab.tasks.image_decode import UnreadableImageError, read
 
 SAMPLED = 64
 """Images of each split whose bytes are part of its fingerprint, besides all labels."""

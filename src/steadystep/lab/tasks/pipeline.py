@@ -12,9 +12,9 @@ import psutil
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from steadystep.lab.study.fork_server import worker_context
+from steadystep.lab.system.fork_server import worker_context
 from steadystep.lab.tasks.broken_images import LIMIT, Broken, BrokenImages
-from steadystep.lab.tasks.decoding import UnreadableImageError, centre_view, decode, random_view, read, to_tensor
+from steadystep.lab.tasks.image_decode import UnreadableImageError, centre_view, decode, random_view, read, to_tensor
 from steadystep.lab.tasks.task import Batch
 
 MOST_WORKERS = 8

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from steadystep.lab.tasks.broken_images import LIMIT, Broken, BrokenImages
-from steadystep.lab.tasks.decoding import UnreadableImageError, centre_view, decode, random_view, read, to_tensor
+from steadystep.lab.tasks.image_decode import UnreadableImageError, centre_view, decode, random_view, read, to_tensor
 from steadystep.lab.tasks.pipeline import collated
 from steadystep.lab.tasks.task import Batch
 

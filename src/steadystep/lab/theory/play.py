@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from steadystep.clipping.factors import to_limit
+from steadystep.clipping.base import to_limit
 from steadystep.lab.theory.rebound import compiled, machine, start, values
 from steadystep.rule import Rule
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from steadystep.guarding import clip_gradients
+from steadystep.clip_in_place import clip_gradients
 from steadystep.lab.theory.claim import Claim, Evidence, Finding, Tell
 
 SAMPLES = 1_000

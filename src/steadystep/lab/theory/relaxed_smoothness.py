@@ -10,7 +10,7 @@ from numba import njit
 from plotly.subplots import make_subplots
 from scipy.stats import spearmanr
 
-from steadystep.clipping.factors import to_limit
+from steadystep.clipping.base import to_limit
 from steadystep.lab.figure import COLORS, Figure, styled
 from steadystep.lab.theory.claim import Claim, Evidence, Finding, Tell
 from steadystep.lab.theory.rebound import compiled, machine, values

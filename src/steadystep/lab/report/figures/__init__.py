@@ -7,8 +7,8 @@ from steadystep.lab.report.figures.gradient_norms import gradient_norms
 from steadystep.lab.report.figures.learning_rates import learning_rates
 from steadystep.lab.report.figures.paired_differences import paired_differences
 from steadystep.lab.report.figures.step_cost import step_cost
-from steadystep.lab.study.results import Results
-from steadystep.lab.study.summary import Summary
+from steadystep.lab.statistics.summary import Summary
+from steadystep.lab.study.records import Results
 
 FIGURES = (paired_differences, accuracy_curves, budgets, learning_rates, gradient_norms, step_cost)
 """In the order of a page: each takes results and summary, and gives None where there is nothing to draw."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from steadystep.lab.figure import COLORS, DASHES
 from steadystep.lab.report.figures.figure import text
-from steadystep.lab.study.results import Results
+from steadystep.lab.study.records import Results
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 

@@ -9,9 +9,9 @@ from steadystep.lab.report.cells import percent
 from steadystep.lab.report.figures.accuracy_axis import AccuracyAxis
 from steadystep.lab.report.figures.arm_style import ArmStyle, arm_styles
 from steadystep.lab.report.figures.figure import add_target
-from steadystep.lab.study.intervals import t_interval
-from steadystep.lab.study.results import Results
-from steadystep.lab.study.summary import Estimate, Summary
+from steadystep.lab.statistics.intervals import t_interval
+from steadystep.lab.statistics.summary import Estimate, Summary
+from steadystep.lab.study.records import Results
 
 DODGE = 1.025
 """Arms stand side by side at a budget, this factor apart on the logarithmic axis."""

@@ -13,9 +13,9 @@ from steadystep.lab.report.cells import setting
 from steadystep.lab.report.figures.arm_style import arm_styles
 from steadystep.lab.report.figures.figure import epoch_axis
 from steadystep.lab.report.figures.log_ticks import log_ticks
-from steadystep.lab.study.record import Record
-from steadystep.lab.study.results import Results
-from steadystep.lab.study.summary import Summary
+from steadystep.lab.statistics.summary import Summary
+from steadystep.lab.study.records import Results
+from steadystep.lab.training.record import Record
 
 Series = Literal["norm_before", "norm_after", "clip_rate"]
 

@@ -12,9 +12,9 @@ from steadystep.lab.report.cells import count, setting
 from steadystep.lab.report.figures.accuracy_axis import AccuracyAxis
 from steadystep.lab.report.figures.arm_style import ArmStyle, arm_styles
 from steadystep.lab.report.figures.log_ticks import log_ticks
-from steadystep.lab.study.record import Record
-from steadystep.lab.study.results import Results
-from steadystep.lab.study.summary import Summary
+from steadystep.lab.statistics.summary import Summary
+from steadystep.lab.study.records import Results
+from steadystep.lab.training.record import Record
 
 
 def learning_rates(results: Results, _: Summary) -> Figure | None:

@@ -6,10 +6,10 @@ from plotly import graph_objects as go
 from steadystep.lab.figure import NEUTRAL, Figure, styled
 from steadystep.lab.report.cells import margin, points
 from steadystep.lab.report.figures.arm_style import ArmStyle, arm_styles
-from steadystep.lab.study.intervals import paired_differences as paired_differences_of
-from steadystep.lab.study.results import Results
-from steadystep.lab.study.summary import Summary, Verdict
-from steadystep.lab.study.verdicts import paired_accuracies
+from steadystep.lab.statistics.intervals import paired_differences as paired_differences_of
+from steadystep.lab.statistics.summary import Summary, Verdict
+from steadystep.lab.statistics.verdicts import paired_accuracies
+from steadystep.lab.study.records import Results
 
 
 def paired_differences(results: Results, summary: Summary) -> Figure | None:

@@ -7,8 +7,8 @@ from steadystep.lab.report.cells import quantity, share
 from steadystep.lab.report.figures.arm_style import arm_styles
 from steadystep.lab.report.headline import headline_rows
 from steadystep.lab.report.timing_words import timed
-from steadystep.lab.study.results import Results
-from steadystep.lab.study.summary import Summary
+from steadystep.lab.statistics.summary import Summary
+from steadystep.lab.study.records import Results
 
 ROW = 64
 """Height of an arm's row in pixels: its label, and the bar below it."""

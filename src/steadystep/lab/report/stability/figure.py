@@ -14,7 +14,7 @@ from steadystep.lab.report.figures.figure import text
 from steadystep.lab.report.figures.log_ticks import log_ticks
 from steadystep.lab.stability.run import SweepResults
 from steadystep.lab.stability.summary import ArmStability, Point
-from steadystep.lab.study.summary import Estimate
+from steadystep.lab.statistics.summary import Estimate
 
 DODGE = 1.03
 """Arms stand side by side at a learning rate, this factor apart on the logarithmic axis."""

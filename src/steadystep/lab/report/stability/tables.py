@@ -7,7 +7,7 @@ from steadystep.lab.report.cells import NOTHING, count, estimate, margin, percen
 from steadystep.lab.report.tables import Column, Table
 from steadystep.lab.stability.run import SweepResults
 from steadystep.lab.stability.summary import ArmStability, Point, top_shift
-from steadystep.lab.study.summary import Estimate
+from steadystep.lab.statistics.summary import Estimate
 
 
 def ranges_table(arms: Sequence[ArmStability], within: float) -> Table:

@@ -10,7 +10,7 @@ from steadystep.lab.report.cells import count
 from steadystep.lab.report.figures.arm_style import SYMBOLS, ArmStyle
 from steadystep.lab.report.figures.figure import text
 from steadystep.lab.report.html import filled
-from steadystep.lab.study.summary import Estimate
+from steadystep.lab.statistics.summary import Estimate
 from steadystep.lab.success.declare import Measurement
 from steadystep.lab.success.summary import Rate
 

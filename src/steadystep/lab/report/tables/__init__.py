@@ -7,7 +7,7 @@ from steadystep.lab.report.tables.environment import environment_table, machines
 from steadystep.lab.report.tables.results import results_table
 from steadystep.lab.report.tables.study import study_table
 from steadystep.lab.report.tables.table import Column, Table
-from steadystep.lab.report.tables.tuning import chosen_table, search_table
+from steadystep.lab.report.tables.tuned_settings import chosen_table, search_table
 from steadystep.lab.report.tables.verdicts import verdicts_table
 
 __all__ = [

@@ -2,8 +2,8 @@
 
 from steadystep.lab.report.cells import count, estimate
 from steadystep.lab.report.tables.table import Column, Table
-from steadystep.lab.study.results import Results
-from steadystep.lab.study.summary import ArmSummary, Summary
+from steadystep.lab.statistics.summary import ArmSummary, Summary
+from steadystep.lab.study.records import Results
 
 
 def budgets_table(results: Results, summary: Summary) -> Table:

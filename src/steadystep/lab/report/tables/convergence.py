@@ -2,9 +2,9 @@
 
 from steadystep.lab.report.cells import NOTHING, p_value, percent
 from steadystep.lab.report.tables.table import Column, Table
-from steadystep.lab.study.convergence import DEFINITIONS
-from steadystep.lab.study.results import Results
-from steadystep.lab.study.summary import Convergence, Summary
+from steadystep.lab.statistics.convergence import DEFINITIONS
+from steadystep.lab.statistics.summary import Convergence, Summary
+from steadystep.lab.study.records import Results
 
 
 def convergence_table(results: Results, summary: Summary) -> Table:

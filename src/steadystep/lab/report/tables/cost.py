@@ -4,8 +4,8 @@ from steadystep.lab.report.cells import flops, quantity, seconds, share
 from steadystep.lab.report.headline import headline_rows
 from steadystep.lab.report.tables.table import Column, Table
 from steadystep.lab.report.timing_words import timed
-from steadystep.lab.study.results import Results
-from steadystep.lab.study.summary import Summary
+from steadystep.lab.statistics.summary import Summary
+from steadystep.lab.study.records import Results
 
 
 def cost_table(results: Results, summary: Summary) -> Table:

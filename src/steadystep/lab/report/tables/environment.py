@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from steadystep.lab.report.cells import distinct
 from steadystep.lab.report.runs import all_runs
 from steadystep.lab.report.tables.table import Column, Table
-from steadystep.lab.study.record import Environment
-from steadystep.lab.study.results import Results
+from steadystep.lab.study.records import Results
+from steadystep.lab.training.record import Environment
 
 UNITS = {"memory_gib": "memory, GiB"}
 

@@ -5,8 +5,8 @@ from steadystep.lab.report.headline import claim, headline_rows
 from steadystep.lab.report.tables.convergence import converged, epochs
 from steadystep.lab.report.tables.table import Column, Table
 from steadystep.lab.report.timing_words import timed
-from steadystep.lab.study.results import Results
-from steadystep.lab.study.summary import Summary
+from steadystep.lab.statistics.summary import Summary
+from steadystep.lab.study.records import Results
 
 COLUMNS = (
     Column("Arm"),

@@ -4,7 +4,7 @@ from steadystep.lab.report.cells import count, distinct, listed, margin, percent
 from steadystep.lab.report.runs import all_runs, total_seconds
 from steadystep.lab.report.tables.table import Column, Table
 from steadystep.lab.report.timing_words import trained
-from steadystep.lab.study.results import Results
+from steadystep.lab.study.records import Results
 
 
 def study_table(results: Results) -> Table:

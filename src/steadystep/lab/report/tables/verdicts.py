@@ -3,8 +3,8 @@
 from steadystep.lab.report.cells import NOTHING, margin, p_value, percent, points, points_interval
 from steadystep.lab.report.tables.table import Column, Table
 from steadystep.lab.report.verdict_words import claimed_difference
-from steadystep.lab.study.results import Results
-from steadystep.lab.study.summary import Summary
+from steadystep.lab.statistics.summary import Summary
+from steadystep.lab.study.records import Results
 
 COLUMNS = (
     Column("Pair"),

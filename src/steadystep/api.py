@@ -1,0 +1,11 @@
+"""The public names of the package: what `steadystep.NAME` finds. Each name is listed once, here or in its table."""
+
+from steadystep.clip_in_place import clip_gradients as clip_gradients
+from steadystep.clipping import *  # noqa: F403
+from steadystep.decay import decay_groups as decay_groups
+from steadystep.guarded_optimizer import guard as guard
+from steadystep.optimizers import *  # noqa: F403
+from steadystep.profile import NormProfile as NormProfile
+from steadystep.profile import norm_profile as norm_profile
+from steadystep.step.guarded_step import NonFiniteGradientError as NonFiniteGradientError
+from steadystep.step.guarded_step import TooManySkipsError as TooManySkipsError

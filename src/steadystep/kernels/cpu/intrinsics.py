@@ -1,0 +1,230 @@
+"""What compiled kernels are made of: the names that rules are written in, memory by its address, half precision."""
+
+import platform
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
+
+STRICT: Any = {"error_model": "numpy"}
+"""IEEE arithmetic, in the order that is written: no flag that assumes finite numbers or that reassociates."""
+
+
+def where(condition, yes, no): ...
+def minimum(x, y): ...
+def maximum(x, y): ...
+def sign(x): ...
+
+
+@overload(where, jit_options=STRICT)
+def _where(condition, yes, no):
+    of_type = _precision(yes, no)
+
+    def select(condition, yes, no):
+        return of_type(yes) if condition else of_type(no)
+
+    return select
+
+
+@overload(minimum, jit_options=STRICT)
+def _minimum(x, y):
+    of_type: Any = _precision(x, y)
+
+    def smaller(x, y):
+        a, b = of_type(x), of_type(y)
+        return a if (a < b) | (a != a) else b  # NaN if either is
+
+    return smaller
+
+
+@overload(maximum, jit_options=STRICT)
+def _maximum(x, y):
+    of_type: Any = _precision(x, y)
+
+    def larger(x, y):
+        a, b = of_type(x), of_type(y)
+        return a if (a > b) | (a != a) else b
+
+    return larger
+
+
+@overload(sign, jit_options=STRICT)
+def _sign(x):
+    one, minus_one, zero = x(1), x(-1), x(0)
+
+    def signed(x):
+        return one if x > 0 else (minus_one if x < 0 else zero * x)  # NaN stays NaN
+
+    return signed
+
+
+def _precision(x, y):
+    """The narrower of two types: a rule's 0.0, a float64 to Numba, must not widen the float32 beside it."""
+    floats = [kind for kind in (x, y) if isinstance(kind, types.Float)]
+    return min(floats, key=lambda kind: kind.bitwidth)
+
+
+NAMES = {"sqrt": np.sqrt, "where": where, "abs": abs, "sign": sign, "minimum": minimum, "maximum": maximum}
+"""The names of `steadystep.tracing.ops` that rules use, for one number at a time."""
+
+
+@intrinsic
+def at(context, address):
+    """The memory at an address, for `numba.carray`."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+    return types.voidptr(types.int64), generate
+
+
+_WORD = ir.IntType(64)
+
+
+@intrinsic
+def take_ticket(context, address):
+    """Add 1 to the counter at an address, and return what it was: no two threads get the same."""
+
+    def generate(context, builder, signature, arguments):
+        counter = builder.inttoptr(arguments[0], _WORD.as_pointer())
+        return builder.atomic_rmw("add", counter, ir.Constant(_WORD, 1), "acq_rel")
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def read_counter(context, address):
+    """The counter at an address, as the other threads left it."""
+
+    def generate(context, builder, signature, arguments):
+        counter = builder.inttoptr(arguments[0], _WORD.as_pointer())
+        return builder.load_atomic(counter, "acquire", 8)
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def prefetch(context, address):
+    """Ask for the cache line at an address."""
+
+    def generate(context, builder, signature, arguments):
+        byte, word = ir.IntType(8), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), word, word, word])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        pointer = builder.inttoptr(arguments[0], byte.as_pointer())
+        builder.call(function, [pointer, word(0), word(3), word(1)])  # to be read, to be kept, data
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@intrinsic
+def wide_vectors(context):
+    """Let the kernel that calls this use the widest vectors of the machine: LLVM alone would keep to 256 bits."""
+
+    def generate(context, builder, signature, arguments):
+        # llvmlite's list of attributes has none with a value; LLVM reads this one from the text.
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
+def larger_magnitude(context, bits, x):
+    """The larger of |x|, as bits, and `bits`. As bits NaN is larger than infinity, and integers compare in vectors."""
+    assert isinstance(x, types.Float)
+    word = types.Integer.from_bitwidth(x.bitwidth)
+
+    def generate(context, builder, signature, arguments):
+        kind = ir.IntType(x.bitwidth)
+        magnitude = builder.and_(builder.bitcast(arguments[1], kind), kind((1 << (x.bitwidth - 1)) - 1))
+        return builder.select(builder.icmp_signed(">", magnitude, arguments[0]), magnitude, arguments[0])
+
+    return word(word, x), generate
+
+
+@intrinsic
+def from_bits(context, bits):
+    """The float of these bits."""
+    result = types.Float(f"float{bits.bitwidth}")
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], context.get_value_type(result))
+
+    return result(bits), generate
+
+
+@intrinsic
+def to_bits(context, x):
+    """The bits of a float, as a number without a sign."""
+    result = types.Integer.from_bitwidth(x.bitwidth, signed=False)
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], context.get_value_type(result))
+
+    return result(x), generate
+
+
+@intrinsic
+def _half_to_float(context, bits):
+    def generate(context, builder, signature, arguments):
+        return builder.fpext(builder.bitcast(arguments[0], ir.HalfType()), ir.FloatType())
+
+    return types.float32(types.uint16), generate
+
+
+@intrinsic
+def _float_to_half(context, x):
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(builder.fptrunc(arguments[0], ir.HalfType()), ir.IntType(16))
+
+    return types.uint16(types.float32), generate
+
+
+@intrinsic
+def _shifted_up(context, bits):
+    """bfloat16 is the upper half of a float32."""
+
+    def generate(context, builder, signature, arguments):
+        word = ir.IntType(32)
+        return builder.bitcast(builder.shl(builder.zext(arguments[0], word), word(16)), ir.FloatType())
+
+    return types.float32(types.uint16), generate
+
+
+@intrinsic
+def _rounded_up(context, x):
+    """The upper half of a float32, rounded to nearest, ties to even; NaN stays NaN."""
+
+    def generate(context, builder, signature, arguments):
+        word = ir.IntType(32)
+        bits = builder.bitcast(arguments[0], word)
+        odd = builder.and_(builder.lshr(bits, word(16)), word(1))
+        rounded = builder.lshr(builder.add(bits, builder.add(odd, word(0x7FFF))), word(16))
+        quiet = builder.or_(builder.lshr(bits, word(16)), word(0x40))  # rounding could carry a NaN into infinity
+        is_nan = builder.fcmp_unordered("uno", arguments[0], arguments[0])
+        return builder.trunc(builder.select(is_nan, quiet, rounded), ir.IntType(16))
+
+    return types.uint16(types.float32), generate
+
+
+@njit(**STRICT)
+def _as_it_is(x):
+    return x
+
+
+LOADS = {"float32": _as_it_is, "float64": _as_it_is, "bfloat16": _shifted_up, "float16": _half_to_float}
+"""How a stored element becomes a number of the kernel's precision, by the name of its type."""
+
+STORES = {"float32": _as_it_is, "float64": _as_it_is, "bfloat16": _rounded_up, "float16": _float_to_half}
+
+STORED = {"float32": np.float32, "float64": np.float64, "bfloat16": np.uint16, "float16": np.uint16}
+"""As what an element is read from memory."""
+
+HAS_HALF = platform.machine() not in ("x86_64", "AMD64") or bool(get_host_cpu_features().get("f16c"))
+"""Whether the machine converts float16 itself; without that, LLVM would call functions that nobody brings."""

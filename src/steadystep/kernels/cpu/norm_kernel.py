@@ -1,0 +1,137 @@
+"""The measuring pass: each gradient's Euclidean norm and largest element, compiled."""
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import torch
+from numba import types
+
+from steadystep.kernels.cpu import intrinsics
+from steadystep.kernels.cpu.jit import compile_kernel
+from steadystep.kernels.cpu.parallel import TEAM, chunks, parallel_kernel
+
+BLOCK = 1024
+"""Elements of which first the largest and then the squares are taken: both loops then run in vectors of their own."""
+
+AHEAD = 2
+"""Blocks between the one that is measured and the one that is asked for from memory."""
+
+# A chunk's sum is that of the squares of x / scale. Squares are summed in float64: those of narrower types neither
+# overflow nor vanish there, so their scale is 1; float64 is scaled where its own would.
+_CHUNK = """\
+address = pointers[tensor] + start * SIZE
+blocks = length // BLOCK
+rest = carray(at(address + blocks * BLOCK * SIZE), length - blocks * BLOCK, STORED)
+peak = BITS(0)
+scale = 1.0
+{scale}
+total = 0.0
+for block in range(blocks):
+    x = carray(at(address + block * BLOCK * SIZE), BLOCK, STORED)
+    ahead = address + (block + AHEAD) * BLOCK * SIZE
+    for line in range(BLOCK * SIZE // 64):
+        prefetch(ahead + 64 * line)
+    for i in range(BLOCK):
+        peak = larger_magnitude(peak, load(x[i]))
+    for i in range(BLOCK):
+        value = float64(load(x[i])){scaled}
+        total += value * value
+for i in range(len(rest)):
+    peak = larger_magnitude(peak, load(rest[i]))
+    value = float64(load(rest[i])){scaled}
+    total += value * value
+sums[chunk] = total
+scales[chunk] = scale
+peaks[chunk] = from_bits(peak)
+"""
+_FIND_SCALE = """\
+whole = carray(at(address), length, STORED)
+for i in range(length):
+    peak = larger_magnitude(peak, whole[i])
+largest = from_bits(peak)
+if (largest < 1e-100) | ((largest > 1e100) & (largest < inf)):
+    scale = max(largest, 1e-300)
+"""
+
+# The chunks of a tensor, one after the other in their order: however many threads there were.
+_COLLECT = """
+def kernel(table, sums, scales, peaks, norms, largest):
+    chunk = 0
+    while chunk < len(table):
+        tensor = table[chunk, 0]
+        end = chunk
+        scale = 0.0
+        peak = 0.0
+        while end < len(table) and table[end, 0] == tensor:
+            scale = max(scale, scales[end])
+            peak = peaks[end] if (peaks[end] > peak) | (peaks[end] != peaks[end]) else peak
+            end += 1
+        total = 0.0
+        while chunk < end:
+            total += sums[chunk] * (scales[chunk] / scale) ** 2
+            chunk += 1
+        norms[tensor] = scale * sqrt(total)
+        largest[tensor] = peak
+"""
+
+
+@cache
+def norms_kernel(dtype: torch.dtype) -> Callable[..., None]:
+    """Finds each chunk's sum of squares, its scale and its largest magnitude."""
+    name = str(dtype).removeprefix("torch.")
+    wide = name == "float64"
+    each = _CHUNK.format(scale=_FIND_SCALE if wide else "", scaled=" / scale" if wide else "")
+    names = {
+        "BLOCK": BLOCK,
+        "AHEAD": AHEAD,
+        "SIZE": dtype.itemsize,
+        "STORED": intrinsics.STORED[name],
+        "BITS": np.int64 if wide else np.int32,
+        "load": intrinsics.LOADS[name],
+    }
+    signature = types.void(
+        types.int64[::1],
+        types.int64[:, ::1],
+        types.int64[::1],
+        types.float64[::1],
+        types.float64[::1],
+        types.float64[::1],
+    )
+    # Sums may be reordered into vectors: in the same way every time.
+    source = parallel_kernel("pointers, sums, scales, peaks", each)
+    return compile_kernel(f"norms_{name}", source, names, None, signature, fastmath={"reassoc", "contract"})
+
+
+@cache
+def collect_kernel() -> Callable[..., None]:
+    """Makes the chunks' numbers those of tensors."""
+    signature = types.void(types.int64[:, ::1], *[types.float64[::1]] * 5)
+    return compile_kernel("norms_of_tensors", _COLLECT, {}, None, signature)
+
+
+class NormPass:
+    """The measuring pass over CPU tensors of one dtype and these sizes, wherever they lie."""
+
+    def __init__(self, dtype: torch.dtype, sizes: tuple[int, ...]) -> None:
+        self._kernel = norms_kernel(dtype)
+        self._chunks = chunks(sizes)
+        self._parts = np.empty((3, len(self._chunks.table)))
+        # A tensor that is one chunk needs nothing added up; in float64 its sum may have a scale.
+        self._one_chunk_each = dtype != torch.float64 and self._chunks.table[:, 0].tolist() == list(range(len(sizes)))
+
+    def run(self, addresses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Norms and largest magnitudes of the dense tensors there, in float64; NaN or inf if an element is."""
+        norms, largest = np.zeros((2, self._chunks.tensors))
+        self.run_into(norms, largest, addresses)
+        return norms, largest
+
+    def run_into(self, norms: np.ndarray, largest: np.ndarray, addresses: np.ndarray) -> None:
+        """The same, (tensors,) each, where the caller wants them."""
+        work, (sums, scales, peaks) = self._chunks, self._parts
+        TEAM.run(self._kernel, work.elements, work.table, addresses, sums, scales, peaks)
+        if self._one_chunk_each:
+            np.sqrt(sums, out=norms)
+            largest[:] = peaks
+        else:
+            collect_kernel()(work.table, sums, scales, peaks, norms, largest)

@@ -1,0 +1,189 @@
+"""A rule over many tensors, for Triton: each element is read, clipped, updated and written by one kernel."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import torch
+import triton.language as tl
+
+from steadystep.kernels.codegen import Equation, lines, local_name
+from steadystep.kernels.cuda import intrinsics
+from steadystep.kernels.cuda.jit import bound, jitted
+from steadystep.kernels.update_rms import SMALL
+
+POINTERS = (
+    "table",  # of `Chunks`
+    "columns",  # (tensors, 2 + slots), int64: among the measured gradients, and the addresses of parameter and state
+    "gradients",  # (measured gradients,), int64: addresses
+    "shared",  # float64: SETTINGS and the coefficients that all tensors share
+    "before",  # float64: factors before the elements are bounded, one or one for each measured gradient; or None
+    "after",  # the same after that
+    "own",  # (tensors, factors of the rule), float64; or None
+    "limits",  # (tensors,), float64: of a tensor's move; or None
+    "result",  # of an update whether the step is accepted; of a sum (chunks, terms), float64
+)
+
+CONSTANTS = ("EACH_BEFORE", "EACH_AFTER", "ALIGNED", "CHUNK", "BLOCK")
+"""Whether each gradient has a factor of its own, before and after; whether all addresses divide by 16; sizes."""
+
+SETTINGS = ("direction", "coupled", "shrink", "bound")
+"""What all tensors share besides the rule's coefficients: `equation.settings`, and how large an element may be."""
+
+Element = Callable[[str], Sequence[str]]
+"""The source of what is done to a block of elements, by the mask of those within the tensor: none if all are."""
+
+_KERNEL = """
+def {name}({arguments}):
+    chunk = tl.program_id(0)
+    if {condition}:
+        tensor = tl.load(table + 3 * chunk)
+        start = tl.load(table + 3 * chunk + 1) * CHUNK
+        length = tl.load(table + 3 * chunk + 2)
+        row = columns + {width} * tensor
+        index = tl.load(row)
+        {variables}
+        whole = length // BLOCK * BLOCK
+        for first in range(0, whole, BLOCK):
+            at = first + tl.arange(0, BLOCK)
+            {block}
+        if whole < length:
+            at = whole + tl.arange(0, BLOCK)
+            inside = at < length
+            {rest}
+        {end}
+"""
+
+
+@cache
+def update_kernel(equation: Equation, dtype: torch.dtype, limited: bool) -> Any:
+    """Writes the updated parameter and state, if the step is accepted."""
+    moved = [f"moved{slot}" for slot in range(equation.slots)]
+
+    def element(mask: str) -> list[str]:
+        return [
+            f"{', '.join(['q', *moved])}, = {equation.call(equation.update, 's{slot}')}",
+            *(["q = tl.where(limit < 1, p + limit * (q - p), q)"] if limited else []),
+            f"tl.store(P + at, narrow(q, STORED){mask})",
+            *(f"tl.store(S{slot} + at, {value}{mask})" for slot, value in enumerate(moved)),
+        ]
+
+    limit = ["limit = tl.load(limits + tensor).to(MATH)"] if limited else []
+    # Selected, never multiplied by 0: 0 * NaN is NaN. What is refused is not even read.
+    return _kernel("update", equation, equation.update, dtype, element, condition="tl.load(result)", start=limit)
+
+
+@cache
+def sums_kernel(equation: Equation, dtype: torch.dtype) -> Any:
+    """Adds up what the rule's `sums` gives for each element of a chunk."""
+    assert equation.sums is not None, "only a rule with sums has such a kernel"
+    terms = [f"term{number}" for number in range(equation.terms)]
+    found = f"{', '.join(terms)}, = {equation.call(equation.sums, 's{slot}')}"
+    return _summing("sums", equation, equation.sums, dtype, [found], terms)
+
+
+@cache
+def move_kernel(equation: Equation, dtype: torch.dtype, from_zero: bool) -> Any:
+    """Adds up the squares of `move.squares` of what the rule would change the parameter by; all in float64."""
+    unused = [f"unused{slot}" for slot in range(equation.slots)]
+    found = [
+        f"origin = {'tl.zeros_like(p)' if from_zero else 'p'}",
+        f"{', '.join(['q', *unused])}, = {equation.call(equation.update, 's{slot}', 'origin')}",
+        "moved = q - origin",
+        f"small = moved * {SMALL!r}",
+    ]
+    purpose = "move" if from_zero else "move_within"
+    return _summing(purpose, equation, equation.update, dtype, found, ["moved * moved", "small * small"], "float64")
+
+
+def _summing(
+    purpose: str,
+    equation: Equation,
+    function: Callable[..., Any],
+    dtype: torch.dtype,
+    found: Sequence[str],
+    terms: Sequence[str],
+    math: str = "",
+) -> Any:
+    def element(mask: str) -> list[str]:
+        within = [f"tl.where(inside, {term}, 0.0)" if mask else f"({term})" for term in terms]
+        return [*found, *(f"total{number} += {term}.to(tl.float64)" for number, term in enumerate(within))]
+
+    numbers = range(len(terms))
+    return _kernel(
+        purpose,
+        equation,
+        function,
+        dtype,
+        element,
+        start=[f"total{number} = tl.zeros([BLOCK], tl.float64)" for number in numbers],
+        end=[f"tl.store(result + {len(terms)} * chunk + {n}, tl.sum(total{n}, axis=0))" for n in numbers],
+        math=math,
+    )
+
+
+def _kernel(
+    purpose: str,
+    equation: Equation,
+    function: Callable[..., Any],
+    dtype: torch.dtype,
+    element: Element,
+    condition: str = "True",
+    start: Sequence[str] = (),
+    end: Sequence[str] = (),
+    math: str = "",
+) -> Any:
+    """The kernel that evaluates `function` in the precision `math`, by default that of the state."""
+    slots = range(equation.slots)
+    own = equation.factors if function is equation.update else ()
+    variables = [
+        "G = located(tl.load(gradients + index), STORED, ALIGNED) + start",
+        "P = located(tl.load(row + 1), STORED, ALIGNED) + start",
+        *(f"S{slot} = located(tl.load(row + {2 + slot}), STATE, ALIGNED) + start" for slot in slots),
+        "before_one, before_two = factor_in_two(before, index * EACH_BEFORE, MATH)",
+        "after_one, after_two = factor_in_two(after, index * EACH_AFTER, MATH)",
+        *_loaded("shared", (*SETTINGS, *map(local_name, equation.shared))),
+        *_loaded(f"own + {len(own)} * tensor", [local_name(name) for name in own]),
+        *start,
+    ]
+
+    def block(mask: str) -> list[str]:
+        return [
+            f"g = widen(tl.load(G + at{mask})).to(MATH)",
+            f"p = widen(tl.load(P + at{mask})).to(MATH)",
+            *(f"s{slot} = tl.load(S{slot} + at{mask}).to(MATH)" for slot in slots),
+            "g = direction * (clamped(g * before_one * before_two, bound) * after_one * after_two)",
+            "g = tl.where(coupled != 0, g + coupled * p, g)",  # 0 * inf is NaN
+            "p = shrink * p",
+            *element(mask),
+        ]
+
+    kind = str(dtype).removeprefix("torch.")
+    state = "float64" if kind == "float64" else "float32"
+    math = math or state
+    name = f"{function.__name__}_{purpose}_{kind}"
+    source = _KERNEL.format(
+        name=name,
+        arguments=", ".join([*POINTERS, *(f"{constant}: tl.constexpr" for constant in CONSTANTS)]),
+        condition=condition,
+        width=2 + equation.slots,
+        variables=lines(8, variables),
+        block=lines(12, block("")),
+        rest=lines(12, block(", mask=inside")),
+        end=lines(8, end),
+    )
+    names = {
+        "rule": bound(function, math),
+        "STORED": tl.constexpr(intrinsics.STORED[kind]),
+        "STATE": tl.constexpr(intrinsics.STORED[state]),
+        "MATH": tl.constexpr(intrinsics.STORED[math]),
+        **{helper.__name__: helper for helper in _HELPERS},
+    }
+    return jitted(name, source, names, unspecialised=POINTERS)
+
+
+_HELPERS = (intrinsics.located, intrinsics.widen, intrinsics.narrow, intrinsics.factor_in_two, intrinsics.clamped)
+
+
+def _loaded(pointer: str, names: Sequence[str]) -> list[str]:
+    return [f"{name} = tl.load({pointer} + {number}).to(MATH)" for number, name in enumerate(names)]

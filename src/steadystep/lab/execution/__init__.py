@@ -1,0 +1,1 @@
+"""Run the trials of a study: choose batches, start workers, store and reuse records."""

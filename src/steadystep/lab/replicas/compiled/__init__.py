@@ -1,0 +1,1 @@
+"""Compiled kernels of the replicas: operations, matrix products, fusion, the clipped step."""

@@ -1,0 +1,86 @@
+"""What tuning tried and what it chose."""
+
+from steadystep.lab.report.cells import NOTHING, clip, count, listed, setting
+from steadystep.lab.report.notes import edge
+from steadystep.lab.report.tables.table import Column, Table
+from steadystep.lab.statistics.summary import ArmSummary, Summary
+from steadystep.lab.study.records import Results
+from steadystep.lab.study.spec import Arm
+
+
+def search_table(results: Results) -> Table:
+    """The declared search space, one row an arm."""
+    return Table.of(
+        "Search space",
+        [
+            Column("Arm"),
+            Column("Optimizer"),
+            Column("Learning rates", kind="prose"),
+            Column("Clip thresholds", kind="prose"),
+            Column("Settings tried", kind="number"),
+        ],
+        [
+            [
+                arm.name,
+                _optimizer(arm),
+                ", ".join(setting(lr) for lr in arm.lrs),
+                _thresholds(results, arm),
+                str(arm.configurations),
+            ]
+            for arm in results.study.arms
+        ],
+        f"At every budget every arm tries as many settings as the others, each with "
+        f"{count(results.study.tune_seeds, 'seed')} that no final run uses. Clip thresholds are quantiles of the "
+        "gradient norms that the unclipped twin met at its best learning rate; shown at the largest budget.",
+    )
+
+
+def chosen_table(results: Results, summary: Summary) -> Table:
+    """The chosen settings, one row an arm, one column a budget."""
+    study, rows = results.study, {(row.arm, row.budget): row for row in summary.arms}
+    return Table.of(
+        "Chosen lr and clip threshold",
+        [
+            Column("Arm"),
+            *(Column(count(budget, "epoch")) for budget in study.budgets),
+            Column("Tuning", "runs", "number"),
+            Column("Diverged", "runs", "number"),
+        ],
+        [
+            [
+                arm.name,
+                *(_chosen(results, arm, rows[arm.name, budget]) for budget in study.budgets),
+                str(sum(rows[arm.name, budget].tuning_runs for budget in study.budgets)),
+                str(sum(rows[arm.name, budget].tuning_diverged for budget in study.budgets)),
+            ]
+            for arm in study.arms
+        ],
+        "Chosen by validation accuracy over the tuning seeds, for each budget anew. Lowest, highest: at the edge of "
+        "the searched learning rates, where a wider search may do better.",
+    )
+
+
+def _chosen(results: Results, arm: Arm, row: ArmSummary) -> str:
+    chosen = results.chosen[row.arm, row.budget]
+    setting_text = f"{setting(row.lr)}, {clip(chosen)}" if chosen.clip else setting(row.lr)
+    return f"{setting_text} ({edge(arm, row)})" if row.edge else setting_text
+
+
+def _optimizer(arm: Arm) -> str:
+    """
+    >>> _optimizer(Arm(name="SGD", optimizer="SGD", options={"momentum": 0.9}, lrs=(0.1,)))
+    'SGD(momentum=0.9)'
+    """
+    options = ", ".join(f"{name}={value}" for name, value in arm.options.items())
+    return f"{arm.optimizer}({options})" if options else arm.optimizer
+
+
+def _thresholds(results: Results, arm: Arm) -> str:
+    if not arm.clip:
+        return NOTHING
+    tried = {run.trial.clip.threshold for run in results.tuning[arm.name, results.study.epochs] if run.trial.clip}
+    values = ", ".join(setting(value) for value in sorted(tried))
+    if arm.thresholds:
+        return f"{arm.clip} {values}"
+    quantiles = listed([f"{100 * quantile:g}%" for quantile in arm.quantiles])
+    return f"{arm.clip} at the {quantiles} quantiles: {values}"

@@ -1,0 +1,1 @@
+"""Intervals, verdicts, convergence times and summaries, computed from records."""

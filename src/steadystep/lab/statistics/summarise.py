@@ -1,0 +1,86 @@
+"""From the records of a study to its statistics."""
+
+import math
+from collections.abc import Iterable
+from statistics import fmean, median
+
+from steadystep.lab.statistics.convergence import convergence
+from steadystep.lab.statistics.intervals import (
+    bootstrap_interval,
+    interquartile_mean,
+    t_interval,
+    wilson_interval,
+)
+from steadystep.lab.statistics.summary import ArmSummary, Summary
+from steadystep.lab.statistics.verdicts import verdicts
+from steadystep.lab.study.records import Results
+from steadystep.lab.study.spec import Arm
+from steadystep.lab.training.record import QUANTILES
+
+
+def summarise(results: Results) -> Summary:
+    """All statistics of a study: the same results give the same summary. Accuracies are fractions of 1.
+
+    An arm all of whose runs diverged has nan accuracies, a divergence rate of 1, and no time to converge.
+    """
+    study = results.study
+    return Summary(
+        arms=tuple(summarise_arm(results, arm, budget) for budget in study.budgets for arm in study.arms),
+        convergence=convergence(results),
+        verdicts=verdicts(results),
+    )
+
+
+def summarise_arm(results: Results, arm: Arm, budget: int) -> ArmSummary:
+    """One arm at one budget. Times and counts are those of finished runs, or of all where none finished."""
+    cell = (arm.name, budget)
+    chosen, tuning, runs = results.chosen[cell], results.tuning[cell], results.final[cell]
+    finished = [run for run in runs if run.outcome == "finished"]
+    test = [run.test_accuracy for run in finished if run.test_accuracy is not None]
+    measured = finished or runs
+    alone = [run for run in measured if run.replicas == 1]
+    timed = alone or measured
+    return ArmSummary(
+        arm=arm.name,
+        budget=budget,
+        lr=chosen.lr,
+        threshold=chosen.clip.threshold if chosen.clip else None,
+        edge=chosen.lr in (min(arm.lrs), max(arm.lrs)),
+        runs=len(runs),
+        diverged=len(runs) - len(finished),
+        divergence_rate=wilson_interval(len(runs) - len(finished), len(runs)),
+        test_accuracy=t_interval(test),
+        test_accuracy_bootstrap=bootstrap_interval(test),
+        test_accuracy_iqm=interquartile_mean(test),
+        val_accuracy=t_interval([run.val_accuracy for run in finished if run.val_accuracy is not None]),
+        test_loss=t_interval([run.test_loss for run in finished if run.test_loss is not None]),
+        test_also={
+            name: t_interval([run.test_also[name] for run in finished if name in run.test_also])
+            for name in results.task.recipe.also
+        },
+        clip_rate=_mean(run.clip_rate for run in runs),
+        norm_median=_median(run.norm_quantiles[QUANTILES.index(0.5)] for run in runs if run.norm_quantiles),
+        timed_alone=len(alone),
+        step_ms=_median(run.times.step_ms for run in timed),
+        optimizer_ms=_median(run.times.optimizer_ms for run in timed),
+        seconds=_mean(run.times.wall_seconds for run in timed),
+        steps=max((run.steps for run in measured), default=0),
+        flops=max((run.flops for run in measured), default=0.0),
+        tuning_runs=len(tuning),
+        tuning_diverged=sum(run.outcome == "diverged" for run in tuning),
+    )
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = _known(values)
+    return fmean(known) if known else math.nan
+
+
+def _median(values: Iterable[float]) -> float:
+    known = _known(values)
+    return median(known) if known else math.nan
+
+
+def _known(values: Iterable[float]) -> list[float]:
+    """A run that diverged at once measured no norm, no clip rate and no step time: its record has nan."""
+    return [value for value in values if not math.isnan(value)]

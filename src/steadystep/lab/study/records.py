@@ -1,0 +1,23 @@
+"""What a finished study holds: the chosen setting and the records of every arm at every budget."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from steadystep.lab.study.spec import Study
+from steadystep.lab.tasks.task import Task
+from steadystep.lab.training.record import Record
+from steadystep.lab.training.trial import Trial
+
+Cell = tuple[str, int]
+"""An arm's name and a budget of epochs."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """The records of a study, by arm and budget. `final` records are in the order of their seeds: they pair up."""
+
+    study: Study
+    task: Task
+    chosen: Mapping[Cell, Trial]  # the best tuning trial: its lr and clip are what the final runs used
+    tuning: Mapping[Cell, Sequence[Record]]
+    final: Mapping[Cell, Sequence[Record]]

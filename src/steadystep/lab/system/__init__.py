@@ -1,0 +1,1 @@
+"""What the lab needs of the operating system: atomic files, a fork server, heap settings."""

@@ -1,0 +1,1 @@
+"""One trial: train a model, checkpoint it, evaluate it, and make its record."""

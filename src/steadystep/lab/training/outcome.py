@@ -1,0 +1,90 @@
+"""From what a run measured to its record: whether it counts as finished, and everything that is kept of it."""
+
+import math
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import torch
+
+from steadystep.lab.tasks.task import Task
+from steadystep.lab.training.device import CPU
+from steadystep.lab.training.environment import this_environment
+from steadystep.lab.training.evaluation import Evaluation
+from steadystep.lab.training.measurements import Measurements
+from steadystep.lab.training.record import Record, Times
+from steadystep.lab.training.trial import Trial
+
+GUESSING = 0.99
+"""A run that ends above this share of a guess's loss learned at best how frequent the classes are."""
+
+
+def latest(measured: Measurements, steps_per_epoch: int) -> dict[str, float]:
+    """The metrics of the last finished epoch."""
+    epoch = measured.loss[-steps_per_epoch:]
+    return {
+        "train_loss": math.fsum(epoch) / len(epoch),
+        "val_loss": measured.val_loss[-1],
+        "val_accuracy": measured.val_accuracy[-1],
+    }
+
+
+NO_BETTER = "no better than guessing"
+"""How the reason begins of a run that took all its steps and learned nothing."""
+
+
+def no_better_than_guessing(measured: Measurements, steps_per_epoch: int, task: Task) -> str:
+    """A run can be finite to the end and have learned nothing: then the reason why it counts as diverged, else ""."""
+    guess = math.log(task.classes) if task.guess_loss is None else task.guess_loss
+    loss = latest(measured, steps_per_epoch)["train_loss"]
+    if loss < GUESSING * guess:
+        return ""
+    return f"{NO_BETTER}: training loss {loss:.4g} in the last epoch, a guess has {guess:.4g}"
+
+
+def make_record(
+    trial: Trial,
+    measured: Measurements,
+    reason: str,
+    *,
+    parameters: int,
+    step_flops: float,
+    wall_seconds: float,
+    test: Callable[[], Evaluation],
+    replicas: int = 1,
+    device: torch.device = CPU,
+) -> Record:
+    """The record of a run that ended; `reason` says why it counts as diverged, and is empty for one that finished.
+
+    `test()`, what the test split says, is called for a finished final run alone.
+    """
+    outcome: dict[str, Any] = {"outcome": "diverged", "reason": reason, "val_accuracy": None, "val_loss": None}
+    if not reason:
+        outcome = {
+            "outcome": "finished",
+            "val_accuracy": measured.val_accuracy[-1],
+            "val_loss": measured.val_loss[-1],
+        }
+        if trial.role == "final":
+            outcome["test_loss"], outcome["test_accuracy"], outcome["test_also"] = test()
+    return Record(
+        trial=trial,
+        steps=measured.steps,
+        parameters=parameters,
+        flops=step_flops * measured.steps,
+        curve=measured.curve(),
+        norm_quantiles=measured.norm_quantiles(),
+        clip_rate=measured.clip_rate(),
+        times=Times(
+            wall_seconds=wall_seconds,
+            step_ms=1e3 * _median(measured.step_seconds),
+            optimizer_ms=1e3 * _median(measured.optimizer_seconds),
+        ),
+        environment=this_environment(trial.dtype, device),
+        replicas=replicas,
+        **outcome,
+    )
+
+
+def _median(values: list[float]) -> float:
+    return median(values) if values else math.nan

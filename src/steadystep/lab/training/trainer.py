@@ -1,0 +1,178 @@
+"""One run as a thing that can take a step, be saved between any two, and go on from there bit for bit."""
+
+import math
+from typing import Any
+
+import torch
+
+from steadystep.lab.errors import UserError
+from steadystep.lab.tasks.clips import CLIPS
+from steadystep.lab.tasks.recipe import Moment
+from steadystep.lab.tasks.task import Splits, Task
+from steadystep.lab.training.device import CPU, now, random_states, set_random_states
+from steadystep.lab.training.evaluation import Evaluation, at_least_float32, evaluate
+from steadystep.lab.training.measurements import Measurements
+from steadystep.lab.training.schedule import make_scheduler
+from steadystep.lab.training.seeds import epoch_order, initial_model, start_noise
+from steadystep.lab.training.trial import Trial
+from steadystep.lab.training.weight_average import Lookahead
+from steadystep.optimizers import OPTIMIZERS, Optimizer
+from steadystep.step.guarded_step import NonFiniteGradientError
+
+
+class Diverged(Exception):
+    """Training cannot go on; the message says why."""
+
+
+class Training:
+    """The model, optimizer, schedule and data position of one trial, inside torch's global random state.
+
+    The seed alone decides the initial weights, the order of the data and the noise (dropout): all arms share them.
+    """
+
+    def __init__(self, trial: Trial, task: Task, splits: Splits, device: torch.device = CPU) -> None:
+        self.trial, self.splits, self._device = trial, splits, device
+        self.measured = Measurements()
+        # The last, incomplete batch is dropped: norms of smaller batches are larger, and thresholds are taken
+        # from them. Every epoch has another order, so no example is left out for good.
+        self.batch_size = min(trial.batch_size, len(splits.train))
+        self.steps_per_epoch = len(splits.train) // self.batch_size
+        self.steps = self.steps_per_epoch * trial.epochs
+        self._recipe = task.recipe
+        self.model = initial_model(task.model, trial.seed)
+        self._recipe.initialise(self.model, splits.train)
+        self.model.to(device)
+        if self._recipe.channels_last:
+            self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        every = self._recipe.average_every
+        # In examples, so that smaller batches are averaged over as much of the data.
+        self._average = Lookahead(self.model, self.steps, max(1, round(every / self.batch_size))) if every else None
+        self.optimizer = make_optimizer(trial, self.model)
+        self.scheduler = make_scheduler(self.optimizer, trial.schedule, self.steps)
+        start_noise(trial.seed, device)
+        self._begin_epoch()
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs are finished."""
+        return self.measured.steps // self.steps_per_epoch
+
+    @property
+    def finished(self) -> bool:
+        return self.measured.steps == self.steps
+
+    def step(self) -> None:
+        """Take one step. Raises Diverged, with the weights as they were, where it cannot be taken."""
+        started = now(self._device)
+        x, y = self.next_batch()
+        self._upcoming = None
+        self.optimizer.zero_grad()
+        with self._precision():
+            outputs = self.model(x)
+        loss = self._recipe.loss(at_least_float32(outputs), y)
+        value = loss.item()
+        number = self.measured.steps + 1
+        if not math.isfinite(value):
+            raise Diverged(f"the loss is {value} at step {number}")
+        loss.backward()
+        computed = now(self._device)
+        try:
+            self.optimizer.step()
+        except NonFiniteGradientError as error:
+            raise Diverged(f"step {number}: {error}") from error
+        ended = now(self._device)
+        self.scheduler.step()
+        self._note(value, ended - started, ended - computed)
+        if self._average:
+            self._average.after_step(self.measured.steps)
+
+    def next_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The batch of the coming step, however often it is asked for."""
+        if self._upcoming is None:
+            if self._streamed != self.epoch:
+                self._begin_epoch()
+            x, y, chosen = next(self._stream).to(self._device)
+            x = self._recipe.augment(x, chosen, Moment(self.epoch, self.measured.steps / self.steps))
+            if self._recipe.channels_last:
+                x = x.contiguous(memory_format=torch.channels_last)
+            self._upcoming = x, y
+        return self._upcoming
+
+    def at_epoch_end(self) -> bool:
+        return self.measured.steps % self.steps_per_epoch == 0
+
+    def end_epoch(self) -> None:
+        """Validate, and begin anew what the model carries from batch to batch."""
+        with self._precision():
+            loss, accuracy, _ = evaluate(self.model, self.splits.val, self._recipe, device=self._device)
+        self._recipe.restart(self.model)
+        self.measured.epoch_ends.append(self.measured.steps)
+        self.measured.val_loss.append(loss)
+        self.measured.val_accuracy.append(accuracy)
+
+    def test(self) -> Evaluation:
+        """What the test split says."""
+        with self._precision():
+            return evaluate(self.model, self.splits.test, self._recipe, test=True, device=self._device)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a later `restore` needs, in types that load without running code."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "random": random_states(self._device),
+            "measured": self.measured.state(),
+            "average": self._average.state() if self._average else {},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.measured = Measurements.from_state(state["measured"])
+        if self._average:
+            self._average.restore(state["average"])
+        self._begin_epoch()
+        set_random_states(state["random"], self._device)
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self.trial.dtype == "bfloat16")
+
+    def _note(self, loss: float, step_seconds: float, optimizer_seconds: float) -> None:
+        ledger, measured = self.optimizer.ledger, self.measured
+        measured.loss.append(loss)
+        measured.norm_before.append(ledger["norm_before"])
+        measured.norm_after.append(ledger["norm_after"])
+        measured.clipped.append(float(ledger["norm_after"] < ledger["norm_before"]))
+        measured.step_seconds.append(step_seconds)
+        measured.optimizer_seconds.append(optimizer_seconds)
+
+    def _begin_epoch(self) -> None:
+        """The stream of the batches that are left of this epoch."""
+        train, self._streamed = self.splits.train, self.epoch
+        examples = len(train)
+        order = epoch_order(self.trial.seed, self.epoch, examples) if self._recipe.shuffled else torch.arange(examples)
+        start = self.measured.steps % self.steps_per_epoch * self.batch_size
+        self._stream = train.stream(order[start : self.steps_per_epoch * self.batch_size], self.batch_size, self.epoch)
+        self._upcoming: tuple[torch.Tensor, torch.Tensor] | None = None
+
+
+def make_optimizer(trial: Trial, model: torch.nn.Module) -> Optimizer:
+    """The trial's optimizer over the model's named parameters; it raises on gradients that are not finite.
+
+    Raises:
+        UserError: for an optimizer that does not exist or options that it does not take.
+    """
+    # The name belongs to the trial's identity: one spelling is one trial.
+    if trial.optimizer not in OPTIMIZERS:
+        raise UserError(f"there is no optimizer {trial.optimizer!r}: choose one of {', '.join(OPTIMIZERS)}")
+    clip = None
+    if trial.clip:
+        clip = CLIPS[trial.clip.kind].make(trial.clip.threshold)
+    make: Any = OPTIMIZERS[trial.optimizer]
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    try:
+        return make(trained, lr=trial.lr, clip=clip, nonfinite="raise", **trial.options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"optimizer {trial.optimizer} refuses its options {trial.options}: {error}") from error

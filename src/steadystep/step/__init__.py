@@ -1,0 +1,1 @@
+"""One step: measure, decide, apply or refuse, and enter it in the ledger."""

@@ -1,0 +1,164 @@
+"""The names that rules and clippers are written in, for Python floats, NumPy arrays and torch tensors alike.
+
+One definition then runs on numbers (what happens on the host), on arrays (decisions on a CPU) and on tensors
+(a device, with nothing read back). A compiling backend binds the same names to its own primitives.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from steadystep.tracing.graph import Node
+
+Number = Any
+"""A float, a NumPy array, a torch tensor or a deferred number: what the caller has, the result has too."""
+
+_ON_DEVICE = (torch.Tensor, Node)
+
+
+def sqrt(x: Number) -> Number:
+    if isinstance(x, float):  # most are, and the others are slower anyway
+        return math.sqrt(x)
+    if isinstance(x, _ON_DEVICE):
+        return x.sqrt()
+    return np.sqrt(x) if isinstance(x, np.ndarray) else math.sqrt(x)
+
+
+def where(condition: Number, yes: Number, no: Number) -> Number:
+    if condition is True:
+        return yes
+    if condition is False:
+        return no
+    if isinstance(condition, Node):
+        return condition.choose(yes, no)
+    if isinstance(condition, torch.Tensor):
+        if not (isinstance(yes, torch.Tensor) or isinstance(no, torch.Tensor)):
+            yes = torch.full_like(condition, yes, dtype=torch.float64)  # torch would round two numbers to float32
+        return torch.where(condition, yes, no)
+    return np.where(condition, yes, no) if isinstance(condition, np.ndarray) else (yes if condition else no)
+
+
+def minimum(x: Number, y: Number) -> Number:
+    """The smaller one; NaN if either is."""
+    if isinstance(x, Node) or isinstance(y, Node):
+        return x.minimum(y) if isinstance(x, Node) else y.minimum(x)
+    if isinstance(x, torch.Tensor):
+        return torch.minimum(x, y) if isinstance(y, torch.Tensor) else x.clamp(max=y)
+    if isinstance(y, torch.Tensor):
+        return y.clamp(max=x)
+    return np.minimum(x, y)
+
+
+def maximum(x: Number, y: Number) -> Number:
+    """The larger one; NaN if either is."""
+    if isinstance(x, Node) or isinstance(y, Node):
+        return x.maximum(y) if isinstance(x, Node) else y.maximum(x)
+    if isinstance(x, torch.Tensor):
+        return torch.maximum(x, y) if isinstance(y, torch.Tensor) else x.clamp(min=y)
+    if isinstance(y, torch.Tensor):
+        return y.clamp(min=x)
+    return np.maximum(x, y)
+
+
+def sign(x: Number) -> Number:
+    """-1, 0 or 1; NaN stays NaN."""
+    return x.sign() if isinstance(x, _ON_DEVICE) else np.sign(x)
+
+
+def logical_not(x: Number) -> Number:
+    if isinstance(x, bool):
+        return not x
+    return x.logical_not() if isinstance(x, _ON_DEVICE) else not x
+
+
+def isnan(x: Number) -> Number:
+    return x != x
+
+
+def isfinite(x: Number) -> Number:
+    if isinstance(x, float):
+        return math.isfinite(x)
+    if isinstance(x, _ON_DEVICE):
+        return x.isfinite()
+    return np.isfinite(x) if isinstance(x, np.ndarray) else math.isfinite(x)
+
+
+def every(x: Number) -> Number:
+    """Whether all entries are true: a bool on the host, a tensor on a device."""
+    return x.all() if isinstance(x, _ON_DEVICE) else bool(x.all())
+
+
+def largest(magnitudes: Number) -> Number:
+    """The largest entry of a vector without negative ones; NaN if one is.
+
+    On the host it is a Python number: with NumPy's, all that is decided from it would take several times as long.
+    """
+    if isinstance(magnitudes, Node):
+        return magnitudes.largest()
+    if isinstance(magnitudes, torch.Tensor):
+        return magnitudes.max()
+    entries = magnitudes.tolist()
+    return math.nan if math.isnan(sum(entries)) else max(entries)
+
+
+def norm(x: Number) -> Number:
+    """Euclidean norm of a float64 vector, scaled so that no square overflows or vanishes. Non-finite if an entry is.
+
+    >>> f"{norm(np.array([3e200, 4e200])):.6g}"
+    '5e+200'
+    """
+    if isinstance(x, Node):
+        return x.norm()
+    if isinstance(x, torch.Tensor):
+        peak = x.abs().max()
+        scale = torch.where((peak > 0) & torch.isfinite(peak), peak, 1.0)
+        return scale * torch.linalg.vector_norm(x / scale)
+    peak = largest(abs(x))
+    if peak == 0.0 or not math.isfinite(peak):
+        return peak
+    scaled = x / peak
+    # Added up one after the other, which is how a formula does it: the two are the same, bit for bit.
+    return peak * math.sqrt(np.add.accumulate(scaled * scaled)[-1])
+
+
+def quantile(x: Number, q: float) -> Number:
+    """The q-quantile (0 to 1) of the entries of a vector that are not NaN, interpolated linearly."""
+    if isinstance(x, Node):
+        return x.quantile(q)
+    return torch.nanquantile(x, q) if isinstance(x, torch.Tensor) else float(np.quantile(x[~np.isnan(x)], q))
+
+
+def put(x: Number, index: Number, value: Number) -> Number:
+    """A copy of a vector with one entry replaced."""
+    if isinstance(x, Node):
+        return x.put(index, value)
+    places = torch.arange(len(x), device=x.device) if isinstance(x, torch.Tensor) else np.arange(len(x))
+    return where(places == index, value, x)
+
+
+def gather(x: Number, positions: Sequence[int]) -> Number:
+    """The entries of a vector at these positions."""
+    if isinstance(x, Node):
+        return x.gather(positions)
+    return x[_positions(tuple(positions), x.device)] if isinstance(x, torch.Tensor) else x[list(positions)]
+
+
+def scatter(x: Number, positions: Sequence[int], values: Number) -> Number:
+    """A copy of a vector with the entries at these positions replaced."""
+    if isinstance(x, Node):
+        return x.scatter(positions, values)
+    if isinstance(x, torch.Tensor):
+        return x.index_copy(0, _positions(tuple(positions), x.device), values)
+    copy = x.copy()
+    copy[list(positions)] = values
+    return copy
+
+
+@lru_cache(maxsize=64)
+def _positions(positions: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    # Kept, because copying a list to a device waits for it.
+    return torch.tensor(positions, dtype=torch.int64, device=device)

@@ -1,0 +1,71 @@
+"""Packed studies: the same records as loose ones, gone on with and packed again without a loss."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from lab_factory import make_record, make_trial
+from steadystep.lab.execution.archive import NAME, BrokenPackError, pack, unpack
+from steadystep.lab.execution.store import Store
+from tiny_study import WANTED
+
+RECORDS = [make_record(make_trial(seed=seed)) for seed in range(3)]
+
+
+@pytest.fixture
+def study(store: Store) -> Path:
+    """Two records of three."""
+    for record in RECORDS[:2]:
+        store.write(record)
+    return store.folder
+
+
+def test_packed_records_are_read_like_loose_ones(study: Path, tmp_path: Path, warnings: list[str]) -> None:
+    pack(study, tmp_path / "packed")
+    store = Store(tmp_path / "packed", warnings.append)
+    assert [store.read(record.trial) for record in RECORDS] == [*RECORDS[:2], None]
+    assert store.declared() == Store(study, warnings.append).declared()
+    assert warnings == []
+
+
+def test_a_packed_study_is_packed_again_to_the_same_bytes(study: Path, tmp_path: Path) -> None:
+    pack(study, tmp_path / "once")
+    pack(tmp_path / "once", tmp_path / "twice")
+    pack(tmp_path / "twice", tmp_path / "twice")
+    assert (tmp_path / "twice" / NAME).read_bytes() == (tmp_path / "once" / NAME).read_bytes()
+
+
+def test_a_packed_study_that_was_gone_on_with_keeps_what_it_had(
+    study: Path, tmp_path: Path, warnings: list[str]
+) -> None:
+    pack(study, tmp_path / "packed")
+    gone_on = Store(tmp_path / "packed", warnings.append)
+    gone_on.declare(WANTED)
+    gone_on.write(RECORDS[2])
+    pack(tmp_path / "packed", tmp_path / "again")
+    store = Store(tmp_path / "again", warnings.append)
+    assert [store.read(record.trial) for record in RECORDS] == RECORDS
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no gzip", gzip.compress(b"no JSON\n"), gzip.compress(b"[]\n")],
+    ids=["empty", "no gzip", "no JSON", "no record"],  # compressed bytes hold the time, and differ between processes
+)
+def test_a_broken_pack_is_named(study: Path, content: bytes) -> None:
+    (study / NAME).write_bytes(content)
+    with pytest.raises(BrokenPackError, match=r"records\.jsonl\.gz holds no packed records"):
+        unpack(study)
+    with pytest.raises(BrokenPackError):
+        pack(study, study)
+    assert (study / NAME).read_bytes() == content
+
+
+def test_a_packed_record_that_was_edited_counts_as_not_run(study: Path, tmp_path: Path, warnings: list[str]) -> None:
+    pack(study, tmp_path / "packed")
+    path = tmp_path / "packed" / NAME
+    edited = gzip.decompress(path.read_bytes()).replace(b'"outcome": "finished"', b'"outcome": "diverged"')
+    path.write_bytes(gzip.compress(edited))
+    assert Store(tmp_path / "packed", warnings.append).read(RECORDS[0].trial) is None
+    assert len(warnings) == 1 and "the trial counts as not run" in warnings[0]

@@ -1,0 +1,259 @@
+"""The study's folder: whole files or none, nothing trusted that was touched, refusals in one line."""
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab_factory import make_record, make_trial
+from steadystep.lab.execution.store import (
+    STALE_SECONDS,
+    BrokenStudyError,
+    OtherStudyError,
+    Store,
+    StoreError,
+    write_atomic,
+)
+from steadystep.lab.training.trial import Trial
+from tiny_study import STUDY, WANTED
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    if (
+        not mount
+        or subprocess.run(
+            [mount, "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True, check=False
+        ).returncode
+    ):
+        pytest.skip("needs the right to mount a small tmpfs")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def record_path(store: Store, trial: Trial) -> Path:
+    return store.folder / "records" / f"{trial.id}.json"
+
+
+class TestWriteAtomic:
+    def test_writes_bytes_and_text(self, tmp_path: Path) -> None:
+        write_atomic(tmp_path / "bytes", b"\0\1")
+        write_atomic(tmp_path / "text", "σ")
+        assert (tmp_path / "bytes").read_bytes() == b"\0\1"
+        assert (tmp_path / "text").read_bytes() == "σ".encode()
+
+    def test_readers_find_the_old_or_the_new_content(self, tmp_path: Path) -> None:
+        path = tmp_path / "file"
+        contents = {str(digit) * 100_000 for digit in range(10)}
+        write_atomic(path, "0" * 100_000)
+
+        def write_all() -> None:
+            for content in sorted(contents) * 3:
+                write_atomic(path, content)
+
+        writers = [threading.Thread(target=write_all) for _ in range(2)]
+        for writer in writers:
+            writer.start()
+        while any(writer.is_alive() for writer in writers):
+            assert path.read_text() in contents
+        assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+    def test_a_failure_leaves_the_old_file_and_nothing_else(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "file"
+        write_atomic(path, "old")
+
+        def fail(descriptor: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", fail)
+        with pytest.raises(StoreError, match=r"cannot write .*file: No space left on device"):
+            write_atomic(path, "new")
+        assert path.read_text() == "old"
+        assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+    def test_a_place_that_cannot_be_written(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(StoreError, match="cannot write"):
+            write_atomic(tmp_path / "file" / "under-a-file", "x")
+        with pytest.raises(StoreError, match="cannot write"):
+            write_atomic(Path("/proc/steadystep"), "x")
+
+
+class TestRecords:
+    def test_a_record_is_read_back_as_it_was(self, store: Store) -> None:
+        record = make_record()
+        store.write(record)
+        assert store.read(record.trial) == record
+
+    def test_a_record_with_no_numbers_is_read_back_too(self, store: Store) -> None:
+        record = make_record(diverged=True, clip_rate=float("nan"), norm_quantiles=())
+        store.write(record)
+        read = store.read(record.trial)
+        assert read
+        assert read.model_dump_json() == record.model_dump_json()
+
+    def test_what_was_not_run_has_no_record(self, store: Store, warnings: list[str]) -> None:
+        assert store.read(make_trial()) is None
+        assert warnings == []
+
+    def test_a_record_is_never_changed(self, store: Store) -> None:
+        first = make_record(accuracy=0.9)
+        store.write(first)
+        store.write(make_record(accuracy=0.8))
+        assert store.read(first.trial) == first
+
+    def test_writing_a_record_drops_the_checkpoint(self, store: Store) -> None:
+        record = make_record()
+        store.checkpoint(record.trial).write_bytes(b"anything")
+        store.write(record)
+        assert not store.checkpoint(record.trial).exists()
+
+    @pytest.mark.parametrize("share", [0, 0.3, 0.999])
+    def test_a_truncated_record_is_moved_aside(self, share: float, store: Store, warnings: list[str]) -> None:
+        record = make_record()
+        store.write(record)
+        path = record_path(store, record.trial)
+        content = path.read_text().strip()
+        path.write_text(content[: int(share * len(content))])
+        self.assert_moved_aside(store, record.trial, warnings, "no whole record")
+        store.write(record)
+        assert store.read(record.trial) == record
+
+    def test_an_edited_record_is_moved_aside(self, store: Store, warnings: list[str]) -> None:
+        record = make_record(accuracy=0.9)
+        store.write(record)
+        path = record_path(store, record.trial)
+        content = json.loads(path.read_text())
+        content["record"]["test_accuracy"] = 0.999
+        path.write_text(json.dumps(content))
+        self.assert_moved_aside(store, record.trial, warnings, "checksum differs")
+
+    def test_another_trials_record_is_moved_aside(self, store: Store, warnings: list[str]) -> None:
+        record, other = make_record(), make_trial(seed=7)
+        store.write(record)
+        shutil.copy(record_path(store, record.trial), record_path(store, other))
+        self.assert_moved_aside(store, other, warnings, "another trial")
+        assert store.read(record.trial) == record
+
+    @pytest.mark.parametrize("content", ["null", "[]", '{"record": 1}', '{"record": {}, "sha256": 1}', "\udcff", "{}"])
+    def test_what_is_no_record_is_moved_aside(self, content: str, store: Store, warnings: list[str]) -> None:
+        trial = make_trial()
+        record_path(store, trial).write_bytes(content.encode(errors="surrogateescape"))
+        self.assert_moved_aside(store, trial, warnings, "")
+
+    def test_a_new_format_of_the_same_content_is_trusted(self, store: Store) -> None:
+        record = make_record()
+        store.write(record)
+        path = record_path(store, record.trial)
+        path.write_text(json.dumps(json.loads(path.read_text()), indent=3, sort_keys=True))
+        assert store.read(record.trial) == record
+
+    @staticmethod
+    def assert_moved_aside(store: Store, trial: Trial, warnings: list[str], reason: str) -> None:
+        path = record_path(store, trial)
+        assert store.read(trial) is None
+        assert not path.exists()
+        assert path.with_name(f"{path.name}.corrupt").exists()
+        [warning] = warnings
+        assert reason in warning
+        assert path.name in warning
+        assert "\n" not in warning
+
+
+class TestDeclaration:
+    def test_the_same_study_may_come_again(self, store: Store) -> None:
+        store.declare(WANTED)
+        assert store.declared() == WANTED
+
+    @pytest.mark.parametrize(
+        "change", [{"seeds": 5}, {"tune_seeds": 3}, {"budgets": (1, 2, 4)}, {"budgets": (1, 2, 5)}]
+    )
+    def test_a_study_may_grow(self, change: dict, store: Store) -> None:
+        grown = WANTED.model_copy(update={"study": STUDY.model_copy(update=change)})
+        store.declare(grown)
+        assert store.declared() == grown
+
+    @pytest.mark.parametrize(
+        ("change", "named"),
+        [
+            ({"seeds": 1}, "seeds there 2, asked 1"),
+            ({"budgets": (1,)}, r"budgets there \(1, 2\), asked \(1,\)"),
+            ({"batch_size": 8}, "batch_size there 16, asked 8"),
+            ({"schedule": "constant"}, "schedule there cosine, asked constant"),
+            ({"task": "other"}, "task there tiny, asked other"),
+            ({"arms": STUDY.arms[:2]}, "arms there SGD, Adam, Adam . clip, asked SGD, Adam"),
+            ({"arms": (STUDY.arms[0].model_copy(update={"lrs": (0.1, 0.2)}), *STUDY.arms[1:])}, "settings of arm SGD"),
+        ],
+    )
+    def test_another_study_is_refused_by_the_fields_that_differ(self, change: dict, named: str, store: Store) -> None:
+        with pytest.raises(OtherStudyError, match=named) as refusal:
+            store.declare(WANTED.model_copy(update={"study": STUDY.model_copy(update=change)}))
+        assert "--out" in str(refusal.value)
+        assert store.declared() == WANTED
+
+    def test_other_data_and_another_version_of_the_task_are_refused(self, store: Store) -> None:
+        with pytest.raises(OtherStudyError, match="data differ"):
+            store.declare(WANTED.model_copy(update={"data": "f" * 16}))
+        with pytest.raises(OtherStudyError, match="task's version there 1, here 2"):
+            store.declare(WANTED.model_copy(update={"task_version": 2}))
+
+    @pytest.mark.parametrize("content", ["", "{", "[]", '{"study": 3}', WANTED.model_dump_json()[:-40]])
+    def test_a_broken_declaration_is_said_in_one_line(self, content: str, store: Store) -> None:
+        (store.folder / "study.json").write_text(content)
+        with pytest.raises(BrokenStudyError, match=r"study\.json is no study") as refusal:
+            store.declare(WANTED)
+        assert "\n" not in str(refusal.value)
+
+    def test_no_declaration_is_said_in_one_line(self, tmp_path: Path) -> None:
+        with pytest.raises(BrokenStudyError, match="there is none"):
+            Store(tmp_path).declared()
+
+    def test_leftovers_of_killed_processes_are_swept_once_they_are_old(self, store: Store) -> None:
+        old, new = (store.folder / "records" / f".{name}.json.1-ab.tmp" for name in ("old", "new"))
+        for path in (old, new):
+            path.write_text("half")
+        long_ago = time.time() - STALE_SECONDS - 1
+        os.utime(old, (long_ago, long_ago))
+        store.declare(WANTED)
+        assert (old.exists(), new.exists()) == (False, True)
+
+
+class TestRefusals:
+    def test_a_folder_under_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(StoreError, match=r"cannot write .*file") as refusal:
+            Store(tmp_path / "file" / "study").declare(WANTED)
+        assert "\n" not in str(refusal.value)
+
+    def test_a_folder_that_nobody_can_write(self) -> None:
+        with pytest.raises(StoreError, match="cannot write /proc/study"):
+            Store(Path("/proc/study")).declare(WANTED)
+
+    def test_a_full_disk(self, small_disk: Path) -> None:
+        store = Store(small_disk / "study")
+        store.declare(WANTED)
+        records = [make_record(make_trial(seed=seed)) for seed in range(100)]
+        with pytest.raises(StoreError, match="No space left on device"):
+            for record in records:
+                store.write(record)
+        kept = [record for record in records if store.read(record.trial)]
+        assert 0 < len(kept) < len(records)
+        files = [path for path in store.folder.rglob("*") if path.is_file()]
+        assert len(files) == len(kept) + 1, "something half-written was left"
+        (small_disk / "study" / "study.json").unlink()  # room for a record again
+        for path in (store.folder / "records").glob("*.json"):
+            path.unlink()
+        store.write(records[-1])
+        assert store.read(records[-1].trial) == records[-1]
