@@ -1,1 +1,1 @@
-"""How fast the clipped step is, against what else there is and against what the memory can do: `make bench`."""
+"""Benchmark the clipped optimizer step against other implementations and the memory bandwidth: `make bench`."""

@@ -1,6 +1,6 @@
-"""`make bench`: clip and step for every optimizer on three models' tensors, in one process, in turns.
+"""`make bench`: time clipping and step of every optimizer on the tensors of three models, interleaved in one process.
 
-Prints what it finds and writes benchmarks/results/steps.json; `python -m benchmarks.plot` draws it.
+Prints the results and writes benchmarks/results/steps.json; `python -m benchmarks.plot` plots them.
 """
 
 import json
@@ -23,7 +23,7 @@ from steadystep.lab.training.environment import this_environment
 
 RESULTS = Path(__file__).parent / "results" / "steps.json"
 SECONDS = 6.0
-"""For each optimizer on each model, all contestants together."""
+"""Seconds for each optimizer on each model, all contestants together."""
 
 
 def main() -> None:
@@ -47,7 +47,10 @@ def main() -> None:
 
 
 def _one(row: Row, shapes: list[tuple[int, ...]], seconds: float) -> Mapping[str, Timing]:
-    """Us, compiled and eager, our Adam, the others, and the limit: a read of each gradient, then the update's bytes."""
+    """Time one optimizer: this package's compiled and eager step, its Adam, other libraries, and the streaming limit.
+
+    The streaming limit reads each gradient once and then moves the bytes of the update.
+    """
     contestants: dict[str, Step] = {
         "steadystep": ours(row, shapes),
         "steadystep eager": ours(row, shapes, backend="eager"),

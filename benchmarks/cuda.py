@@ -1,7 +1,7 @@
-"""`python -m benchmarks.cuda`: clip and step for every optimizer on a CUDA device, in one process, in turns.
+"""`python -m benchmarks.cuda`: time clipping and step of every optimizer on a CUDA device, interleaved in one process.
 
-As Python calls them, where the launching counts, and replayed as a CUDA graph, where only the device does. Prints what
-it finds and writes benchmarks/results/cuda.json.
+Every step is timed as called from Python, which includes the kernel launches, and replayed as a CUDA graph, where only
+the time on the device counts. Prints the results and writes benchmarks/results/cuda.json.
 """
 
 import json
@@ -27,7 +27,7 @@ from steadystep.lab.training.environment import this_environment
 
 RESULTS = Path(__file__).parent / "results" / "cuda.json"
 SECONDS = 1.0
-"""For each optimizer on each model, all contestants together."""
+"""Seconds for each optimizer on each model, all contestants together."""
 
 LIMIT = "streaming limit, graph"
 
@@ -35,7 +35,7 @@ LIMIT = "streaming limit, graph"
 def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS
     if not torch.cuda.is_available():
-        sys.exit("benchmarks.cuda: torch finds no CUDA device here")
+        sys.exit("benchmarks.cuda: torch finds no CUDA device")
     console = Console()
     found: dict[str, Any] = {
         "environment": this_environment("float32", find_device("cuda")).model_dump(),
@@ -62,8 +62,8 @@ def _one(row: Row, shapes: Shapes, seconds: float) -> Mapping[str, Mapping[str, 
     for name, step in peers(row, shapes, "cuda"):
         try:
             step()
-        except RuntimeError as error:  # torch's fused Adagrad is there for a CPU alone
-            print(f"{row.name}, {name}: left out, {str(error).splitlines()[0]}")
+        except RuntimeError as error:  # torch's fused Adagrad exists only for the CPU
+            print(f"{row.name}, {name}: skipped, {str(error).splitlines()[0]}")
         else:
             contestants[name] = step
     if "torch fused" in contestants:
@@ -73,14 +73,14 @@ def _one(row: Row, shapes: Shapes, seconds: float) -> Mapping[str, Mapping[str, 
 
 
 def _capturable(row: Row, shapes: Shapes) -> Step:
-    """torch's fused step as a graph can hold it."""
+    """Return the fused step of torch in a form that a CUDA graph can capture."""
     options = {} if row.torch in ("SGD", "Adagrad") else {"capturable": True}
     kind = getattr(torch.optim, row.torch)
     return clip_then_step(partial(kind, fused=True, **row.torch_options, **options), shapes, "cuda")
 
 
 def _graph(step: Callable[[], object]) -> Step:
-    """The replay of a step that was captured after three warm ones."""
+    """Capture a step in a CUDA graph, after three warm-up steps, and return its replay."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -91,14 +91,14 @@ def _graph(step: Callable[[], object]) -> Step:
     with torch.cuda.graph(graph):
         step()
 
-    def replay(kept: object = step) -> None:
+    def replay(keep_alive: object = step) -> None:
         graph.replay()
 
     return replay
 
 
 def _limit(shapes: Shapes, slots: int) -> Step:
-    """A read of each gradient, then the update's bytes."""
+    """Return a step that reads each gradient once and then moves the bytes of the update."""
     from benchmarks import cuda_streaming
 
     params = parameters(shapes, "cuda")

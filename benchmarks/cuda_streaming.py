@@ -1,7 +1,7 @@
-"""What a device's memory can do: kernels that move the bytes of a step and compute nothing worth the name.
+"""Streaming kernels for the bandwidth limit of a device: they move the bytes of a step and compute next to nothing.
 
-They are cut into the same chunks as the real ones: `read` reads every gradient once, as a norm must; `update` reads
-gradient, parameter and `slots` tensors of state and writes all but the gradient back.
+They process the same chunks as the real kernels. `read` reads every gradient once, as a norm must. `update` reads
+gradient, parameter and `slots` state tensors and writes all of them except the gradient back.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from steadystep.kernels.cuda.chunks import chunks
 from steadystep.kernels.cuda.intrinsics import located
 from steadystep.kernels.cuda.runtime import launch, upload
 
-# What runs on the device is Triton, which only looks like Python: types mean nothing in here.
+# The device code is Triton, which uses the syntax of Python; Python's types do not apply to it.
 # pyright: basic, reportGeneralTypeIssues=false, reportAttributeAccessIssue=false, reportArgumentType=false
 
 
@@ -49,7 +49,7 @@ def update_chunks(table, addresses, WRITTEN: tl.constexpr, CHUNK: tl.constexpr, 
 
 
 def read(params: Sequence[torch.nn.Parameter]) -> Step:
-    """Read every gradient once."""
+    """Return a step that reads every gradient once."""
     device = params[0].device
     work = chunks(tuple(param.numel() for param in params), device)
     gradients = [param.grad for param in params if param.grad is not None]
@@ -63,14 +63,14 @@ def read(params: Sequence[torch.nn.Parameter]) -> Step:
 
 
 def update(params: Sequence[torch.nn.Parameter], slots: int) -> Step:
-    """Read gradient, parameter and state, and write parameter and state."""
+    """Return a step that reads gradient, parameter and state, and writes parameter and state."""
     device = params[0].device
     work = chunks(tuple(param.numel() for param in params), device)
     rows = [[param.grad, param.detach(), *(torch.zeros_like(param) for _ in range(slots))] for param in params]
     addresses = [[tensor.data_ptr() for tensor in row if tensor is not None] for row in rows]
     uploaded = upload(np.array(addresses, np.int64).ravel(), device)
 
-    def step(kept: object = rows) -> None:
+    def step(keep_alive: object = rows) -> None:
         launch(
             update_chunks, len(work), device, work.table, uploaded,
             WRITTEN=slots + 1, CHUNK=work.chunk, BLOCK=work.block,

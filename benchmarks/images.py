@@ -1,7 +1,7 @@
-"""`python -m benchmarks.images [FOLDER]`: images a second through each stage of the ImageNet pipeline, one thread.
+"""`python -m benchmarks.images [FOLDER]`: measure images per second of each stage of the ImageNet pipeline, one thread.
 
-FOLDER holds parquet files with original images; default: ../shared/data/imagenet-sample-100. Prints a table and writes
-benchmarks/results/images.json.
+FOLDER contains parquet files with original images; default: ../shared/data/imagenet-sample-100. Prints a table and
+writes benchmarks/results/images.json.
 """
 
 import json
@@ -21,7 +21,7 @@ from benchmarks.interleaved import race
 from steadystep.lab.system.atomic import write_atomic
 from steadystep.lab.tasks.image_decode import decode, random_view, read, to_tensor
 from steadystep.lab.tasks.networks.resnet import resnet
-from steadystep.lab.tasks.pipeline import collated
+from steadystep.lab.tasks.pipeline import collate
 from steadystep.lab.training.environment import this_environment
 
 ROOT = Path(__file__).parents[1]
@@ -30,11 +30,14 @@ RESULTS = Path(__file__).parent / "results" / "images.json"
 IMAGES = 32
 SIZE = 224
 SECONDS = 60.0
-"""All stages together."""
+"""Seconds for all stages together."""
 
 
 def measure(folder: Path, seconds: float = SECONDS) -> dict[str, Any]:
-    """Images a second of each stage on the same images, in turns, medians; each stage gets the one before's output."""
+    """Measure the median images per second of each stage on the same images.
+
+    The stages take turns. Each stage gets the output of the previous one.
+    """
     files = sorted(map(str, folder.glob("*.parquet")))
     rows: Any = datasets.load_dataset("parquet", data_files=files, split="train")
     rows = rows.cast_column("image", datasets.Image(decode=False))
@@ -44,13 +47,13 @@ def measure(folder: Path, seconds: float = SECONDS) -> dict[str, Any]:
     views = [random_view(image, SIZE, place, 0) for place, image in enumerate(images)]
     tensors = [to_tensor(view) for view in views]
     labels = [rows[place]["label"] for place in places]
-    x, y, _ = collated(tensors, labels, places)
+    x, y, _ = collate(tensors, labels, places)
     stages: dict[str, Callable[[], object]] = {
         "read": lambda: [read(rows[place]["image"]) for place in places],
         "decode": lambda: [decode(content) for content in contents],
         "crop and resize": lambda: [random_view(image, SIZE, place, 0) for place, image in enumerate(images)],
         "to tensor": lambda: [to_tensor(view) for view in views],
-        "collate": lambda: collated(tensors, labels, places),
+        "collate": lambda: collate(tensors, labels, places),
         "forward and backward, ResNet-18": _training(x, y),
     }
     threads = torch.get_num_threads()
@@ -86,11 +89,11 @@ def _training(x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
     if not any(folder.glob("*.parquet")):
-        sys.exit(f"benchmarks.images: no parquet files in {folder}: give a folder that has some")
+        sys.exit(f"benchmarks.images: no parquet files in {folder}: pass a folder that contains some")
     found = measure(folder)
     RESULTS.parent.mkdir(exist_ok=True)
     write_atomic(RESULTS, json.dumps(found, indent=1).encode())
-    table = Table("stage", "images a second", "ms an image", title=f"{IMAGES} images, to {SIZE}x{SIZE}, one thread")
+    table = Table("stage", "images per second", "ms per image", title=f"{IMAGES} images, to {SIZE}x{SIZE}, one thread")
     for name, stage in found["stages"].items():
         table.add_row(name, f"{stage['images_per_second']:,.0f}", f"{stage['median_ms'] / IMAGES:.3f}")
     console = Console()

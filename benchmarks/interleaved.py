@@ -1,4 +1,4 @@
-"""Contestants measured in turns: what slows the machine down for a while slows them all."""
+"""Time several contestants in turns, so that a temporary slowdown of the machine affects all of them."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ Contestants = Mapping[str, Callable[[], object]]
 
 @dataclass(frozen=True)
 class Timing:
-    """One contestant's rounds, in milliseconds a call."""
+    """Statistics over the rounds of one contestant, in milliseconds per call."""
 
     median_ms: float
     quartiles_ms: tuple[float, float]
@@ -24,10 +24,11 @@ def race(
     least_rounds: int = 12,
     finish: Callable[[], object] = lambda: None,
 ) -> dict[str, Timing]:
-    """Let all take turns for about so many seconds.
+    """Time all contestants in turns for about `seconds` seconds.
 
-    A turn is one call, or as many as fill `burst_ms`: a clock cannot see less, and a training loop calls a step whose
-    code is warm. `finish` ends a turn: it waits for what was only started.
+    A turn is one call, or as many calls as fill `burst_ms`: shorter times are below the resolution of the clock, and in
+    a training loop the code of a step is warm too. `finish` is called at the end of a turn and waits for asynchronous
+    work.
     """
     calls = {name: _calls(contestant, burst_ms, finish) for name, contestant in contestants.items()}
     turns: dict[str, list[float]] = {name: [] for name in contestants}
@@ -43,7 +44,7 @@ def race(
 
 
 def _calls(contestant: Callable[[], object], burst_ms: float, finish: Callable[[], object]) -> int:
-    for _ in range(3):  # compiles, allocates, warms up
+    for _ in range(3):  # compile, allocate, warm up
         contestant()
     finish()
     started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What guard and ledger add to a step, what a first use costs, and what an optimizer keeps in memory."""
+"""Measure the overhead of guard and ledger, the cost of the first use, and the memory of optimizer states."""
 
 import os
 import subprocess
@@ -18,17 +18,19 @@ from steadystep.clipping.base import to_limit
 from steadystep.clipping.transforms import Scale
 from steadystep.kernels.dispatch import measure
 from steadystep.optimizers.plan import Plan
+from steadystep.tracing.verdict import Verdict
 
 
 def guard_and_ledger(shapes: Shapes, seconds: float) -> dict[str, float]:
-    """The step of Adam with clipping, against the same step with nothing decided but the factor, nothing counted.
+    """Compare the step of Adam with clipping to the same step without guard and ledger.
 
-    Any optimizer gathers its gradients and looks its state up; `passes_ms` leaves even that out.
+    "without" computes only the clipping factor and updates no counters. Every optimizer has to gather its gradients and
+    look up its state; `passes_ms` leaves out even that.
     """
     params = parameters(shapes)
     optimizer = steadystep.Adam(params, clip=MAX_NORM, lr=LR["lr"])
     optimizer.step()
-    # The same tensors for all: where memory lies matters as much as what is to be found.
+    # All contestants use the same tensors, because memory placement matters as much as the measured difference.
     contestants = {"with": optimizer.step, "without": _unguarded(optimizer), "passes": _passes(optimizer, params)}
     times = {name: timing.median_ms for name, timing in race(contestants, seconds).items()}
     return {
@@ -43,7 +45,7 @@ def _unguarded(optimizer: steadystep.Adam) -> Step:
 
     @torch.no_grad()
     def step() -> None:
-        assert plan.renew(optimizer.param_groups, optimizer.rule, optimizer.state)
+        assert plan.renew(optimizer.param_groups, optimizer.state)
         _clip_and_apply(plan)
 
     return step
@@ -54,7 +56,7 @@ def _passes(optimizer: steadystep.Adam, params: Sequence[torch.nn.Parameter]) ->
 
     @torch.no_grad()
     def step() -> None:
-        plan.tensors.gradients[:] = [param.grad for param in params if param.grad is not None]
+        plan.gradients.gradients[:] = [param.grad for param in params if param.grad is not None]
         _clip_and_apply(plan)
 
     return step
@@ -62,18 +64,18 @@ def _passes(optimizer: steadystep.Adam, params: Sequence[torch.nn.Parameter]) ->
 
 def _plan(optimizer: steadystep.Adam) -> Plan:
     plan = optimizer._plan
-    assert plan is not None, "a step makes a plan"
+    assert plan is not None, "a step creates a plan"
     return plan
 
 
 def _clip_and_apply(plan: Plan) -> None:
-    factor, _ = to_limit(measure(plan.tensors).total, MAX_NORM)
-    plan.apply((Scale(factor),), True, None)
-    plan.tensors.release()
+    factor, _ = to_limit(measure(plan.gradients).global_norm, MAX_NORM)
+    plan.apply((Scale(factor),), Verdict(True), None)
+    plan.gradients.release()
 
 
 def first_use(repetitions: int = 3) -> dict[str, float]:
-    """Seconds, each in processes of their own: importing, and a first step with its kernels to compile or kept."""
+    """Measure, in separate processes, the seconds of the import and of a first step without and with cached kernels."""
 
     def seconds(code: str, cache: str) -> float:
         program = f"import time, torch; started = time.perf_counter(); {code}; print(time.perf_counter() - started)"
@@ -88,28 +90,28 @@ def first_use(repetitions: int = 3) -> dict[str, float]:
     )
     with tempfile.TemporaryDirectory() as cache:
         compiling = seconds(step, cache)
-        kept = median(seconds(step, cache) for _ in range(repetitions))
+        cached = median(seconds(step, cache) for _ in range(repetitions))
         imported = median(seconds("import steadystep", cache) for _ in range(repetitions))
     return {
         "import_seconds": imported,
         "first_step_compiling_seconds": compiling,
-        "first_step_seconds": kept,
+        "first_step_seconds": cached,
     }
 
 
 def bytes_per_parameter(shapes: Shapes) -> dict[str, float]:
-    """What each optimizer keeps besides parameter and gradient, in bytes for each float32 number."""
-    return {row.name: _kept(row, shapes) for row in ROWS}
+    """Return the state size of each optimizer, in bytes per float32 parameter."""
+    return {row.name: _state_bytes(row, shapes) for row in ROWS}
 
 
 def slots(row: Row) -> int:
-    """GradientSet of state that the update reads and writes."""
-    return round(_kept(row, [(1024,)]) / 4)
+    """Return the number of state tensors per parameter that the update reads and writes."""
+    return round(_state_bytes(row, [(1024,)]) / 4)
 
 
-def _kept(row: Row, shapes: Shapes) -> float:
+def _state_bytes(row: Row, shapes: Shapes) -> float:
     params = parameters(shapes)
     optimizer: Any = getattr(steadystep, row.name)(params, clip=MAX_NORM, **row.options)
     optimizer.step()
-    kept = {id(value): value.nbytes for state in optimizer.state.values() for value in state.values()}
-    return sum(kept.values()) / sum(param.numel() for param in params)
+    sizes = {id(value): value.nbytes for state in optimizer.state.values() for value in state.values()}
+    return sum(sizes.values()) / sum(param.numel() for param in params)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.plot`: benchmarks/results/steps.json as a picture, steps.png beside it."""
+"""`python -m benchmarks.plot`: plot benchmarks/results/steps.json as steps.png in the same folder."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ COLOURS = {
 
 
 def figure() -> go.Figure:
-    """For each model and optimizer the median time of clip and step, on a logarithmic axis."""
+    """Plot the median time of clipping and step for each model and optimizer on a logarithmic axis."""
     found = json.loads(RESULTS.read_bytes())
     models = found["models"]
     plot = make_subplots(cols=len(models), shared_yaxes=True, subplot_titles=list(models), horizontal_spacing=0.02)
@@ -67,7 +67,7 @@ def figure() -> go.Figure:
 def main() -> None:
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
-        sys.exit("drawing takes a browser: install chromium")
+        sys.exit("benchmarks.plot: drawing needs a browser: install chromium")
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:

@@ -1,8 +1,9 @@
-"""`python -m benchmarks.replicas`: the digits' trials in replicas, against one by one, in turns.
+"""`python -m benchmarks.replicas`: time trials of the digits network in replicas against trials run one by one.
 
-With one worker process each, with one for each core each, and all cores in replicas against one trial at a time, which
-has one thread or one for each core, whichever is faster. And what no batching can go below: the bare products of
-matrices that a trial is made of, one after the other in one thread, with everything in the cache.
+The two sides take turns and are compared three times: with one worker process each, with one worker process per core
+each, and all cores in replicas against a single trial at a time, which uses one thread or one thread per core,
+whichever is faster. A lower bound that no batching can beat is measured too: the matrix products of a trial alone, one
+after the other in one thread, with all data in the cache.
 """
 
 import json
@@ -24,7 +25,7 @@ from steadystep.lab.study.spec import study_for
 from steadystep.lab.system.atomic import write_atomic
 from steadystep.lab.tasks import find_task
 from steadystep.lab.training.environment import this_environment
-from steadystep.lab.training.processor import computing_alike
+from steadystep.lab.training.processor import cpu_settings
 from steadystep.lab.training.run_trial import run_trial
 from steadystep.lab.training.trial import Clip, Trial
 
@@ -33,19 +34,22 @@ REPLICAS = 32
 ROUNDS = 9
 
 TRIALS = {REPLICAS: 4 * REPLICAS, 1: 8}
-"""Of each worker in a round: of one batch each, a round would measure how long one worker waits for the other."""
+"""Trials per worker in a round, by number of replicas.
+
+With a single batch per worker, a round would mostly measure how long one worker waits for the other.
+"""
 
 
 def measure(rounds: int = ROUNDS) -> dict[str, Any]:
-    """Trials a second of clipped Adam on digits-mlp, 4 epochs each: medians over the rounds after the first."""
+    """Measure trials per second of clipped Adam on digits-mlp (4 epochs): medians over all but the first round."""
     cores = os.cpu_count() or 1
     found: dict[str, Any] = {"environment": this_environment("float32").model_dump(), "replicas": REPLICAS}
     rates = _rates(rounds, cores)
     for workers in sorted({1, cores}):
         found[f"{workers} workers"] = _compared(rates[REPLICAS, workers], rates[1, workers])
-    alone_in = {1: rates[1, 1], cores: rates["all threads"]}  # by threads
-    threads = max(alone_in, key=lambda threads: median(alone_in[threads]))
-    found["one at a time"] = {"threads": threads, **_compared(rates[REPLICAS, cores], alone_in[threads])}
+    by_threads = {1: rates[1, 1], cores: rates["all threads"]}
+    threads = max(by_threads, key=lambda threads: median(by_threads[threads]))
+    found["one at a time"] = {"threads": threads, **_compared(rates[REPLICAS, cores], by_threads[threads])}
     products, alone = _products(rounds), median(rates[1, 1])
     found["products_alone"] = {"trials_per_second": 1 / products, "ratio": 1 / products / alone}
     return found
@@ -61,7 +65,7 @@ def _compared(together: Sequence[float], alone: Sequence[float]) -> dict[str, An
 
 
 def _products(rounds: int) -> float:
-    """Seconds that a trial's products of matrices take: outputs and both gradients of every layer, in every step."""
+    """Measure the seconds of a trial's matrix products: outputs and both gradients of every layer in every step."""
     task = find_task("digits-mlp")
     trial, examples = _trial(0, ""), len(task.load(None).train)
     layers = [layer for layer in task.model().modules() if isinstance(layer, torch.nn.Linear)]
@@ -73,11 +77,11 @@ def _products(rounds: int) -> float:
         for (x, W, y), (of_x, of_W, of_y) in zip(made, outputs, strict=True):
             torch.mm(x, W.T, out=of_y)
             torch.mm(y.T, x, out=of_W)
-            if x is not made[0][0]:  # nobody wants the images' gradient
+            if x is not made[0][0]:  # the gradient of the images is not needed
                 torch.mm(y, W, out=of_x)
 
     taken = []
-    with computing_alike(), torch.no_grad():
+    with cpu_settings(), torch.no_grad():
         for _ in range(10 * rounds):
             started = time.perf_counter()
             for _ in range(trial.epochs * (examples // trial.batch_size)):
@@ -87,7 +91,7 @@ def _products(rounds: int) -> float:
 
 
 def _rates(rounds: int, cores: int) -> dict[Any, list[float]]:
-    """By how many replicas and workers, and of one trial at a time with all threads: the rate in every round."""
+    """Measure the rate in every round, by (replicas, workers), and for one trial at a time with all threads."""
     task = find_task("digits-mlp")
     splits = task.load(None)
     sides = [(replicas, workers) for workers in sorted({1, cores}) for replicas in (REPLICAS, 1)]
@@ -109,7 +113,7 @@ def _rates(rounds: int, cores: int) -> dict[Any, list[float]]:
             if side in executors:
                 executors[side].run(trials, Silent())
                 return
-            for trial in trials:  # as an executor does, but with the threads that torch has by itself
+            for trial in trials:  # as an executor does, but with torch's default number of threads
                 stores[side].write(run_trial(trial, task, splits, stores[side].checkpoint(trial)))
 
         for number in range(rounds + 1):
@@ -119,7 +123,7 @@ def _rates(rounds: int, cores: int) -> dict[Any, list[float]]:
                 trials = [_trial(seed, splits.fingerprint) for seed in range(first, first + count)]
                 started = time.perf_counter()
                 run(side, trials)
-                if number:  # the first starts processes and loads kernels
+                if number:  # the first round starts processes and loads kernels
                     found.append(len(trials) / (time.perf_counter() - started))
         for executor in executors.values():
             executor.close()
@@ -140,12 +144,12 @@ def main() -> None:
     for name, row in found.items():
         if isinstance(row, dict) and "trials_per_second_in_replicas" in row:
             print(
-                f"{name}: {row['trials_per_second_in_replicas']:.1f} trials a second in {REPLICAS} replicas, "
+                f"{name}: {row['trials_per_second_in_replicas']:.1f} trials per second in {REPLICAS} replicas, "
                 f"{row['trials_per_second_one_by_one']:.1f} one by one: {row['ratio']:.1f} times as many"
             )
     bare = found["products_alone"]
     print(
-        f"the products of matrices alone: {bare['trials_per_second']:.1f} trials a second of one worker, "
+        f"the matrix products alone: {bare['trials_per_second']:.1f} trials per second in one worker, "
         f"{bare['ratio']:.1f} times as many as one by one"
     )
     print(f"written: {RESULTS}")

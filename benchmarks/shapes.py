@@ -1,10 +1,10 @@
-"""The tensors of three models: a large one of many tensors, a transformer, and one that fits into a cache."""
+"""Parameter shapes of three models: a large one with many tensors, a transformer, and one that fits into a cache."""
 
 Shapes = list[tuple[int, ...]]
 
 
 def resnet50() -> Shapes:
-    """ResNet-50's 161 parameters, 25.6 million numbers.
+    """Return the shapes of ResNet-50: 161 tensors, 25.6 million parameters.
 
     >>> import math
     >>> len(resnet50()), sum(map(math.prod, resnet50()))
@@ -24,7 +24,9 @@ def resnet50() -> Shapes:
 
 
 def small_gpt() -> Shapes:
-    """A GPT of 6 layers, width 384, 1,024 positions and 8,192 tokens: 76 parameters, 14.2 million numbers.
+    """Return the shapes of a GPT: 76 tensors, 14.2 million parameters.
+
+    It has 6 layers, width 384, 1,024 positions and 8,192 tokens.
 
     >>> import math
     >>> len(small_gpt()), sum(map(math.prod, small_gpt()))
@@ -37,7 +39,7 @@ def small_gpt() -> Shapes:
 
 
 def small_mlp() -> Shapes:
-    """The digits' network 64-256-128-10: 6 parameters, 50,826 numbers.
+    """Return the shapes of the digits network 64-256-128-10: 6 tensors, 50,826 parameters.
 
     >>> import math
     >>> len(small_mlp()), sum(map(math.prod, small_mlp()))

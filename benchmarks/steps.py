@@ -1,4 +1,4 @@
-"""Clip and step, by us and by what else people can install."""
+"""Clipping and step, by this package and by other libraries."""
 
 import importlib
 import importlib.util
@@ -19,7 +19,7 @@ Step = Callable[[], object]
 
 @dataclass(frozen=True)
 class Row:
-    """One optimizer of ours, and what it is called elsewhere."""
+    """An optimizer of this package and its names and options in other libraries."""
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Row:
     pytorch_optimizer: str = ""
     pytorch_optimizer_options: dict[str, Any] = field(default_factory=dict)
     optax: str = ""
-    fused: bool = False  # whether torch has a fused form
+    fused: bool = False  # whether torch has a fused implementation
 
 
 LR = {"lr": 1e-4}
@@ -47,12 +47,13 @@ ROWS = (
     Row("AMSBound", LR, "", {}, "AdaBound", {**LR, "ams_bound": True}),
     Row("LAMB", LR, "", {}, "Lamb", LR, optax="lamb"),
     Row("Lion", LR, "", {}, "Lion", LR, optax="lion"),
+    Row("Adan", LR, "", {}, "Adan", LR),
     Row("StableAdamW", LR, "", {}, "StableAdamW", LR),
 )
 
 
 def parameters(shapes: Shapes, device: str = "cpu") -> list[torch.nn.Parameter]:
-    """Parameters with gradients of a global norm above the threshold, so that every step clips."""
+    """Make parameters whose gradients have a global norm above the threshold, so that every step clips."""
     values, gradients = _numbers(tuple(shapes))
     params = [torch.nn.Parameter(value.to(device, copy=True)) for value in values]
     for param, gradient in zip(params, gradients, strict=True):
@@ -73,7 +74,7 @@ def ours(row: Row, shapes: Shapes, device: str = "cpu", **options: Any) -> Step:
 
 
 def peers(row: Row, shapes: Shapes, device: str = "cpu") -> Iterator[tuple[str, Step]]:
-    """The same step as others have it: gradients clipped by `clip_grad_norm_`, or in one jit-compiled function."""
+    """Yield the same step in other libraries: `clip_grad_norm_` and a step, or one jit-compiled function."""
     if row.torch:
         kind = getattr(torch.optim, row.torch)
         forms = {"torch for-loop": {"foreach": False}, "torch foreach": {"foreach": True}}
@@ -84,12 +85,14 @@ def peers(row: Row, shapes: Shapes, device: str = "cpu") -> Iterator[tuple[str, 
     if row.pytorch_optimizer and importlib.util.find_spec("pytorch_optimizer"):
         kind = getattr(importlib.import_module("pytorch_optimizer"), row.pytorch_optimizer)
         yield "pytorch-optimizer", clip_then_step(partial(kind, **row.pytorch_optimizer_options), shapes, device)
-    if row.optax and device == "cpu" and importlib.util.find_spec("optax"):  # elsewhere its arrays are not torch's
+    if (
+        row.optax and device == "cpu" and importlib.util.find_spec("optax")
+    ):  # on other devices its arrays are not torch's
         yield "optax jit", _optax(row.optax, shapes)
 
 
 def clip_then_step(make: Callable[[Any], torch.optim.Optimizer], shapes: Shapes, device: str) -> Step:
-    """`clip_grad_norm_` and the step of an optimizer made for such parameters."""
+    """Return a step that calls `clip_grad_norm_` and then the step of an optimizer made by `make`."""
     params = parameters(shapes, device)
     optimizer = make(params)
 
@@ -111,9 +114,9 @@ def _optax(name: str, shapes: Shapes) -> Step:
         return optax.apply_updates(params, updates), state
 
     compiled = jax.jit(update, donate_argnums=(1, 2))
-    kept = [params, optimizer.init(params)]
+    current = [params, optimizer.init(params)]
 
     def step() -> None:
-        kept[:] = jax.block_until_ready(compiled(gradients, kept[1], kept[0]))
+        current[:] = jax.block_until_ready(compiled(gradients, current[1], current[0]))
 
     return step

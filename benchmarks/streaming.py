@@ -1,7 +1,7 @@
-"""What the memory can do: kernels that move the bytes of a step and compute nothing worth the name.
+"""Streaming kernels for the memory-bandwidth limit: they move the bytes of a step and compute next to nothing.
 
-They are made as the real ones are, over the same chunks and by the same threads: `read` reads every gradient once, as
-a norm must; `update` reads gradient, parameter and `slots` tensors of state and writes all but the gradient back.
+They are compiled like the real kernels and use the same chunks and threads. `read` reads every gradient once, as a norm
+must. `update` reads gradient, parameter and `slots` state tensors and writes all of them except the gradient back.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ import torch
 from numba import types
 
 from benchmarks.steps import Step
-from steadystep.kernels.codegen import lines
+from steadystep.kernels.codegen import indented
 from steadystep.kernels.cpu.jit import compile_kernel
 from steadystep.kernels.cpu.parallel import TEAM, chunks, parallel_kernel
 
@@ -38,7 +38,7 @@ for block in range(length // 1024):
 
 
 def read(params: Sequence[torch.Tensor]) -> Step:
-    """Read every gradient once."""
+    """Return a step that reads every gradient once."""
     work = chunks(tuple(param.numel() for param in params))
     signature = types.void(types.int64[::1], types.int64[:, ::1], types.int64[::1], types.float32[::1])
     kernel = compile_kernel(
@@ -56,21 +56,21 @@ def read(params: Sequence[torch.Tensor]) -> Step:
 
 
 def update(params: Sequence[torch.Tensor], slots: int) -> Step:
-    """Read gradient, parameter and state, and write parameter and state."""
+    """Return a step that reads gradient, parameter and state, and writes parameter and state."""
     work = chunks(tuple(param.numel() for param in params))
     kernel = _update_kernel(slots + 1)
     rows = [[param.grad, param.detach(), *(torch.zeros_like(param) for _ in range(slots))] for param in params]
     addresses = np.array([[tensor.data_ptr() for tensor in row if tensor is not None] for row in rows], np.int64)
 
-    def step(kept: object = rows) -> None:
+    def step(keep_alive: object = rows) -> None:
         TEAM.run(kernel, work.elements, work.table, addresses)
 
     return step
 
 
-def _update_kernel(written: int) -> Callable[..., None]:
-    arrays = [f"A{k} = carray(at(pointers[tensor, {k + 1}] + first), 1024, float32)" for k in range(written)]
-    moves = [f"A{k}[i] = A{k}[i] + g" for k in range(written)]
-    source = parallel_kernel("pointers", _UPDATE.format(arrays=lines(4, arrays), moves=lines(8, moves)))
+def _update_kernel(outputs: int) -> Callable[..., None]:
+    arrays = [f"A{k} = carray(at(pointers[tensor, {k + 1}] + first), 1024, float32)" for k in range(outputs)]
+    moves = [f"A{k}[i] = A{k}[i] + g" for k in range(outputs)]
+    source = parallel_kernel("pointers", _UPDATE.format(arrays=indented(4, arrays), moves=indented(8, moves)))
     signature = types.void(types.int64[::1], types.int64[:, ::1], types.int64[:, ::1])
-    return compile_kernel(f"stream_{written}", source, {"float32": np.float32}, None, signature)
+    return compile_kernel(f"stream_{outputs}", source, {"float32": np.float32}, None, signature)

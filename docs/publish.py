@@ -1,8 +1,8 @@
-"""Writes docs/results and the measured parts of README.md from studies' records: no figure there is typed by hand.
+"""Write docs/results and the measured parts of README.md from the records of studies, never by hand.
 
-`python docs/publish.py studies/mnist-mlp ...` packs finished studies into docs/results/FOLDER, with summary, tables and
-a picture, and likewise the folders of other reports; without an argument only the front page and README.md are written
-again, from what is in docs/results.
+`python docs/publish.py studies/mnist-mlp ...` packs finished studies into docs/results/FOLDER, with a summary, tables
+and a picture, and does the same for the folders of other reports. With `--again`, it renders all published studies
+again from their records. It always writes the front page and README.md from the contents of docs/results.
 """
 
 import io
@@ -34,50 +34,55 @@ BENCHMARKS = ROOT / "benchmarks" / "results"
 
 
 def publish(study: Path) -> None:
-    """Keep a study's records in the tree, with the report that they support."""
-    results = read_study(study)
-    folder = RESULTS / study.name
-    pack(study, folder)
+    """Copy the records of a study into docs/results, together with the report based on them."""
+    pack(study, RESULTS / study.name)
+    render_study(RESULTS / study.name)
+
+
+def render_study(folder: Path) -> None:
+    """Write the report of a published study again, from its records in docs/results."""
+    results = read_study(folder)
     with tempfile.TemporaryDirectory() as scratch:
         command = command_for(results.study, results.task, (folder / "study.json").relative_to(ROOT).as_posix())
-        written = write_report(results, summarise(results), Path(scratch), command)
+        written = write_report(results, summarise(results), Path(scratch), command, glossary="../../glossary.md")
         for path in written:
-            if path.suffix != ".html":  # the page holds a whole plotting library: `steadystep report` makes it again
+            # The HTML page contains a whole plotting library; `steadystep report` can recreate it.
+            if path.suffix != ".html":
                 shutil.copy(path, folder / path.name)
         _photograph(Path(scratch) / "report.html", folder / "accuracy.png", "Accuracy while training")
 
 
 def publish_document(folder: Path) -> None:
-    """Keep another command's report in the tree: its Markdown, its tables, a picture, and its records if it has any."""
-    kept = RESULTS / folder.name
-    kept.mkdir(parents=True, exist_ok=True)
+    """Copy the report of another command into docs/results: its Markdown, tables, a picture and any records."""
+    target = RESULTS / folder.name
+    target.mkdir(parents=True, exist_ok=True)
     [page] = folder.glob("*.html")
     for path in [page.with_suffix(".md"), *folder.glob("*.csv")]:
-        shutil.copy(path, kept / path.name)
+        shutil.copy(path, target / path.name)
     if (folder / "records").is_dir():
-        pack(folder, kept)
-    _photograph(page, kept / f"{page.stem}.png")
+        pack(folder, target)
+    _photograph(page, target / f"{page.stem}.png")
 
 
 def readme() -> str:
-    """README.md with its measured parts written from docs/results."""
+    """Return README.md with its measured parts rendered from docs/results."""
     text = README.read_text()
     for name, content in {
         "demo": _demo(),
         "mnist-mlp": _results("mnist-mlp"),
         "speed": _speed(),
         "speed-cuda": _speed_on_a_device(),
-        "stability": _said("digits-mlp-stability/stability.md"),
-        "success": _said("rnn-temporal-order-success/success.md"),
+        "stability": _report_result("digits-mlp-stability/stability.md"),
+        "success": _report_result("rnn-temporal-order-success/success.md"),
     }.items():
         pattern = re.compile(rf"(<!-- {name}: written by docs/publish.py -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        text, found = pattern.subn(lambda match, content=content: match[1] + content + match[2], text)
-        assert found == 1, f"README.md must hold the markers of {name!r} once, found {found}"
+        text, count = pattern.subn(lambda match, content=content: match[1] + content + match[2], text)
+        assert count == 1, f"README.md must contain the markers of {name!r} once, but they were found {count} times"
     return text
 
 
 def _demo() -> str:
-    """What `make demo` prints when it is done."""
+    """Return the final output of `make demo`."""
     results = read_study(RESULTS / "digits-mlp")
     console = Console(width=100, file=io.StringIO(), force_terminal=False, record=True)
     render(results, summarise(results), console)
@@ -86,10 +91,10 @@ def _demo() -> str:
 
 
 def _results(task: str) -> str:
-    """A study's table beside the paper's claims, its verdicts, and what it was measured on."""
+    """Return the table of a study next to the paper's claims, its verdicts and the machine it was measured on."""
     results = read_study(RESULTS / task)
     summary = summarise(results)
-    chosen = ("Arm", "Test accuracy", "Paper", "Epochs", "Clipped", "Diverged")
+    chosen = ("Arm", "Test accuracy", "Paper", "Budget", "Epochs", "Clipped", "Diverged")
     table = results_table(results, summary)
     keep = [i for i, column in enumerate(table.columns) if column.title.startswith(chosen)]
     titles = [f"{table.columns[i].title} {table.columns[i].unit}".strip() for i in keep]
@@ -98,24 +103,24 @@ def _results(task: str) -> str:
     first = results.final[results.study.arms[0].name, results.study.epochs][0].environment
     where = (
         f"{results.study.seeds} paired seeds after {results.study.epochs} epochs, mean ± 95% interval; "
-        f"{first.processor}, {first.cores} cores, {first.threads} thread a run, {first.dtype}, torch {first.torch}."
+        f"{first.processor}, {first.cores} cores, {first.threads} thread per run, {first.dtype}, torch {first.torch}."
     )
     return "\n".join(["| " + " | ".join(row) + " |" for row in rows] + ["", where, "", *verdicts, ""])
 
 
-def _said(report: str) -> str:
-    """What a report found, in its own words, and of how many runs."""
-    said = read_report(RESULTS / report)
-    return f"{said.found} ({said.title}; {', '.join(said.facts)}.)\n"
+def _report_result(report: str) -> str:
+    """Return the result of a report in its own words, with the number of runs."""
+    result = read_report(RESULTS / report)
+    return f"{result.answer} ({result.title}; {', '.join(result.facts)}.)\n"
 
 
 def _speed() -> str:
-    """Clip and step on ResNet-50's tensors and on a small network's, from what `make bench` recorded."""
-    found = json.loads((BENCHMARKS / "steps.json").read_bytes())
-    titles = ["Optimizer", "ResNet-50 ms", "times the limit", "the fastest other", "small MLP ms", "the fastest other"]
+    """Return the times of clipping and step for ResNet-50 and a small network, as recorded by `make bench`."""
+    measured = json.loads((BENCHMARKS / "steps.json").read_bytes())
+    titles = ["Optimizer", "ResNet-50 ms", "ratio to limit", "fastest other ms", "small MLP ms", "fastest other ms"]
     rows = [titles, ["---"] * len(titles)]
-    for name, times in found["models"]["ResNet-50"].items():
-        small = found["models"]["MLP of 6 tensors"][name]
+    for name, times in measured["models"]["ResNet-50"].items():
+        small = measured["models"]["MLP of 6 tensors"][name]
         limit = times["steadystep"]["median_ms"] / times["streaming limit"]["median_ms"]
         rows.append([
             name,
@@ -125,39 +130,43 @@ def _speed() -> str:
             f"{small['steadystep']['median_ms']:.3f}",
             _fastest_other(small, 3),
         ])  # fmt: skip
-    machine, guard = found["environment"], found["guard_and_ledger"]
-    deciding, all_told = (f"{100 * guard[name]:.1f}%" for name in ("share", "share_of_passes"))
+    machine, guard = measured["environment"], measured["guard_and_ledger"]
+    overhead, overhead_of_all = (f"{100 * guard[name]:.1f}%" for name in ("share", "share_of_passes"))
     where = (
         f"Medians of interleaved runs in one process; {machine['processor']}, {machine['threads']} threads, "
-        f"{machine['dtype']}, torch {machine['torch']}. The limit is a kernel that moves the same bytes and computes "
-        f"nothing. On ResNet-50's tensors guard and ledger add {deciding} to a step that only clips and updates; with "
-        f"gathering gradients and looking state up, as every optimizer has to, it is {all_told} above the bare passes."
+        f"{machine['dtype']}, torch {machine['torch']}. The limit is the time of a kernel that moves the same "
+        f"bytes and computes nothing. On the tensors of ResNet-50, the guard and the ledger add {overhead} to a step "
+        "that only clips and updates. The whole step, which also gathers the gradients and looks up the state as every "
+        f"optimizer has to, takes {overhead_of_all} longer than the compiled passes alone."
     )
     replicas = json.loads((BENCHMARKS / "replicas.json").read_bytes())
     cores = replicas["environment"]["cores"]
-    sides = {"1 workers": "with one worker each", f"{cores} workers": f"with {cores} workers each"}
-    sides["one at a time"] = f"with {cores} workers against one trial at a time"
+    comparisons = {
+        "1 workers": "with one worker each",
+        f"{cores} workers": f"with {cores} workers each",
+        "one at a time": f"with {cores} workers, compared with one trial at a time",
+    }
     rates = [
-        f"{words}, {row['trials_per_second_in_replicas']:.1f} against {row['trials_per_second_one_by_one']:.1f}, "
-        f"{row['ratio']:.1f} times as many"
-        for row, words in ((replicas[name], words) for name, words in sides.items())
+        f"{label}, {row['trials_per_second_in_replicas']:.1f} instead of {row['trials_per_second_one_by_one']:.1f} "
+        f"({row['ratio']:.1f} times as many)"
+        for row, label in ((replicas[name], label) for name, label in comparisons.items())
     ]
-    together = (
-        f"Trials of the digits' network a second, {replicas['replicas']} side by side against one by one: "
-        f"{'; '.join(rates)}. Their products of matrices, by themselves and in one thread, would be "
-        f"{replicas['products_alone']['ratio']:.1f} times as many."
+    side_by_side = (
+        f"Trials of the digits network per second, {replicas['replicas']} side by side compared with one by one: "
+        f"{'; '.join(rates)}. The matrix products of the trials alone would allow "
+        f"{replicas['products_alone']['ratio']:.1f} times as many trials in one thread as run there one by one."
     )
-    return "\n".join(["| " + " | ".join(row) + " |" for row in rows] + ["", where, "", together, ""])
+    return "\n".join(["| " + " | ".join(row) + " |" for row in rows] + ["", where, "", side_by_side, ""])
 
 
 def _speed_on_a_device() -> str:
-    """The same on a CUDA device, as called from Python and as a CUDA graph, from what `benchmarks.cuda` recorded."""
-    found = json.loads((BENCHMARKS / "cuda.json").read_bytes())
-    titles = ["Optimizer", "ResNet-50 ms", "the fastest other", "in a graph ms", "torch fused in one"]
-    titles += ["times streaming", "small MLP ms", "the fastest other"]
+    """Return the times on a CUDA device, called from Python and as a CUDA graph, as recorded by `benchmarks.cuda`."""
+    measured = json.loads((BENCHMARKS / "cuda.json").read_bytes())
+    titles = ["Optimizer", "ResNet-50 ms", "fastest other ms", "CUDA graph ms", "torch fused, CUDA graph ms"]
+    titles += ["ratio to streaming", "small MLP ms", "fastest other ms"]
     rows = [titles, ["---"] * len(titles)]
-    for name, times in found["models"]["ResNet-50"].items():
-        small = found["models"]["MLP of 6 tensors"][name]
+    for name, times in measured["models"]["ResNet-50"].items():
+        small = measured["models"]["MLP of 6 tensors"][name]
         graph = times["steadystep, graph"]["median_ms"]
         fused = times.get("torch fused, graph")
         rows.append([
@@ -170,12 +179,12 @@ def _speed_on_a_device() -> str:
             f"{small['steadystep']['median_ms']:.2f}",
             _fastest_other(small, 2),
         ])  # fmt: skip
-    machine = found["environment"]
+    machine = measured["environment"]
     where = (
         f"Medians of interleaved runs in one process; {machine['device']}, {machine['dtype']}, "
-        f"torch {machine['torch']}. As called from Python, where starting kernels takes longer than running them, and "
-        "replayed as a CUDA graph, where only the device counts. Streaming is two plain kernels in a graph that move "
-        "the same bytes and compute nothing; they are not the fastest that there could be."
+        f"torch {machine['torch']}. A step called from Python spends more time on launching kernels than on running "
+        "them; replayed as a CUDA graph, it takes only the time of the device. Streaming means two plain kernels in a "
+        "CUDA graph that move the same bytes and compute nothing; faster ones may exist."
     )
     return "\n".join(["| " + " | ".join(row) + " |" for row in rows] + ["", where, ""])
 
@@ -193,12 +202,12 @@ def _fastest_other(times: dict[str, dict[str, float]], digits: int) -> str:
 
 
 def _photograph(page: Path, picture: Path, title: str = "") -> None:
-    """The first of the report's figures, or that with a title, as a reader sees it."""
+    """Save a screenshot of the first figure of a report, or of the figure with this title."""
     from playwright.sync_api import sync_playwright
 
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
-        sys.exit("publishing takes a picture of the report: install chromium")
+        sys.exit("publishing takes a screenshot of the report and needs chromium: install it")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         tab = chromium.new_page(viewport={"width": 1000, "height": 900}, device_scale_factor=1.5)
@@ -211,7 +220,10 @@ def _photograph(page: Path, picture: Path, title: str = "") -> None:
 
 
 if __name__ == "__main__":
-    for argument in sys.argv[1:]:
+    again = sys.argv[1:] == ["--again"]
+    for folder in sorted(path.parent for path in RESULTS.glob("*/study.json")) if again else ():
+        render_study(folder)
+    for argument in () if again else sys.argv[1:]:
         if (Path(argument) / "study.json").is_file():
             publish(Path(argument))
         else:

@@ -1,7 +1,7 @@
-"""Writes docs/which-adam.md: how far the definitions behind a name differ, computed by the tests' scalar references.
+"""Write docs/which-adam.md: how much definitions of the same name differ, computed by the tests' scalar references.
 
-The references are loops over Python floats, written from the papers and the authors' releases, independent of the
-package's own rules; the tests hold the rules to them.
+The references are loops over Python floats, written from the papers and the authors' releases. They are independent of
+the package's own rules; the tests check the rules against them.
 """
 
 import inspect
@@ -12,8 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from reference.optimizers import REFERENCES, VARIANTS  # noqa: E402
-from steadystep.optimizers import OPTIMIZERS  # noqa: E402
+from reference.optimizers import REFERENCES  # noqa: E402
+from steadystep.optimizers import OPTIMIZERS, Optimizer  # noqa: E402
 
 PAGE = ROOT / "docs" / "which-adam.md"
 LR = 1e-3
@@ -21,17 +21,17 @@ STEPS = 2000
 
 INTRODUCTION = """# Which Adam is this?
 
-Libraries give the same name to different optimizers. Here every definition has a name of its own, `variant=`, and the
-default is the first one: torch's definition where torch.optim has the optimizer, else the authors' released code, else
-the paper. This page is written by `docs/write_which_adam.py` from the tests' scalar references, each written from the
-equations and independent of the rules that it judges.
+Libraries give the same name to different optimizers. Here every definition is selected by its name, with `variant=`.
+The default is torch's definition if torch.optim has the optimizer, otherwise the authors' released code, otherwise the
+paper. This page is written by `docs/write_which_adam.py` from the scalar references of the tests. Each reference is
+written from the equations and does not use the package's rule.
 
-Three probes, each with learning rate 0.001 and all other hyperparameters at their defaults, on one parameter that
-starts at 1:
+The table shows three measurements. Each uses learning rate 0.001, the default values of all other hyperparameters, and
+one parameter that starts at 1:
 
-- **first step**: how many learning rates the first step moves it, with gradient 1;
-- **step 1000**: how many the 1000th step does, with gradient 1 throughout;
-- **after a spike**: how far it has moved in all after 2000 steps with gradient 10 in the first and 1 from then on.
+- **first step**: the length of the first step, divided by the learning rate, if the gradient is 1;
+- **step 1000**: the length of the 1000th step, divided by the learning rate, if every gradient is 1;
+- **after a spike**: the total change of the parameter in 2000 steps, if the first gradient is 10 and the others are 1.
 
 | optimizer | variant | first step | step 1000 | after a spike |
 | --- | --- | ---: | ---: | ---: |
@@ -39,14 +39,14 @@ starts at 1:
 
 
 def probe(name: str, variant: str, first: float) -> list[float]:
-    """The parameter's path under gradient `first` once and 1 from then on."""
+    """Return the values of the parameter for one gradient of `first` followed by gradients of 1."""
     gradients: list[list[list[float] | None]] = [[[first if step == 0 else 1.0]] for step in range(STEPS)]
     path = REFERENCES[name]([[1.0]], gradients, lr=LR, variant=variant)
     return [1.0, *(tensors[0][0] for tensors in path)]
 
 
 def row(name: str, variant: str, default: bool) -> str:
-    """One line of the table."""
+    """Return one line of the table."""
     steady, spiked = probe(name, variant, 1.0), probe(name, variant, 10.0)
     first, thousandth = (steady[0] - steady[1]) / LR, (steady[999] - steady[1000]) / LR
     label = f"`{variant}`{' (default)' if default else ''}"
@@ -54,17 +54,17 @@ def row(name: str, variant: str, default: bool) -> str:
 
 
 def page() -> str:
-    """The whole page."""
-    rows = [row(name, variant, i == 0) for name, variants in VARIANTS.items() for i, variant in enumerate(variants)]
+    """Return the whole page as Markdown."""
+    rows = [row(name, v, v == kind.variants[0]) for name, kind in OPTIMIZERS.items() for v in kind.variants]
     sections = [f"## {name}\n\n{_documentation(name)}" for name in OPTIMIZERS]
     return INTRODUCTION + "\n".join(rows) + "\n\n" + "\n\n".join(sections) + "\n"
 
 
 def _documentation(name: str) -> str:
-    """What the class says of itself: what it is, its equation, its variants, its source."""
+    """Convert the docstring of an optimizer to Markdown: description, equation, variants and source."""
     text = inspect.getdoc(OPTIMIZERS[name]) or ""
-    about, _, rest = text.partition("\nArgs:")
-    source = rest[rest.index("Source:") :].partition("\n>>>")[0] if "Source:" in rest else ""
+    about = re.split(r"\n(?:Args|Source):", text)[0]
+    source = text[text.index("Source:") :].partition("\n>>>")[0] if "Source:" in text else ""
     lines: list[str] = []
     equation = False
     for line in about.strip().splitlines():
@@ -83,8 +83,10 @@ def _documentation(name: str) -> str:
 
 
 def _defaults(name: str) -> str:
-    parameters = inspect.signature(OPTIMIZERS[name]).parameters.values()
-    return ", ".join(f"`{p.name}` {p.default}" for p in parameters if p.default is not inspect.Parameter.empty)
+    """Return the defaults of the hyperparameters, without the options that all optimizers have."""
+    parameters = inspect.signature(OPTIMIZERS[name]).parameters
+    own = [parameters[each] for each in parameters if each not in inspect.signature(Optimizer).parameters]
+    return ", ".join(f"`{parameter.name}` {parameter.default}" for parameter in own)
 
 
 _SYMBOLS = {
@@ -94,9 +96,9 @@ _SYMBOLS = {
 
 
 def _plain(line: str) -> str:
-    """A line of prose with its symbols as letters."""
+    """Replace the LaTeX symbols in a line of prose with Unicode letters."""
     line = re.sub(r"\\sqrt\{([^{}]*)\}", r"√(\1)", line)
-    # The space after a command belongs to it, but not before a word.
+    # A space after a command is part of the command, unless a word follows.
     return re.sub(r"\\([a-z]+)(?: (?=\\|[a-z]\b|[a-z]_))?", lambda match: _SYMBOLS[match[1]], line).replace("``", "`")
 
 

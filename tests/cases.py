@@ -11,7 +11,7 @@ import steadystep
 
 @dataclass(frozen=True)
 class OptimizerCase:
-    """One optimizer with its options, and torch's own where the definition is torch's."""
+    """An optimizer with its options, and torch's class if the definition is torch's."""
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -71,18 +71,20 @@ OPTIMIZERS = (
     OptimizerCase("LAMB", {"lr": 0.01, "rectified": True}),
     OptimizerCase("LAMB", {"lr": 0.01, "variant": "nvlamb", "rectified": True}),
     OptimizerCase("Lion", {"lr": 0.01, "weight_decay": 0.1}),
+    OptimizerCase("Adan", {"lr": 0.01, "weight_decay": 0.1}),
+    OptimizerCase("Adan", {"lr": 0.01, "weight_decay": 0.1, "no_prox": True}),
     OptimizerCase("StableAdamW", {"lr": 0.01, "weight_decay": 0.1}),
 )
-"""At least one row for each rule: options that choose another rule, another row."""
+"""At least one row for each rule: options that select another rule need another row."""
 
 
 @dataclass(frozen=True)
 class ClipperCase:
-    """One clipper, and which of the properties that a clipper may have are its own."""
+    """A clipper, and which properties it has."""
 
     make: Callable[[], steadystep.Clipper]
-    keeps_direction: bool = False  # of the whole gradient
-    idempotent: bool = False
+    keeps_direction: bool = False  # that of the whole gradient
+    idempotent: bool = False  # clipping twice is the same as clipping once
 
     def __str__(self) -> str:
         return repr(self.make())

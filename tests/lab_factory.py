@@ -1,4 +1,4 @@
-"""Made-up studies with plausible numbers, for tests of everything that reads results: nothing is trained."""
+"""Synthetic studies with plausible numbers, made without training, for tests of everything that reads results."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -26,13 +26,13 @@ ACCURACY = {"SGD": 0.93, "Adam": 0.955, "Adam + clip": 0.957}
 """Mean final accuracy of each arm at the largest of the default budgets."""
 
 EXAMPLES = 360
-"""Of the validation split and of the test split: accuracies are counts over them."""
+"""Examples in the validation split and in the test split; accuracies are multiples of 1 / EXAMPLES."""
 
 STEPS = 23
-"""Of one epoch."""
+"""Steps per epoch."""
 
 NORMS = tuple(math.exp(0.6 * NormalDist().inv_cdf(level)) for level in QUANTILES)
-"""Quantiles of the gradient norms before clipping: lognormal around 1."""
+"""Quantiles of the gradient norms before clipping; the norms are lognormal with median 1."""
 
 ENVIRONMENT = Environment(
     steadystep="0.1.0",
@@ -50,11 +50,11 @@ ENVIRONMENT = Environment(
 
 
 def _no_data(_: Path | None) -> NoReturn:
-    raise NotImplementedError("a made-up task has no data")
+    raise NotImplementedError("a synthetic task has no data")
 
 
 def make_task(**fields: Any) -> Task:
-    """A ten-class task with the declared values of a small real one; keywords replace its fields."""
+    """Return a ten-class task with the declared values of a small real one; keywords replace its fields."""
     task = Task(
         name="made-up",
         title="Made-up digits, MLP",
@@ -76,7 +76,7 @@ def make_task(**fields: Any) -> Task:
 
 
 def make_trial(**fields: Any) -> Trial:
-    """A final run of Adam for 4 epochs; keywords replace its fields."""
+    """Return a final run of Adam for 4 epochs; keywords replace its fields."""
     defaults: dict[str, Any] = {
         "task": "made-up",
         "data": "0123456789abcdef",
@@ -93,14 +93,14 @@ def make_trial(**fields: Any) -> Trial:
 def make_curve(
     epochs: int, accuracy: float, *, chance: float = 0.1, speed: float = 4, clip: Clip | None = None
 ) -> Curve:
-    """A curve that rises from `chance` to end on `accuracy`, one entry an epoch; the sooner, the higher `speed`."""
+    """Return a curve with one entry per epoch that rises from `chance` to `accuracy`, faster for a higher `speed`."""
     left = [math.exp(-speed * epoch / epochs) - math.exp(-speed) for epoch in range(1, epochs + 1)]
     loss = [2.3 * (1 - accuracy) + 2 * share for share in left]
     norms = [1 + 2 * share for share in left]
     return Curve(
         train_loss=tuple(loss),
         val_loss=tuple(1.2 * value for value in loss),
-        val_accuracy=tuple(_counted(accuracy - (accuracy - chance) * share) for share in left),
+        val_accuracy=tuple(_rounded(accuracy - (accuracy - chance) * share) for share in left),
         norm_before=tuple(norms),
         norm_after=tuple(min(norm, clip.threshold) if clip else norm for norm in norms),
         clip_rate=(_clip_rate(clip),) * epochs,
@@ -108,14 +108,14 @@ def make_curve(
 
 
 def make_record(trial: Trial | None = None, *, accuracy: float = 0.95, diverged: bool = False, **fields: Any) -> Record:
-    """The record of `trial`, ending on `accuracy` on both splits; keywords replace its fields.
+    """Return a record of `trial` that ends with `accuracy` on both splits; keywords replace its fields.
 
-    A diverged run stops in the middle of its budget, with no final numbers.
+    A diverged run stops in the middle of its budget and has no final numbers.
     """
     trial = trial or make_trial()
     completed = trial.epochs // 2 if diverged else trial.epochs
     speed = (3 if trial.optimizer == "SGD" else 4) + (1 if trial.clip else 0)
-    curve = make_curve(trial.epochs, _counted(accuracy), speed=speed, clip=trial.clip)
+    curve = make_curve(trial.epochs, _rounded(accuracy), speed=speed, clip=trial.clip)
     if diverged:
         curve = Curve(**{name: values[:completed] for name, values in curve.model_dump().items()})
     steps = completed * STEPS + (7 if diverged else 0)
@@ -135,7 +135,7 @@ def make_record(trial: Trial | None = None, *, accuracy: float = 0.95, diverged:
         "clip_rate": _clip_rate(trial.clip),
         "val_accuracy": None if diverged else curve.val_accuracy[-1],
         "val_loss": None if diverged else curve.val_loss[-1],
-        "test_accuracy": _counted(accuracy) if final else None,
+        "test_accuracy": _rounded(accuracy) if final else None,
         "test_loss": curve.val_loss[-1] if final else None,
         "times": Times(wall_seconds=0.1 + 0.002 * steps, step_ms=1.0 + optimizer_ms, optimizer_ms=optimizer_ms),
         "environment": ENVIRONMENT,
@@ -153,12 +153,12 @@ def make_results(
     diverged: Mapping[str, Collection[int]] | None = None,
     task: Task | None = None,
 ) -> Results:
-    """A finished study: by default three arms, three budgets, ten seeds, all final runs finished.
+    """Return a finished study; by default it has three arms, three budgets and ten seeds, and no final run diverged.
 
-    `accuracy` is each arm's mean at the largest budget; smaller budgets lose 3 points for each halving, and
-    learning rates beside the middle one of the search 2 points a step. Seeds share their noise over arms, as
-    paired runs do. `diverged` names the final seeds of an arm that diverge, at every budget. In tuning, the
-    largest learning rate of every unclipped arm diverges.
+    `accuracy` is each arm's mean at the largest budget. Each halving of the budget costs 3 points of accuracy, and
+    each step away from the middle learning rate of the search costs 2. A part of the noise depends on the seed only, so
+    that it is shared by all arms, as in paired runs. `diverged` lists, for each arm, the seeds whose final runs diverge
+    at every budget. In tuning, the largest learning rate of every unclipped arm diverges.
     """
     study = Study(
         task="made-up",
@@ -187,39 +187,39 @@ def make_results(
             for trials in settings
         ]
         best = max(tuned, key=lambda records: fmean(record.val_accuracy or 0 for record in records))[0].trial
-        lost = (diverged or {}).get(arm.name, ())
+        diverging_seeds = (diverged or {}).get(arm.name, ())
         chosen[cell] = best
         tuning[cell] = [record for records in tuned for record in records]
         final[cell] = [
-            make_record(trial, accuracy=at_budget + _noise(trial), diverged=trial.seed in lost)
+            make_record(trial, accuracy=at_budget + _noise(trial), diverged=trial.seed in diverging_seeds)
             for trial in _trials(arm, best.lr, best.clip, budget, seeds, "final")
         ]
     return Results(study=study, task=task or make_task(), chosen=chosen, tuning=tuning, final=final)
 
 
 def resample_as_aa(results: Results, arm: str, rng: np.random.Generator) -> Results:
-    """The same study with every arm's headline runs drawn from those of one `arm`: its arms do not differ.
+    """Return the study with the headline runs of every arm resampled from those of one `arm`, so that no arms differ.
 
-    Runs are drawn with replacement, as many as there were, and take the seeds of the places they are drawn for.
+    As many runs as before are drawn with replacement. Each drawn run gets the seed of the run that it replaces.
     """
     headline = results.study.epochs
     pool = results.final[arm, headline]
     seeds = [record.trial.seed for record in pool]
 
-    def drawn() -> list[Record]:
+    def resample() -> list[Record]:
         picks = rng.integers(len(pool), size=len(pool))
-        return [_reseeded(pool[pick], seed) for pick, seed in zip(picks, seeds, strict=True)]
+        return [_with_seed(pool[pick], seed) for pick, seed in zip(picks, seeds, strict=True)]
 
-    redrawn = {(other.name, headline): drawn() for other in results.study.arms}
-    return replace(results, final={**results.final, **redrawn})
+    resampled = {(other.name, headline): resample() for other in results.study.arms}
+    return replace(results, final={**results.final, **resampled})
 
 
-def _reseeded(record: Record, seed: int) -> Record:
+def _with_seed(record: Record, seed: int) -> Record:
     return record.model_copy(update={"trial": record.trial.model_copy(update={"seed": seed})})
 
 
 def _search(arm: Arm) -> list[tuple[float, Clip | None]]:
-    """The declared settings. Thresholds are quantiles of the norms that every made-up record has."""
+    """Return the declared settings, with thresholds that are quantiles of the norms in every synthetic record."""
     if arm.clip is None:
         return [(lr, None) for lr in arm.lrs]
     clips = [Clip(kind=arm.clip, threshold=NORMS[QUANTILES.index(level)]) for level in arm.quantiles]
@@ -249,12 +249,12 @@ def _detuned(arm: Arm, lr: float) -> float:
 
 
 def _noise(trial: Trial) -> float:
-    """About half a point: a part that the seed shares over arms and a part of the trial's own."""
-    shared, own = np.random.default_rng(trial.seed), np.random.default_rng(int(trial.id, 16))
-    return 0.003 * shared.standard_normal() + 0.004 * own.standard_normal()
+    """Return noise of about half a point: a part shared by all trials of a seed, and a part for this trial only."""
+    by_seed, by_trial = np.random.default_rng(trial.seed), np.random.default_rng(int(trial.id, 16))
+    return 0.003 * by_seed.standard_normal() + 0.004 * by_trial.standard_normal()
 
 
-def _counted(accuracy: float) -> float:
+def _rounded(accuracy: float) -> float:
     return round(min(accuracy, 1.0) * EXAMPLES) / EXAMPLES
 
 

@@ -1,4 +1,4 @@
-"""One rank of the distributed tests: `python tests/ranks.py RANK WORLD FOLDER`. Every scenario's verdict is written."""
+"""One rank of the distributed tests: `python tests/ranks.py RANK WORLD FOLDER` writes the outcome of every scenario."""
 
 import copy
 import itertools
@@ -52,7 +52,7 @@ def model() -> nn.Module:
 
 
 def batch(step: int, rank: int | None = None) -> torch.Tensor:
-    """The examples of a step: all of them, or one rank's half."""
+    """Return the examples of a step: all of them, or the half of one rank."""
     x = torch.randn(8, 6, generator=torch.Generator().manual_seed(step), dtype=torch.float64) * 10.0 ** (step % 3)
     return x if rank is None else x[4 * rank : 4 * (rank + 1)]
 
@@ -61,8 +61,8 @@ def loss_of(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return (net(x) - x.sum(1, keepdim=True)).square().mean()
 
 
-def alone(make: Callable[[Any], steadystep.Optimizer]) -> tuple[nn.Module, steadystep.Optimizer]:
-    """The same training in one process."""
+def train_alone(make: Callable[[Any], steadystep.Optimizer]) -> tuple[nn.Module, steadystep.Optimizer]:
+    """Run the same training in one process."""
     net = model()
     optimizer = make(net.named_parameters())
     for step in range(STEPS):
@@ -72,13 +72,13 @@ def alone(make: Callable[[Any], steadystep.Optimizer]) -> tuple[nn.Module, stead
     return net, optimizer
 
 
-def whole(tensor: torch.Tensor) -> torch.Tensor:
+def full_tensor_of(tensor: torch.Tensor) -> torch.Tensor:
     return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).detach()
 
 
 def assert_same(ours: nn.Module, theirs: nn.Module) -> None:
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
-        torch.testing.assert_close(whole(a), whole(b), rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(full_tensor_of(a), full_tensor_of(b), rtol=1e-9, atol=1e-12)
 
 
 def train(net: nn.Module, optimizer: steadystep.Optimizer, rank: int, steps: range) -> None:
@@ -89,7 +89,7 @@ def train(net: nn.Module, optimizer: steadystep.Optimizer, rank: int, steps: ran
 
 
 def ddp(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
-    """Data parallel, with gradient accumulation under no_sync."""
+    """Compare data parallel training, with gradient accumulation under no_sync, with one process."""
     net = DistributedDataParallel(model())
     optimizer = make(net.module.named_parameters())
     for step in range(STEPS):
@@ -99,28 +99,28 @@ def ddp(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
             (loss_of(net, first) / 2).backward()
         (loss_of(net, second) / 2).backward()
         optimizer.step()
-    reference, alone_optimizer = alone(make)
+    reference, reference_optimizer = train_alone(make)
     assert_same(net.module, reference)
-    assert optimizer.ledger["norm_before"] == _close(alone_optimizer.ledger["norm_before"])
+    assert optimizer.ledger["norm_before"] == _close(reference_optimizer.ledger["norm_before"])
 
 
 def fsdp(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
-    """FSDP2: every parameter sharded; the global norm and the per-tensor sizes are those of the whole tensors."""
+    """Compare FSDP2, which shards every parameter, with one process: norms and sizes are those of the full tensors."""
     net = _sharded()
     optimizer = make(net.named_parameters())
     train(net, optimizer, rank, range(STEPS))
-    reference, alone_optimizer = alone(make)
+    reference, reference_optimizer = train_alone(make)
     assert_same(net, reference)
     for name in ("norm_before", "norm_after", "clipped", "applied"):
-        assert optimizer.ledger[name] == _close(alone_optimizer.ledger[name]), name
+        assert optimizer.ledger[name] == _close(reference_optimizer.ledger[name]), name
 
 
 def fsdp_refuses_on_every_rank(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
-    """A gradient that is not finite on one rank makes every rank skip, and nothing changes anywhere."""
+    """Check that a non-finite gradient on one rank makes every rank skip the step and change nothing."""
     net = _sharded()
     optimizer = make(net.named_parameters())
     train(net, optimizer, rank, range(2))
-    before = copy.deepcopy([whole(p) for p in net.parameters()])
+    before = copy.deepcopy([full_tensor_of(p) for p in net.parameters()])
     loss_of(net, batch(2, rank)).backward()
     if rank == 1:
         gradient = next(iter(net.parameters())).grad
@@ -129,11 +129,11 @@ def fsdp_refuses_on_every_rank(rank: int, make: Callable[[Any], steadystep.Optim
     optimizer.step()
     assert optimizer.ledger["skipped_nonfinite"] == 1
     for now, old in zip(net.parameters(), before, strict=True):
-        assert torch.equal(whole(now), old)
+        assert torch.equal(full_tensor_of(now), old)
 
 
 def fsdp_resumes(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
-    """Saved and loaded through torch.distributed.checkpoint.state_dict, whose rehearsal step leaves no trace."""
+    """Resume through torch.distributed.checkpoint.state_dict, whose initialising step must have no effect."""
     net = _sharded()
     optimizer = make(net.named_parameters())
     train(net, optimizer, rank, range(3))
@@ -142,12 +142,12 @@ def fsdp_resumes(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None
     set_optimizer_state_dict(net, resumed, saved)
     assert resumed.ledger["attempted"] == 3, resumed.ledger
     train(net, resumed, rank, range(3, STEPS))
-    assert_same(net, alone(make)[0])
+    assert_same(net, train_alone(make)[0])
     assert resumed.ledger["attempted"] == STEPS
 
 
 def fsdp_saved_to_files(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
-    """The same through files, read into what a fresh optimizer has; and as a full state dict on every rank."""
+    """Resume from files, loaded into the state of a new optimizer, and from a full state dict on every rank."""
     net = _sharded()
     optimizer = make(net.named_parameters())
     train(net, optimizer, rank, range(3))
@@ -159,33 +159,33 @@ def fsdp_saved_to_files(rank: int, make: Callable[[Any], steadystep.Optimizer]) 
     for through_files in (True, False):
         other = _sharded()
         resumed = make(other.named_parameters())
-        there, state = get_state_dict(other, resumed)
-        load({"net": there, "optimizer": state}, checkpoint_id=folder)
+        net_state, state = get_state_dict(other, resumed)
+        load({"net": net_state, "optimizer": state}, checkpoint_id=folder)
         if through_files:
-            set_state_dict(other, resumed, model_state_dict=there, optim_state_dict=state)
+            set_state_dict(other, resumed, model_state_dict=net_state, optim_state_dict=state)
         else:
-            set_model_state_dict(other, there)
+            set_model_state_dict(other, net_state)
             set_optimizer_state_dict(other, resumed, copy.deepcopy(whole_state), options=full)
         assert resumed.ledger["attempted"] == 3, resumed.ledger
         train(other, resumed, rank, range(3, STEPS))
-        assert_same(other, alone(make)[0])
+        assert_same(other, train_alone(make)[0])
         assert resumed.ledger["attempted"] == STEPS
 
 
 _numbers = itertools.count()
 
 
-def rehearsal_leaves_no_trace(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
+def initialising_step_has_no_effect(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
     net = _sharded()
     optimizer = make(net.named_parameters())
-    get_optimizer_state_dict(net, optimizer)  # steps once, with lr 0 and zero gradients, to make the state
+    get_optimizer_state_dict(net, optimizer)  # steps once, with lr 0 and zero gradients, to create the state
     assert optimizer.ledger["attempted"] == 0
     train(net, optimizer, rank, range(STEPS))
-    assert_same(net, alone(make)[0])
+    assert_same(net, train_alone(make)[0])
 
 
 def tensor_parallel(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
-    """DTensors sharded along rows, along columns, and not at all, in one optimizer."""
+    """Compare one optimizer over DTensors sharded by rows, by columns, and replicated, with one process."""
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     placements = [Shard(0), Shard(1), Replicate(), Shard(0)]
     shapes = [(4, 3), (3, 4), (2, 2), (3,)]
@@ -201,11 +201,11 @@ def tensor_parallel(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> N
         mine.step()
         reference.step()
     for a, b in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(whole(a), b.detach(), rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(full_tensor_of(a), b.detach(), rtol=1e-9, atol=1e-12)
 
 
 def one_rank_is_enough_to_refuse(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
-    """Also where the other ranks hold the same tensor, or a plain one beside DTensors, and theirs is finite."""
+    """Check that a NaN on one rank refuses the step, also in a replicated or plain tensor that is finite elsewhere."""
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     for hit in range(3):
         sharded = distribute_tensor(torch.ones(4, 3).double(), mesh, [Shard(0)])
@@ -227,7 +227,7 @@ def _local(tensor: torch.Tensor | None) -> torch.Tensor:
 
 
 def fault(rank: int, number: int) -> None:
-    """A fault at a random element of a random tensor on a random rank leaves no trace on any."""
+    """Check that a fault at a random element of a random tensor on a random rank changes nothing on any rank."""
     drawn, mesh = faults.draw(number), init_device_mesh("cpu", (dist.get_world_size(),))
     placements = (Shard(0), Shard(1), Replicate(), None, Shard(0))
     shapes = ((4, 3), (3, 4), (2, 2), (3,), (5,))
@@ -243,56 +243,56 @@ def fault(rank: int, number: int) -> None:
 
     def set_gradients(params: list[torch.Tensor], step: int) -> None:
         gradients = [drawn.gradient(torch.Size(shape), step, salt) for salt, shape in enumerate(shapes)]
-        for param, gradient in zip(params, place([drawn.stored(gradient) for gradient in gradients]), strict=True):
+        for param, gradient in zip(params, place([drawn.scaled(gradient) for gradient in gradients]), strict=True):
             param.grad = gradient
 
-    def seen(optimizer: steadystep.Optimizer, params: list[torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {name: _local(value) for name, value in faults.everything(optimizer, params).items()}
+    def local_tensors(optimizer: steadystep.Optimizer, params: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name: _local(value) for name, value in faults.snapshot(optimizer, params).items()}
 
     params, others = parameters(), parameters()
     optimizer, undisturbed = (drawn.optimizer.make(group, clip=drawn.clipper.make()) for group in (params, others))
-    struck, who = drawn.rng.randrange(len(shapes)), drawn.rng.randrange(dist.get_world_size())
+    struck_tensor, struck_rank = drawn.rng.randrange(len(shapes)), drawn.rng.randrange(dist.get_world_size())
     for step in range(faults.STEPS):
         if step == drawn.step:
             set_gradients(params, faults.STEPS)
-            if rank == who:
-                gradient = _local(params[struck].grad)
-                gradient.copy_(drawn.strike(torch.zeros(gradient.shape)))
-            before, applied = seen(optimizer, params), optimizer.ledger["applied"]
+            if rank == struck_rank:
+                gradient = _local(params[struck_tensor].grad)
+                gradient.copy_(drawn.inject(torch.zeros(gradient.shape)))
+            before, applied = local_tensors(optimizer, params), optimizer.ledger["applied"]
             optimizer.step()
             assert optimizer.ledger["applied"] == applied, str(drawn)
-            now = seen(optimizer, params)
+            now = local_tensors(optimizer, params)
             faults.assert_bitwise({name: now[name] for name in before}, before, str(drawn))
         for group, owner in ((params, optimizer), (others, undisturbed)):
             set_gradients(group, step)
             owner.step()
-    faults.assert_bitwise(seen(optimizer, params), seen(undisturbed, others), str(drawn))
+    faults.assert_bitwise(local_tensors(optimizer, params), local_tensors(undisturbed, others), str(drawn))
     faults.assert_accounted(optimizer.ledger, undisturbed.ledger, str(drawn))
 
 
-def sharded_otherwise(case: ClipperCase, dtype: torch.dtype) -> None:
-    """A clipper makes the same of the same gradients, whole or sharded: 1e-12 in float64, 1e-6 in float32."""
+def clips_the_same_however_sharded(case: ClipperCase, dtype: torch.dtype) -> None:
+    """Check that a clipper gives the same for full and for sharded gradients: to 1e-12 in float64, 1e-6 in float32."""
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     placements = (Shard(0), Shard(1), Replicate(), Shard(0))
     shapes = ((4, 3), (3, 4), (2, 2), (3,))
     generator = torch.Generator().manual_seed(0)
-    whole_ones = [torch.zeros(shape, dtype=dtype, requires_grad=True) for shape in shapes]
+    full = [torch.zeros(shape, dtype=dtype, requires_grad=True) for shape in shapes]
     sharded = [
         distribute_tensor(torch.zeros(shape, dtype=dtype), mesh, [place]).requires_grad_()
         for shape, place in zip(shapes, placements, strict=True)
     ]
-    pairs = [(group, steadystep.SGD(group, lr=1.0, clip=case.make())) for group in (whole_ones, sharded)]
+    pairs = [(group, steadystep.SGD(group, lr=1.0, clip=case.make())) for group in (full, sharded)]
     for step in range(12):
-        for a, b, place in zip(whole_ones, sharded, placements, strict=True):
+        for a, b, place in zip(full, sharded, placements, strict=True):
             a.grad = torch.randn(a.shape, generator=generator).to(dtype) * 10.0 ** (step % 3 - 1)
             b.grad = distribute_tensor(a.grad, mesh, [place])
         with torch.no_grad():
             for group, optimizer in pairs:
                 for param in group:
-                    param.zero_()  # what a step moves is then the clipped gradient itself
+                    param.zero_()  # the step then moves by the clipped gradient itself
                 optimizer.step()
-        for a, b in zip(whole_ones, sharded, strict=True):
-            torch.testing.assert_close(whole(b), a.detach(), rtol=TOLERANCE[dtype], atol=1e-30)
+        for a, b in zip(full, sharded, strict=True):
+            torch.testing.assert_close(full_tensor_of(b), a.detach(), rtol=TOLERANCE[dtype], atol=1e-30)
     ours, theirs = (optimizer.ledger for _, optimizer in pairs)
     for name in ("applied", "clipped", "skipped"):
         assert ours[name] == theirs[name], name
@@ -333,7 +333,7 @@ class _close(float):
 
 
 SCENARIOS = (
-    ddp, fsdp, fsdp_refuses_on_every_rank, fsdp_resumes, fsdp_saved_to_files, rehearsal_leaves_no_trace,
+    ddp, fsdp, fsdp_refuses_on_every_rank, fsdp_resumes, fsdp_saved_to_files, initialising_step_has_no_effect,
     tensor_parallel, one_rank_is_enough_to_refuse, mixed_meshes_are_refused,
 )  # fmt: skip
 
@@ -342,27 +342,27 @@ def main() -> None:
     rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=world)
-    verdicts = {}
+    outcomes = {}
     for scenario in SCENARIOS:
         for name, make in MAKERS.items():
             try:
                 scenario(rank, make)
-                verdicts[f"{scenario.__name__}: {name}"] = ""
-            except Exception:  # noqa: BLE001 - whatever it is, it is the scenario's verdict
-                verdicts[f"{scenario.__name__}: {name}"] = traceback.format_exc()
+                outcomes[f"{scenario.__name__}: {name}"] = ""
+            except Exception:  # noqa: BLE001 - any exception is the scenario's outcome
+                outcomes[f"{scenario.__name__}: {name}"] = traceback.format_exc()
     for label, (case, dtype) in SHARDED.items():
         try:
-            sharded_otherwise(case, dtype)
-            verdicts[label] = ""
+            clips_the_same_however_sharded(case, dtype)
+            outcomes[label] = ""
         except Exception:  # noqa: BLE001
-            verdicts[label] = traceback.format_exc()
+            outcomes[label] = traceback.format_exc()
     for number in faults.DISTRIBUTED:
         try:
             fault(rank, number)
-            verdicts[f"fault {number}"] = ""
+            outcomes[f"fault {number}"] = ""
         except Exception:  # noqa: BLE001
-            verdicts[f"fault {number}"] = traceback.format_exc()
-    (folder / f"{rank}.json").write_text(json.dumps(verdicts))
+            outcomes[f"fault {number}"] = traceback.format_exc()
+    (folder / f"{rank}.json").write_text(json.dumps(outcomes))
     dist.destroy_process_group()
 
 

@@ -1,4 +1,4 @@
-"""The real data sets that some tests read, where they are at hand."""
+"""The real data sets that some tests read, if they are available."""
 
 import os
 from pathlib import Path
@@ -9,5 +9,5 @@ SHARED = Path(os.environ.get("STEADYSTEP_DATA") or Path(__file__).parents[1].par
 
 
 def needs(folder: str) -> pytest.MarkDecorator:
-    """Skips a test where this folder of the data is not at hand."""
+    """Skip a test if this folder of the data is missing."""
     return pytest.mark.skipif(not (SHARED / folder).is_dir(), reason=f"needs {SHARED / folder}")

@@ -1,4 +1,4 @@
-"""What is written by a program is what that program writes now, and what a reader copies runs."""
+"""Generated pages and sections are up to date, and the code blocks of the documentation run."""
 
 import doctest
 import importlib.util
@@ -20,14 +20,14 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(page: Path) -> list[tuple[str, int]]:
-    """The Python blocks of a page, and the line before each."""
+    """Return the Python blocks of a page, each with the number of lines before it."""
     text = page.read_text()
     return [(match[1], text[: match.start(1)].count("\n")) for match in BLOCK.finditer(text)]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All blocks of a page in one namespace; those that show a session must show what it prints."""
+    """Run all blocks of a page in one namespace; a block with an interactive session must show its output."""
     monkeypatch.chdir(tmp_path)
     model = torch.nn.Linear(4, 1)
     namespace = {"__name__": page.stem, "model": model, "loss": model(torch.ones(2, 4)).sum()}
@@ -60,9 +60,13 @@ def script(name: str) -> ModuleType:
     return module
 
 
-def test_the_measured_parts_of_the_readme_are_those_of_the_records() -> None:
+def test_the_measured_parts_of_the_readme_are_up_to_date() -> None:
     assert script("publish").readme() == (ROOT / "README.md").read_text()
 
 
-def test_which_adam_is_what_the_references_say() -> None:
+def test_the_page_which_adam_is_up_to_date() -> None:
     assert script("write_which_adam").page() == (ROOT / "docs" / "which-adam.md").read_text()
+
+
+def test_the_glossary_is_up_to_date() -> None:
+    assert script("write_glossary").page() == (ROOT / "docs" / "glossary.md").read_text()

@@ -1,6 +1,6 @@
-"""Faults injected into real training: whatever the gradient holds, a refused step leaves no trace but in the ledger.
+"""Faults injected into real training: a skipped step changes nothing but the ledger, whatever the gradient contains.
 
-faults.py draws 1,000 of them; those in which two ranks train are in tests/distributed.
+faults.py draws 1,000 cases; those with two ranks are in tests/distributed.
 """
 
 import copy
@@ -8,7 +8,7 @@ import copy
 import pytest
 import torch
 
-from faults import CASES, DISTRIBUTED, OVERFLOW, SCALE, STEPS, Fault, assert_accounted, assert_bitwise, draw, everything
+from faults import CASES, DISTRIBUTED, OVERFLOW, SCALE, STEPS, Fault, assert_accounted, assert_bitwise, draw, snapshot
 
 SHAPES = ((4, 3), (5,), (2, 2, 2), ())
 CHUNK = 85
@@ -22,14 +22,14 @@ def parameters(fault: Fault) -> list[torch.Tensor]:
 
 def set_gradients(fault: Fault, params: list[torch.Tensor], step: int) -> None:
     for salt, param in enumerate(params):
-        param.grad = fault.stored(fault.gradient(param.shape, step, salt))
+        param.grad = fault.scaled(fault.gradient(param.shape, step, salt))
 
 
 def scaler_of(fault: Fault) -> torch.amp.GradScaler | None:
     if fault.kind != OVERFLOW:
         return None
     scaler = torch.amp.GradScaler("cpu", init_scale=SCALE, growth_interval=10**6)
-    scaler.scale(torch.zeros(1))  # which starts it
+    scaler.scale(torch.zeros(1))  # initialises the scaler
     return scaler
 
 
@@ -38,11 +38,11 @@ def step_with(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | N
         optimizer.step()
         return
     scaler.step(optimizer)
-    scaler.update(SCALE)  # both trainings go on with the same scale
+    scaler.update(SCALE)  # both trainings continue with the same scale
 
 
 @pytest.mark.parametrize("first", LOCAL[::CHUNK])
-def test_a_fault_at_a_random_place_leaves_no_trace(first: int) -> None:
+def test_a_fault_at_a_random_position_changes_only_the_ledger(first: int) -> None:
     for number in range(first, min(first + CHUNK, DISTRIBUTED.start)):
         fault = draw(number)
         params = parameters(fault)
@@ -54,17 +54,17 @@ def test_a_fault_at_a_random_place_leaves_no_trace(first: int) -> None:
             if step == fault.step:
                 set_gradients(fault, params, STEPS)
                 salt = fault.rng.randrange(len(params))
-                params[salt].grad = fault.strike(fault.gradient(params[salt].shape, STEPS, salt))
-                before, applied = everything(optimizer, params), optimizer.ledger["applied"]
+                params[salt].grad = fault.inject(fault.gradient(params[salt].shape, STEPS, salt))
+                before, applied = snapshot(optimizer, params), optimizer.ledger["applied"]
                 step_with(optimizer, scalers[0])
                 assert optimizer.ledger["applied"] == applied, str(fault)
-                now = everything(optimizer, params)
-                # What a first step has made, it made as a first step makes it: the end of the training shows that.
+                now = snapshot(optimizer, params)
+                # State that a first step created is not compared here, but by the comparison at the end of training.
                 assert_bitwise({name: now[name] for name in before}, before, str(fault))
-            for group, owner, scaler in ((params, optimizer, scalers[0]), (others, undisturbed, scalers[1])):
+            for group, stepped, scaler in ((params, optimizer, scalers[0]), (others, undisturbed, scalers[1])):
                 set_gradients(fault, group, step)
-                step_with(owner, scaler)
-        assert_bitwise(everything(optimizer, params), everything(undisturbed, others), str(fault))
+                step_with(stepped, scaler)
+        assert_bitwise(snapshot(optimizer, params), snapshot(undisturbed, others), str(fault))
         assert_accounted(optimizer.ledger, undisturbed.ledger, str(fault))
 
 

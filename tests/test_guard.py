@@ -1,4 +1,4 @@
-"""The guarded step around torch's own optimizers, and clipping in anybody's loop."""
+"""The guarded step of torch's optimizers, clipping in a training loop, norm profiles and decay groups."""
 
 import copy
 import math
@@ -99,7 +99,7 @@ def test_schedulers_follow_a_guarded_optimizer() -> None:
         steadystep.guard(late)
 
 
-def test_what_cannot_be_guarded_is_refused() -> None:
+def test_unsupported_optimizers_and_clippers_are_refused() -> None:
     with pytest.raises(TypeError, match="Adam guards its own step"):
         steadystep.guard(steadystep.Adam(parameters()))
     with pytest.raises(ValueError, match="ClipUpdate clips updates"):
@@ -111,7 +111,7 @@ def test_what_cannot_be_guarded_is_refused() -> None:
 @pytest.mark.parametrize(
     "case", [case for case in CLIPPERS if not isinstance(case.make(), steadystep.ClipUpdate)], ids=str
 )
-def test_clip_gradients_is_what_an_optimizer_would_step_with(case: ClipperCase) -> None:
+def test_clip_gradients_clips_as_an_optimizer_does(case: ClipperCase) -> None:
     ours, theirs = parameters(), parameters()
     memory: dict[str, torch.Tensor] = {}
     optimizer = steadystep.SGD(theirs, lr=1.0, clip=case.make())
@@ -122,14 +122,14 @@ def test_clip_gradients_is_what_an_optimizer_would_step_with(case: ClipperCase) 
         optimizer.step()
         with torch.no_grad():
             for mine, other in zip(ours, before, strict=True):
-                mine.copy_(other)  # AGC looks at the weights
+                mine.copy_(other)  # AGC reads the weights
         steadystep.clip_gradients(ours, case.make(), memory)
         for mine, other, old in zip(ours, theirs, before, strict=True):
             assert mine.grad is not None
             torch.testing.assert_close(old - mine.grad, other.detach())
 
 
-def test_clip_gradients_leaves_what_is_not_finite() -> None:
+def test_clip_gradients_leaves_non_finite_gradients_unchanged() -> None:
     params = parameters()
     set_gradients(params, 0)
     assert params[0].grad is not None
@@ -141,7 +141,7 @@ def test_clip_gradients_leaves_what_is_not_finite() -> None:
 
 @pytest.mark.parametrize("nonfinite", ["skip", "raise", "propagate"])
 @pytest.mark.parametrize("unscale_first", [False, True])
-def test_grad_scaler_cannot_be_got_in_the_wrong_order(unscale_first: bool, nonfinite: Any) -> None:
+def test_the_order_of_unscaling_and_clipping_is_right_with_a_grad_scaler(unscale_first: bool, nonfinite: Any) -> None:
     ours, theirs = parameters(), parameters()
     mine = steadystep.SGD(ours, lr=0.1, clip=1.0, nonfinite=nonfinite, max_consecutive_skips=1)
     peer = torch.optim.SGD(theirs, lr=0.1)
@@ -162,9 +162,9 @@ def test_grad_scaler_cannot_be_got_in_the_wrong_order(unscale_first: bool, nonfi
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b)
     assert (mine.ledger["applied"], mine.ledger["skipped_nonfinite"]) == (4, 2)
-    assert mine.ledger["consecutive_skips"] == 0, "what the scaler is still calibrating away does not count"
+    assert mine.ledger["consecutive_skips"] == 0, "skips while the scaler calibrates its scale do not count"
     assert scaler.get_scale() == plain.get_scale() == 256.0
-    assert mine.ledger["norm_before"] < 100, "the norm is that of the gradients, not of the scaled ones"
+    assert mine.ledger["norm_before"] < 100, "the norm is that of the unscaled gradients"
 
 
 def test_a_guarded_optimizer_follows_a_grad_scaler_and_accumulation() -> None:
@@ -192,9 +192,7 @@ def test_a_guarded_optimizer_follows_a_grad_scaler_and_accumulation() -> None:
 @pytest.mark.parametrize("guarded", [False, True])
 @pytest.mark.parametrize("unscale_first", [False, True])
 @pytest.mark.parametrize("nonfinite", ["skip", "raise", "propagate"])
-def test_a_nan_that_no_scale_removes_is_not_calibrated_away_for_ever(
-    nonfinite: Any, unscale_first: bool, guarded: bool
-) -> None:
+def test_a_nan_that_no_scale_removes_ends_the_calibration(nonfinite: Any, unscale_first: bool, guarded: bool) -> None:
     params, limit = parameters(), 3
     optimizer: Any
     if guarded:
@@ -213,13 +211,13 @@ def test_a_nan_that_no_scale_removes_is_not_calibrated_away_for_ever(
 
     for _ in range(CALIBRATION):
         step(math.nan)
-    step(1.0)  # one that is finite begins anew
+    step(1.0)  # a finite step resets the count
     for _ in range(CALIBRATION):
         step(math.nan)
     assert (optimizer.ledger["applied"], optimizer.ledger["consecutive_skips"]) == (1, 0)
     before = [param.detach().clone() for param in params]
-    wanted = steadystep.NonFiniteGradientError if nonfinite == "raise" else steadystep.TooManySkipsError
-    with pytest.raises(wanted):
+    expected = steadystep.NonFiniteGradientError if nonfinite == "raise" else steadystep.TooManySkipsError
+    with pytest.raises(expected):
         for _ in range(limit + 1):
             step(math.nan)
     assert all(torch.equal(param, old) for param, old in zip(params, before, strict=True))
@@ -238,7 +236,7 @@ def test_norm_profile_leaves_the_model_as_it_was() -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_decay_groups_leaves_out_biases_norms_and_what_is_frozen() -> None:
+def test_decay_groups_leaves_out_biases_norms_and_frozen_parameters() -> None:
     model = torch.nn.ModuleDict(
         {
             "embed": torch.nn.Embedding(5, 4),
@@ -255,7 +253,7 @@ def test_decay_groups_leaves_out_biases_norms_and_what_is_frozen() -> None:
     steadystep.AdamW([decayed, rest])
 
 
-def test_decay_groups_knows_a_bias_by_any_name() -> None:
+def test_decay_groups_recognises_a_bias_by_any_name() -> None:
     attention = torch.nn.MultiheadAttention(8, 2, add_bias_kv=True)
     attention.register_parameter("biased_weight", torch.nn.Parameter(torch.zeros(2)))
     decayed, rest = steadystep.decay_groups(attention, 0.1)
@@ -264,7 +262,7 @@ def test_decay_groups_knows_a_bias_by_any_name() -> None:
 
 
 @pytest.mark.parametrize("weight_decay", [-0.1, math.nan, math.inf, "much", True])
-def test_decay_groups_refuses_what_is_no_decay(weight_decay: Any) -> None:
+def test_decay_groups_refuses_an_invalid_weight_decay(weight_decay: Any) -> None:
     with pytest.raises(ValueError, match=r"weight_decay is .*: decay_groups accepts a number in"):
         steadystep.decay_groups(torch.nn.Linear(2, 2), weight_decay)
 
@@ -279,7 +277,7 @@ FUSED = {
 @pytest.mark.parametrize("unscale_first", [False, True])
 @pytest.mark.parametrize("peer", FUSED)
 def test_a_fused_optimizer_clips_after_the_scale_is_divided_out(peer: str, unscale_first: bool) -> None:
-    """torch's fused steps divide by the scale themselves: clipping before them would clip the scaled gradient."""
+    """A fused step of torch divides by the scale itself: clipping before it would clip the scaled gradient."""
     ours, theirs = parameters(), parameters()
     mine = steadystep.guard(FUSED[peer](ours), clip=0.5, max_consecutive_skips=1)
     other = FUSED[peer](theirs)
@@ -302,7 +300,7 @@ def test_a_fused_optimizer_clips_after_the_scale_is_divided_out(peer: str, unsca
     ledger = mine.ledger  # type: ignore[attr-defined]
     assert (ledger["attempted"], ledger["applied"], ledger["skipped_nonfinite"]) == (6, 4, 2)
     assert ledger["norm_before"] < 10 and ledger["clip_rate"] < 1
-    assert ledger["consecutive_skips"] == 0, "what the scaler is still calibrating away does not count"
+    assert ledger["consecutive_skips"] == 0, "skips while the scaler calibrates its scale do not count"
     assert scaler.get_scale() == plain.get_scale() == 16384.0
 
 
@@ -319,27 +317,27 @@ def test_float16_gradients_cannot_be_divided_by_a_scale_in_place() -> None:
     "duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["deepcopy", "pickle"]
 )
 @pytest.mark.parametrize("peer", PEERS)
-def test_a_copy_of_a_guarded_optimizer_goes_its_own_way(peer: str, duplicate: Any) -> None:
+def test_a_copy_of_a_guarded_optimizer_is_independent(peer: str, duplicate: Any) -> None:
     params = parameters()
     optimizer: Any = steadystep.guard(PEERS[peer](params), clip=steadystep.AutoClip(30, window=10), preserve_grad=True)
     for step in range(6):
         set_gradients(params, step)
         optimizer.step()
     before = [param.detach().clone() for param in params]
-    copied, its = duplicate((optimizer, params))
+    copied, copied_params = duplicate((optimizer, params))
     assert type(copied) is type(optimizer)
     for step in range(6, 12):
-        set_gradients(its, step)
+        set_gradients(copied_params, step)
         copied.step()
     assert all(torch.equal(param, old) for param, old in zip(params, before, strict=True))
     for step in range(6, 12):
         set_gradients(params, step)
         optimizer.step()
-    assert all(torch.equal(a, b) for a, b in zip(params, its, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(params, copied_params, strict=True))
     assert optimizer.ledger == copied.ledger and optimizer.ledger["attempted"] == 12
 
 
-def test_step_hooks_run_once_for_each_step_after_a_checkpoint_too() -> None:
+def test_step_hooks_run_once_per_step_also_after_a_checkpoint() -> None:
     params = parameters()
     optimizer = steadystep.guard(torch.optim.SGD(params, lr=0.1), clip=1.0)
     calls: list[str] = []
@@ -356,7 +354,7 @@ def test_an_optimizer_that_needs_a_closure_cannot_be_guarded() -> None:
         steadystep.guard(torch.optim.LBFGS(parameters()))
 
 
-def test_what_is_kept_for_the_guard_is_not_printed() -> None:
+def test_the_repr_does_not_show_the_state_of_the_guard() -> None:
     params = parameters()
     plain = repr(torch.optim.SGD(params, lr=0.1))
     optimizer = steadystep.guard(torch.optim.SGD(params, lr=0.1), clip=steadystep.AutoClip())

@@ -1,4 +1,4 @@
-"""What a step may never do, whatever the gradients hold."""
+"""What a guarded step guarantees for any gradients, its ledger, and its checkpoints."""
 
 import copy
 import io
@@ -15,7 +15,7 @@ import steadystep
 from cases import CLIPPERS, OPTIMIZERS, ClipperCase, OptimizerCase
 from steadystep.kernels import update_rms
 
-HALF_A_DIGIT = 2.0**-8  # of a bfloat16 between 1 and 2
+HALF_ULP = 2.0**-8  # of a bfloat16 between 1 and 2
 BAD = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf, "too large to square": 1e30}
 
 
@@ -41,7 +41,7 @@ def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
 
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
-def test_a_refused_step_leaves_no_trace(case: OptimizerCase, bad: str) -> None:
+def test_a_refused_step_changes_nothing(case: OptimizerCase, bad: str) -> None:
     params, undisturbed = parameters(), parameters()
     optimizer, reference = case.make(params), case.make(undisturbed)
     for step in range(6):
@@ -63,7 +63,7 @@ def test_a_refused_step_leaves_no_trace(case: OptimizerCase, bad: str) -> None:
 
 @pytest.mark.parametrize("clipper", CLIPPERS, ids=str)
 @pytest.mark.parametrize("bad", ["nan", "inf", "-inf"])
-def test_no_clipper_hides_what_is_not_finite(clipper: ClipperCase, bad: str) -> None:
+def test_no_clipper_hides_a_non_finite_gradient(clipper: ClipperCase, bad: str) -> None:
     params = parameters()
     optimizer = steadystep.Adam(params, clip=clipper.make())
     set_gradients(params, 0)
@@ -74,7 +74,7 @@ def test_no_clipper_hides_what_is_not_finite(clipper: ClipperCase, bad: str) -> 
     assert optimizer.ledger["skipped_nonfinite"] == 1
 
 
-def test_a_gradient_that_clipping_makes_small_enough_is_stepped_with() -> None:
+def test_a_gradient_that_overflows_only_before_clipping_is_applied() -> None:
     params = parameters()
     optimizer = steadystep.Adam(params, clip=1.0)
     set_gradients(params, 0)
@@ -88,7 +88,7 @@ def test_a_gradient_that_clipping_makes_small_enough_is_stepped_with() -> None:
 
 @pytest.mark.parametrize("clip", [None, math.inf], ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
-def test_the_largest_gradient_that_is_stepped_with_is_the_largest_that_can_be_squared(
+def test_the_largest_accepted_gradient_is_the_largest_that_can_be_squared(
     dtype: torch.dtype, clip: float | None
 ) -> None:
     moments = torch.float64 if dtype == torch.float64 else torch.float32
@@ -137,7 +137,7 @@ def test_propagate_is_torch(clip: float | None) -> None:
 
 
 def test_an_infinite_norm_clips_nothing() -> None:
-    """Scale 0 would silently turn finite gradients into 0 and infinite ones into NaN."""
+    """A scale of 0 would silently turn finite gradients into 0 and infinite ones into NaN."""
     params = parameters()
     optimizer = steadystep.SGD(params, lr=1.0, clip=1.0, nonfinite="propagate")
     set_gradients(params, 0)
@@ -154,7 +154,7 @@ def test_too_many_refusals_in_a_row_raise() -> None:
     optimizer = steadystep.SGD(params, max_consecutive_skips=3)
     for step in range(8):
         set_gradients(params, step)
-        if step != 3:  # one good step in between starts the count again
+        if step != 3:  # one accepted step in between resets the count
             assert params[0].grad is not None
             params[0].grad[0, 0] = math.nan
         if step == 7:
@@ -164,7 +164,7 @@ def test_too_many_refusals_in_a_row_raise() -> None:
             optimizer.step()
 
 
-def test_ledger_counts_what_happened() -> None:
+def test_the_ledger_counts_steps_and_records_norms() -> None:
     weight = torch.zeros(2, requires_grad=True)
     optimizer = steadystep.SGD([("weight", weight)], lr=0.0, clip=1.0)
     assert optimizer.ledger["attempted"] == 0 and math.isnan(optimizer.ledger["norm_before"])
@@ -184,14 +184,14 @@ def test_ledger_counts_what_happened() -> None:
 
 
 class NoReading(TorchDispatchMode):
-    """Fails on every operation that hands a tensor's value to Python."""
+    """A mode that fails on every operation that reads a tensor's value into Python."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         assert "_local_scalar_dense" not in str(func) and "is_nonzero" not in str(func), f"{func} reads a value"
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device: on a CPU there is nothing to wait for")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device: on a CPU there is no synchronisation")
 @pytest.mark.parametrize("clip", ["chain", "update"])
 @pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
 def test_nothing_is_read_back_on_a_device(case: OptimizerCase, clip: str) -> None:
@@ -200,10 +200,9 @@ def test_nothing_is_read_back_on_a_device(case: OptimizerCase, clip: str) -> Non
         optimizer = case.make(params, clip=[steadystep.ClipValue(2.0), 1.0])
     else:
         optimizer = case.make(params, lr=torch.tensor(0.01, device="cuda"), clip=steadystep.ClipUpdate(0.5))
-    set_gradients_on_device = [torch.randn_like(param) for param in params]
-    for param, gradient in zip(params, set_gradients_on_device, strict=True):
-        param.grad = gradient
-    optimizer.step()  # the first step makes the state
+    for param in params:
+        param.grad = torch.randn_like(param)
+    optimizer.step()  # the first step creates the state
     torch.cuda.set_sync_debug_mode("error")
     try:
         with NoReading():
@@ -223,8 +222,8 @@ def test_the_bound_on_updates_reads_no_learning_rate_back(lr: float) -> None:
 @pytest.mark.parametrize("clipper", CLIPPERS, ids=str)
 @pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
 def test_resuming_is_bitwise(case: OptimizerCase, clipper: ClipperCase) -> None:
-    moments = random.Random(f"{case} {clipper}")
-    saved, pickled, copied = (moments.randrange(12) for _ in range(3))
+    rng = random.Random(f"{case} {clipper}")
+    saved, pickled, copied = (rng.randrange(12) for _ in range(3))
 
     def run(interrupted: bool) -> tuple[list[torch.Tensor], dict[str, Any]]:
         params = parameters()
@@ -271,8 +270,8 @@ def test_half_precision_keeps_float32_moments_through_a_checkpoint(case: Optimiz
 
 @pytest.mark.parametrize("rounding", ["stochastic", "kahan"])
 @pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
-def test_updates_below_the_last_digit_of_bfloat16_are_not_lost(case: OptimizerCase, rounding: Any) -> None:
-    """1 - 1e-4 is 1 in bfloat16: rounded to nearest, a parameter would stand still for ever."""
+def test_updates_below_the_precision_of_bfloat16_are_not_lost(case: OptimizerCase, rounding: Any) -> None:
+    """1 - 1e-4 is 1 in bfloat16: with rounding to nearest, the parameter would never change."""
     torch.manual_seed(0)
     half = torch.ones(4096, dtype=torch.bfloat16, requires_grad=True)
     full = torch.ones(4096, requires_grad=True)
@@ -283,10 +282,10 @@ def test_updates_below_the_last_digit_of_bfloat16_are_not_lost(case: OptimizerCa
         mine.step()
         reference.step()
     moved, want = half.float().mean().item() - 1, full.mean().item() - 1
-    assert moved == pytest.approx(want, rel=0.2, abs=4e-4 if rounding == "stochastic" else 1.01 * HALF_A_DIGIT)
+    assert moved == pytest.approx(want, rel=0.2, abs=4e-4 if rounding == "stochastic" else 1.01 * HALF_ULP)
     if rounding == "kahan":
-        kept = half.float() + mine.state[half]["rounding_error"]
-        torch.testing.assert_close(kept.detach(), full.detach())
+        exact = half.float() + mine.state[half]["rounding_error"]
+        torch.testing.assert_close(exact.detach(), full.detach())
 
 
 def test_a_step_inside_backward_cannot_clip() -> None:
@@ -299,7 +298,7 @@ def test_a_step_inside_backward_cannot_clip() -> None:
 
 @pytest.mark.parametrize("value", [4e4, 6e4])
 def test_float16_norm_does_not_overflow(value: float) -> None:
-    """Four values of 40000 overflow a float16 norm; everything would become 0."""
+    """Four values of 40000 overflow a norm computed in float16, and every clipped gradient would be 0."""
     weight = torch.zeros(4, dtype=torch.float16, requires_grad=True)
     optimizer = steadystep.SGD([weight], lr=1.0, clip=1.0)
     weight.grad = torch.full((4,), value, dtype=torch.float16)

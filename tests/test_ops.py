@@ -1,4 +1,4 @@
-"""The names that rules are written in give the same for numbers, arrays and tensors."""
+"""The operations of update rules return the same for numbers, arrays and tensors."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""The documentation site: it builds strictly, and in a real browser it is drawn without a question to anybody."""
+"""The documentation site: it builds in strict mode, and a browser renders it without requests to other hosts."""
 
 import doctest
 import functools
@@ -24,8 +24,8 @@ from steadystep.lab.theory.run import run_claim
 ROOT = Path(__file__).parent.parent
 QUICK = ("bias-correction", "step-bound", "scale-invariance", "starvation", "cliff", "latch")
 
-pytest.importorskip("material", reason="the dependency group docs is not installed: make docs does that")
-pytest.importorskip("mkdocstrings", reason="the dependency group docs is not installed: make docs does that")
+pytest.importorskip("material", reason="the dependency group docs is not installed: run make docs")
+pytest.importorskip("mkdocstrings", reason="the dependency group docs is not installed: run make docs")
 pytestmark = pytest.mark.slow
 
 
@@ -52,7 +52,7 @@ def site(theory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(site: Path) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=str(site)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/"
@@ -61,30 +61,30 @@ def address(site: Path) -> Iterator[str]:
     server.server_close()
 
 
-class Quiet(SimpleHTTPRequestHandler):
+class QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing of every request."""
+        """Do not log requests."""
 
 
 @dataclass
-class Watched:
-    """A page, and everything it did that a page of this site must not do."""
+class RecordedPage:
+    """A page with its requests, and its console messages and errors, of which there should be none."""
 
     page: Page
     requests: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda message: self.messages.append(message.text))
+        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
 
 
 @pytest.fixture(params=[(390, "dark"), (1280, "light")], ids=["phone", "desktop"])
-def watched(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Watched]:
+def recorded(request: pytest.FixtureRequest, browser: Browser) -> Iterator[RecordedPage]:
     width, scheme = request.param
     context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
-    yield Watched(context.new_page())
+    yield RecordedPage(context.new_page())
     context.close()
 
 
@@ -103,20 +103,20 @@ def watched(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Watche
         ("which-adam.html", "div.formula math"),
     ],
 )
-def test_a_page_is_drawn(watched: Watched, address: str, name: str, shows: str) -> None:
-    page = watched.page
-    answer = page.goto(address + name)
-    assert answer is not None and answer.ok
+def test_a_page_is_rendered(recorded: RecordedPage, address: str, name: str, shows: str) -> None:
+    page = recorded.page
+    response = page.goto(address + name)
+    assert response is not None and response.ok
     page.wait_for_selector(shows, state="attached")
     page.wait_for_load_state("networkidle")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
-    assert [url for url in watched.requests if not url.startswith((address, "data:", "blob:"))] == []
-    assert watched.complaints == []
-    unread = page.evaluate("[...document.images].filter(image => !image.naturalWidth).map(image => image.src)")
-    assert unread == []
+    assert [url for url in recorded.requests if not url.startswith((address, "data:", "blob:"))] == []
+    assert recorded.messages == []
+    broken_images = page.evaluate("[...document.images].filter(image => !image.naturalWidth).map(image => image.src)")
+    assert broken_images == []
 
 
-def test_figures_follow_the_switch_between_light_and_dark(browser: Browser, address: str) -> None:
+def test_figures_follow_the_light_and_dark_scheme(browser: Browser, address: str) -> None:
     context = browser.new_context(color_scheme="light")
     page = context.new_page()
     page.goto(address + "theory/step-bound.html")
@@ -131,35 +131,35 @@ def test_figures_follow_the_switch_between_light_and_dark(browser: Browser, addr
     context.close()
 
 
-def test_a_page_opens_from_a_folder_too(watched: Watched, site: Path) -> None:
-    page = watched.page
+def test_a_page_opens_from_a_local_folder(recorded: RecordedPage, site: Path) -> None:
+    page = recorded.page
     page.goto((site / "theory" / "step-bound.html").as_uri())
     page.wait_for_selector(".plot .xtick text")
     page.wait_for_load_state("networkidle")
-    assert [url for url in watched.requests if not url.startswith(("file:", "data:", "blob:"))] == []
-    assert watched.complaints == []
+    assert [url for url in recorded.requests if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert recorded.messages == []
 
 
-def test_search_finds_an_optimizer(watched: Watched, address: str) -> None:
-    page = watched.page
+def test_search_finds_an_optimizer(recorded: RecordedPage, address: str) -> None:
+    page = recorded.page
     page.goto(address + "index.html")
     page.wait_for_load_state("networkidle")
     page.keyboard.press("/")
     page.keyboard.type("StableAdamW")
     page.wait_for_selector(".md-search-result__item a[href*='StableAdamW']", state="attached")
-    assert watched.complaints == []
+    assert recorded.messages == []
 
 
-def test_docstrings_become_markdown_as_their_doctest_says() -> None:
-    specification = importlib.util.spec_from_file_location("docstrings", ROOT / "docs" / "site" / "docstrings.py")
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
+def test_the_doctest_of_the_docstring_converter_passes() -> None:
+    spec = importlib.util.spec_from_file_location("docstrings", ROOT / "docs" / "site" / "docstrings.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     results = doctest.testmod(module)
     assert results.attempted and not results.failed
 
 
-def test_docstrings_leave_no_markup_unread(site: Path) -> None:
+def test_no_markup_of_docstrings_is_left_unrendered(site: Path) -> None:
     pages = [site / "which-adam.html", *(site / "reference").rglob("*.html")]
     assert len(pages) > 15
     for page in pages:

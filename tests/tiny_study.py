@@ -1,4 +1,4 @@
-"""A task that trains in milliseconds, for tests of everything between a declared study and its records."""
+"""A task that trains in milliseconds, for tests of studies from the declaration to the records."""
 
 import random
 from dataclasses import dataclass, field, replace
@@ -13,7 +13,8 @@ from steadystep.lab.execution.observer import Silent
 from steadystep.lab.execution.store import StoredStudy
 from steadystep.lab.study.spec import Study, study_for
 from steadystep.lab.tasks.arms import Arm
-from steadystep.lab.tasks.task import Arrays, Splits, Task
+from steadystep.lab.tasks.splits import Arrays, Splits
+from steadystep.lab.tasks.task import Task
 from steadystep.lab.training.checkpoint import load_checkpoint, save_checkpoint
 from steadystep.lab.training.device import CPU
 from steadystep.lab.training.record import Record
@@ -24,7 +25,7 @@ FINGERPRINT = "0123456789abcdef"
 
 
 def load(data: Path | None) -> Splits[Arrays]:
-    """Three overlapping clouds in six dimensions; 100 examples for training, 48 for each of the others."""
+    """Return three overlapping clouds in six dimensions: 100 training, 48 validation and 48 test examples."""
     random = np.random.RandomState(0)
 
     def split(examples: int) -> Arrays:
@@ -36,12 +37,12 @@ def load(data: Path | None) -> Splits[Arrays]:
 
 
 def model() -> nn.Module:
-    """With dropout, so that a resumed run needs the random state of the one that was interrupted."""
+    """Return a model with dropout, so that a resumed run needs the random state of the interrupted one."""
     return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 3))
 
 
 def calm_model() -> nn.Module:
-    """Without dropout: what can be trained in replicas."""
+    """Return a model without dropout, which can be trained in replicas."""
     return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3))
 
 
@@ -70,11 +71,11 @@ STUDY = study_for(TASK)
 WANTED = StoredStudy(study=STUDY, task_version=1, data=FINGERPRINT)
 TRIALS_IN_ALL = 2 * (6 + 6)
 LONG = 100_000
-"""Epochs of a trial that does not end during a test."""
+"""Number of epochs of a trial that does not end during a test."""
 
 
 def tiny_trial(**fields: Any) -> Trial:
-    """A final run of Adam for 3 epochs of 6 steps; keywords replace its fields."""
+    """Return a final run of Adam for 3 epochs of 6 steps; keywords replace its fields."""
     defaults: dict[str, Any] = {
         "task": TASK.name,
         "data": FINGERPRINT,
@@ -97,7 +98,7 @@ def train_in_pieces(
     steps: tuple[int, int],
     device: torch.device = CPU,
 ) -> None:
-    """Train to the end, each so many steps (least, most) by a process that knows no more than the checkpoint."""
+    """Train to the end in pieces of `steps` (minimum, maximum) steps, each restored only from the checkpoint."""
     training = Training(trial, task, splits, device)
     while not training.finished:
         for _ in range(min(moments.randint(*steps), training.steps - training.measured.steps)):
@@ -105,7 +106,7 @@ def train_in_pieces(
             if training.at_epoch_end():
                 training.end_epoch()
         save_checkpoint(checkpoint, trial.id, {**training.state(), "elapsed": 1.0})
-        torch.manual_seed(moments.randint(0, 99))  # whatever another process would have there
+        torch.manual_seed(moments.randint(0, 99))  # stands for the random state of another process
         training = Training(trial, task, splits, device)
         state = load_checkpoint(checkpoint, trial.id)
         assert state
@@ -113,13 +114,13 @@ def train_in_pieces(
 
 
 def numbers(record: Record) -> dict[str, Any]:
-    """Everything that two runs of a trial have in common: all but the times and where it ran."""
+    """Return everything that two runs of a trial have in common: all fields except times and environment."""
     return record.model_dump(exclude={"times", "environment"})
 
 
 @dataclass
-class Diary(Silent):
-    """An observer that keeps what it is told."""
+class RecordingObserver(Silent):
+    """An observer that records all events."""
 
     stages: list[str] = field(default_factory=list)
     started: list[Trial] = field(default_factory=list)
@@ -143,8 +144,8 @@ class Diary(Silent):
         self.warnings.append(text)
 
 
-class Teller(Silent):
-    """An observer that prints a line for every trial, for a test that waits for them in another process."""
+class PrintingObserver(Silent):
+    """An observer that prints a line for every event of a trial, for a test that waits for it in another process."""
 
     def trial_started(self, trial: Trial) -> None:
         print("started", trial.id, flush=True)
@@ -157,7 +158,7 @@ class Teller(Silent):
 
 
 def digits_study() -> tuple[Study, Task]:
-    """A comparison on the real digits that takes seconds."""
+    """Return a comparison on the real digits that takes seconds."""
     from steadystep.lab.tasks import find_task
 
     task = find_task("digits-mlp")
@@ -170,5 +171,5 @@ def digits_study() -> tuple[Study, Task]:
 
 
 def endless_study() -> tuple[Study, Task]:
-    """A comparison whose first trials are still running whenever a test interrupts it."""
+    """Return a comparison whose first trials never end before a test interrupts it."""
     return STUDY.model_copy(update={"budgets": (LONG,)}), TASK

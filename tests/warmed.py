@@ -1,4 +1,4 @@
-"""Clippers that have seen some steps, and what an optimizer with one makes of the next gradient."""
+"""Clippers after a warm-up of some steps, and the step that an optimizer takes with one on the next gradient."""
 
 import random
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ import steadystep
 from cases import ClipperCase
 
 WARM_STEPS = 12
-"""More than any clipper of the table needs before it acts: its window is full, its warm-up is over."""
+"""Enough steps to fill the window and to finish the warm-up of every clipper in the table."""
 
 
 @lru_cache
 def warm_gradients(tensors: int) -> tuple[tuple[tuple[float, ...], ...], ...]:
-    """For each warm step and tensor a gradient of three elements; norms vary by a factor of 4."""
+    """Return a gradient of three elements for each warm-up step and tensor; norms vary by a factor of 4."""
     rng = random.Random(tensors)
     return tuple(
         tuple(tuple(rng.uniform(0.5, 2.0) * rng.choice((-1, 1)) for _ in range(3)) for _ in range(tensors))
@@ -32,7 +32,7 @@ def _statistics(case: ClipperCase, tensors: int) -> dict[str, torch.Tensor]:
         for param, gradient in zip(params, gradients, strict=True):
             param.grad = torch.tensor(gradient, dtype=torch.float64)
         optimizer.step()
-    assert optimizer.ledger["applied"] == WARM_STEPS, "no warm step is an outlier"
+    assert optimizer.ledger["applied"] == WARM_STEPS, "no warm-up step is an outlier"
     return {name: value for name, value in optimizer.param_groups[0].items() if name.startswith("clip.")}
 
 
@@ -42,18 +42,18 @@ def step(
     dtype: torch.dtype = torch.float64,
     groups: Sequence[Sequence[int]] | None = None,
 ) -> tuple[list[torch.Tensor], dict[str, Any]]:
-    """The gradients as an update rule sees them, tensor by tensor, and the ledger: all 0 where the step is refused.
+    """Return the clipped gradient of each tensor, and the ledger; the gradients are 0 if the step is refused.
 
-    The first step of SGD from 0 with learning rate 1, by a clipper that has seen the warm gradients of as many tensors.
-    `groups` puts the tensors, by number, into parameter groups, in that order.
+    This is the first step of SGD from 0 with learning rate 1. The clipper has the statistics of the warm-up gradients
+    of the same number of tensors. `groups` assigns the tensors, by number, to parameter groups, in that order.
     """
     params = [torch.zeros(len(value), dtype=dtype, requires_grad=True) for value in values]
     order = [range(len(params))] if groups is None else groups
     optimizer = steadystep.SGD([{"params": [params[i] for i in group]} for group in order], lr=1.0, clip=case.make())
-    places = torch.tensor([i for group in order for i in group])
+    positions = torch.tensor([i for group in order for i in group])
     for name, value in _statistics(case, len(values)).items():
-        per_tensor = name.endswith("gammas")  # which are kept in the order of the optimizer's tensors
-        optimizer.param_groups[0][name] = value[places] if per_tensor else value.clone()
+        per_tensor = name.endswith("gammas")  # stored in the order of the optimizer's tensors
+        optimizer.param_groups[0][name] = value[positions] if per_tensor else value.clone()
     for param, value in zip(params, values, strict=True):
         param.grad = torch.tensor(value, dtype=dtype)
     optimizer.step()

@@ -1,17 +1,17 @@
-"""Docstrings, which are written for a terminal, as the Markdown that the site shows: formulas, code and doctests."""
+"""Convert docstrings, which are written for a terminal, to the Markdown of the site: formulas, code and doctests."""
 
 import re
 from typing import Any
 
 import griffe
 
-# A LaTeX command, or a letter with an index: what stands outside formulas is a formula all the same.
+# A LaTeX command or a letter with an index. Outside of math blocks, these are formulas too.
 _ARGUMENT = r"(?:\{[^{}]*\}|\w|\\[a-zA-Z]+)"
 _PIECE = rf"(?:\\(?:hat|sqrt) \w|\\[a-zA-Z]+(?:\{{[^{{}}]*\}})*|(?<![\w\\])[A-Za-z](?=[_^]))(?:[_^]{_ARGUMENT})*"
 
 
 def markdown(docstring: str) -> str:
-    r"""A docstring of this package as Markdown.
+    r"""Convert a docstring of this package to Markdown.
 
     >>> print(markdown("Adds \\epsilon to ``v``.\n\n.. math::\n    a \\\\\n    b\n\nwith ``w``."))
     Adds $\epsilon$ to `v`.
@@ -59,9 +59,8 @@ def _with_formulas(line: str) -> str:
 
 
 class Docstrings(griffe.Extension):
-    """Rewrites docstrings before they are parsed; what they call `options` is the signature's `**options`."""
+    """Griffe extension that converts docstrings before they are parsed."""
 
     def on_instance(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         if obj.docstring is not None:
-            text = re.sub(r"^(\s+)options: ", r"\1**options: ", obj.docstring.value, flags=re.MULTILINE)
-            obj.docstring.value = markdown(text)
+            obj.docstring.value = markdown(obj.docstring.value)

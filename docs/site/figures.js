@@ -1,13 +1,13 @@
 "use strict";
-// Draws the figures of a page, in the colours of its scheme, and again in those of the other when it is switched.
+// Draw the figures of a page in the colours of its scheme, and update the colours when the scheme is switched.
 (() => {
   const pointer = matchMedia("(hover: hover)").matches;
   const config = {
     responsive: true,
     displaylogo: false,
-    // On a touch screen a finger on a figure scrolls the page.
+    // On a touch screen, dragging on a figure scrolls the page.
     displayModeBar: pointer ? "hover" : false,
-    // Named one by one: the default bar has a button that uploads the figure.
+    // The buttons are listed because the default bar has a button that uploads the figure.
     modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
     showSendToCloud: false,
     plotlyServerURL: "",

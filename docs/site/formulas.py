@@ -1,4 +1,4 @@
-"""Formulas in a page's HTML, as arithmatex marks them, in MathML, which browsers show by themselves."""
+"""Convert the formulas that arithmatex marks in the HTML of a page to MathML, which browsers render natively."""
 
 import html
 import re
@@ -10,11 +10,11 @@ _SPACE = re.compile(r"\\q?quad(?![a-zA-Z])")
 
 
 class NotLatexError(ValueError):
-    """A formula that cannot be converted."""
+    """The formula cannot be converted to MathML."""
 
 
 def with_mathml(content: str) -> str:
-    """The page with its formulas in MathML. Displayed equations with a quad between them may wrap there."""
+    """Return the page with its formulas in MathML. Displayed equations may wrap at a quad between them."""
     return _MARKED.sub(_as_mathml, content)
 
 

@@ -1,4 +1,4 @@
-"""The pages that are written from the code's own data: theory, audit, results, the optimizers, the command line."""
+"""Generate the pages of the site that come from the code's data: theory, audit, optimizers and command line."""
 
 import json
 from collections import Counter
@@ -22,7 +22,7 @@ LOOKS = {
     "partly": ("holds in part", "needs an assumption"),
     "open": ("unsettled", "not supported", "not given", "not measured", "undecided"),
 }
-"""The colour of every status of a claim and every verdict of the audit."""
+"""The CSS class of every status of a claim and every verdict of the audit."""
 
 LOOK = {word: look for look, words in LOOKS.items() for word in words}
 
@@ -37,18 +37,18 @@ def badge(word: str) -> str:
 
 
 def prose(text: str) -> str:
-    """Text with formulas between dollar signs, as Markdown that has the same formulas and shows the rest as it is."""
+    """Convert text to Markdown: formulas between dollar signs stay formulas, all other text is escaped."""
     parts = text.split("$")
     return "".join(f"${part.strip()}$" if i % 2 else escape(part) for i, part in enumerate(parts))
 
 
 def as_stated(value: float | None, stated: str) -> str:
-    """A measured figure, rounded as the stated one is."""
+    """Return a measured value, rounded to the digits of the stated value."""
     return "not finite" if value is None else Measurement("", value, stated).shown
 
 
 def help_text(text: str) -> str:
-    """Help on one line, as Markdown in which only code is marked."""
+    """Return a help text on one line, as Markdown in which only code is marked up."""
     return escape(" ".join(text.split())).replace("\\`", "`")
 
 
@@ -58,7 +58,7 @@ _environment.filters |= {
 
 
 def theory_pages(folder: Path) -> dict[str, str]:
-    """A page for each claim, and one that lists them."""
+    """Return a page for each claim and a page that lists them."""
     claims: list[dict[str, Any]] = json.loads((folder / "theory.json").read_text(encoding="utf-8"))
     template = _environment.get_template("claim.md.j2")
     pages = {
@@ -69,17 +69,17 @@ def theory_pages(folder: Path) -> dict[str, str]:
 
 
 def _figure(file: Path) -> dict[str, Any] | None:
-    """A figure's title, caption and Plotly JSON, which cannot end the script element that it is to stand in."""
+    """Return title, caption and Plotly JSON of a figure. The JSON is escaped: it cannot close a script element."""
     if not file.is_file():
         return None
     plot = file.read_text(encoding="utf-8")
-    said = json.loads(plot)
-    return {"caption": Markup.escape(said["caption"]), "title": Markup.escape(said["title"]),
+    figure = json.loads(plot)
+    return {"caption": Markup.escape(figure["caption"]), "title": Markup.escape(figure["title"]),
             "json": plot.strip().replace("<", "\\u003c")}  # fmt: skip
 
 
 def audit_page(theory: Path, results: Path) -> str:
-    """Every row of `steadystep audit --json`, its evidence linked."""
+    """Return a page with every row of `steadystep audit --json`, with links to the evidence."""
     rows = [row.data for row in audit()]
     shown = {claim["id"] for claim in json.loads((theory / "theory.json").read_text(encoding="utf-8"))}
     kinds = dict.fromkeys(row["kind"] for row in rows)
@@ -91,7 +91,7 @@ def audit_page(theory: Path, results: Path) -> str:
 
 
 def optimizer_pages() -> dict[str, str]:
-    """A page of reference for each optimizer, and one that lists them."""
+    """Return a reference page for each optimizer and a page that lists them."""
     rows = [(name, (kind.__doc__ or "").splitlines()[0], kind.variants) for name, kind in OPTIMIZERS.items()]
     pages = {f"reference/optimizers/{name}.md": _reference(name, kind) for name, kind in OPTIMIZERS.items()}
     return {**pages, "reference/optimizers/index.md": _environment.get_template("optimizers.md.j2").render(rows=rows)}
@@ -102,7 +102,7 @@ def _reference(name: str, kind: type) -> str:
 
 
 def command_line_page() -> str:
-    """The commands and their options, from the command line itself."""
+    """Return a page with the commands and options of the command line."""
     group = get_command(app)
     assert isinstance(group, TyperGroup), "the app has subcommands"
     return _environment.get_template("command_line.md.j2").render(commands=group.commands)

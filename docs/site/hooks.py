@@ -1,4 +1,4 @@
-"""What the site's build adds to the pages in this folder: those that the code's own data write, and formulas."""
+"""MkDocs hooks: add the pages that are generated from the code's data and convert formulas to MathML."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,10 +14,11 @@ from plotly.offline import get_plotlyjs
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages to the site and to its navigation."""
     theory, results = Path(config.extra["theory"]), Path(config.docs_dir) / "results"
     if not (theory / "theory.json").is_file():
         raise PluginError(
-            f"no theory.json in {theory}: make docs writes it, as does steadystep theory --figures {theory}"
+            f"there is no theory.json in {theory}: run make docs, or steadystep theory --figures {theory}"
         )
     sections = {
         "theory/index.md": generated.theory_pages(theory),
@@ -35,7 +36,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def _spread(menu: Any, sections: Mapping[str, Iterable[str]]) -> Any:
-    """The menu with each section that is written here opened: its first page first, then the others."""
+    """Return the menu in which each generated section is expanded into its pages, the first page first."""
     if isinstance(menu, list):
         return [_spread(entry, sections) for entry in menu]
     if not isinstance(menu, dict):
@@ -48,12 +49,13 @@ def _spread(menu: Any, sections: Mapping[str, Iterable[str]]) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Page, **kwargs: object) -> None:
-    """Wide tables and equations get the room of the table of contents."""
+    """Hide the table of contents on pages with wide tables and equations, to give them its space."""
     if page.file.src_uri.startswith(("results/", "reference/optimizers/")):
         page.meta["hide"] = ["toc"]
 
 
 def on_page_content(content: str, page: Page, **kwargs: object) -> str:
+    """Convert the formulas of a page to MathML."""
     try:
         return formulas.with_mathml(content)
     except formulas.NotLatexError as error:
@@ -61,9 +63,10 @@ def on_page_content(content: str, page: Page, **kwargs: object) -> str:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """A page opened from a folder asks for the search index as a script; without it there would be an error on each.
+    """Write the search index as a script too, because pages opened from a folder load it as one.
 
-    Search itself needs a server: a browser starts no worker from a folder.
+    Without it, every such page would show an error. Search itself needs a server: a browser does not start a
+    worker from a folder.
     """
     search = Path(config.site_dir) / "search"
     index = (search / "search_index.json").read_text(encoding="utf-8")

@@ -6,17 +6,14 @@ from functools import partial
 import torch
 
 from steadystep.clipping.base import Clipper
-from steadystep.clipping.chain import Clip, as_clippers, clipper_memories, decide, opened, remember
+from steadystep.clipping.chain import Clip, as_clippers, clipper_memories, decide, read_memories, update_memories
 from steadystep.clipping.clip_update import ClipUpdate
 from steadystep.clipping.transforms import Transform, apply_transforms
 from steadystep.gradients.gradient_set import GradientSet, gather_gradients
 from steadystep.kernels.dispatch import measure
-from steadystep.kernels.eager import write
-from steadystep.kernels.update import math_dtype
-from steadystep.step.guarded_step import (
-    not_refused,
-)
-from steadystep.tracing.ops import Number, isfinite, logical_not
+from steadystep.kernels.precision import math_dtype
+from steadystep.tracing.ops import isfinite, logical_not
+from steadystep.tracing.verdict import Verdict
 
 
 @torch.no_grad()
@@ -27,13 +24,13 @@ def clip_gradients(
 ) -> torch.Tensor:
     """Clip the gradients of some parameters in place, with any clipper, and return their norm before.
 
-    Gradients of which one is not finite are left as they are, and so are those of a step that the clipper refuses.
+    If a gradient is not finite, or the clipper refuses the step, all gradients are left as they are.
 
     Args:
-        parameters: one or many; those without a gradient are passed over.
+        parameters: one or many; those without a gradient are ignored.
         clip: a maximal global norm, a clipper, or a list of these.
-        memory: where a clipper keeps its statistics from call to call: an empty dict, the same one every time. Needed
-            by AutoClip, ZClip, AdaGC and SkipOutlier.
+        memory: where a clipper stores its statistics between calls: an empty dict, and the same one in every call.
+            AutoClip, ZClip, AdaGC and SkipOutlier need it.
 
     Returns:
         The global norm before clipping, a float64 tensor, on the device of the gradients.
@@ -50,38 +47,44 @@ def clip_gradients(
     tensor([0.6000, 0.8000])
     """
     clippers = clippers_for_gradients("clip_gradients", clip)
-    given = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
+    params = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
     for clipper in clippers:
         if clipper.start(1) and memory is None:
             raise ValueError(f"{type(clipper).__name__} remembers earlier steps: give memory={{}}, the same every time")
-    tensors = gather_gradients([{"params": given}], "clip_gradients")
-    if not tensors.gradients:
+    gradients = gather_gradients([{"params": params}], "clip_gradients")
+    if not gradients.gradients:
         return torch.zeros((), dtype=torch.float64)
-    memories = clipper_memories({} if memory is None else memory, clippers, tensors.count, tensors.home)
-    before = measure(tensors)
-    decision = decide(clippers, opened(memories), before, partial(measure, tensors))
-    finite = isfinite(before.peaks).all()
-    accept = finite & logical_not(decision.refused)
-    if not_refused(accept):
-        write_gradients(tensors, decision.transforms, accept)
-    remember(memories, decision, accept, finite)
-    return torch.as_tensor(before.total, dtype=torch.float64)
+    memories = clipper_memories({} if memory is None else memory, clippers, gradients.count, gradients.home)
+    before = measure(gradients)
+    decision = decide(clippers, read_memories(memories), before, partial(measure, gradients))
+    finite = isfinite(before.abs_max).all()
+    verdict = Verdict(finite & logical_not(decision.refused))
+    if not verdict.is_refused:
+        write_gradients(gradients, decision.transforms, verdict)
+    update_memories(memories, decision, verdict.accept, finite)
+    return torch.as_tensor(before.global_norm, dtype=torch.float64)
 
 
-def write_gradients(tensors: GradientSet, transforms: Sequence[Transform], accept: Number = True) -> None:
-    """Write to each gradient what the transforms make of it."""
+def write_gradients(gradients: GradientSet, transforms: Sequence[Transform], verdict: Verdict | None = None) -> None:
+    """Replace each gradient by the transformed one, if the verdict accepts the step."""
     if not transforms:
         return
-    for index, gradient in enumerate(tensors.gradients):
+    verdict = verdict or Verdict(True)
+    for index, gradient in enumerate(gradients.gradients):
         wide = gradient.to(math_dtype(gradient))
-        write(gradient, apply_transforms(transforms, wide, index), accept)
+        verdict.write(gradient, apply_transforms(transforms, wide, index))
 
 
-def clippers_for_gradients(who: str, clip: Clip) -> tuple[Clipper, ...]:
+def clippers_for_gradients(function: str, clip: Clip) -> tuple[Clipper, ...]:
+    """Return the chain of clippers, and refuse those that need to see the update.
+
+    Raises:
+        ValueError: for `ClipUpdate`; `function` is the name that the message gives.
+    """
     clippers = as_clippers(clip)
     for clipper in clippers:
         if isinstance(clipper, ClipUpdate):
             raise ValueError(
-                f"{who} sees gradients, and ClipUpdate clips updates: give it to an optimizer of steadystep"
+                f"{function} sees gradients, and ClipUpdate clips updates: give it to an optimizer of steadystep"
             )
     return clippers

@@ -1,4 +1,4 @@
-"""Which parameters weight decay is for."""
+"""Parameter groups with and without weight decay."""
 
 import math
 from numbers import Real
@@ -17,13 +17,13 @@ _NORMALISATION = (
 
 
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """The two usual parameter groups: weight decay on weights, none on biases and normalisation parameters.
+    """Make the two usual parameter groups: weight decay on weights, none on biases and normalisation parameters.
 
-    Parameters that need no gradient are left out; a shared one appears once. The parameters keep their names, so that
-    they appear in errors and in the ledger.
+    Parameters that need no gradient are left out; a shared one appears once. The groups carry the names of the
+    parameters, so that errors and the ledger can give them.
 
     Args:
-        model: whose parameters are grouped.
+        model: the model whose parameters are grouped.
         weight_decay: of the first group, at least 0; the second has 0.
 
     Returns:

@@ -1,4 +1,4 @@
-"""How large gradients are before anything is clipped: for choosing a threshold."""
+"""Gradient norms before clipping, to choose a threshold from."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ class NormProfile:
     norms: tuple[float, ...]
 
     def quantile(self, q: float) -> float:
-        """The norm that a share q of the batches stays below; non-finite norms left out."""
+        """Return the norm that a share q of the batches stays below. Norms that are not finite are left out."""
         finite = [norm for norm in self.norms if np.isfinite(norm)]
         return float(np.quantile(finite, q)) if finite else float("nan")
 
     def clip_rate(self, max_norm: float) -> float:
-        """The share of the batches that clipping at `max_norm` would have changed."""
+        """Return the share of the batches that clipping at `max_norm` would have changed."""
         return sum(norm > max_norm for norm in self.norms) / len(self.norms)
 
     def __str__(self) -> str:
-        """A table: for each quantile its norm, and the clip rate with that norm as the threshold."""
+        """Return a table of quantiles, their norms, and the clip rate with that norm as the threshold."""
         quantiles = ((q, self.quantile(q)) for q in (0.1, 0.25, 0.5, 0.75, 0.9, 0.99))
         rows = (f"{q:<8g}  {norm:<9.4g}  {self.clip_rate(norm):.0%}" for q, norm in quantiles)
         return "\n".join(["quantile  norm       clip rate", *rows])
@@ -41,12 +41,12 @@ def norm_profile(
 ) -> NormProfile:
     """Measure the global gradient norm of some batches without training.
 
-    Parameters, buffers (running statistics), gradients, the mode and torch's random state are afterwards what they
-    were. The norms at initialisation are larger than later ones: profile a checkpoint too before settling.
+    Parameters, buffers (running statistics), gradients, the mode and torch's random state are restored. The norms at
+    initialisation are larger than later ones: profile a checkpoint too before settling.
 
     Args:
-        model: in the mode in which it is to be measured, usually training.
-        batches: as many as are to be measured, at least one.
+        model: the model, in the mode to measure in, usually training.
+        batches: the batches to measure, at least one.
         loss: loss(model, batch) -> a scalar tensor.
 
     Raises:
@@ -59,7 +59,7 @@ def norm_profile(
     >>> profile.norms, profile.clip_rate(2.0)
     ((1.0, 3.0), 0.5)
     """
-    gradients = [parameter.grad for parameter in model.parameters()]
+    old_gradients = [parameter.grad for parameter in model.parameters()]
     buffers = [buffer.clone() for buffer in model.buffers()]
     norms = []
     try:
@@ -68,13 +68,13 @@ def norm_profile(
                 for parameter in model.parameters():
                     parameter.grad = None
                 loss(model, batch).backward()
-                tensors = gather_gradients([{"params": list(model.parameters())}], "norm_profile")
-                norms.append(float(measure(tensors).total) if tensors.gradients else 0.0)
+                gradients = gather_gradients([{"params": list(model.parameters())}], "norm_profile")
+                norms.append(float(measure(gradients).global_norm) if gradients.gradients else 0.0)
     finally:
         with torch.no_grad():
             for buffer, before in zip(model.buffers(), buffers, strict=True):
                 buffer.copy_(before)
-        for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+        for parameter, gradient in zip(model.parameters(), old_gradients, strict=True):
             parameter.grad = gradient
     if not norms:
         raise ValueError("norm_profile got no batch: give at least one")

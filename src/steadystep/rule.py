@@ -1,4 +1,4 @@
-"""What an update rule is: a pure elementwise function, the state it keeps, and the scalars of a step."""
+"""Update rules: a pure elementwise function, the state that it needs, and the scalars of a step."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -7,6 +7,7 @@ from functools import cache, cached_property
 from types import FunctionType
 from typing import Any, Literal, cast
 
+from steadystep.elementwise import check_elementwise
 from steadystep.tracing.ops import Number
 
 
@@ -40,25 +41,24 @@ Decay = Literal["coupled", "decoupled", "independent", "within"]
 class Rule:
     """An optimizer's equation, written once and run by every backend.
 
-    `update(g, p, *slots, **coefficients) -> (p, *slots)` is elementwise, in the names of `steadystep.tracing.ops`. It
-    never subtracts hyperparameters: in float32 that would cost digits.
+    Attributes:
+        update: ``update(g, p, *slots, **coefficients) -> (p, *slots)``, elementwise, in the operations of
+            `steadystep.tracing.ops`. It never subtracts hyperparameters: in float32 that would cost digits.
+        scalars: ``scalars(t, *hyperparameters, *counters)`` returns the coefficients of `update`, in their order, for
+            the t-th step (t = 1, 2, ...). It is evaluated in float64, once per group and step.
+        slots: the names of the per-element state, as `state_dict` shows them.
+        decay: where weight decay enters: into the gradient (``"coupled"``, L2); into the parameter, by
+            p *= 1 - lr * weight_decay (``"decoupled"``) or p *= 1 - lr / base_lr * weight_decay (``"independent"``); or
+            ``"within"`` the update, which then takes it as a coefficient.
+        start: the start value of slots that do not start at 0: a number, or the name of a hyperparameter.
+        counters: the names of scalars that all elements share, like the step count. Each starts at 1.
+        advance: ``advance(t, *hyperparameters, *counters) -> counters``, evaluated before `scalars`.
+        sums: for rules that scale the step of a whole tensor: with the arguments of `update` except those of `factors`,
+            it returns elementwise terms, each of which a backend adds up over the tensor in float64.
+        factors: ``factors(count, *hyperparameters, *totals)`` turns these totals into `update`'s last coefficients.
 
-    `scalars(t, *hyperparameters, *clocks)` gives update's coefficients, in their order, for the t-th counted step
-    (t = 1, 2, ...); it is evaluated in float64, once per group and step.
-
-    `slots` names the per-element state as `state_dict` shows it. `start` says where a slot starts if not at 0: at a
-    number, or at the hyperparameter of that name.
-
-    `decay` says where weight decay enters: into the gradient (``"coupled"``, L2); into the parameter by
-    p *= 1 - lr * weight_decay (``"decoupled"``) or p *= 1 - lr / base_lr * weight_decay (``"independent"``); or
-    ``"within"`` the update, which then takes it as a coefficient.
-
-    `clocks` names scalars that, like the step count, all elements share; each starts at 1 and is advanced by
-    `advance(t, *hyperparameters, *clocks) -> clocks` before `scalars` sees it.
-
-    Some rules scale a tensor's whole step by a size of the tensor. `sums`, with update's arguments except those of
-    `factors`, gives elementwise terms; a backend adds each up over the tensor in float64, and
-    `factors(count, *hyperparameters, *totals)` makes of them the last coefficients of `update`.
+    Raises:
+        ValueError: if `update` or `sums` is not elementwise, naming what it uses.
     """
 
     update: Callable[..., tuple[Number, ...]]
@@ -66,35 +66,39 @@ class Rule:
     slots: tuple[str, ...]
     decay: Decay
     start: Mapping[str, float | str] = field(default_factory=dict)
-    clocks: tuple[str, ...] = ()
+    counters: tuple[str, ...] = ()
     advance: Callable[..., tuple[Number, ...]] | None = None
     sums: Callable[..., tuple[Number, ...]] | None = None
     factors: Callable[..., tuple[Number, ...]] | None = None
 
+    def __post_init__(self) -> None:
+        check_elementwise(self.update)
+        if self.sums is not None:
+            check_elementwise(self.sums)
+
     @property
     def needs_base_lr(self) -> bool:
-        """Whether the rule asks how large the learning rate is beside the first one."""
+        """Whether the rule compares the learning rate with the first one."""
         return self.decay == "independent" or "base_lr" in positional(self.scalars)
 
     def coefficients(self, t: Number, values: Mapping[str, Any]) -> dict[str, Number]:
-        """The keyword arguments of `update` for step t, but for those of `factors`."""
-        given = self.scalars(t, *[values[name] for name in self._inputs])
-        return dict(zip(self._outputs, given, strict=True))
+        """Return the keyword arguments of `update` for step t, except those of `factors`."""
+        scalars = self.scalars(t, *[values[name] for name in self._inputs])
+        return dict(zip(self._outputs, scalars, strict=True))
 
     def tensor_factors(self, count: Number, values: Mapping[str, Any], totals: Sequence[Number]) -> dict[str, Number]:
-        """The keyword arguments of `update` that depend on the whole tensor."""
+        """Return the keyword arguments of `update` that depend on the whole tensor."""
         assert self.factors is not None, "only a rule with sums has factors"
         names = positional(self.factors)[1 : -len(totals)]
         factors = self.factors(count, *(values[name] for name in names), *totals)
         return dict(zip(keywords(self.update)[-len(factors) :], factors, strict=True))
 
     def advanced(self, t: Number, values: Mapping[str, Any]) -> dict[str, Number]:
-        """The clocks after step t."""
+        """Return the counters after step t."""
         if self.advance is None:
             return {}
-        return dict(
-            zip(self.clocks, self.advance(t, *(values[name] for name in positional(self.advance)[1:])), strict=True)
-        )
+        counters = self.advance(t, *(values[name] for name in positional(self.advance)[1:]))
+        return dict(zip(self.counters, counters, strict=True))
 
     @cached_property
     def _inputs(self) -> tuple[str, ...]:
@@ -107,13 +111,13 @@ class Rule:
 
 @cache
 def positional(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The names of a function's positional parameters."""
+    """Return the names of a function's positional parameters."""
     code = cast(FunctionType, function).__code__
     return code.co_varnames[: code.co_argcount]
 
 
 @cache
 def keywords(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The names of a function's keyword-only parameters."""
+    """Return the names of a function's keyword-only parameters."""
     code = cast(FunctionType, function).__code__
     return code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]

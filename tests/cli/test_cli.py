@@ -1,4 +1,4 @@
-"""The command as a user meets it: real processes, real files, real trouble."""
+"""Test the command line end to end, with real processes, real files and real errors."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def steadystep(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str
 
 
 def assert_refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
-    """One clear line, exit code 2, no traceback."""
+    """Check that the command fails with one line that contains the words, with exit code 2 and without a traceback."""
     assert result.returncode == 2, result.stderr
     assert len(result.stderr.strip().splitlines()) == 1, result.stderr
     assert "Traceback" not in result.stderr + result.stdout
@@ -45,7 +45,7 @@ def assert_refused(result: subprocess.CompletedProcess[str], *words: str) -> Non
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a small study that was run to its end."""
+    """Return the folder of a small finished study."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "small.yaml").write_text(SMALL)
     result = steadystep("reproduce", "--study", "small.yaml", "--out", "out", cwd=folder)
@@ -56,20 +56,20 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copy(finished: Path, tmp_path: Path) -> Path:
-    """A copy of it, to be damaged."""
+    """Return a copy of the finished study, which a test may damage."""
     subprocess.run(["cp", "-r", f"{finished}/.", str(tmp_path)], check=True)
     return tmp_path
 
 
 @pytest.mark.parametrize("file", ["small.yaml", "out/study.json"], ids=["declared", "kept"])
-def test_a_finished_study_is_answered_from_its_records(finished: Path, file: str) -> None:
+def test_a_finished_study_is_not_run_again(finished: Path, file: str) -> None:
     before = {path: path.stat().st_mtime_ns for path in (finished / "out" / "records").iterdir()}
     result = steadystep("reproduce", "--study", file, "--out", "out", cwd=finished)
     assert result.returncode == 0, result.stderr
     assert {path: path.stat().st_mtime_ns for path in (finished / "out" / "records").iterdir()} == before
 
 
-def test_report_needs_the_folder_alone(finished: Path, tmp_path: Path) -> None:
+def test_report_needs_only_the_folder(finished: Path, tmp_path: Path) -> None:
     result = steadystep("report", finished / "out", "--out", tmp_path / "report", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert {"report.html", "summary.md", "summary.csv", "verdicts.csv", "convergence.csv"} <= {
@@ -94,7 +94,7 @@ def test_unknown_task(tmp_path: Path) -> None:
 
 
 def said(arguments: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What the command says, run in this process: starting another one would take most of the time."""
+    """Run the command in this process, because starting another one would take most of the time."""
     monkeypatch.setattr(sys, "argv", ["steadystep", *arguments])
     code = run()
     return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
@@ -113,7 +113,7 @@ def said(arguments: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: p
         (["repruduce"], ("No such command 'repruduce'", "steadystep --help")),
     ],
 )
-def test_options_that_there_are_not(
+def test_invalid_options(
     arguments: list[str],
     words: tuple[str, ...],
     tmp_path: Path,
@@ -126,7 +126,7 @@ def test_options_that_there_are_not(
     assert result.stdout == "" and not list(tmp_path.iterdir())
 
 
-def test_exit_codes_of_what_is_no_study(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exit_codes_without_a_study(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert said(["--version"], capfd, monkeypatch).returncode == 0
     shown = said([], capfd, monkeypatch)
     assert shown.returncode == 2 and "Usage" in shown.stdout + shown.stderr and "steadystep:" not in shown.stderr
@@ -165,7 +165,7 @@ def test_missing_data(tmp_path: Path) -> None:
         (("optimizer: SGD", "optimizer: Sophia"), ("Sophia", "AdamW")),
         (("seeds: 3", "seeds: zero"), ("seeds", "zero")),
         (("seeds: 3", "sedes: 3"), ("sedes",)),
-        (("budgets: [1, 2]", "budgets: [2, 1]"), ("budgets must rise",)),
+        (("budgets: [1, 2]", "budgets: [2, 1]"), ("budgets must increase",)),
         (("task: digits-mlp", "task: cifar"), ("'cifar'",)),
         (("task: digits-mlp", "{["), ("cannot read the study file",)),
     ],
@@ -189,19 +189,19 @@ def test_out_is_a_file(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text() == "not a folder"
 
 
-def test_report_of_nothing_and_of_an_unfinished_study(copy: Path) -> None:
+def test_report_of_an_empty_folder_and_of_an_unfinished_study(copy: Path) -> None:
     assert_refused(steadystep("report", copy, cwd=copy), "study.json")
     next((copy / "out" / "records").glob("*.json")).unlink()
     assert_refused(steadystep("report", "out", cwd=copy), "not finished", "steadystep reproduce")
 
 
-def test_a_report_says_which_record_it_could_not_trust(copy: Path) -> None:
+def test_report_names_a_damaged_record(copy: Path) -> None:
     record = sorted((copy / "out" / "records").glob("*.json"))[0]
     record.write_bytes(record.read_bytes()[:200])
     result = steadystep("report", "out", cwd=copy)
     assert result.returncode == 2 and "Traceback" not in result.stderr
     warned, refused = result.stderr.strip().splitlines()
-    assert f"{record.name} is no whole record: moved to {record.name}.corrupt" in warned
+    assert f"{record.name} is not a complete record: moved to {record.name}.corrupt" in warned
     assert "not finished" in refused and "steadystep reproduce" in refused
     assert record.with_name(f"{record.name}.corrupt").exists()
 
@@ -220,7 +220,7 @@ def test_a_truncated_record_is_reported_and_run_again(copy: Path) -> None:
 
 
 class Marker:
-    """What a malicious pickle would do: leave a file behind."""
+    """A stand-in for a malicious pickle, which creates a file when it is loaded."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -240,7 +240,7 @@ def test_a_pickled_checkpoint_is_refused_and_not_executed(copy: Path) -> None:
 
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A tmpfs of that size, where one can be mounted."""
+    """Mount a tmpfs of this size, or skip the test if that is not possible."""
     folder.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, check=False
@@ -259,11 +259,11 @@ def test_full_disk(tmp_path: Path) -> None:
         result = steadystep("reproduce", "--study", "small.yaml", "--out", disk / "out", cwd=tmp_path)
         assert_refused(result, "No space left")
         for record in (disk / "out").rglob("*.json"):
-            json.loads(record.read_text())  # what is there is whole
+            json.loads(record.read_text())  # every record is complete
         assert not list(disk.rglob("*.tmp"))
 
 
-def test_ctrl_c_stops_cleanly_and_says_how_to_resume(tmp_path: Path) -> None:
+def test_ctrl_c_stops_cleanly_and_prints_how_to_resume(tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(SMALL.replace("[1, 2]", "[1, 60]"))
     command = [sys.executable, "-m", "steadystep", "reproduce", "--study", "small.yaml", "--out", "out"]
     process = subprocess.Popen(
@@ -281,7 +281,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_resume(tmp_path: Path) -> None:
     assert "steadystep reproduce" in error and "--study small.yaml" in error and "--out out" in error
 
 
-def test_without_the_lab_extra_one_line_says_what_to_install(tmp_path: Path) -> None:
+def test_without_the_lab_extra_the_command_prints_what_to_install(tmp_path: Path) -> None:
     program = """
 import sys
 class Missing:

@@ -1,4 +1,4 @@
-"""The two commands as a user meets them."""
+"""Test `steadystep stability` and `steadystep cost` end to end."""
 
 import sys
 from pathlib import Path
@@ -36,7 +36,7 @@ def steadystep(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: p
 
 
 def test_stability_from_names_to_files(steadystep: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STEADYSTEP_DATA", str(tmp_path / "mine"))  # which is this machine's business
+    monkeypatch.setenv("STEADYSTEP_DATA", str(tmp_path / "mine"))  # must not appear in the report
     said = steadystep("stability", "--task", "tiny", "--lrs", "0.003:30:3", "--seeds", "2", "--workers", "1")
     assert said.code == 0, said.error
     assert "Clipping (norm)" in " ".join(said.out.split()) and "SGD by learning rate" in said.out
@@ -62,7 +62,7 @@ def test_cost_from_names_to_files(steadystep: Command, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["stability", "--lrs", "1:2"], ("'1:2' is no grid", "1e-4:10:11")),
+        (["stability", "--lrs", "1:2"], ("'1:2' is not a grid", "1e-4:10:11")),
         (["stability", "--clip", "nrom"], ("'nrom'", "norm")),
         (["stability", "--optimizers", "Adm"], ("'Adm'", "AdamW")),
         (["stability", "--task", "imagenet"], ("'imagenet'", "digits-mlp")),
@@ -82,7 +82,7 @@ def test_mistakes_are_one_line(
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
-def test_ctrl_c_says_how_to_go_on(steadystep: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_prints_how_to_resume(steadystep: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""The command as a user meets it."""
+"""Test `steadystep success` end to end."""
 
 import sys
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_success_from_names_to_files(
     ("arguments", "words"),
     [
         (["--task", "mnist-mlp"], "'mnist-mlp'"),
-        (["--lengths", "10,long"], "--lengths takes whole numbers with commas, such as 10,20,40, got 'long'"),
+        (["--lengths", "10,long"], "--lengths takes integers separated by commas, such as 10,20,40, got 'long'"),
         (["--cells", "relu"], "'relu'"),
         (["--seeds", "0"], "'--seeds'"),
     ],
@@ -61,7 +61,7 @@ def test_mistakes_are_one_line(
     assert not list(tmp_path.iterdir())
 
 
-def test_ctrl_c_says_how_to_go_on(said: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_prints_how_to_resume(said: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""`steadystep theory` and `steadystep audit`, as a user meets them."""
+"""Test `steadystep theory` and `steadystep audit` end to end."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ QUICK = ("starvation", "printed-adam")
 
 
 def refused(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line that a user's mistake is told in."""
+    """Return the one-line error message of the command."""
     monkeypatch.setattr(sys, "argv", ["steadystep", *arguments])
     assert run() == 2
     out, error = capsys.readouterr()
@@ -32,7 +32,7 @@ def test_claims_in_full() -> None:
     assert "printed-adam: refuted" in result.stdout
     for words in ("31.77", "Source:", "✓ instead: ", "204"):
         assert words in result.stdout
-    assert "starvation: holds (" in result.stderr  # progress, a line each
+    assert "starvation: holds (" in result.stderr  # progress, one line per claim
 
 
 def test_claims_as_json() -> None:
@@ -44,7 +44,7 @@ def test_claims_as_json() -> None:
     assert all(measurement["reproduced"] for claim in found for measurement in claim["measurements"])
 
 
-def test_a_changed_status_is_told_and_exits_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_status_is_reported_with_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
     def uncorrected(t, lr, beta1, beta2, eps):
         return lr, beta1, 1 - beta1, beta2, 1 - beta2, 1.0, 1.0, eps
 
@@ -58,7 +58,7 @@ def test_a_changed_status_is_told_and_exits_with_1(monkeypatch: pytest.MonkeyPat
 
 def test_the_whole_table() -> None:
     quick = {name: claim for name, claim in CLAIMS.items() if name in QUICK}
-    with patch.dict(CLAIMS, quick, clear=True):  # which puts all back in their order, as single entries would not be
+    with patch.dict(CLAIMS, quick, clear=True):  # restores all claims in their order
         result = CliRunner().invoke(app, ["theory"])
     assert result.exit_code == 0
     assert "7 of 7" in result.stdout and "2 claims in" in result.stdout
@@ -101,20 +101,22 @@ def test_the_audit() -> None:
 def test_the_audit_checks_what_it_cites(monkeypatch: pytest.MonkeyPatch) -> None:
     from steadystep.cli import claims
 
-    asked = []
-    monkeypatch.setattr(claims, "checked", lambda chosen, console: asked.extend(claim.id for claim in chosen) or [])
+    checked = []
+    monkeypatch.setattr(
+        claims, "check_claims", lambda chosen, console: checked.extend(claim.id for claim in chosen) or []
+    )
     assert CliRunner().invoke(app, ["audit", "--check"]).exit_code == 0
-    assert {"printed-adam", "step-bound", "bounded-step"} <= set(asked)
+    assert {"printed-adam", "step-bound", "bounded-step"} <= set(checked)
 
 
-def test_results_that_are_not_there(
+def test_a_missing_folder_of_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "nowhere" in refused(["audit", "--results", str(tmp_path / "nowhere")], monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("arguments", [["theory", "printed-adam"], ["audit"], ["audit", "--json"]])
-def test_an_ascii_terminal_is_served(arguments: list[str]) -> None:
+def test_output_is_ascii_in_an_ascii_terminal(arguments: list[str]) -> None:
     result = CliRunner(charset="ascii").invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert result.stdout.isascii() and len(result.stdout) > 500

@@ -1,4 +1,4 @@
-"""The bound on the update: for the largest moves, for the smallest, and not one too many counted."""
+"""ClipUpdate bounds the largest updates, leaves smaller ones unchanged, and counts what it clips."""
 
 import math
 from typing import Any
@@ -14,7 +14,7 @@ backends = pytest.mark.parametrize("backend", ["numba", "eager", "triton"])
 
 
 def step(optimizer: steadystep.Optimizer, param: torch.Tensor, gradient: torch.Tensor) -> float:
-    """Take a step; the root mean square of what it moved the parameter by, over the learning rate."""
+    """Take a step; return the root mean square of the change of the parameter, divided by the learning rate."""
     before = param.detach().double().clone()
     param.grad = gradient
     with np.errstate(over="ignore"):  # Triton's interpreter computes in NumPy
@@ -29,7 +29,7 @@ def step(optimizer: steadystep.Optimizer, param: torch.Tensor, gradient: torch.T
     ("dtype", "size"), [(torch.float32, 1e18), (torch.float32, 1e10), (torch.float64, 1e153), (torch.float64, 1e100)]
 )
 def test_the_largest_updates_are_bounded(dtype: torch.dtype, size: float, backend: str) -> None:
-    """The square of a move of 1e20 is no float32, nor that of 1e155 a float64."""
+    """The square of an update of 1e20 overflows float32, and that of 1e155 overflows float64."""
     param = torch.zeros(5, dtype=dtype, requires_grad=True)
     optimizer = steadystep.SGD([param], lr=100.0, clip=steadystep.ClipUpdate(0.5), backend=backend)
     assert step(optimizer, param, torch.full((5,), size, dtype=dtype)) == pytest.approx(0.5, rel=1e-6)
@@ -39,7 +39,7 @@ def test_the_largest_updates_are_bounded(dtype: torch.dtype, size: float, backen
 @backends
 @pytest.mark.parametrize("at", [0.0, 1.0, 100.0])
 def test_an_update_within_the_bound_is_neither_changed_nor_counted(at: float, backend: str) -> None:
-    """p - 1e-6 is a multiple of 6e-8 in float32: what the rounding of p adds is no part of the update."""
+    """In float32, p - 1e-6 is a multiple of 6e-8: the rounding error of p is not part of the update."""
     ours, plain = (torch.full((1000,), at, requires_grad=True) for _ in range(2))
     mine = steadystep.SGD([ours], lr=1e-6, clip=steadystep.ClipUpdate(1.0), backend=backend)
     reference = steadystep.SGD([plain], lr=1e-6, backend=backend)

@@ -1,4 +1,4 @@
-"""Defects that clippers of other libraries have had, each as a test of its own name."""
+"""Tests for defects that clippers of other libraries have had; a number for each defect."""
 
 import math
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 import steadystep
 from cases import CLIPPERS, ClipperCase
 
-REMEMBERING = [case for case in CLIPPERS if case.make().start(1)]
+STATEFUL = [case for case in CLIPPERS if case.make().start(1)]
 
 
 def weights(*shapes: tuple[int, ...], dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
@@ -18,7 +18,7 @@ def weights(*shapes: tuple[int, ...], dtype: torch.dtype = torch.float32) -> lis
 
 
 def run(optimizer: steadystep.Optimizer, params: list[torch.Tensor], norms: list[float]) -> None:
-    """One step for each of the norms; the gradient's direction is always the same."""
+    """Take one step for each norm; the direction of the gradient is always the same."""
     for norm in norms:
         for param in params:
             param.grad = torch.full_like(param, norm / math.sqrt(sum(p.numel() for p in params)))
@@ -37,7 +37,7 @@ def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("nonfinite", ["skip", "propagate"])
-@pytest.mark.parametrize("case", REMEMBERING, ids=str)
+@pytest.mark.parametrize("case", STATEFUL, ids=str)
 def test_1_one_bad_norm_does_not_poison_the_statistics(case: ClipperCase, nonfinite: Any, bad: float) -> None:
     params = weights((3, 2), (4,))
     optimizer = steadystep.SGD(params, lr=1e-6, clip=case.make(), nonfinite=nonfinite)
@@ -48,7 +48,7 @@ def test_1_one_bad_norm_does_not_poison_the_statistics(case: ClipperCase, nonfin
     assert_same(after, before)
     with torch.no_grad():
         for param, start in zip(params, weights((3, 2), (4,)), strict=True):
-            param.copy_(start)  # under "propagate" the parameters are what torch makes of them
+            param.copy_(start)  # with "propagate" the parameters are not finite now
     applied = optimizer.ledger["applied"]
     run(optimizer, params, [1.0] * 12)
     assert optimizer.ledger["applied"] == applied + 12, "no step after the bad one is refused"
@@ -102,7 +102,7 @@ def test_4_skipping_is_not_multiplying_by_zero() -> None:
     assert all(torch.equal(value, torch.zeros_like(value)) for value in optimizer.state[params[0]].values())
 
 
-def test_5_agc_lets_parameters_that_start_at_zero_move() -> None:
+def test_5_agc_does_not_freeze_parameters_initialised_to_zero() -> None:
     params = [torch.zeros(2, 3, requires_grad=True)]
     optimizer = steadystep.SGD(params, lr=1.0, clip=steadystep.AGC(0.01))
     params[0].grad = torch.ones(2, 3)
@@ -110,7 +110,7 @@ def test_5_agc_lets_parameters_that_start_at_zero_move() -> None:
     assert torch.linalg.vector_norm(params[0], dim=1).tolist() == pytest.approx([1e-5] * 2, rel=1e-6)
 
 
-def test_5_agc_units_are_rows_as_torch_lays_weights_out() -> None:
+def test_5_agc_units_are_the_rows_of_torchs_weight_layout() -> None:
     params = [torch.tensor([[3.0, 4.0], [0.3, 0.4]]).requires_grad_()]
     start = params[0].detach().clone()
     optimizer = steadystep.SGD(params, lr=1.0, clip=steadystep.AGC(0.1))
@@ -120,7 +120,7 @@ def test_5_agc_units_are_rows_as_torch_lays_weights_out() -> None:
     assert moved.tolist() == pytest.approx([0.5, 0.05], rel=1e-5)
 
 
-def test_6_clip_gradients_really_writes() -> None:
+def test_6_clip_gradients_writes_in_place() -> None:
     params = weights((3,))
     params[0].grad = torch.tensor([6.0, 8.0, 0.0])
     held = params[0].grad
@@ -135,14 +135,14 @@ def test_6_a_norm_above_the_bound_shrinks() -> None:
     assert optimizer.ledger["norm_after"] == pytest.approx(1.0)
 
 
-def test_6_the_warm_up_is_on_the_norm_and_not_its_square() -> None:
+def test_6_the_warm_up_averages_the_norm_and_not_its_square() -> None:
     params = weights((4,))
     optimizer = steadystep.SGD(params, lr=1e-9, clip=steadystep.ZClip(warmup=5))
     run(optimizer, params, [3.0] * 5)
     assert statistics(optimizer)["clip.0.ZClip.mean"].item() == pytest.approx(3.0, rel=1e-6)
 
 
-@pytest.mark.parametrize("case", REMEMBERING, ids=str)
+@pytest.mark.parametrize("case", STATEFUL, ids=str)
 def test_7_statistics_are_in_the_state_dict(case: ClipperCase) -> None:
     params = weights((3, 2), (4,))
     optimizer = steadystep.SGD(params, lr=1e-6, clip=case.make())
@@ -153,8 +153,8 @@ def test_7_statistics_are_in_the_state_dict(case: ClipperCase) -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("case", REMEMBERING, ids=str)
-def test_8_refused_steps_are_not_history(case: ClipperCase, bad: float) -> None:
+@pytest.mark.parametrize("case", STATEFUL, ids=str)
+def test_8_refused_steps_do_not_enter_the_statistics(case: ClipperCase, bad: float) -> None:
     params = weights((3, 2), (4,))
     optimizer = steadystep.SGD(params, lr=1e-6, clip=[case.make(), steadystep.ClipNorm(math.inf)])
     run(optimizer, params, [1.0] * 6)
@@ -169,8 +169,8 @@ def test_8_refused_steps_are_not_history(case: ClipperCase, bad: float) -> None:
     [steadystep.AutoClip(100), steadystep.ZClip(), steadystep.AdaGC(max_norm=math.inf), steadystep.SkipOutlier()],
     ids=str,
 )
-def test_8_overflowed_steps_are_not_history(clipper: steadystep.Clipper) -> None:
-    """Where the clipper lets a gradient through whose square overflows, the guard refuses it."""
+def test_8_overflowed_steps_do_not_enter_the_statistics(clipper: steadystep.Clipper) -> None:
+    """The guard refuses a gradient whose square overflows if the clipper has not reduced it."""
     params = weights((3, 2), (4,))
     optimizer = steadystep.SGD(params, lr=1e-6, clip=clipper)
     run(optimizer, params, [1.0] * 3)
@@ -225,7 +225,7 @@ def test_12_a_generator_of_parameters_is_read_once() -> None:
 
 @pytest.mark.parametrize("size", [1.3e154, 1e100, 1e-165, 1e-300])
 def test_agc_measures_units_of_any_size(size: float) -> None:
-    """The square of 1e155 is no float64, and that of 1e-165 is 0."""
+    """In float64, the square of 1e155 overflows, and that of 1e-165 is 0."""
     param = torch.zeros(2, 4, dtype=torch.float64, requires_grad=True)
     optimizer = steadystep.SGD([param], lr=1.0, clip=steadystep.AGC(size, floor=0.5))
     param.grad = torch.tensor([[1.0], [0.1]], dtype=torch.float64).expand(2, 4) * size
@@ -234,10 +234,10 @@ def test_agc_measures_units_of_any_size(size: float) -> None:
     assert optimizer.ledger["clipped"] == 1
 
 
-def test_agc_names_what_it_cannot_exclude() -> None:
+def test_agc_names_an_unknown_parameter_in_exclude() -> None:
     model = torch.nn.Linear(3, 2)
     model(torch.ones(1, 3)).sum().backward()
-    model.bias.grad = None  # known all the same
+    model.bias.grad = None  # the name is known without a gradient
     steadystep.SGD(model.named_parameters(), clip=steadystep.AGC(exclude=["bias"])).step()
     with pytest.raises(ValueError, match=r"AGC excludes \['bais'\], and the optimizer has no .* bias, weight"):
         steadystep.SGD(model.named_parameters(), clip=steadystep.AGC(exclude=["bais", "bias"])).step()

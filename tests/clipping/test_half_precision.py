@@ -1,4 +1,4 @@
-"""Chains and units of half precision gradients: what the ledger says is what the rule steps with."""
+"""Chains and units for half precision gradients: the ledger records the norms that the update rule uses."""
 
 import math
 from typing import Any
@@ -29,7 +29,7 @@ def stepped(params: list[torch.Tensor], clip: Any, gradients: list[torch.Tensor]
     return optimizer
 
 
-def drawn(dtype: torch.dtype) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+def draw(dtype: torch.dtype) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     generator = torch.Generator().manual_seed(0)
     params = [torch.randn(shape, generator=generator).to(dtype).requires_grad_() for shape in SHAPES]
     return params, [torch.randn(shape, generator=generator).to(dtype) for shape in SHAPES]
@@ -38,25 +38,25 @@ def drawn(dtype: torch.dtype) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
 @backends
 @halves
 @pytest.mark.parametrize("chain", CHAINS)
-def test_it_is_what_float64_makes_of_the_same_gradients(chain: str, dtype: torch.dtype, backend: str) -> None:
-    """Nothing is rounded to half precision on the way: not for measuring, not for stepping."""
-    params, gradients = drawn(dtype)
+def test_half_precision_agrees_with_float64(chain: str, dtype: torch.dtype, backend: str) -> None:
+    """No intermediate result is rounded to half precision, neither for the norms nor for the update."""
+    params, gradients = draw(dtype)
     wide = [param.detach().double().requires_grad_() for param in params]
     mine = stepped(params, CHAINS[chain], gradients, backend=backend)
     reference = stepped(wide, CHAINS[chain], [gradient.double() for gradient in gradients], backend=backend)
     for name in ("norm_before", "norm_after", "clipped"):
         assert mine.ledger[name] == pytest.approx(reference.ledger[name], rel=1e-6)
     for param, other in zip(params, wide, strict=True):
-        near = other.detach().to(dtype)  # what float32 rounding decides may be one digit off, and rarely is
-        assert torch.equal(param.detach(), near) or (param.detach() != near).float().mean() < 0.01
+        rounded = other.detach().to(dtype)  # float32 rounding may rarely change the last digit
+        assert torch.equal(param.detach(), rounded) or (param.detach() != rounded).float().mean() < 0.01
 
 
 @halves
 @pytest.mark.parametrize("chain", CHAINS)
-def test_the_ledger_says_what_was_stepped_with(chain: str, dtype: torch.dtype) -> None:
-    params, gradients = drawn(dtype)
+def test_the_ledger_records_the_norm_of_the_update(chain: str, dtype: torch.dtype) -> None:
+    params, gradients = draw(dtype)
     start = [param.detach().double() for param in params]
-    optimizer = stepped(params, CHAINS[chain], gradients, rounding="kahan")  # which keeps what rounding takes
+    optimizer = stepped(params, CHAINS[chain], gradients, rounding="kahan")  # which stores the rounding error
     moved = [
         (param.detach().double() + optimizer.state[param]["rounding_error"].double() - old).flatten()
         for param, old in zip(params, start, strict=True)
@@ -66,7 +66,7 @@ def test_the_ledger_says_what_was_stepped_with(chain: str, dtype: torch.dtype) -
 
 @pytest.mark.parametrize("scale", [1.0, 1024.0, 65536.0])
 def test_units_too_small_for_float16_under_a_grad_scaler(scale: float) -> None:
-    """1e-7 is the second smallest float16: unscaled into it, a bound of 1e-7 was missed by a quarter."""
+    """1e-7 is about the second smallest float16: unscaled in float16, a bound of 1e-7 was missed by a quarter."""
     weight = torch.zeros(8, 8, dtype=torch.float16, requires_grad=True)
     optimizer = steadystep.SGD([weight], lr=1.0, clip=steadystep.AGC(1e-4), rounding="kahan")
     scaler = torch.amp.GradScaler("cpu", init_scale=scale)

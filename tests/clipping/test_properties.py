@@ -1,6 +1,6 @@
-"""What holds for every clipper, whatever the gradients, once it has seen enough to act. The table is clipping's own.
+"""Properties of every clipper for any gradients, once its warm-up is over. The cases are the table of clippers.
 
-tests/ranks.py asks the last line of it, "however sharded", of two processes.
+tests/ranks.py tests the last property, independence of the sharding, with two processes.
 """
 
 import copy
@@ -26,7 +26,7 @@ moderate = st.lists(
     min_size=1,
     max_size=4,
 )
-"""Such that neither their squares nor those of their quotients leave float32."""
+"""Values whose squares, and whose quotients' squares, do not leave the range of float32."""
 
 every_clipper = pytest.mark.parametrize("case", CLIPPERS, ids=str)
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6}
@@ -45,14 +45,14 @@ def case_of(name: str, **options: object) -> ClipperCase:
 
 
 def warm(clipper: reference.Clipper, tensors: int) -> reference.Clipper:
-    """A reference that has seen what the clipper has."""
+    """Return the reference with the statistics of the warm-up that the clipper has had."""
     for step_gradients in warm_gradients(tensors):
         _, accepted = clipper.step([list(gradient) for gradient in step_gradients])
         assert accepted
     return clipper
 
 
-# Finite in, finite out; never amplifies; state survives a save at any step.
+# Finite gradients stay finite; no clipper amplifies; the state can be saved at any step.
 
 
 @every_clipper
@@ -84,9 +84,9 @@ def test_state_survives_a_save_at_any_step(
     (params, optimizer), (others, undisturbed) = make(), make()
     for number, size in enumerate(norms):
         if number == saved:
-            held, (params, resumed) = params, make()
+            before, (params, resumed) = params, make()
             resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-            for param, value in zip(params, held, strict=True):
+            for param, value in zip(params, before, strict=True):
                 param.data.copy_(value.detach())
             optimizer = resumed
         for group, owner in ((params, optimizer), (others, undisturbed)):
@@ -95,10 +95,10 @@ def test_state_survives_a_save_at_any_step(
             owner.step()
     assert all(torch.equal(a, b) for a, b in zip(params, others, strict=True))
     ours, theirs = ({**owner.ledger, "norms": None} for owner in (optimizer, undisturbed))
-    assert repr(ours) == repr(theirs)  # NaN, where nothing was applied yet, equals nothing
+    assert repr(ours) == repr(theirs)  # compared as text because NaN, if no step was applied, is not equal to itself
 
 
-# After clipping the bound holds.
+# The bound holds after clipping.
 
 
 @given(values=gradients, bound=st.floats(1e-3, 1e3))
@@ -116,7 +116,7 @@ def test_smooth_clipping_stays_below_its_bound(values: list[list[float]], bound:
     after = norm(clipped(case_of("SmoothClip", max_norm=bound), values))
     if norm(values) <= 1e9 * bound:
         assert after < bound
-    else:  # closer to the bound than float64 has numbers
+    else:  # closer to the bound than float64 can represent
         assert after <= bound * (1 + 1e-12)
 
 
@@ -135,7 +135,7 @@ def test_the_bound_of_a_group_holds(values: list[list[float]], bound: float, dat
     ratio=st.floats(1e-3, 10),
 )
 def test_the_bound_of_each_row_holds(rows: list[list[float]], weights: list[float], ratio: float) -> None:
-    """A weight of zero counts as one of norm 1e-3; a bias is one unit."""
+    """A weight of norm 0 counts as one of norm 1e-3; a bias is one unit."""
     for units in (rows, [[x for row in rows for x in row]]):
         matrix = torch.zeros(len(units), len(units[0]), dtype=torch.float64)
         matrix[:, 0] = torch.tensor(weights[: len(units)], dtype=torch.float64)
@@ -148,7 +148,7 @@ def test_the_bound_of_each_row_holds(rows: list[list[float]], weights: list[floa
 
 
 @given(values=gradients, percentile=st.floats(0, 100))
-def test_the_bound_of_auto_clip_is_a_percentile_of_what_it_saw(values: list[list[float]], percentile: float) -> None:
+def test_the_bound_of_auto_clip_is_a_percentile_of_its_window(values: list[list[float]], percentile: float) -> None:
     seen = [norm(gradient) for gradient in warm_gradients(len(values))][-7:]
     after, _ = step(case_of("AutoClip", percentile=percentile, window=8), values)
     bound = reference.percentile([*seen, norm(values)], percentile)
@@ -171,7 +171,7 @@ def test_the_bound_of_z_clip_follows_from_mean_and_deviation(
 
 
 @given(values=gradients, ratio=st.floats(0.5, 2))
-def test_the_bound_of_ada_gc_is_each_tensors_own(values: list[list[float]], ratio: float) -> None:
+def test_the_bound_of_ada_gc_is_per_tensor(values: list[list[float]], ratio: float) -> None:
     peer = warm(reference.AdaGC(ratio=ratio, warmup=4), len(values))
     after = clipped(case_of("AdaGC", ratio=ratio, warmup=4), values)
     for tensor, before, gamma in zip(after, values, peer.state.gammas, strict=True):
@@ -182,27 +182,27 @@ OUTLIERS = next(case for case in CLIPPERS if isinstance(case.make(), steadystep.
 
 
 @given(values=gradients, factor=st.floats(0.5, 20))
-def test_what_skip_outlier_lets_through_is_no_outlier(values: list[list[float]], factor: float) -> None:
+def test_skip_outlier_refuses_exactly_the_outliers(values: list[list[float]], factor: float) -> None:
     seen = [norm(gradient) for gradient in warm_gradients(len(values))][-8:]
     median = reference.percentile(seen, 50)
     deviation = reference.percentile([abs(x - median) for x in seen], 50)
     limit = median + 6 * max(1.4826 * deviation, 1e-3 * median)
     near = [[limit * factor, *value[1:]] if i == 0 else [0.0] * len(value) for i, value in enumerate(values)]
-    for given_values in (values, near):
-        after, ledger = step(OUTLIERS, given_values)
-        passes = norm(given_values) <= limit
+    for tensors in (values, near):
+        after, ledger = step(OUTLIERS, tensors)
+        passes = norm(tensors) <= limit
         assert (ledger["applied"], ledger["skipped_outlier"]) == (passes, not passes)
         assert [tensor.tolist() for tensor in after] == (
-            given_values if passes else [[0.0] * len(value) for value in given_values]
+            tensors if passes else [[0.0] * len(value) for value in tensors]
         )
 
 
-# Direction, identity, idempotence.
+# Preserved direction, no change within the bound, idempotence.
 
 
 @pytest.mark.parametrize("case", [case for case in CLIPPERS if case.keeps_direction], ids=str)
 @given(values=gradients)
-def test_direction_is_kept(case: ClipperCase, values: list[list[float]]) -> None:
+def test_the_direction_is_preserved(case: ClipperCase, values: list[list[float]]) -> None:
     assert_parallel(torch.cat(clipped(case, values)), [x for value in values for x in value])
 
 
@@ -211,7 +211,7 @@ NOT_PARALLEL = (steadystep.ClipValue,)
 
 @pytest.mark.parametrize("case", [case for case in CLIPPERS if not isinstance(case.make(), NOT_PARALLEL)], ids=str)
 @given(values=gradients)
-def test_direction_is_kept_tensor_by_tensor(case: ClipperCase, values: list[list[float]]) -> None:
+def test_the_direction_of_each_tensor_is_preserved(case: ClipperCase, values: list[list[float]]) -> None:
     for value, after in zip(values, clipped(case, values), strict=True):
         assert_parallel(after, value)
 
@@ -226,7 +226,7 @@ def assert_parallel(after: torch.Tensor, values: Sequence[float]) -> None:
 
 
 def within(values: list[list[float]]) -> float:
-    """A bound that these gradients just keep."""
+    """Return a bound that these gradients just satisfy."""
     return max(norm(values), 1e-30) * (1 + 1e-9)
 
 
@@ -245,7 +245,7 @@ def within(values: list[list[float]]) -> float:
     ids=["ClipNorm", "inf", "ClipNorm group", "ClipNorm parameter", "ClipValue", "AGC", "AutoClip", "ClipUpdate"],
 )
 @given(values=gradients)
-def test_no_clipper_touches_what_is_within_its_bound(
+def test_gradients_within_the_bound_are_unchanged(
     make: Callable[[list[list[float]]], ClipperCase], values: list[list[float]]
 ) -> None:
     after, ledger = step(make(values), values)
@@ -257,8 +257,8 @@ ADAPTIVE = case_of("ZClip", warmup=4), case_of("AdaGC", warmup=4), OUTLIERS
 
 
 @given(values=gradients, share=st.floats(0.01, 1))
-def test_no_adaptive_clipper_touches_what_is_within_its_bound(values: list[list[float]], share: float) -> None:
-    """Which they have learned: the values are brought within it here."""
+def test_gradients_within_an_adaptive_bound_are_unchanged(values: list[list[float]], share: float) -> None:
+    """The bound depends on the warm-up; the values are scaled to be within it."""
     size = norm(values)
     mean = warm(reference.ZClip(warmup=4), len(values)).state.mean
     gammas = warm(reference.AdaGC(warmup=4), len(values)).state.gammas
@@ -278,11 +278,12 @@ def test_clipping_twice_is_clipping_once(case: ClipperCase, values: list[list[fl
         torch.testing.assert_close(a, b, rtol=1e-14, atol=0)
 
 
-# The same however grouped, ordered or cut: 1e-12 in float64, 1e-6 in float32, and bitwise for the same tensors.
+# The result does not depend on grouping, order or splitting into tensors: to 1e-12 in float64, 1e-6 in float32, and
+# bitwise for the same tensors.
 
 
 def grouped(items: Sequence[int], data: st.DataObject) -> list[list[int]]:
-    """These in some order, cut into groups anywhere."""
+    """Return the items in an arbitrary order, split into groups at arbitrary places."""
     order = data.draw(st.permutations(items))
     cuts = sorted(data.draw(st.sets(st.integers(1, len(order) - 1)))) if len(order) > 1 else []
     return [list(order[a:b]) for a, b in zip([0, *cuts], [*cuts, len(order)], strict=True)]
@@ -292,7 +293,7 @@ def grouped(items: Sequence[int], data: st.DataObject) -> list[list[int]]:
 @every_clipper
 @settings(max_examples=40)
 @given(values=moderate, data=st.data())
-def test_it_is_the_same_however_grouped_and_ordered(
+def test_grouping_and_order_do_not_matter(
     case: ClipperCase, dtype: torch.dtype, values: list[list[float]], data: st.DataObject
 ) -> None:
     clipper = case.make()
@@ -309,10 +310,10 @@ def test_it_is_the_same_however_grouped_and_ordered(
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize(
     "name", ["ClipNorm", "SmoothClip", "AutoClip", "ZClip", "SkipOutlier", "ClipValue"]
-)  # those that do not ask which tensor an element is in
+)  # those that do not depend on which tensor an element is in
 @settings(max_examples=40)
 @given(values=moderate, data=st.data())
-def test_it_is_the_same_however_cut_into_tensors(
+def test_splitting_into_tensors_does_not_matter(
     name: str, dtype: torch.dtype, values: list[list[float]], data: st.DataObject
 ) -> None:
     case = next(case for case in CLIPPERS if type(case.make()).__name__ == name)
@@ -321,12 +322,12 @@ def test_it_is_the_same_however_cut_into_tensors(
     pieces = grouped(range(len(flat)), data)[: len(values) - 1]
     rest = [i for i in order if not any(i in piece for piece in pieces)]
     cut = [*pieces, *([rest] if rest else [])]
-    if len(cut) != len(values):  # as many tensors, so that the clipper has seen the same
+    if len(cut) != len(values):  # the same number of tensors, so that the warm-up was the same
         return
     one, _ = step(case, values, dtype)
     other, _ = step(case, [[flat[i] for i in piece] for piece in cut], dtype)
-    places = torch.tensor([i for piece in cut for i in piece])
-    torch.testing.assert_close(torch.cat(other), torch.cat(one)[places], rtol=TOLERANCE[dtype], atol=1e-30)
+    positions = torch.tensor([i for piece in cut for i in piece])
+    torch.testing.assert_close(torch.cat(other), torch.cat(one)[positions], rtol=TOLERANCE[dtype], atol=1e-30)
 
 
 def test_group_scope_clips_each_group_by_its_own_norm() -> None:

@@ -1,4 +1,4 @@
-"""Every clipper against an independent scalar reference, over steps of which some are refused."""
+"""Test every clipper against an independent scalar reference, over steps some of which are refused."""
 
 import math
 import random
@@ -47,7 +47,7 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], reference.Clipper]]] = {
             reference.ClipNorm(1.0),
         ),
     ),
-    "chain of the remembering": (
+    "chain of stateful clippers": (
         lambda: [steadystep.AutoClip(60, window=20), steadystep.ZClip(warmup=10), steadystep.AdaGC(warmup=15)],
         lambda: reference.Chain(
             reference.AutoClip(60, window=20), reference.ZClip(warmup=10), reference.AdaGC(warmup=15)
@@ -57,7 +57,7 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], reference.Clipper]]] = {
 
 
 def gradients(rng: random.Random, step: int) -> list[list[float] | None]:
-    """Norms that vary by 1000x, a few non-finite ones, some tensors without a gradient, some all zero."""
+    """Return gradients whose norms vary by 1000x: a few are not finite, some missing, some all zero."""
     scale = 10.0 ** rng.uniform(-1.5, 1.5)
     tensors: list[list[float] | None] = []
     for shape in SHAPES:
@@ -73,7 +73,7 @@ def gradients(rng: random.Random, step: int) -> list[list[float] | None]:
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("seed", range(3))
-def test_clipped_gradients_and_verdicts_are_the_references(case: str, seed: int) -> None:
+def test_clipped_gradients_and_refusals_are_those_of_the_reference(case: str, seed: int) -> None:
     make, make_reference = CASES[case]
     rng = random.Random(seed)
     params = [
@@ -84,7 +84,7 @@ def test_clipped_gradients_and_verdicts_are_the_references(case: str, seed: int)
     ]
     optimizer = steadystep.SGD([{"params": params[:2]}, {"params": params[2:]}], lr=1.0, clip=make())
     clipper = make_reference()
-    verdicts = []
+    decisions = []
     for step in range(60):
         raw = gradients(rng, step)
         before = [param.detach().flatten().tolist() for param in params]
@@ -93,7 +93,7 @@ def test_clipped_gradients_and_verdicts_are_the_references(case: str, seed: int)
         if all(values is None for values in raw):
             continue
         want, accepted = clipper.step(raw, before)
-        verdicts.append(accepted)
+        decisions.append(accepted)
         applied = optimizer.ledger["applied"]
         optimizer.step()
         assert optimizer.ledger["applied"] - applied == accepted, f"step {step}"
@@ -101,4 +101,4 @@ def test_clipped_gradients_and_verdicts_are_the_references(case: str, seed: int)
             moved = [a - b for a, b in zip(old, param.detach().flatten().tolist(), strict=True)]
             target = values if accepted and values is not None else [0.0] * len(old)
             assert moved == pytest.approx(target, rel=1e-9, abs=1e-12), f"step {step}"
-    assert True in verdicts and False in verdicts
+    assert True in decisions and False in decisions

@@ -1,4 +1,4 @@
-"""Statistics of clippers that are resumed with other options, with another clipper, or with more tensors."""
+"""Statistics of clippers after a checkpoint is loaded with other options, another clipper, or more tensors."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import torch
 import steadystep
 from cases import CLIPPERS
 
-REMEMBERING = {type(case.make()).__name__: case.make for case in CLIPPERS if case.make().start(1)}
+STATEFUL = {type(case.make()).__name__: case.make for case in CLIPPERS if case.make().start(1)}
 
 
 def gradient(step: int, size: int = 10) -> torch.Tensor:
@@ -16,7 +16,7 @@ def gradient(step: int, size: int = 10) -> torch.Tensor:
 
 
 def train(optimizer: Any, steps: range) -> list[float]:
-    """The norms that were stepped with."""
+    """Train; return the norm after clipping of every step."""
     norms = []
     for step in steps:
         for group in optimizer.param_groups:
@@ -41,17 +41,17 @@ def statistics(optimizer: torch.optim.Optimizer) -> list[str]:
     return [name for name in optimizer.param_groups[0] if name.startswith("clip.")]
 
 
-@pytest.mark.parametrize("after", REMEMBERING)
-@pytest.mark.parametrize("before", REMEMBERING)
-def test_another_clipper_starts_anew(before: str, after: str) -> None:
-    """One that took over the count of steps of another had a mean of 0, and clipped everything to it."""
+@pytest.mark.parametrize("after", STATEFUL)
+@pytest.mark.parametrize("before", STATEFUL)
+def test_another_clipper_starts_with_new_statistics(before: str, after: str) -> None:
+    """A clipper that took over the step count of another had a mean of 0, and clipped everything to 0."""
     if before == after:
         return
-    old = make(REMEMBERING[before]())
+    old = make(STATEFUL[before]())
     train(old, range(50))
-    optimizer = resumed(old, REMEMBERING[after]())
-    assert train(optimizer, range(30)) == train(make(REMEMBERING[after]()), range(30))
-    assert all(after in name for name in statistics(optimizer)), "what the other one knew is not dragged along"
+    optimizer = resumed(old, STATEFUL[after]())
+    assert train(optimizer, range(30)) == train(make(STATEFUL[after]()), range(30))
+    assert all(after in name for name in statistics(optimizer)), "the statistics of the other clipper are dropped"
     assert optimizer.ledger["attempted"] == 80
 
 
@@ -63,8 +63,8 @@ def test_another_clipper_starts_anew(before: str, after: str) -> None:
     ],
     ids=["SkipOutlier", "AutoClip"],
 )
-def test_another_window_starts_anew(old: steadystep.Clipper, new: steadystep.Clipper) -> None:
-    """As a whole: a count of steps beside an empty window made the first norms outliers."""
+def test_another_window_starts_with_new_statistics(old: steadystep.Clipper, new: steadystep.Clipper) -> None:
+    """All statistics restart: with the old step count and an empty window, the first norms were outliers."""
     first = make(old)
     train(first, range(100))
     optimizer = resumed(first, new)
@@ -72,7 +72,7 @@ def test_another_window_starts_anew(old: steadystep.Clipper, new: steadystep.Cli
     assert optimizer.ledger["skipped_outlier"] == 0
 
 
-def test_a_clipper_of_the_same_statistics_goes_on() -> None:
+def test_a_clipper_with_the_same_statistics_continues() -> None:
     old = make(steadystep.ZClip(warmup=5))
     train(old, range(50))
     optimizer = resumed(old, steadystep.ZClip(threshold=3.0, warmup=5))
@@ -81,7 +81,7 @@ def test_a_clipper_of_the_same_statistics_goes_on() -> None:
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_a_group_added_later_leaves_the_other_tensors_their_statistics(resume: bool) -> None:
+def test_a_group_added_later_does_not_change_the_statistics_of_other_tensors(resume: bool) -> None:
     optimizer = make(steadystep.AdaGC(warmup=5))
     train(optimizer, range(30))
     known = optimizer.param_groups[0]["clip.0.AdaGC.gammas"].clone()

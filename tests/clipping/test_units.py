@@ -1,4 +1,4 @@
-"""AGC's compiled steps, unit by unit, against the eager ones: in every layout, type and kind of rule."""
+"""Compiled steps with AGC, which clips by unit, against eager ones: for every layout, dtype and kind of rule."""
 
 from collections.abc import Callable
 
@@ -35,14 +35,14 @@ CLIPS: dict[str, Callable[[], Clip]] = {
 def stepped(
     kind: type[steadystep.Adam | steadystep.LAMB], clip: Clip, starts: list[torch.Tensor], backend: str
 ) -> tuple[list[torch.Tensor], dict[str, float]]:
-    """Parameters and norms after three steps on gradients that spikes make unequal from unit to unit."""
+    """Return parameters and norms after three steps; spikes make the gradients differ between units."""
     torch.manual_seed(1)
     params = [start.detach().clone(memory_format=torch.preserve_format).requires_grad_() for start in starts]
     optimizer = kind(params, lr=0.01, clip=clip, backend=None if backend == "numba" else backend)
     for _ in range(3):
         for param in params:
-            units_first = [-1, *[1] * (param.dim() - 1)] if param.dim() else []
-            spikes = torch.exp(2 * torch.randn(param.shape[:1])).reshape(units_first)
+            unit_shape = [-1, *[1] * (param.dim() - 1)] if param.dim() else []
+            spikes = torch.exp(2 * torch.randn(param.shape[:1])).reshape(unit_shape)
             param.grad = (torch.randn_like(param) * spikes).to(param.dtype)
         optimizer.step()
     return params, {name: optimizer.ledger[name] for name in ("norm_before", "norm_after", "clipped")}
@@ -51,7 +51,7 @@ def stepped(
 @pytest.mark.parametrize("kind", [steadystep.Adam, steadystep.LAMB])
 @pytest.mark.parametrize("clip", CLIPS.values(), ids=CLIPS)
 @pytest.mark.parametrize("layout", ["all", *LAYOUTS])
-def test_compiled_steps_are_the_eager_ones(
+def test_compiled_steps_equal_eager_steps(
     kind: type[steadystep.Adam | steadystep.LAMB], clip: Callable[[], Clip], layout: str
 ) -> None:
     torch.manual_seed(0)
@@ -66,7 +66,7 @@ def test_compiled_steps_are_the_eager_ones(
     assert norms["clipped"] == 3
 
 
-def test_what_is_left_of_a_norm_is_what_the_scaled_gradient_has() -> None:
+def test_norm_after_is_the_norm_of_the_clipped_gradient() -> None:
     torch.manual_seed(0)
     params = [torch.randn(20, 9, dtype=torch.float64, requires_grad=True), torch.randn(7, requires_grad=True)]
     for param in params:
@@ -81,7 +81,7 @@ def test_what_is_left_of_a_norm_is_what_the_scaled_gradient_has() -> None:
 
 @pytest.mark.parametrize("backend", [None, "eager"])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_unit_that_is_not_finite_refuses_the_step(backend: str | None, bad: float) -> None:
+def test_a_non_finite_unit_refuses_the_step(backend: str | None, bad: float) -> None:
     param = torch.ones(3, 4, requires_grad=True)
     param.grad = torch.ones(3, 4)
     param.grad[1, 2] = bad
@@ -90,7 +90,7 @@ def test_a_unit_that_is_not_finite_refuses_the_step(backend: str | None, bad: fl
     assert torch.equal(param.detach(), torch.ones(3, 4)) and optimizer.ledger["skipped_nonfinite"] == 1
 
 
-def test_an_excluded_tensor_goes_whole_beside_those_that_go_by_unit() -> None:
+def test_an_excluded_tensor_is_not_clipped_beside_tensors_clipped_by_unit() -> None:
     linear = torch.nn.Linear(4, 3)
     for param in linear.parameters():
         param.grad = torch.full_like(param, 5.0)
@@ -100,8 +100,8 @@ def test_an_excluded_tensor_goes_whole_beside_those_that_go_by_unit() -> None:
 
 
 @pytest.mark.parametrize("backend", [None, "eager"])
-def test_sizes_of_units_at_the_ends_of_the_exponent(backend: str | None) -> None:
+def test_sizes_of_units_near_the_limits_of_float64(backend: str | None) -> None:
     rows = torch.tensor([[3e200, 4e200], [3e-200, 4e-200], [0.0, 0.0]], dtype=torch.float64)
-    found = units.sizes([rows], [rows], {}, backend)
-    assert found.norms == pytest.approx([5e200, 5e-200, 0.0], rel=1e-14)
-    assert found.peaks.tolist() == [4e200, 4e-200, 0.0]
+    result = units.measure_units([rows], [rows], {}, backend)
+    assert result.norms == pytest.approx([5e200, 5e-200, 0.0], rel=1e-14)
+    assert result.abs_max.tolist() == [4e200, 4e-200, 0.0]

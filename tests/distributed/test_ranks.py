@@ -1,4 +1,4 @@
-"""Two processes that talk over gloo: data parallel, fully sharded and tensor parallel, against one process."""
+"""Two processes that communicate over gloo: data parallel, fully sharded and tensor parallel, against one process."""
 
 import json
 import subprocess
@@ -14,8 +14,8 @@ WORLD = 2
 
 
 @pytest.fixture(scope="module")
-def verdicts(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
-    """What each rank says of each scenario and optimizer: nothing, or its traceback."""
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
+    """Run the ranks; return for each the outcome of every scenario and optimizer: an empty string, or a traceback."""
     folder = tmp_path_factory.mktemp("ranks")
     command = [sys.executable, str(Path(ranks.__file__)), "RANK", str(WORLD), str(folder)]
     processes = [
@@ -30,18 +30,18 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("name", ranks.MAKERS)
 @pytest.mark.parametrize("scenario", [scenario.__name__ for scenario in ranks.SCENARIOS])
-def test_ranks_agree_with_one_process(verdicts: list[dict[str, str]], scenario: str, name: str) -> None:
-    for verdict in verdicts:
-        assert verdict[f"{scenario}: {name}"] == "", verdict[f"{scenario}: {name}"]
+def test_ranks_agree_with_one_process(outcomes: list[dict[str, str]], scenario: str, name: str) -> None:
+    for outcome in outcomes:
+        assert outcome[f"{scenario}: {name}"] == "", outcome[f"{scenario}: {name}"]
 
 
 @pytest.mark.parametrize("label", ranks.SHARDED)
-def test_clipping_is_the_same_however_sharded(verdicts: list[dict[str, str]], label: str) -> None:
-    for verdict in verdicts:
-        assert verdict[label] == "", verdict[label]
+def test_clipping_is_the_same_however_sharded(outcomes: list[dict[str, str]], label: str) -> None:
+    for outcome in outcomes:
+        assert outcome[label] == "", outcome[label]
 
 
-def test_a_fault_on_one_rank_leaves_no_trace_on_any(verdicts: list[dict[str, str]]) -> None:
+def test_a_fault_on_one_rank_changes_nothing_on_any_rank(outcomes: list[dict[str, str]]) -> None:
     for number in faults.DISTRIBUTED:
-        for verdict in verdicts:
-            assert verdict[f"fault {number}"] == "", verdict[f"fault {number}"]
+        for outcome in outcomes:
+            assert outcome[f"fault {number}"] == "", outcome[f"fault {number}"]

@@ -1,6 +1,6 @@
-"""Compile kernels for NVIDIA devices, none of which need be there, and print what came out, as JSON.
+"""Compile kernels for an NVIDIA device, which need not be present, and print counts of their instructions as JSON.
 
-The arguments are the compute capability, such as 90, and the types of the parameters; "--adam" keeps to Adam's rule.
+The arguments are the compute capability, such as 90, and the dtypes of the parameters; "--adam" compiles only Adam.
 """
 
 import json
@@ -24,11 +24,11 @@ from steadystep.kernels.cuda.graph_kernel import kernel_of
 from steadystep.kernels.cuda.intrinsics import STORED
 from steadystep.kernels.cuda.norm_kernel import add_chunks, collect_chunks, measure_chunks
 from steadystep.kernels.cuda.runtime import WARPS
-from steadystep.kernels.cuda.update_kernel import CONSTANTS, move_kernel, sums_kernel, update_kernel
-from steadystep.optimizers.param_set import Hyperparameters
+from steadystep.kernels.cuda.update_kernel import CONSTANTS, rms_kernel, sums_kernel, update_kernel
+from steadystep.optimizers.hyperparameters import Hyperparameters
 from steadystep.tracing.graph import Graph
 
-WORDS = ("table", "columns", "gradients", "spans", "addresses", "words")
+WORDS = ("table", "columns", "gradients", "spans", "addresses", "arguments")
 SIZES = {"ALIGNED": True, "CHUNK": CHUNK, "BLOCK": BLOCK}
 COUNTED = {
     "fused": r"\bfma\.",
@@ -40,57 +40,61 @@ COUNTED = {
 
 
 def equations(names: Sequence[str]) -> dict[Equation, str]:
-    """The equation of every rule in the table of optimizers."""
-    found = {}
+    """Return the equation of every rule in the table of optimizers, with its name."""
+    named = {}
     for case in OPTIMIZERS:
         optimizer = case.make([torch.zeros(1, requires_grad=True)])
         rule = optimizer.rule(optimizer.param_groups[0])
         if not names or case.name in names:
             module = rule.update.__module__.rpartition(".")[2]
-            found[Equation(rule.update, rule.sums, len(rule.slots))] = f"{module}.{rule.update.__name__}"
-    return found
+            named[Equation(rule.update, rule.sums, len(rule.slots))] = f"{module}.{rule.update.__name__}"
+    return named
 
 
 def decisions(names: Sequence[str]) -> Iterator[tuple[str, Graph]]:
-    """For every rule what it and clipping by norm decide for one step."""
+    """Yield for every rule the graph of the scalars of one step that is clipped by norm."""
     sizes, clock, place = torch.zeros(161, dtype=torch.float64), torch.zeros(()), torch.zeros(16, dtype=torch.float64)
     for case in OPTIMIZERS:
         if names and case.name not in names:
             continue
         optimizer = case.make([torch.zeros(1, requires_grad=True)])
         group = optimizer.param_groups[0]
-        rule, formula, values = optimizer.rule(group), Graph(), Hyperparameters(group)
-        values.formula = formula
-        t = formula.loaded(clock) + 1
-        values.clocks = {name: formula.loaded(place, number) for number, name in enumerate(rule.clocks)}
-        values.clocks = rule.advanced(t, values)
-        norms = formula.vector(sizes)
+        rule, graph, values = optimizer.rule(group), Graph(), Hyperparameters(group)
+        values.graph = graph
+        t = graph.load(clock) + 1
+        values.counters = {name: graph.load(place, number) for number, name in enumerate(rule.counters)}
+        values.counters = rule.advanced(t, values)
+        norms = graph.load_all(sizes)
         choice = ClipNorm(1.0).decide(GradNorms(norms, norms, GradientSet()), {})
-        numbers = [t, choice.clipped, *rule.coefficients(t, values).values(), *values.clocks.values()]
+        numbers = [t, choice.clipped, *rule.coefficients(t, values).values(), *values.counters.values()]
         for entry, number in enumerate(numbers):
-            formula.store(place, number, entry)
-        yield f"decide {case}", formula
+            graph.store(place, number, entry)
+        yield f"decide {case}", graph
 
 
 def kernels(kind: str, names: Sequence[str]) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
-    """Name, function and constants of each kernel for parameters of a type."""
+    """Yield name, function and constants of each kernel for parameters of a dtype."""
     yield "measure", measure_chunks, {"KIND": STORED[kind], **SIZES}
     yield "collect", collect_chunks, {"BLOCK": 128}
     yield "add", add_chunks, {"TERMS": 2, "BLOCK": 128}
-    for name, formula in decisions(names) if kind == "float32" else ():
-        yield name, kernel_of(formula), {"BLOCK": 256}
+    for name, graph in decisions(names) if kind == "float32" else ():
+        yield name, kernel_of(graph), {"BLOCK": 256}
     dtype = getattr(torch, kind)
     constants = {**dict.fromkeys(CONSTANTS, 1), **SIZES}
     for equation, name in equations(names).items():
-        absent = {"limits": None} if equation.factors else {"limits": None, "own": None}
+        absent = {"limits": None} if equation.factors else {"limits": None, "per_tensor": None}
         yield f"{name} update", update_kernel(equation, dtype, False), constants | absent
         limited = {**constants, **absent, "before": None}
         del limited["limits"]
         yield f"{name} limited", update_kernel(equation, dtype, True), limited
         for start in (True, False):
-            yield f"{name} move from {'0' if start else 'p'}", move_kernel(equation, dtype, start), constants | absent
+            yield f"{name} move from {'0' if start else 'p'}", rms_kernel(equation, dtype, start), constants | absent
         if equation.sums is not None:
-            yield f"{name} sums", sums_kernel(equation, dtype), constants | absent | {"own": None, "ALIGNED": False}
+            yield (
+                f"{name} sums",
+                sums_kernel(equation, dtype),
+                constants | absent | {"per_tensor": None, "ALIGNED": False},
+            )
 
 
 def signature(name: str, function: Any, constants: Mapping[str, Any]) -> dict[str, str]:
@@ -115,5 +119,5 @@ def main(capability: int, kinds: Sequence[str], names: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    given = [argument for argument in sys.argv[1:] if argument != "--adam"]
-    main(int(given[0]), given[1:], ["Adam"] if "--adam" in sys.argv else [])
+    arguments = [argument for argument in sys.argv[1:] if argument != "--adam"]
+    main(int(arguments[0]), arguments[1:], ["Adam"] if "--adam" in sys.argv else [])

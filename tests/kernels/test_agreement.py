@@ -1,4 +1,4 @@
-"""The compiled backend gives the numbers of the eager one, for every optimizer, every clipper and every type."""
+"""The compiled backend computes the numbers of the eager one, for every optimizer, clipper and dtype."""
 
 import pytest
 import torch
@@ -9,13 +9,13 @@ from steadystep.kernels.cpu.parallel import CHUNK
 from steadystep.kernels.cpu.update_kernel import BLOCK
 
 SHAPES = ((3, 5), (BLOCK - 1,), (2, BLOCK), (CHUNK + BLOCK + 3,), (), (1, 7, 2, 2))
-"""GradientSet that end within a block, at the end of one, and in a second chunk."""
+"""Tensors that end within a block, at the end of a block, and in a second chunk."""
 
 STEPS = 4
 
 
 def trajectory(case: OptimizerCase, dtype: torch.dtype, backend: str, **options: object) -> list[torch.Tensor]:
-    """Parameters and state after some steps over gradients of very different sizes."""
+    """Return parameters and state after some steps with gradients of very different sizes."""
     random = torch.Generator().manual_seed(0)
     params = [torch.randn(shape, generator=random).to(dtype).requires_grad_() for shape in SHAPES]
     groups = [{"params": params[:2]}, {"params": params[2:], "lr": 0.02, "weight_decay": 0.01}]
@@ -29,28 +29,28 @@ def trajectory(case: OptimizerCase, dtype: torch.dtype, backend: str, **options:
     return [*(param.detach() for param in params), *slots]
 
 
-def assert_alike(case: OptimizerCase, dtype: torch.dtype, rtol: float, atol: float, **options: object) -> None:
+def assert_backends_agree(case: OptimizerCase, dtype: torch.dtype, rtol: float, atol: float, **options: object) -> None:
     eager, compiled = (trajectory(case, dtype, backend, **options) for backend in ("eager", "numba"))
     torch.testing.assert_close(compiled, eager, rtol=rtol, atol=atol)
 
 
 @pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
 def test_float64(case: OptimizerCase) -> None:
-    """Where terms of order 10 cancel, what is left is as exact as they are: to 1e-13."""
-    assert_alike(case, torch.float64, 1e-12, 1e-13, clip=3.0)
+    """Where terms of order 10 cancel, the absolute error of the result is theirs: 1e-13."""
+    assert_backends_agree(case, torch.float64, 1e-12, 1e-13, clip=3.0)
 
 
 @pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
 def test_float32(case: OptimizerCase) -> None:
-    """Within 16 units in the last place of what is of order 1: the same operations, but sums in another order."""
-    assert_alike(case, torch.float32, 16 * torch.finfo(torch.float32).eps, 2e-6, clip=3.0)
+    """Values of order 1 agree to 16 units in the last place: sums are computed in another order."""
+    assert_backends_agree(case, torch.float32, 16 * torch.finfo(torch.float32).eps, 2e-6, clip=3.0)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("name", ["SGD", "Adam", "LAMB", "Lion"])
 def test_half_precision_with_float32_state(name: str, dtype: torch.dtype) -> None:
-    """Parameters may round the other way where float32 differs in its last digit: one unit of theirs."""
-    assert_alike(OptimizerCase(name, {"lr": 0.01}), dtype, torch.finfo(dtype).eps, 1e-6, clip=3.0)
+    """Parameters may differ by one unit in the last place, where float32 differs in its last digit."""
+    assert_backends_agree(OptimizerCase(name, {"lr": 0.01}), dtype, torch.finfo(dtype).eps, 1e-6, clip=3.0)
 
 
 @pytest.mark.parametrize("clipper", CLIPPERS, ids=str)
@@ -58,7 +58,7 @@ def test_half_precision_with_float32_state(name: str, dtype: torch.dtype) -> Non
 def test_every_clipper(name: str, clipper: ClipperCase) -> None:
     chain = [steadystep.ClipNorm(50.0), clipper.make()]
     for clip in (clipper.make(), chain):
-        assert_alike(OptimizerCase(name, {"lr": 0.01}), torch.float64, 1e-12, 1e-14, clip=clip)
+        assert_backends_agree(OptimizerCase(name, {"lr": 0.01}), torch.float64, 1e-12, 1e-14, clip=clip)
 
 
 def test_chains_of_clamps_and_scales() -> None:
@@ -67,10 +67,10 @@ def test_chains_of_clamps_and_scales() -> None:
         [1.0, steadystep.ClipValue(1e-3), 0.1],
         [steadystep.ClipValue(0.5), steadystep.ClipValue(0.2)],
     ):
-        assert_alike(OptimizerCase("Adam", {"lr": 0.01}), torch.float64, 1e-12, 1e-14, clip=clip)
+        assert_backends_agree(OptimizerCase("Adam", {"lr": 0.01}), torch.float64, 1e-12, 1e-14, clip=clip)
 
 
-def test_a_factor_that_is_no_normal_float32() -> None:
+def test_a_factor_that_is_a_subnormal_float32() -> None:
     moved = []
     for backend in ("eager", "numba"):
         param = torch.zeros(3, requires_grad=True)

@@ -1,4 +1,4 @@
-"""Steps that are written down and run as one formula: what it computes, when it is used, when it is written anew."""
+"""Steps captured as a graph of scalars: what the graph computes, when it is replayed, and when it is captured again."""
 
 import math
 import operator
@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 
 import steadystep
 from cases import CLIPPERS, OPTIMIZERS, ClipperCase, OptimizerCase
-from steadystep.kernels.capture import Written
-from steadystep.kernels.cuda.availability import obstacle
+from steadystep.kernels.capture import Capture
+from steadystep.kernels.cuda.availability import why_unavailable
 from steadystep.step.guarded_step import Policy
 from steadystep.tracing import ops
-from steadystep.tracing.graph import Graph, Untraceable, words
+from steadystep.tracing.graph import Graph, Untraceable
 
 CPU = torch.device("cpu")
 TRITON = CPU if os.environ.get("TRITON_INTERPRET") == "1" else torch.device("cuda")
-NO_TRITON = obstacle(TRITON) if find_spec("triton") else "without being installed"
+NO_TRITON = why_unavailable(TRITON) if find_spec("triton") else "without being installed"
 BACKENDS = [
     "numba",
     pytest.param("triton", marks=pytest.mark.skipif(bool(NO_TRITON), reason=f"Triton does not run {NO_TRITON}")),
@@ -40,7 +40,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    with np.errstate(all="ignore"):  # the interpreter computes in NumPy, and both branches of a choice
+    with np.errstate(all="ignore"):  # the interpreter computes in NumPy, and it computes both branches of a choice
         yield
 
 
@@ -48,27 +48,27 @@ def device(backend: str) -> torch.device:
     return TRITON if backend == "triton" else CPU
 
 
-def run(formula: Graph, backend: str) -> None:
+def run(graph: Graph, backend: str) -> None:
     if backend == "numba":
-        from steadystep.kernels.cpu.graph_kernel import Program
+        from steadystep.kernels.cpu.graph_kernel import GraphProgram
 
-        Program(formula).run()
+        GraphProgram(graph).run()
     else:
-        from steadystep.kernels.cuda.graph_kernel import decide
+        from steadystep.kernels.cuda.graph_kernel import evaluate, kernel_of
         from steadystep.kernels.cuda.runtime import upload
 
-        decide(formula, upload(words(formula), TRITON))
+        evaluate(graph, kernel_of(graph), upload(graph.arguments(), TRITON))
 
 
-def computed(backend: str, expression: Callable[..., Number], *given: Any) -> Any:
-    """What the kernel makes of an expression over vectors and numbers in memory."""
-    formula = Graph()
-    tensors = [torch.as_tensor(value, dtype=torch.float64).to(device(backend)) for value in given]
-    result = expression(*map(formula.vector, tensors))
-    shape = (formula.length,) if result.is_vector else ()
+def computed(backend: str, expression: Callable[..., Number], *inputs: Any) -> Any:
+    """Return what the kernel computes for an expression over vectors and numbers in memory."""
+    graph = Graph()
+    tensors = [torch.as_tensor(value, dtype=torch.float64).to(device(backend)) for value in inputs]
+    result = expression(*map(graph.load_all, tensors))
+    shape = (graph.length,) if result.is_vector else ()
     place = torch.full(shape, math.nan, dtype=torch.float64, device=device(backend))
-    formula.store(place, result, -place.dim())
-    run(formula, backend)
+    graph.store(place, result, -place.dim())
+    run(graph, backend)
     return place.cpu().numpy()
 
 
@@ -94,7 +94,7 @@ EXPRESSIONS: dict[str, Callable[..., Number]] = {
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS.values(), ids=EXPRESSIONS)
-def test_a_formula_computes_what_numpy_does(expression: Callable[..., Number], backend: str) -> None:
+def test_a_graph_computes_what_numpy_does(expression: Callable[..., Number], backend: str) -> None:
     want = expression(np.array(VECTOR), np.float64(5.0))
     got = computed(backend, expression, VECTOR, 5.0)
     np.testing.assert_allclose(got, np.asarray(want, np.float64), rtol=4e-15)
@@ -116,32 +116,32 @@ def evaluated(tree: Any, x: Number, a: Number) -> Number:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @given(tree=Tree)
-def test_any_formula_computes_what_numpy_does(tree: Any, backend: str) -> None:
+def test_any_graph_computes_what_numpy_does(tree: Any, backend: str) -> None:
     def expression(x: Number, a: Number) -> Number:
         return evaluated((operator.add, (operator.mul, "x", 0.0), tree), x, a)
 
     with np.errstate(all="ignore"):  # Hypothesis does not run fixtures for each example
         try:
             want = expression(np.array(VECTOR), np.float64(5.0))
-        except ZeroDivisionError:  # two of Python's own numbers
+        except ZeroDivisionError:  # a division of two Python numbers
             return
         np.testing.assert_array_equal(computed(backend, expression, VECTOR, 5.0), want)
 
 
-def test_what_is_stored_is_what_is_loaded_next() -> None:
-    formula, place = Graph(), torch.tensor([1.0, 2.0])
-    before = formula.loaded(place, 1)
-    formula.store(place, before + 1.0, 1)
-    assert formula.loaded(place, 1) is not before
-    assert formula.loaded(place, 1) is formula.loaded(place, 1)
+def test_a_load_after_a_store_returns_the_stored_value() -> None:
+    graph, place = Graph(), torch.tensor([1.0, 2.0])
+    before = graph.load(place, 1)
+    graph.store(place, before + 1.0, 1)
+    assert graph.load(place, 1) is not before
+    assert graph.load(place, 1) is graph.load(place, 1)
 
 
-def test_vectors_of_one_formula_have_one_length() -> None:
-    """Also where the first is of one entry: what lies behind it is no one's."""
-    formula = Graph()
-    formula.vector(torch.ones(1))
+def test_all_vectors_of_a_graph_have_the_same_length() -> None:
+    """A first vector of one entry is not broadcast: the kernel would read beyond its end."""
+    graph = Graph()
+    graph.load_all(torch.ones(1))
     with pytest.raises(Untraceable, match=r"shape \(3,\) among vectors of 1"):
-        formula.vector(torch.ones(3))
+        graph.load_all(torch.ones(3))
 
 
 @pytest.mark.parametrize(
@@ -150,19 +150,19 @@ def test_vectors_of_one_formula_have_one_length() -> None:
      math.sqrt, lambda x: ops.quantile(x, 0.5), lambda x: ops.put(x, 0, 1.0), lambda x: x % 2,
      lambda x: torch.ones(2) * x],
 )  # fmt: skip
-def test_a_value_that_is_not_there_cannot_be_asked_for(ask: Callable[[Any], Any]) -> None:
+def test_a_node_has_no_value_while_tracing(ask: Callable[[Any], Any]) -> None:
     with pytest.raises(Untraceable):
-        ask(Graph().loaded(torch.ones(2)))
+        ask(Graph().load(torch.ones(2)))
 
 
-def test_numbers_are_loaded_and_stored_as_what_they_are(backend: str) -> None:
-    formula, on = Graph(), device(backend)
+def test_numbers_are_loaded_and_stored_in_their_dtype(backend: str) -> None:
+    graph, on = Graph(), device(backend)
     half, truth = torch.tensor([0.1, 0.3], device=on), torch.tensor([True, False], device=on)
     counts = torch.zeros(3, dtype=torch.float64, device=on)
-    formula.store(counts, formula.loaded(half, 1) + formula.loaded(truth, 0), 2)
-    formula.store(half, formula.loaded(half, 0) * 3.0, 1)
-    formula.store(truth, formula.loaded(half, 0) < 1.0, 1)
-    run(formula, backend)
+    graph.store(counts, graph.load(half, 1) + graph.load(truth, 0), 2)
+    graph.store(half, graph.load(half, 0) * 3.0, 1)
+    graph.store(truth, graph.load(half, 0) < 1.0, 1)
+    run(graph, backend)
     assert counts.tolist() == [0.0, 0.0, float(np.float32(0.3)) + 1.0]
     assert half.tolist() == np.array([0.1, float(np.float32(0.1)) * 3.0], np.float32).tolist()
     assert truth.tolist() == [True, True]
@@ -181,37 +181,37 @@ def step(optimizer: torch.optim.Optimizer, params: list[torch.Tensor], seed: int
     optimizer.step()
 
 
-def written(optimizer: steadystep.Optimizer) -> Written | None:
-    """The formula that is run again; None where steps are not deferred."""
+def captured_step(optimizer: steadystep.Optimizer) -> Capture | None:
+    """Return the captured step that is replayed, or None if steps are not captured."""
     assert optimizer._plan is not None
-    return optimizer._plan.deferral and optimizer._plan.deferral.written
+    return optimizer._plan.captured and optimizer._plan.captured.capture
 
 
 @pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
-def test_every_optimizer_is_deferred(case: OptimizerCase, backend: str) -> None:
+def test_every_optimizer_is_captured(case: OptimizerCase, backend: str) -> None:
     params = parameters(backend)
     optimizer = case.make(params, clip=1.0, backend=backend)
     for number in range(3):
         step(optimizer, params, number)
-    assert written(optimizer)
+    assert captured_step(optimizer)
 
 
-NOT_DEFERRED = {
-    "ClipNorm": "scope='group'",  # what of a vector is a group's
-    "ClipValue": "", "AGC": "", "ClipUpdate": "",  # they measure again, or measure something else
+NOT_CAPTURED = {
+    "ClipNorm": "scope='group'",  # a graph cannot select the entries of a group
+    "ClipValue": "", "AGC": "", "ClipUpdate": "",  # they measure norms again, or other norms
     "AutoClip": "", "SkipOutlier": "",  # quantiles
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("clipper", CLIPPERS, ids=str)
-def test_which_clippers_are_deferred(clipper: ClipperCase, backend: str) -> None:
+def test_which_clippers_are_captured(clipper: ClipperCase, backend: str) -> None:
     params = parameters(backend)
     optimizer = steadystep.Adam(params, clip=clipper.make(), backend=backend)
     for number in range(3):
         step(optimizer, params, number)
-    asks = [NOT_DEFERRED.get(type(one).__name__) for one in optimizer.clip]
-    never = any(ask is not None and ask in str(one) for ask, one in zip(asks, optimizer.clip, strict=True))
-    assert bool(written(optimizer)) == (not never)
+    texts = [NOT_CAPTURED.get(type(one).__name__) for one in optimizer.clip]
+    never = any(text is not None and text in str(one) for text, one in zip(texts, optimizer.clip, strict=True))
+    assert bool(captured_step(optimizer)) == (not never)
 
 
 def raised_lr(optimizer: steadystep.Optimizer) -> None:
@@ -255,8 +255,8 @@ CHANGES = (raised_lr, other_betas, other_decay, other_clip, other_policy, reload
 
 
 @pytest.mark.parametrize("change", [*CHANGES, filled_lr], ids=lambda change: change.__name__)
-def test_a_change_between_steps_is_followed(change: Callable[[steadystep.Optimizer], None], backend: str) -> None:
-    found = []
+def test_a_change_between_steps_takes_effect(change: Callable[[steadystep.Optimizer], None], backend: str) -> None:
+    results = []
     for name in (backend, "eager"):
         lr: Any = 0.1 if change is not filled_lr else torch.tensor(0.1, dtype=torch.float64)
         params = parameters(backend)
@@ -266,10 +266,10 @@ def test_a_change_between_steps_is_followed(change: Callable[[steadystep.Optimiz
         change(optimizer)
         for number in range(4, 8):
             step(optimizer, params, number)
-        found.append(([param.detach() for param in params], optimizer.ledger))
+        results.append(([param.detach() for param in params], optimizer.ledger))
         if name != "eager" and change is not filled_lr:
-            assert written(optimizer)
-    (ours, our_ledger), (reference, their_ledger) = found
+            assert captured_step(optimizer)
+    (ours, our_ledger), (reference, their_ledger) = results
     torch.testing.assert_close(ours, reference, rtol=1e-12, atol=1e-14)
     norms = our_ledger.pop("norms"), their_ledger.pop("norms")
     assert our_ledger == pytest.approx(their_ledger, rel=1e-12)
@@ -277,35 +277,36 @@ def test_a_change_between_steps_is_followed(change: Callable[[steadystep.Optimiz
 
 
 @pytest.mark.skipif(
-    TRITON.type != "cuda" or bool(NO_TRITON), reason="needs a CUDA device: a tensor on a CPU is read while writing"
+    TRITON.type != "cuda" or bool(NO_TRITON),
+    reason="needs a CUDA device: a tensor on a CPU is read when the step is captured",
 )
-def test_a_learning_rate_on_the_device_is_read_there() -> None:
-    """A step that is not written down anew follows it."""
+def test_a_learning_rate_on_the_device_is_read_in_every_replay() -> None:
+    """A replayed step uses the current value of the tensor."""
     lr = torch.tensor(0.1, dtype=torch.float64, device=TRITON)
     params = parameters("triton")
     optimizer = steadystep.SGD(params, lr=lr, backend="triton")
     step(optimizer, params, 0)
-    first = written(optimizer)
+    first = captured_step(optimizer)
     before = params[0].detach().clone()
     lr.zero_()
     step(optimizer, params, 1)
-    assert first and written(optimizer) is first
+    assert first and captured_step(optimizer) is first
     assert torch.equal(params[0], before)
 
 
-def test_a_scheduled_learning_rate_needs_no_other_formula(backend: str) -> None:
+def test_a_scheduled_learning_rate_needs_no_new_capture(backend: str) -> None:
     params = parameters(backend)
     optimizer = steadystep.AdamW(params, lr=0.1, weight_decay=0.1, clip=1.0, backend=backend)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10)
-    found = []
+    captures = []
     for number in range(6):
         step(optimizer, params, number)
         scheduler.step()
-        found.append(written(optimizer))
-    assert found[2] and found[2] is found[5]
+        captures.append(captured_step(optimizer))
+    assert captures[2] and captures[2] is captures[5]
 
 
-def test_a_gradient_in_another_order_is_not_deferred(backend: str) -> None:
+def test_a_gradient_with_other_strides_is_not_replayed(backend: str) -> None:
     results = []
     for name in (backend, "eager"):
         params = parameters(backend)
@@ -322,11 +323,11 @@ def test_a_gradient_in_another_order_is_not_deferred(backend: str) -> None:
         step(optimizer, params, 4)
         results.append([param.detach() for param in params])
         if name != "eager":
-            assert not written(optimizer)
+            assert not captured_step(optimizer)
     torch.testing.assert_close(*results, rtol=1e-12, atol=1e-14)
 
 
-def test_refusals_in_a_row_are_noticed(backend: str) -> None:
+def test_consecutive_refusals_are_counted(backend: str) -> None:
     params = parameters(backend)
     optimizer = steadystep.Adam(params, backend=backend, max_consecutive_skips=4)
     with pytest.raises(steadystep.TooManySkipsError):
@@ -335,15 +336,15 @@ def test_refusals_in_a_row_are_noticed(backend: str) -> None:
                 param.grad = torch.full_like(param, math.nan)
             optimizer.step()
             if params[0].is_cuda:
-                torch.cuda.synchronize()  # a step does not wait for the count to reach the host
-    assert written(optimizer)
+                torch.cuda.synchronize()  # a step does not wait until the count is on the host
+    assert captured_step(optimizer)
     assert optimizer.ledger["applied"] == 0
 
 
 def trained(
     make: Callable[[list[torch.Tensor]], steadystep.Optimizer], steps: int = 12
 ) -> tuple[list[torch.Tensor], dict[str, Any], steadystep.Optimizer]:
-    """Parameters and ledger after steps with a NaN, an outlier, and another learning rate in between."""
+    """Return parameters and ledger after steps with a NaN, an outlier and a change of the learning rate."""
     params = parameters("numba")
     optimizer = make(params)
     for number in range(steps):
@@ -369,27 +370,27 @@ MADE: dict[str, Callable[[list[torch.Tensor]], steadystep.Optimizer]] = {
 
 
 @pytest.mark.parametrize("make", MADE.values(), ids=MADE)
-def test_a_step_on_a_cpu_is_the_same_bit_for_bit_whether_it_is_deferred(
+def test_a_captured_step_on_a_cpu_is_bitwise_the_same(
     make: Callable[[list[torch.Tensor]], steadystep.Optimizer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that a run which is resumed, whose first steps are not, goes on as the one that was not interrupted."""
+    """The first steps of a resumed run are not captured: it must still continue like an uninterrupted one."""
     from steadystep.kernels.cpu.capture import CPUCapturedStep
 
     ours, ledger, _ = trained(make)
-    monkeypatch.setattr(CPUCapturedStep, "is_worth_it", lambda *_: False)
+    monkeypatch.setattr(CPUCapturedStep, "should_capture", lambda *_: False)
     plain, their_ledger, optimizer = trained(make)
-    assert not written(optimizer)
+    assert not captured_step(optimizer)
     for mine, theirs in zip(ours, plain, strict=True):
         np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
     np.testing.assert_equal(ledger, their_ledger)
 
 
-def test_steps_under_a_grad_scaler_share_a_formula_and_follow_its_scale(backend: str) -> None:
+def test_steps_with_a_grad_scaler_share_a_capture_and_use_its_scale(backend: str) -> None:
     results = []
     for name in (backend, "eager"):
         params = parameters(backend)
         optimizer = steadystep.Adam(params, lr=0.1, clip=1.0, backend=name)
-        found = []
+        captures = []
         scaler = torch.amp.GradScaler(params[0].device.type, init_scale=2.0**20, growth_interval=3)
         for number in range(10):
             generator = torch.Generator().manual_seed(number)
@@ -401,22 +402,22 @@ def test_steps_under_a_grad_scaler_share_a_formula_and_follow_its_scale(backend:
             scaler.scale(loss).backward()
             scaler.step(optimizer)
             scaler.update()
-            found.append(written(optimizer))
-        assert scaler.get_scale() == 2.0**21  # grown twice of three steps, halved once
+            captures.append(captured_step(optimizer))
+        assert scaler.get_scale() == 2.0**21  # doubled twice after three steps each, halved once
         ledger = optimizer.ledger
         assert (ledger["applied"], ledger["skipped_nonfinite"]) == (9, 1)
         results.append([param.detach() for param in params])
         if name != "eager":
-            assert found[2] and found[2] is found[9]
+            assert captures[2] and captures[2] is captures[9]
     torch.testing.assert_close(*results, rtol=1e-12, atol=1e-14)
 
 
-def test_what_changes_at_every_step_is_not_written_down_on_a_cpu() -> None:
-    """OneCycleLR turns beta1 as well: to write a formula takes longer than to do without one."""
+def test_a_step_whose_options_change_every_time_is_not_captured_on_a_cpu() -> None:
+    """OneCycleLR changes beta1 as well: capturing the step takes longer than running it without a capture."""
     params = parameters("numba")
     optimizer = steadystep.Adam(params, lr=0.1, clip=1.0)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=20)
     for number in range(8):
         step(optimizer, params, number)
         scheduler.step()
-        assert written(optimizer) is None
+        assert captured_step(optimizer) is None

@@ -1,4 +1,4 @@
-"""The CPU kernels themselves: their arithmetic, their threads, and where they may not be used."""
+"""The CPU kernels: their arithmetic, their threads, their cache, and the inputs that they refuse."""
 
 import gc
 import logging
@@ -34,7 +34,7 @@ def sizes(*gradients: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_norms_are_those_of_exact_arithmetic(dtype: torch.dtype) -> None:
+def test_norms_agree_with_exact_arithmetic(dtype: torch.dtype) -> None:
     random = torch.Generator().manual_seed(0)
     gradients = [torch.randn(n, generator=random).to(dtype) for n in (1, 1023, 1024, 1025, CHUNK, CHUNK + 1, 0, 3)]
     norms, peaks = sizes(*gradients)
@@ -43,7 +43,7 @@ def test_norms_are_those_of_exact_arithmetic(dtype: torch.dtype) -> None:
     assert peaks.tolist() == [max(map(abs, gradient.tolist()), default=0.0) for gradient in gradients]
 
 
-def test_what_overflows_or_vanishes_when_squared_is_measured() -> None:
+def test_norms_of_values_whose_squares_overflow_or_underflow() -> None:
     tiny, huge = (torch.full((CHUNK + 9,), value, dtype=torch.float64) for value in (1e-200, 1e200))
     mixed = torch.cat([tiny[:CHUNK], torch.zeros(CHUNK).double(), huge[:5]])
     norms, _ = sizes(tiny, huge, mixed)
@@ -55,12 +55,12 @@ def test_what_overflows_or_vanishes_when_squared_is_measured() -> None:
     assert norms.tolist() == [80000.0]
 
 
-@pytest.mark.parametrize("place", [0, 1023, 1024, CHUNK - 1, CHUNK, CHUNK + 1])
+@pytest.mark.parametrize("position", [0, 1023, 1024, CHUNK - 1, CHUNK, CHUNK + 1])
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_what_is_not_finite_is_seen_wherever_it_is(dtype: torch.dtype, bad: float, place: int) -> None:
+def test_a_non_finite_element_is_detected_at_any_position(dtype: torch.dtype, bad: float, position: int) -> None:
     gradient = torch.ones(CHUNK + 2, dtype=dtype)
-    gradient[place] = bad
+    gradient[position] = bad
     norms, peaks = sizes(torch.ones(3, dtype=dtype), gradient)
     assert norms[0] == pytest.approx(math.sqrt(3))
     assert not np.isfinite([norms[1], peaks[1]]).any()
@@ -69,7 +69,7 @@ def test_what_is_not_finite_is_seen_wherever_it_is(dtype: torch.dtype, bad: floa
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_half_precision_is_read_and_rounded_as_torch_does(dtype: torch.dtype) -> None:
-    """Every number of 16 bits, and every pair of neighbours' middle, and a little to each side of it."""
+    """Test every 16-bit number, the midpoints of neighbours, and values slightly above and below the midpoints."""
     name = str(dtype).removeprefix("torch.")
     load, store = intrinsics.LOADS[name], intrinsics.STORES[name]
 
@@ -105,7 +105,7 @@ def test_half_precision_is_read_and_rounded_as_torch_does(dtype: torch.dtype) ->
 
 
 def stepped(threads: int) -> list[torch.Tensor]:
-    """Parameters and state of a model that is worth sharing, after some clipped steps."""
+    """Return parameters and state after some clipped steps of a model that is large enough for several threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -130,19 +130,19 @@ def test_the_number_of_threads_changes_no_bit() -> None:
     assert all(same(stepped(threads), alone) for threads in (2, 3, 7))
 
 
-def test_from_several_threads_at_once() -> None:
-    expected, found = stepped(1), []
-    threads = [threading.Thread(target=lambda: found.append(stepped(2))) for _ in range(4)]
+def test_steps_in_several_threads_at_once() -> None:
+    expected, results = stepped(1), []
+    threads = [threading.Thread(target=lambda: results.append(stepped(2))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 4
-    assert all(same(result, expected) for result in found)
+    assert len(results) == 4
+    assert all(same(result, expected) for result in results)
 
 
-def _measure_and_tell(results) -> None:
-    torch.set_num_threads(2)  # torch itself would wait for ever here; what is called below uses none of its threads
+def _measure_in_child(results) -> None:
+    torch.set_num_threads(2)  # torch itself would deadlock here; the code below does not use torch's threads
     gradient = np.full(4 * CHUNK, 2.0, np.float32)
     norms, _ = NormPass(torch.float32, (4 * CHUNK,)).run(np.array([gradient.ctypes.data]))
     results.put((norms.tolist(), len(parallel.TEAM._threads)))
@@ -150,12 +150,12 @@ def _measure_and_tell(results) -> None:
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_child_of_a_process_whose_threads_have_worked_has_threads_of_its_own(method: str) -> None:
+def test_a_child_process_starts_its_own_threads(method: str) -> None:
     stepped(2)
     assert parallel.TEAM._threads
     context: Any = multiprocessing.get_context(method)
     results = context.SimpleQueue()
-    child = context.Process(target=_measure_and_tell, args=(results,))
+    child = context.Process(target=_measure_in_child, args=(results,))
     child.start()
     child.join(60)
     if child.exitcode is None:
@@ -164,8 +164,8 @@ def test_a_child_of_a_process_whose_threads_have_worked_has_threads_of_its_own(m
     assert results.get() == ([2.0 * math.sqrt(4 * CHUNK)], 1)
 
 
-class Stepping(torch.utils.data.Dataset):
-    """A data set whose examples are made by training: in a DataLoader's worker."""
+class TrainingDataset(torch.utils.data.Dataset):
+    """A dataset that trains a model for each example, to run steps in a worker of a DataLoader."""
 
     def __init__(self, expected: list[torch.Tensor]) -> None:
         self._expected = expected
@@ -178,11 +178,11 @@ class Stepping(torch.utils.data.Dataset):
 
 
 def test_in_a_data_loader_worker() -> None:
-    loader = torch.utils.data.DataLoader(Stepping(stepped(2)), batch_size=None, num_workers=1)
+    loader = torch.utils.data.DataLoader(TrainingDataset(stepped(2)), batch_size=None, num_workers=1)
     assert list(loader) == [True, True]
 
 
-def test_a_late_helper_finds_nothing_to_do() -> None:
+def test_a_thread_that_starts_late_has_no_work_left() -> None:
     calls: list[int] = []
 
     def kernel(counters: np.ndarray, chunks: list[int]) -> None:
@@ -193,16 +193,16 @@ def test_a_late_helper_finds_nothing_to_do() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        parallel.Team().run(kernel, parallel.WORTH_SHARING + 1, [1, 2, 3])
+        parallel.Team().run(kernel, parallel.MIN_SHARED_ELEMENTS + 1, [1, 2, 3])
     finally:
         torch.set_num_threads(before)
     assert len(calls) == 3
 
 
-# GradientSet that move, and memory.
+# Tensors that move, and memory.
 
 
-def test_tensors_that_move_are_found_again() -> None:
+def test_a_step_after_the_storage_of_a_tensor_has_changed() -> None:
     param, twin = (torch.ones(6, requires_grad=True) for _ in range(2))
     ours = steadystep.Adam([param], lr=0.1, backend="numba")
     reference = steadystep.Adam([twin], lr=0.1, backend="eager")
@@ -214,7 +214,7 @@ def test_tensors_that_move_are_found_again() -> None:
         reference.step()
 
     step()
-    param.data = param.data.clone()  # elsewhere now
+    param.data = param.data.clone()  # new storage
     step()
     ours.state[param]["exp_avg"] = ours.state[param]["exp_avg"].clone()
     step()
@@ -232,7 +232,7 @@ def test_tensors_that_move_are_found_again() -> None:
     torch.testing.assert_close([param, late], [twin, late_twin], rtol=1e-6, atol=1e-7)
 
 
-def test_gradients_are_let_go_after_the_step() -> None:
+def test_gradients_are_released_after_the_step() -> None:
     param = torch.ones(5, requires_grad=True)
     optimizer = steadystep.Adam([param], clip=1.0)
     for _ in range(2):
@@ -244,10 +244,10 @@ def test_gradients_are_let_go_after_the_step() -> None:
         assert gone() is None
 
 
-def test_a_forced_backend_says_what_it_cannot_do() -> None:
+def test_a_forced_backend_refuses_unsupported_parameters() -> None:
     gaps = torch.ones(3, 2)[:, 0].detach().requires_grad_()
     gaps.grad = torch.ones(3)
-    with pytest.raises(ValueError, match=r"shape \(3,\) whose elements do not fill a stretch of memory"):
+    with pytest.raises(ValueError, match=r"shape \(3,\) whose elements are not dense in memory"):
         steadystep.Adam([gaps], backend="numba").step()
     half = torch.ones(3, dtype=torch.bfloat16, requires_grad=True)
     half.grad = torch.ones_like(half)
@@ -257,7 +257,7 @@ def test_a_forced_backend_says_what_it_cannot_do() -> None:
         steadystep.Adam([gaps], backend="cuda")
 
 
-def test_measuring_mixes_types_and_layouts() -> None:
+def test_norms_of_mixed_dtypes_and_layouts() -> None:
     random = torch.Generator().manual_seed(0)
     params = [torch.randn(4, 6, generator=random).to(dtype).requires_grad_() for dtype in (*DTYPES, torch.float32)]
     for param in params:
@@ -266,13 +266,13 @@ def test_measuring_mixes_types_and_layouts() -> None:
     tensors = gather_gradients([{"params": params}], "the test")
     compiled, eager = (measure(tensors, backend=backend) for backend in (None, "eager"))
     np.testing.assert_allclose(compiled.norms, eager.norms, rtol=1e-12)
-    assert compiled.peaks.tolist() == eager.peaks.tolist()
+    assert compiled.abs_max.tolist() == eager.abs_max.tolist()
 
 
-# Compiling.
+# Compilation.
 
 
-def test_compiled_code_is_kept_on_disk(tmp_path: Path) -> None:
+def test_compiled_code_is_cached_on_disk(tmp_path: Path) -> None:
     program = (
         "import logging, torch, steadystep; logging.basicConfig(level=logging.DEBUG)\n"
         "p = torch.ones(3, requires_grad=True); p.grad = torch.ones(3); steadystep.Adagrad([p], clip=1.0).step()"
@@ -289,7 +289,7 @@ def test_compiled_code_is_kept_on_disk(tmp_path: Path) -> None:
     assert "data saved" not in second
 
 
-def test_a_rule_that_changes_has_a_kernel_of_its_own() -> None:
+def test_a_changed_rule_is_compiled_again() -> None:
     def kernel(rule):
         source = "def kernel(x):\n    x[0] = rule(x[0])"
         return jit.compile_kernel("test", source, {}, rule, types.void(types.float64[::1]))
@@ -306,9 +306,9 @@ def test_a_rule_that_changes_has_a_kernel_of_its_own() -> None:
         assert values[0] == expected
 
 
-def test_a_long_compilation_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_long_compilation_logs_a_warning(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     def slow(*args: Any, **options: Any) -> Any:
-        """Compiles when it has been said that it does: on a busy machine the thread that says so may be late."""
+        """Compile after the warning has been logged: its thread may be delayed on a busy machine."""
         for _ in range(3000):
             if "compiling the CPU kernel slow" in caplog.text:
                 break
@@ -322,7 +322,7 @@ def test_a_long_compilation_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pyt
     assert "compiling the CPU kernel slow" in caplog.text
 
 
-def test_without_a_folder_to_keep_it_in_code_is_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_is_compiled_without_a_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
     def refuse(*args, cache: bool = False, **options):

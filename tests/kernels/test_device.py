@@ -1,4 +1,4 @@
-"""What only a CUDA device can show: whole steps there, against the same steps on a CPU and against torch's own."""
+"""Tests that need a CUDA device: full steps against the same steps on a CPU and against torch's optimizers."""
 
 import copy
 import io
@@ -16,23 +16,23 @@ from cases import CLIPPERS, OPTIMIZERS, ClipperCase, OptimizerCase
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 SHAPES = ((40_000,), (3, 4, 5), (1,), ())
-"""Two chunks and a rest, less than a block, single numbers: in the kernels' own chunks."""
+"""In units of the kernels' chunks: two chunks and a remainder, less than a block, single numbers."""
 
 
-def drawn(shapes: Sequence[tuple[int, ...]], seed: int, dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
+def draw(shapes: Sequence[tuple[int, ...]], seed: int, dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for shape in shapes]
 
 
 def parameters(devices: Sequence[str], dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
-    both = zip(drawn(SHAPES, 0, dtype), devices, strict=True)
+    both = zip(draw(SHAPES, 0, dtype), devices, strict=True)
     return [tensor.to(device, copy=True).requires_grad_() for tensor, device in both]
 
 
 def train(optimizer: torch.optim.Optimizer, params: Sequence[torch.Tensor], steps: range) -> None:
-    """Every third step has a NaN."""
+    """Train; every third step has a NaN."""
     for step in steps:
-        for param, gradient in zip(params, drawn(SHAPES, 1 + step, params[0].dtype), strict=True):
+        for param, gradient in zip(params, draw(SHAPES, 1 + step, params[0].dtype), strict=True):
             if step % 3 == 2 and gradient.dim() == 3:
                 gradient[0, 0, 0] = math.nan
             param.grad = gradient.to(param.device)
@@ -52,7 +52,7 @@ MIXED = ["cuda", "cpu", "cpu", "cuda"]
 @pytest.mark.parametrize("devices", [ON_DEVICE, MIXED], ids=["device", "mixed"])
 @pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
 def test_a_device_computes_what_a_cpu_computes(case: OptimizerCase, devices: list[str]) -> None:
-    """Also where one optimizer's parameters lie on both: the norm is that of all, and all are refused or none."""
+    """Parameters of one optimizer may be on both devices: they share one norm, and are refused together."""
     ours, reference = parameters(devices), parameters(ON_CPU)
     mine, theirs = case.make(ours, clip=1.0), case.make(reference, clip=1.0, backend="eager")
     train(mine, ours, range(7))
@@ -65,7 +65,7 @@ def test_a_device_computes_what_a_cpu_computes(case: OptimizerCase, devices: lis
 
 
 @pytest.mark.parametrize("clipper", CLIPPERS, ids=str)
-def test_every_clipper_decides_alike(clipper: ClipperCase) -> None:
+def test_every_clipper_decides_the_same(clipper: ClipperCase) -> None:
     ours, reference = parameters(ON_DEVICE), parameters(ON_CPU)
     mine = steadystep.AdamW(ours, lr=0.01, clip=clipper.make())
     theirs = steadystep.AdamW(reference, lr=0.01, clip=clipper.make())
@@ -76,7 +76,7 @@ def test_every_clipper_decides_alike(clipper: ClipperCase) -> None:
 
 @pytest.mark.parametrize(("start", "end"), [(ON_CPU, ON_DEVICE), (ON_DEVICE, ON_CPU)], ids=["to", "from"])
 @pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
-def test_a_checkpoint_travels_between_devices(case: OptimizerCase, start: list[str], end: list[str]) -> None:
+def test_a_checkpoint_moves_between_devices(case: OptimizerCase, start: list[str], end: list[str]) -> None:
     clip = steadystep.AutoClip(50, window=8)
     reference = parameters(ON_CPU)
     train(case.make(reference, clip=copy.deepcopy(clip), backend="eager"), reference, range(8))
@@ -95,7 +95,7 @@ def test_a_checkpoint_travels_between_devices(case: OptimizerCase, start: list[s
 
 
 def trained(make: Any, scaler: torch.amp.GradScaler | None) -> tuple[list[float], steadystep.Optimizer]:
-    """A small network under float16 autocast: the loss of each step, and its optimizer."""
+    """Train a small network with float16 autocast; return the loss of each step, and the optimizer."""
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4)).cuda()
     optimizer = make(model.parameters())
@@ -119,7 +119,7 @@ def trained(make: Any, scaler: torch.amp.GradScaler | None) -> tuple[list[float]
 
 @pytest.mark.parametrize(("name", "lr"), [("Adam", 0.05), ("LAMB", 0.05), ("SGD", 0.5)])
 def test_a_grad_scaler_finds_its_scale(name: str, lr: float) -> None:
-    """It starts so high that float16 overflows; what is skipped until it fits is counted, then training goes on."""
+    """The initial scale overflows float16: steps are skipped and counted until it fits, then training continues."""
     scaler = torch.amp.GradScaler("cuda", init_scale=2.0**30)
     losses, optimizer = trained(lambda params: OptimizerCase(name).make(params, lr=lr, clip=1.0), scaler)
     skipped = optimizer.ledger["skipped_nonfinite"]
@@ -131,8 +131,8 @@ def test_a_grad_scaler_finds_its_scale(name: str, lr: float) -> None:
 
 
 @pytest.mark.parametrize("clip", [None, 1.0])
-def test_scaled_or_not_a_step_is_the_same(clip: float | None) -> None:
-    """A power of two changes no digit of float32; what float16 rounds differently stays small."""
+def test_a_grad_scaler_does_not_change_the_step(clip: float | None) -> None:
+    """A power of two changes no digit of float32; differences of float16 rounding stay small."""
     with_scaler, _ = trained(
         lambda params: steadystep.Adam(params, lr=0.01, clip=clip), torch.amp.GradScaler("cuda", init_scale=2.0**10)
     )
@@ -148,7 +148,7 @@ def test_any_torch_optimizer_is_guarded(form: Any) -> None:
     for step in (0, 1, 2, 3):
         train(guarded, ours, range(step, step + 1))
         if step % 3 != 2:
-            for param, gradient in zip(theirs, drawn(SHAPES, 1 + step, torch.float32), strict=True):
+            for param, gradient in zip(theirs, draw(SHAPES, 1 + step, torch.float32), strict=True):
                 param.grad = gradient.cuda()
             torch.nn.utils.clip_grad_norm_(theirs, 1.0)
             reference.step()
@@ -157,8 +157,8 @@ def test_any_torch_optimizer_is_guarded(form: Any) -> None:
     assert guarded.ledger["skipped_nonfinite"] == 1
 
 
-def test_a_stream_of_ones_own() -> None:
-    """Everything a step starts is in the order of the stream that is current."""
+def test_a_side_stream() -> None:
+    """A step launches all of its work on the current stream."""
     ours, reference = parameters(ON_DEVICE), parameters(ON_CPU)
     optimizer = steadystep.Adam(ours, lr=0.01, clip=1.0)
     side = torch.cuda.Stream()
@@ -166,7 +166,7 @@ def test_a_stream_of_ones_own() -> None:
     with torch.cuda.stream(side):
         big = torch.randn(4096, 4096, device="cuda")
         for _ in range(10):
-            big = (big @ big).tanh()  # work that the steps have to wait for
+            big = (big @ big).tanh()  # work that the steps must wait for
         train(optimizer, ours, range(5))
     side.synchronize()
     train(steadystep.Adam(reference, lr=0.01, clip=1.0), reference, range(5))
@@ -174,8 +174,8 @@ def test_a_stream_of_ones_own() -> None:
 
 
 @pytest.mark.slow
-def test_more_elements_than_32_bits_can_count() -> None:
-    """13 GB on the device."""
+def test_more_elements_than_32_bits_can_index() -> None:
+    """The test needs 13 GB on the device."""
     size = 2**31 + 20_000
     param = torch.ones(size, dtype=torch.bfloat16, device="cuda", requires_grad=True)
     param.grad = torch.zeros_like(param)
@@ -185,5 +185,5 @@ def test_more_elements_than_32_bits_can_count() -> None:
     optimizer.step()
     assert optimizer.ledger["norm_before"] == pytest.approx(34**0.5)
     values = param.detach()
-    assert [values[place].item() for place in (0, 2**31 - 1, size - 1)] == [2.0, 0.25, 0.25]
+    assert [values[position].item() for position in (0, 2**31 - 1, size - 1)] == [2.0, 0.25, 0.25]
     assert values[1 : 2**31 - 1].min().item() == values[2**31 : size - 1].max().item() == 1.0

@@ -1,4 +1,4 @@
-"""What is given wrongly is said plainly, and nothing is half made."""
+"""Invalid arguments raise clear errors and change nothing; valid ones of any numeric type are accepted."""
 
 import io
 import math
@@ -59,21 +59,21 @@ def test_wrong_arguments(options: dict[str, Any], message: str) -> None:
         steadystep.Adam(weight(), **options)
 
 
-def test_a_group_added_later_is_checked_too() -> None:
+def test_a_group_added_later_is_checked() -> None:
     optimizer = steadystep.Adam(weight())
     with pytest.raises(ValueError, match=r"lr is -3: Adam accepts"):
         optimizer.add_param_group({"params": weight(), "lr": -3})
     assert len(optimizer.param_groups) == 1
 
 
-def test_sparse_gradients_are_refused_with_what_to_do() -> None:
+def test_sparse_gradients_are_refused_with_advice() -> None:
     table = torch.nn.Embedding(5, 2, sparse=True)
     table(torch.tensor([1])).sum().backward()
     with pytest.raises(RuntimeError, match=r"does not support sparse gradients, and weight has one: use"):
         steadystep.Adam(table.named_parameters()).step()
 
 
-def test_a_one_shot_iterator_of_parameters_is_enough() -> None:
+def test_parameters_may_be_a_one_shot_iterator() -> None:
     params = weight()
     optimizer = steadystep.SGD(iter(params), lr=1.0, clip=1.0)
     for _ in range(2):
@@ -103,7 +103,7 @@ def test_schedulers_hooks_and_closures() -> None:
     assert calls == ["before", "closure", "after"]
 
 
-def test_a_step_without_gradients_is_no_step() -> None:
+def test_a_step_without_gradients_does_not_count() -> None:
     optimizer = steadystep.Adam(weight())
     optimizer.step()
     assert optimizer.ledger["attempted"] == 0 and not optimizer.state
@@ -120,8 +120,8 @@ def test_a_tensor_learning_rate() -> None:
 
 
 @pytest.mark.parametrize("number", [np.float32(0.25), np.float64(0.25), np.float16(0.25), Fraction(1, 4)], ids=repr)
-def test_numbers_of_any_kind_are_numbers(number: Any) -> None:
-    """And travel in a checkpoint that is loaded without unpickling anything."""
+def test_numbers_of_any_type_are_accepted(number: Any) -> None:
+    """Numbers of any type also load from a checkpoint without unpickling."""
     ours, theirs = weight(), weight()
     mine = steadystep.Adam(ours, lr=number, betas=(number, np.float64(0.5)))  # type: ignore[arg-type]
     mine.add_param_group({"params": weight(), "lr": np.int64(1), "eps": number})
@@ -136,7 +136,7 @@ def test_numbers_of_any_kind_are_numbers(number: Any) -> None:
     assert torch.load(file, weights_only=True)["param_groups"][1]["lr"] == 1
 
 
-def test_clip_can_be_set_to_all_that_it_can_be_given_as() -> None:
+def test_clip_can_be_set_to_every_form_that_the_constructor_accepts() -> None:
     params = weight()
     optimizer = steadystep.SGD(params, lr=1.0, clip=1.0)
     for clip, want in ((2.0, -2.0), ([steadystep.ClipValue(0.5)], -0.5), (steadystep.ClipUpdate(0.25), -0.25)):
@@ -152,11 +152,11 @@ def test_clip_can_be_set_to_all_that_it_can_be_given_as() -> None:
         optimizer.clip = "norm"  # type: ignore[assignment]
 
 
-def test_a_group_of_its_own_variant_has_that_variants_eps() -> None:
-    own: Any = [{"params": weight()}, {"params": weight(), "variant": "paper"}]
-    assert [group["eps"] for group in steadystep.AdaBelief(own).param_groups] == [1e-16, 1e-8]
-    own = [{"params": weight()}, {"params": weight(), "variant": "paper"}]
-    assert [group["eps"] for group in steadystep.AdaBelief(own, eps=1e-4).param_groups] == [1e-4, 1e-4]
+def test_the_default_eps_of_a_group_is_that_of_its_variant() -> None:
+    groups: Any = [{"params": weight()}, {"params": weight(), "variant": "paper"}]
+    assert [group["eps"] for group in steadystep.AdaBelief(groups).param_groups] == [1e-16, 1e-8]
+    groups = [{"params": weight()}, {"params": weight(), "variant": "paper"}]
+    assert [group["eps"] for group in steadystep.AdaBelief(groups, eps=1e-4).param_groups] == [1e-4, 1e-4]
     optimizer = steadystep.AdaBelief(weight(), variant="paper")
     optimizer.add_param_group({"params": weight(), "variant": "author"})
     optimizer.add_param_group({"params": weight(), "variant": "author", "eps": 0.5})
@@ -165,8 +165,8 @@ def test_a_group_of_its_own_variant_has_that_variants_eps() -> None:
 
 @pytest.mark.parametrize("beta2", [0.6, 0.5, 1 / 3, 0.0])
 @pytest.mark.parametrize("name", ["RAdam", "LAMB", "AdaBelief"])
-def test_an_average_too_short_to_rectify(name: str, beta2: float) -> None:
-    """With beta2 = 0.6 the longest average is 4 long, and its rectification 0 over 0: a warning is an error here."""
+def test_a_moving_average_too_short_to_rectify(name: str, beta2: float) -> None:
+    """With beta2 = 0.6, rho_inf is 4 and the rectification is 0 / 0: its warning would be an error here."""
     more = {"rectified": True} if name == "LAMB" else {}
     params = [torch.ones(3, requires_grad=True)]
     optimizer = getattr(steadystep, name)(params, lr=0.01, betas=(0.9, beta2), **more)

@@ -1,17 +1,17 @@
-"""What PyTorch's own generic tests ask of every optimizer (its test/test_optim.py), asked of every row of our table.
+"""PyTorch's generic tests of every optimizer (its test/test_optim.py), for every row of our table.
 
-Of that list not asked here, and why:
+These tests of PyTorch are left out:
 
-- foreach, fused, capturable, differentiable: other implementations of torch's own rules. Ours are chosen by
-  ``backend=`` and refused under torch's names (test_arguments); a checkpoint with these flags set loads (below).
+- foreach, fused, capturable, differentiable: other implementations of torch's rules. Ours are selected with
+  ``backend=``, and torch's names are refused (test_arguments). A checkpoint with these flags set loads (below).
 - comparisons of a for-loop with foreach or fused, peak memory of foreach, defaults changed to foreach: there is one
-  eager implementation, held to torch's numbers instead (test_torch_parity) and to scalar references (test_references).
-- CUDA graphs, GradScaler with fused, several devices in one optimizer, checkpoints that travel between them: need a GPU
-  (kernels/test_device has what is asked of one; test_guarding has the GradScaler on a CPU).
-- sparse gradients and SparseAdam: refused, with what to do (test_arguments).
-- options of optimizers that are not offered (Rprop, ASGD, Adadelta, Adafactor, Adamax, LBFGS, Muon).
-- ``lr`` a required argument: each of ours has a default.
-- one parameter twice in a group: torch warns that it will be an error, and so do we; the result is not specified.
+  eager implementation, which is compared with torch (test_torch_parity) and with scalar references (test_references).
+- CUDA graphs, GradScaler with fused, several devices in one optimizer, checkpoints that move between devices: these
+  need a GPU (kernels/test_device has such tests; test_guard tests the GradScaler on a CPU).
+- sparse gradients and SparseAdam: they are refused, with advice (test_arguments).
+- options of optimizers that the package does not have (Rprop, ASGD, Adadelta, Adafactor, Adamax, LBFGS, Muon).
+- ``lr`` as a required argument: every optimizer here has a default.
+- one parameter twice in a group: torch warns that this will be an error, and so do we; the result is not specified.
 """
 
 import copy
@@ -31,7 +31,7 @@ import steadystep
 from cases import OPTIMIZERS, OptimizerCase
 
 SHAPES = ((4, 3), (3,), ())
-STEPS = 8  # RAdam rectifies from its sixth on
+STEPS = 8  # RAdam rectifies from its sixth step on
 Parameters = list[torch.Tensor]
 every_case = pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
 peers = pytest.mark.parametrize("case", [case for case in OPTIMIZERS if case.peer], ids=str)
@@ -67,11 +67,11 @@ def close(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> None:
     torch.testing.assert_close(list(ours), list(theirs), rtol=1e-12, atol=1e-14)
 
 
-def decayless(case: OptimizerCase, params: Any, **more: Any) -> steadystep.Optimizer:
+def without_decay(case: OptimizerCase, params: Any, **more: Any) -> steadystep.Optimizer:
     return case.make(params, **{"weight_decay": 0.0, **more})
 
 
-# Parameters and gradients of every kind.
+# Parameters and gradients of every layout and dtype.
 
 
 @every_case
@@ -96,7 +96,7 @@ def test_goes_in_the_right_direction(case: OptimizerCase) -> None:
 
 @every_case
 def test_layouts_do_not_matter(case: OptimizerCase) -> None:
-    """Parameters transposed, channels last, with gaps; gradients of other strides than theirs, and expanded ones."""
+    """Test parameters transposed, channels last and with gaps, with gradients of other strides or expanded."""
 
     def transposed(x: torch.Tensor) -> torch.Tensor:
         return x.transpose(0, 1).contiguous().transpose(0, 1)
@@ -110,13 +110,13 @@ def test_layouts_do_not_matter(case: OptimizerCase) -> None:
     layouts = (transposed, with_gaps, channels_last, torch.clone, transposed)
     other = (torch.clone, transposed, torch.clone, channels_last, with_gaps)
     plain = fresh(shapes=((4, 3), (4, 3), (2, 3, 2, 2), (2, 3, 2, 2), (4, 3)))
-    params = [lay(param.detach()).requires_grad_() for lay, param in zip(layouts, plain, strict=True)]
+    params = [layout(param.detach()).requires_grad_() for layout, param in zip(layouts, plain, strict=True)]
     assert [param.is_contiguous() for param in params] == [False, False, False, True, False]
     mine, reference = case.make(params), case.make(plain)
     for step in range(STEPS):
-        for salt, (param, contiguous, lay) in enumerate(zip(params, plain, other, strict=True)):
+        for salt, (param, contiguous, layout) in enumerate(zip(params, plain, other, strict=True)):
             contiguous.grad = gradient(contiguous, step, salt)
-            param.grad = lay(contiguous.grad)
+            param.grad = layout(contiguous.grad)
         if step == 4:
             plain[0].grad, params[0].grad = torch.ones(4, 3).double(), torch.ones(()).double().expand(4, 3)
         mine.step()
@@ -128,7 +128,7 @@ def test_layouts_do_not_matter(case: OptimizerCase) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128], ids=str)
 @every_case
-def test_complex_numbers_are_pairs(case: OptimizerCase, dtype: torch.dtype) -> None:
+def test_complex_parameters_step_like_pairs_of_real_numbers(case: OptimizerCase, dtype: torch.dtype) -> None:
     params = fresh(dtype)
     pairs = [torch.view_as_real(param.detach()).clone().requires_grad_() for param in params]
     mine, reference = case.make(params), case.make(pairs)
@@ -136,7 +136,9 @@ def test_complex_numbers_are_pairs(case: OptimizerCase, dtype: torch.dtype) -> N
         for param, pair in zip(params, pairs, strict=True):
             pair.grad = gradient(pair, step)
             number = torch.view_as_complex(pair.grad)
-            param.grad = number.conj_physical().conj() if step % 2 else number  # as backward leaves some of them
+            param.grad = (
+                number.conj_physical().conj() if step % 2 else number
+            )  # backward returns some with the conjugate bit set
         mine.step()
         reference.step()
         if step == 3:
@@ -149,7 +151,7 @@ def test_complex_numbers_are_pairs(case: OptimizerCase, dtype: torch.dtype) -> N
 
 
 @every_case
-def test_types_in_one_optimizer_step_as_each_alone(case: OptimizerCase) -> None:
+def test_mixed_dtypes_step_as_in_separate_optimizers(case: OptimizerCase) -> None:
     kinds = (torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.complex64)
     together, apart = ([fresh(kind, [(4, 3)])[0] for kind in kinds] for _ in range(2))
     train(case.make(together), together)
@@ -162,8 +164,8 @@ def test_types_in_one_optimizer_step_as_each_alone(case: OptimizerCase) -> None:
 
 
 @every_case
-def test_who_comes_late_or_never(case: OptimizerCase) -> None:
-    """A gradient that comes later, a group added later, a frozen parameter, an empty one: each as if it were alone."""
+def test_late_missing_and_empty_gradients(case: OptimizerCase) -> None:
+    """A late gradient, a group added later, a frozen and an empty parameter behave as in separate optimizers."""
     params = fresh(shapes=((4, 3), (3,), (2, 2), (5,), (0, 3)))
     alone = clones(params)
     steady, late, newcomer, frozen, empty = params
@@ -189,14 +191,14 @@ def test_who_comes_late_or_never(case: OptimizerCase) -> None:
 
 
 @every_case
-def test_groups_are_as_optimizers_of_their_own(case: OptimizerCase) -> None:
+def test_groups_step_as_separate_optimizers(case: OptimizerCase) -> None:
     params = fresh()
     alone = clones(params)
     options = [{"lr": 0.02}, {"lr": 0.005, "weight_decay": 0.2}, {"maximize": True}]
-    grouped = case.make([{"params": [param], **own} for param, own in zip(params, options, strict=True)])
+    grouped = case.make([{"params": [param], **group} for param, group in zip(params, options, strict=True)])
     train(grouped, params)
-    for salt, (param, own) in enumerate(zip(alone, options, strict=True)):
-        optimizer = case.make([param], **own)
+    for salt, (param, group) in enumerate(zip(alone, options, strict=True)):
+        optimizer = case.make([param], **group)
         for step in range(STEPS):
             param.grad = gradient(param, step, salt)
             optimizer.step()
@@ -206,18 +208,18 @@ def test_groups_are_as_optimizers_of_their_own(case: OptimizerCase) -> None:
 @every_case
 def test_zero_gradients_and_none(case: OptimizerCase) -> None:
     params = fresh()
-    optimizer = decayless(case, params)
+    optimizer = without_decay(case, params)
     optimizer.step()
     assert not optimizer.state and optimizer.ledger["attempted"] == 0
     for param in params:
         param.grad = torch.zeros_like(param)
     optimizer.step()
-    drifts = case.options.get("variant") == "optax"  # its first moment starts at 1e-6, without a gradient
+    drifts = case.options.get("variant") == "optax"  # its first moment starts at 1e-6, not at 0
     assert same(params, fresh()) is not drifts
     train(optimizer, params)
-    kept = [param.grad for param in params]
+    before_zeroing = [param.grad for param in params]
     optimizer.zero_grad(set_to_none=False)
-    for param, grad in zip(params, kept, strict=True):
+    for param, grad in zip(params, before_zeroing, strict=True):
         assert grad is not None and param.grad is grad and not grad.any()
     before = clones(params)
     optimizer.zero_grad()
@@ -228,20 +230,22 @@ def test_zero_gradients_and_none(case: OptimizerCase) -> None:
 
 @every_case
 def test_weight_decay_pulls_towards_zero(case: OptimizerCase) -> None:
-    """Whichever way the decay enters, and whether the loss is climbed or descended."""
+    """Weight decay shrinks parameters, coupled or decoupled, also with maximize."""
     param = torch.tensor([20.0, -10.0, 5.0], dtype=torch.float64, requires_grad=True)
     optimizer = case.make([param], weight_decay=0.1)
     for step in range(STEPS):
         param.grad = torch.zeros_like(param)
         before = param.detach().clone()
         optimizer.step()
-        unrectified = case.options.get("variant") == "author" and step < 5  # RAdam's authors then decay nothing
+        unrectified = (
+            case.options.get("variant") == "author" and step < 5
+        )  # the code of RAdam's authors has no decay then
         assert torch.equal(param, before) if unrectified else (param.detach() / before < 1).all()
     assert param.isfinite().all()
 
 
 @every_case
-def test_maximize_is_minimising_the_negated(case: OptimizerCase) -> None:
+def test_maximize_negates_the_gradients(case: OptimizerCase) -> None:
     up, down = fresh(), fresh()
     climber, optimizer = case.make(up, maximize=True), case.make(down, maximize=False)
     for step in range(STEPS):
@@ -263,9 +267,8 @@ def test_learning_rates_as_tensors(case: OptimizerCase) -> None:
         train(reference, params, range(step, step + 1))
         decay.step()
     for shape in ((), (1,)):
-        given = torch.full(shape, lr, dtype=torch.float64)
         ours = fresh()
-        optimizer = case.make(ours, lr=given)
+        optimizer = case.make(ours, lr=torch.full(shape, lr, dtype=torch.float64))
         decay = schedulers.ExponentialLR(optimizer, 0.9)
         for step in range(STEPS):
             train(optimizer, ours, range(step, step + 1))
@@ -297,8 +300,8 @@ def test_a_thousand_tensors(name: str) -> None:
 
 
 @every_case
-def test_checkpoints_find_their_parameters_by_position(case: OptimizerCase) -> None:
-    """Whatever their keys are and in which order the state lies; and nothing is shared with what was given."""
+def test_checkpoints_match_parameters_by_position(case: OptimizerCase) -> None:
+    """Neither the keys nor the order of the state matter, and no tensor is shared with the loaded dictionary."""
     params = fresh()
     optimizer = case.make([{"params": params[:1]}, {"params": params[1:], "lr": 0.005}])
     train(optimizer, params)
@@ -307,21 +310,21 @@ def test_checkpoints_find_their_parameters_by_position(case: OptimizerCase) -> N
     saved["state"] = {keys[key]: saved["state"][key] for key in reversed(keys)}
     for group in saved["param_groups"]:
         group["params"] = [keys[key] for key in group["params"]]
-    given, untouched = copy.deepcopy(saved), copy.deepcopy(saved["state"])
+    loaded, untouched = copy.deepcopy(saved), copy.deepcopy(saved["state"])
     others = clones(params)
     other = case.make([{"params": others[:1]}, {"params": others[1:]}])
-    other.load_state_dict(given)
+    other.load_state_dict(loaded)
     again = range(STEPS, 2 * STEPS)
     assert same(train(other, others, again), train(optimizer, params, again))
-    torch.testing.assert_close(given["state"], untouched, rtol=0, atol=0)
-    assert all(type(group["params"][0]) is int and group["ledger"][0] == STEPS for group in given["param_groups"][:1])
+    torch.testing.assert_close(loaded["state"], untouched, rtol=0, atol=0)
+    assert all(type(group["params"][0]) is int and group["ledger"][0] == STEPS for group in loaded["param_groups"][:1])
     for group in other.param_groups:
         assert group["base_lr"] in (case.options["lr"], 0.005)
 
 
-def saved_as(given: dict[str, Any]) -> dict[str, Any]:
+def save_and_load(state: dict[str, Any]) -> dict[str, Any]:
     file = io.BytesIO()
-    torch.save(given, file)
+    torch.save(state, file)
     file.seek(0)
     return torch.load(file, weights_only=True)
 
@@ -335,7 +338,7 @@ def test_checkpoints_of_other_groups_are_refused() -> None:
     optimizer = saved(2, 1)
     with pytest.raises(ValueError, match="doesn't match the size of optimizer's group"):
         optimizer.load_state_dict(saved(1, 2).state_dict())
-    optimizer.load_state_dict(saved(2, 1).state_dict())  # a refused one leaves nothing behind
+    optimizer.load_state_dict(saved(2, 1).state_dict())  # a refused state dict has changed nothing
 
 
 @every_case
@@ -363,7 +366,7 @@ def test_a_checkpoint_continues_in_another_precision(case: OptimizerCase) -> Non
 
 @every_case
 def test_older_checkpoints(case: OptimizerCase) -> None:
-    """Options that came later are missing, and steps are numbers."""
+    """Checkpoints without options that were added later, and with the step as a number, load."""
     params = fresh()
     optimizer = case.make(params)
     train(optimizer, params)
@@ -398,7 +401,7 @@ def test_checkpoints_of_torchs_other_implementations(case: OptimizerCase, flag: 
     close(train(optimizer, ours, again), train(peer, theirs, again))
 
 
-def test_torchs_checkpoint_means_torchs_definition() -> None:
+def test_a_checkpoint_of_torch_selects_the_variant_of_torch() -> None:
     theirs = fresh()
     peer = torch.optim.SGD(theirs, lr=0.1, momentum=0.9)
     train(peer, theirs)
@@ -410,7 +413,7 @@ def test_torchs_checkpoint_means_torchs_definition() -> None:
 
 
 @every_case
-def test_variant_and_first_learning_rate_are_the_checkpoints(case: OptimizerCase) -> None:
+def test_variant_and_base_lr_come_from_the_checkpoint(case: OptimizerCase) -> None:
     params = fresh()
     optimizer = case.make(params)
     decay = schedulers.StepLR(optimizer, 1, 0.1)
@@ -428,14 +431,14 @@ def test_variant_and_first_learning_rate_are_the_checkpoints(case: OptimizerCase
 
 @pytest.mark.parametrize("resumed", [False, True])
 @every_case
-def test_a_refused_first_step_is_as_none(case: OptimizerCase, resumed: bool) -> None:
+def test_a_refused_first_step_has_no_effect(case: OptimizerCase, resumed: bool) -> None:
     params, undisturbed = fresh(), fresh()
     optimizer = case.make(params)
     for param in params:
         param.grad = torch.full_like(param, math.nan)
     optimizer.step()
     if resumed:
-        saved = saved_as(optimizer.state_dict())
+        saved = save_and_load(optimizer.state_dict())
         optimizer = case.make(params)
         optimizer.load_state_dict(saved)
     assert same(train(optimizer, params), train(case.make(undisturbed), undisturbed))
@@ -443,23 +446,23 @@ def test_a_refused_first_step_is_as_none(case: OptimizerCase, resumed: bool) -> 
 
 
 @every_case
-def test_a_copy_goes_its_own_way_with_the_parameters_it_was_copied_with(case: OptimizerCase) -> None:
+def test_a_copy_steps_the_parameters_copied_with_it(case: OptimizerCase) -> None:
     params = fresh()
     optimizer = case.make(params, clip=steadystep.AutoClip(25))
     train(optimizer, params)
     before = clones(params)
     again = range(STEPS, 2 * STEPS)
-    for duplicate in (copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))):
-        copied, its = duplicate((optimizer, params))
+    for duplicate in (copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))):
+        copied, copied_params = duplicate((optimizer, params))
         assert {name for name in vars(optimizer) if name[0] != "_"} == {name for name in vars(copied) if name[0] != "_"}
         assert repr(copied) == repr(optimizer) and copied.ledger["attempted"] == STEPS
-        train(copied, its, again)
-        assert same(params, before) and not same(its, before)
+        train(copied, copied_params, again)
+        assert same(params, before) and not same(copied_params, before)
         assert optimizer.ledger["attempted"] == STEPS
-    assert same(train(optimizer, params, again), its)
+    assert same(train(optimizer, params, again), copied_params)
 
 
-def test_what_a_user_keeps_in_the_state_is_kept() -> None:
+def test_entries_that_a_user_adds_to_the_state_are_saved() -> None:
     params = fresh()
     optimizer = steadystep.Adam(params)
     train(optimizer, params)
@@ -467,7 +470,7 @@ def test_what_a_user_keeps_in_the_state_is_kept() -> None:
     optimizer.state[params[0]]["seen"] = torch.arange(3.0)
     optimizer.state["epochs"] = 3  # type: ignore[index]
     other = steadystep.Adam(clones(params))
-    other.load_state_dict(saved_as(optimizer.state_dict()))
+    other.load_state_dict(save_and_load(optimizer.state_dict()))
     first = other.state[other.param_groups[0]["params"][0]]
     assert first["note"] == "warm" and torch.equal(first["seen"], torch.arange(3.0).double())
     assert other.state["epochs"] == 3  # type: ignore[index]
@@ -499,7 +502,7 @@ def test_state_dict_hooks() -> None:
     for _ in range(2):
         other.load_state_dict(saved)
         first, second, third = (other.state.get(param) for param in other.param_groups[0]["params"])
-        assert first is not None and first["exp_avg"].eq(8.0).all(), "what a hook did afterwards stays"
+        assert first is not None and first["exp_avg"].eq(8.0).all(), "the changes of a post hook remain"
         assert second is not None and second["exp_avg"].eq(7.0).all() and second["step"] == 9.0
         assert third is None
     assert replaced["state"][0]["exp_avg"].eq(7.0).all() and not saved["state"][0]["exp_avg"].eq(7.0).any()
@@ -510,7 +513,9 @@ def test_step_hooks() -> None:
     optimizer = steadystep.SGD(params, lr=0.0)
     calls: list[str] = []
     handles = [
-        optimizer.register_step_pre_hook(lambda own, *_: ((own, lambda: calls.append("closure") or 5.0), {})),
+        optimizer.register_step_pre_hook(
+            lambda optimizer, *_: ((optimizer, lambda: calls.append("closure") or 5.0), {})
+        ),
         optimizer.register_step_post_hook(lambda *_: calls.append("after")),
         register_optimizer_step_post_hook(lambda *_: calls.append("after any")),
     ]
@@ -542,7 +547,7 @@ def test_names() -> None:
         unnamed.step()
 
 
-# What is given wrongly.
+# Invalid arguments.
 
 
 def leaf() -> torch.Tensor:
@@ -568,7 +573,7 @@ def leaf() -> torch.Tensor:
         (lambda: [leaf()], {"weight_decay": -0.5}, ValueError, "weight_decay is -0.5"),
     ],
 )
-def test_wrong_parameters(
+def test_invalid_parameters(
     name: str, params: Callable[[], Any], options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -576,7 +581,7 @@ def test_wrong_parameters(
 
 
 @every_case
-def test_wrong_groups_leave_the_optimizer_as_it_was(case: OptimizerCase) -> None:
+def test_an_invalid_group_leaves_the_optimizer_unchanged(case: OptimizerCase) -> None:
     optimizer = case.make(fresh())
     with pytest.raises(TypeError, match="must be a dict"):
         optimizer.add_param_group([leaf()])  # type: ignore[arg-type]
@@ -591,7 +596,7 @@ def test_wrong_groups_leave_the_optimizer_as_it_was(case: OptimizerCase) -> None
         case.make([leaf()] * 2)
 
 
-# Schedulers and averages.
+# Schedulers and averaged models.
 
 SCHEDULERS: dict[str, Callable[[Any], Any]] = {
     "LambdaLR": lambda o: schedulers.LambdaLR(o, lambda t: 1 / (1 + t)),
@@ -624,7 +629,7 @@ def advance(scheduler: Any) -> None:
 
 @every_case
 def test_schedulers_set_the_learning_rate(case: OptimizerCase) -> None:
-    """To what torch's own optimizer gets; that steps follow it is for test_references."""
+    """The learning rate is the one that torch's optimizer gets; test_references tests that the steps use it."""
     for name, make in SCHEDULERS.items():
         params = fresh(shapes=[(3,)])
         optimizer, peer = case.make(params), torch.optim.SGD([leaf()], lr=case.options["lr"])
@@ -640,11 +645,11 @@ def test_schedulers_set_the_learning_rate(case: OptimizerCase) -> None:
 
 
 @every_case
-def test_one_cycle_moves_the_momentum_too(case: OptimizerCase) -> None:
+def test_one_cycle_sets_the_momentum(case: OptimizerCase) -> None:
     params = fresh()
     optimizer = case.make(params)
     if not {"momentum", "betas"} & optimizer.defaults.keys():
-        with pytest.raises(ValueError, match="must support momentum"):  # and OneCycleLR says so
+        with pytest.raises(ValueError, match="must support momentum"):
             schedulers.OneCycleLR(optimizer, 0.02, STEPS + 1)
         return
     cycle = schedulers.OneCycleLR(optimizer, 0.02, STEPS + 1)
@@ -659,14 +664,14 @@ def test_one_cycle_moves_the_momentum_too(case: OptimizerCase) -> None:
 
 
 @every_case
-def test_warm_restarts_resume_in_mid_cycle(case: OptimizerCase) -> None:
+def test_warm_restarts_resume_within_a_cycle(case: OptimizerCase) -> None:
     def run(interrupted: bool) -> Parameters:
         params = fresh()
         optimizer = case.make(params)
         restarts = schedulers.CosineAnnealingWarmRestarts(optimizer, 4, 2, eta_min=1e-4)
         for step in range(14):
-            if interrupted and step == 6:  # 2 steps into the second cycle, of 8
-                saved = saved_as({"optimizer": optimizer.state_dict(), "scheduler": restarts.state_dict()})
+            if interrupted and step == 6:  # 2 steps into the second cycle, which has 8
+                saved = save_and_load({"optimizer": optimizer.state_dict(), "scheduler": restarts.state_dict()})
                 optimizer = case.make(params, lr=0.3)
                 restarts = schedulers.CosineAnnealingWarmRestarts(optimizer, 4, 2, eta_min=1e-4)
                 optimizer.load_state_dict(saved["optimizer"])
@@ -697,7 +702,7 @@ def compiler() -> Iterator[None]:
 
 @pytest.mark.usefixtures("compiler")
 def test_compiled_models() -> None:
-    """Traced by torch.compile; without code generation, which would take a compiler and its time."""
+    """The model is traced by torch.compile, without code generation, which would need a compiler and more time."""
 
     def run(compiled: bool) -> Parameters:
         params = fresh(shapes=((3, 3), (3,)))

@@ -1,7 +1,7 @@
-"""torch.distributed.checkpoint in one process: saved to files, loaded into a fresh optimizer, which then goes on alike.
+"""torch.distributed.checkpoint in one process: an optimizer saved to files and loaded into a new one continues equally.
 
-A fresh optimizer is asked for its state dict first, and only what it then has is loaded: so all of it must be there.
-tests/ranks.py asks the same of sharded parameters.
+torch first calls `state_dict` of the new optimizer, and loads only the entries that it contains: so it must contain
+all of them. tests/ranks.py tests the same with sharded parameters.
 """
 
 import copy
@@ -74,17 +74,17 @@ def test_saved_to_files_and_loaded(name: str, tmp_path: Path) -> None:
     saved_model, saved = get_state_dict(model, optimizer)
     save({"model": saved_model, "optimizer": saved}, checkpoint_id=tmp_path, no_dist=True)
     other, resumed = fresh(MAKERS[name])
-    there, state = get_state_dict(other, resumed)
-    load({"model": there, "optimizer": state}, checkpoint_id=tmp_path, no_dist=True)
-    set_state_dict(other, resumed, model_state_dict=there, optim_state_dict=state)
-    for one, its in ((model, optimizer), (other, resumed)):
-        train(one, its, range(8, 14))
+    model_state, state = get_state_dict(other, resumed)
+    load({"model": model_state, "optimizer": state}, checkpoint_id=tmp_path, no_dist=True)
+    set_state_dict(other, resumed, model_state_dict=model_state, optim_state_dict=state)
+    for trained_model, its_optimizer in ((model, optimizer), (other, resumed)):
+        train(trained_model, its_optimizer, range(8, 14))
     assert optimizer.ledger["attempted"] == 14
     assert_same((model, optimizer), (other, resumed))
 
 
 OPTIONS = {"flat": StateDictOptions(flatten_optimizer_state_dict=True), "full": StateDictOptions(full_state_dict=True)}
-# torch cannot load a full state dict of an optimizer without state, its own SGD without momentum for one.
+# torch cannot load a full state dict of an optimizer without state, such as its own SGD without momentum.
 FORMS = [(name, option) for name in MAKERS for option in OPTIONS if (name, option) != ("guarded SGD", "full")]
 
 
@@ -97,18 +97,18 @@ def test_every_form_of_a_state_dict(name: str, option: str) -> None:
     other, resumed = fresh(MAKERS[name])
     other.load_state_dict(model.state_dict())
     set_optimizer_state_dict(other, resumed, saved, options=options)
-    for one, its in ((model, optimizer), (other, resumed)):
-        train(one, its, range(8, 14))
+    for trained_model, its_optimizer in ((model, optimizer), (other, resumed)):
+        train(trained_model, its_optimizer, range(8, 14))
     assert_same((model, optimizer), (other, resumed))
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_being_asked_leaves_no_trace(name: str) -> None:
-    asked, plain = fresh(MAKERS[name]), fresh(MAKERS[name])
-    get_optimizer_state_dict(*asked)
-    assert asked[1].ledger["attempted"] == 0
+def test_get_optimizer_state_dict_has_no_effect(name: str) -> None:
+    saved, plain = fresh(MAKERS[name]), fresh(MAKERS[name])
+    get_optimizer_state_dict(*saved)
+    assert saved[1].ledger["attempted"] == 0
     if name == "guarded Adam":
-        return  # torch's own Adam counts that step: what is guarded stays as it is
-    for one in (asked, plain):
-        train(*one, range(6))
-    assert_same(asked, plain)
+        return  # torch's Adam counts the step that creates its state; a guard does not change this
+    for pair in (saved, plain):
+        train(*pair, range(6))
+    assert_same(saved, plain)

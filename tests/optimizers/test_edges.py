@@ -1,4 +1,4 @@
-"""Learning rates of 0 and gradients of 0: what a warm-up starts with, and what is dead stays dead."""
+"""Learning rates of 0, as at the start of a warm-up, and gradients of 0."""
 
 from typing import Any
 
@@ -31,8 +31,8 @@ def test_a_warm_up_from_zero_with_gradients_of_zero(case: OptimizerCase, backend
 
 @backends
 @pytest.mark.parametrize("name", ["AdaBound", "AMSBound"])
-def test_the_papers_bounds_hold_where_nothing_was_seen(name: str, backend: str) -> None:
-    """0 over 0 is what a learning rate that tends to 0 gives over 0: beyond the upper bound."""
+def test_the_bounds_of_the_paper_hold_for_elements_without_a_gradient(name: str, backend: str) -> None:
+    """With lr = 0 and v = 0 the rate is lr / 0 as lr tends to 0: infinite, so it is clipped to the upper bound."""
     gradients: Any = [[[1.0, 0.0, 1e-170]], [[0.5, 0.0, 1.0]], [[-1.0, 2.0, 0.0]]]
     lrs = [0.0, 0.0, 0.01]
     param = torch.ones(3, dtype=torch.float64, requires_grad=True)
@@ -49,7 +49,7 @@ RATIOS = [("AdaBound", "author"), ("AMSBound", "author"), ("AdamW", "independent
 
 
 @pytest.mark.parametrize(("name", "variant"), RATIOS)
-def test_a_first_learning_rate_of_zero_is_nothing_to_compare_with(name: str, variant: str) -> None:
+def test_a_first_learning_rate_of_zero_is_refused_as_base_lr(name: str, variant: str) -> None:
     params = [torch.ones(2, requires_grad=True)]
     make = getattr(steadystep, name)
     with pytest.raises(ValueError, match=rf"lr is 0.0: {name} with variant='{variant}' compares it with"):

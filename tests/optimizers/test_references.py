@@ -1,4 +1,4 @@
-"""Every variant against an independent scalar reference, written from the equations in plain Python."""
+"""Test every variant against an independent scalar reference, written from the equations in plain Python."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def label(case: tuple[str, str, dict[str, Any]]) -> str:
 
 @pytest.mark.parametrize("scheduled", [False, True], ids=["constant lr", "warm restarts"])
 @pytest.mark.parametrize("case", CASES, ids=label)
-def test_trajectory_is_the_references(case: tuple[str, str, dict[str, Any]], scheduled: bool) -> None:
+def test_the_trajectory_is_that_of_the_reference(case: tuple[str, str, dict[str, Any]], scheduled: bool) -> None:
     name, variant, options = case
     start, gradients = make_problem(seed=1)
     params = [torch.tensor(values, dtype=torch.float64, requires_grad=True) for values in start]

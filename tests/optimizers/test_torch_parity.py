@@ -1,4 +1,4 @@
-"""Where the definition is torch's, so are the numbers."""
+"""Optimizers with torch's definition compute torch's numbers."""
 
 import pytest
 import torch
@@ -30,9 +30,9 @@ def fresh(dtype: torch.dtype) -> list[torch.Tensor]:
     return [torch.randn(s, generator=generator, dtype=torch.float64).to(dtype).requires_grad_() for s in shapes]
 
 
-@pytest.mark.parametrize("idle", [False, True], ids=["all step", "one without gradient now and then"])
+@pytest.mark.parametrize("idle", [False, True], ids=["all step", "one at times without gradient"])
 @pytest.mark.parametrize("case", PEERS, ids=str)
-def test_trajectory_is_torchs(case: OptimizerCase, idle: bool) -> None:
+def test_the_trajectory_is_that_of_torch(case: OptimizerCase, idle: bool) -> None:
     assert case.peer is not None
     ours, theirs = fresh(torch.float64), fresh(torch.float64)
     got = trajectory(case.make(ours), ours, 60, idle)
@@ -64,8 +64,8 @@ def test_clipping_is_clip_grad_norm_and_then_torchs_step(case: OptimizerCase) ->
 
 
 @pytest.mark.parametrize("case", PEERS, ids=str)
-def test_checkpoints_travel_both_ways(case: OptimizerCase) -> None:
-    """Ten steps with one, ten with the other, in both orders: the same as twenty with torch's."""
+def test_checkpoints_load_in_both_directions(case: OptimizerCase) -> None:
+    """Ten steps with one optimizer and ten with the other, in both orders, are the same as twenty with torch's."""
     assert case.peer is not None
 
     def split(first: type | None, second: type | None) -> torch.Tensor:

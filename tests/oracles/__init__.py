@@ -1,1 +1,1 @@
-"""What other libraries make of the same gradients: `make oracles`."""
+"""Comparison with the optimizers of other libraries: `make oracles`."""

@@ -1,13 +1,14 @@
-"""What is the same elsewhere: one row for each definition that another library shares with us.
+"""The table of comparisons: one row for each definition that another library has in common with this package.
 
-Left out, because the definitions differ (each measured, then found in both sources):
+These are left out, because the definitions differ (each difference was measured and confirmed in both sources):
 
 - optax.nadam, nadamw: a constant momentum, without the 0.96^(t psi) of torch.optim and the paper.
-- keras AdamW with an epsilon: epsilon-hat, where torch's AdamW corrects the root first. The same at 0, which is here.
+- keras AdamW with an epsilon: epsilon-hat, where torch's AdamW corrects the root first. With epsilon 0 they are the
+  same, and this case is here.
 - keras Lamb with weight_decay: decoupled, outside the trust ratio; optax's is inside, as in the paper.
 - pytorch_optimizer.Lamb: corrects m only, after the trust ratio; adds eps to norm(r); limits norm(p) to 10.
-- our variants that nobody here has: AMSGrad "paper" and "torch", Yogi "author" and "paper", AdaBound "paper", AdamW
-  "independent", LAMB "nvlamb" and `rectified`. tests/reference holds them to their equations.
+- our variants that none of these libraries has: AMSGrad "paper" and "torch", Yogi "author" and "paper", AdaBound
+  "paper", AdamW "independent", LAMB "nvlamb" and `rectified`. tests/reference tests them against their equations.
 """
 
 # pyright: reportMissingImports=false
@@ -35,40 +36,40 @@ RUNNERS: dict[str, Callable[[Any, Problem], list[Tensors]]] = {
 
 @dataclass(frozen=True)
 class Case:
-    """One optimizer of another library, and ours with the options that make it the same."""
+    """An optimizer of another library, and ours with the options that make it the same."""
 
     library: str
     label: str
-    make: Callable[[Any], Any]  # optax: from a schedule; keras: from a learning rate; else: from the parameters
+    make: Callable[[Any], Any]  # takes a schedule (optax), a learning rate (keras) or the parameters
     name: str
     options: dict[str, Any] = field(default_factory=dict)
     tolerance: float = 1e-10
-    constant_lr: bool = False  # the definitions agree as long as the learning rate does not change
-    alike: tuple[str, ...] = ()  # our variants that are the same under these options
+    constant_lr: bool = False  # the definitions agree only if the learning rate is constant
+    same_variants: tuple[str, ...] = ()  # our other variants that are the same with these options
     note: str = ""
 
     def problem(self, lr: float = 1e-2) -> Problem:
-        """The learning rate restarts twice, unless the definitions agree for a constant one only."""
+        """Return the problem, with two warm restarts of the learning rate unless it must be constant."""
         return Problem([lr] * STEPS if self.constant_lr else warm_restarts(lr))
 
     def theirs(self, problem: Problem) -> list[Tensors]:
         return RUNNERS[self.library](self.make, problem)
 
-    def ours(self, problem: Problem, **instead: Any) -> list[Tensors]:
+    def ours(self, problem: Problem, **overrides: Any) -> list[Tensors]:
         optimizer = getattr(steadystep, self.name)
-        options = {**self.options, **instead}
+        options = {**self.options, **overrides}
         return of_torch(lambda params: optimizer(params, lr=problem.lrs[0], **options), problem)
 
     def __str__(self) -> str:
         return f"{self.library}.{self.label}"
 
 
-EPS = 1e-3  # large, so that where it is added shows
-CLIP = 0.1  # by global norm 43 of the 60 steps are clipped
+EPS = 1e-3  # large, so that it matters where it is added
+CLIP = 0.1  # as a bound on the global norm, it clips 43 of the 60 steps
 ROUNDED = "Keras's ops.minimum and ops.maximum of a float64 tensor and a Python number are float32"
 
 OPTAX = (
-    Case("optax", "sgd", optax.sgd, "SGD", alike=("velocity",)),
+    Case("optax", "sgd", optax.sgd, "SGD", same_variants=("velocity",)),
     Case("optax", "sgd momentum", lambda lr: optax.sgd(lr, 0.9), "SGD", {"momentum": 0.9}),
     Case(
         "optax", "sgd nesterov",
@@ -88,7 +89,7 @@ OPTAX = (
     ),
     Case(
         "optax", "lamb",
-        lambda lr: optax.lamb(lr, weight_decay=0.1), "LAMB", {"weight_decay": 0.1}, alike=("nvlamb",),
+        lambda lr: optax.lamb(lr, weight_decay=0.1), "LAMB", {"weight_decay": 0.1}, same_variants=("nvlamb",),
     ),
     Case("optax", "lamb no decay", optax.lamb, "LAMB"),
     Case("optax", "lion", lambda lr: optax.lion(lr, weight_decay=0.1), "Lion", {"weight_decay": 0.1}),
@@ -109,7 +110,7 @@ OPTAX = (
         "optax", "rmsprop momentum",
         lambda lr: optax.rmsprop(lr, decay=0.99, eps=EPS, eps_in_sqrt=False, momentum=0.9),
         "RMSprop", {"eps": EPS, "momentum": 0.9}, constant_lr=True,
-        note="optax has the learning rate inside the momentum",
+        note="optax multiplies by the learning rate before the momentum",
     ),
     Case(
         "optax", "adagrad",
@@ -133,7 +134,7 @@ OPTAX = (
 )  # fmt: skip
 
 KERAS = (
-    Case("keras", "SGD", keras.optimizers.SGD, "SGD", alike=("velocity",)),
+    Case("keras", "SGD", keras.optimizers.SGD, "SGD", same_variants=("velocity",)),
     Case(
         "keras", "SGD momentum",
         lambda lr: keras.optimizers.SGD(lr, momentum=0.9), "SGD", {"variant": "velocity", "momentum": 0.9},
@@ -185,7 +186,7 @@ KERAS = (
         "keras", "RMSprop centered momentum",
         lambda lr: keras.optimizers.RMSprop(lr, rho=0.9, momentum=0.9, epsilon=0.0, centered=True),
         "RMSprop", {"alpha": 0.9, "momentum": 0.9, "eps": 0.0, "centered": True}, constant_lr=True,
-        note="Keras adds eps inside the root, and has the learning rate inside the momentum",
+        note="Keras adds eps inside the root, and multiplies by the learning rate before the momentum",
     ),
     Case(
         "keras", "Adagrad",
@@ -198,7 +199,7 @@ KERAS = (
 
 
 def sgd_after_agc(params: list[torch.Tensor]) -> torch.optim.Optimizer:
-    """torch's SGD behind pytorch_optimizer's adaptive gradient clipping, which is a function."""
+    """Return torch's SGD with a pre-step hook that calls `agc` of pytorch_optimizer, which is a function."""
 
     def clip(*_: object) -> None:
         for p in params:
@@ -236,6 +237,16 @@ PYTORCH_OPTIMIZER = (
         "pytorch_optimizer", "AdaBelief rectified",
         lambda params: pytorch_optimizer.AdaBelief(params, rectify=True, weight_decay=0.1),
         "AdaBelief", {"variant": "author", "weight_decay": 0.1},
+    ),
+    Case(
+        "pytorch_optimizer", "Adan",
+        lambda params: pytorch_optimizer.Adan(params, eps=EPS, weight_decay=0.1), "Adan",
+        {"eps": EPS, "weight_decay": 0.1},
+    ),
+    Case(
+        "pytorch_optimizer", "Adan without prox",
+        lambda params: pytorch_optimizer.Adan(params, eps=EPS, weight_decay=0.1, weight_decouple=True),
+        "Adan", {"eps": EPS, "weight_decay": 0.1, "no_prox": True},
     ),
     Case(
         "pytorch_optimizer", "Lion",

@@ -1,4 +1,4 @@
-"""Ours is theirs wherever the definition is the same, and the comparison would tell if it were not."""
+"""Trajectories are equal where the definitions are, and the comparison detects other definitions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,9 +13,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 
 def others(case: Case) -> list[dict[str, Any]]:
-    """The options by which ours would be another optimizer: each variant that is not alike, and no clipping."""
+    """Return options that make ours another optimizer: each variant that differs, and no clipping."""
     variants = OPTIMIZERS[case.name].variants
-    same = {case.options.get("variant", variants[0]), *case.alike}
+    same = {case.options.get("variant", variants[0]), *case.same_variants}
     unclipped: list[dict[str, Any]] = [{"clip": None}] if "clip" in case.options else []
     return [{"variant": variant} for variant in variants if variant not in same] + unclipped
 
@@ -23,13 +23,13 @@ def others(case: Case) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_same_trajectory(case: Case, record_property: Callable[[str, object], None]) -> None:
     problem = case.problem()
-    found = error(case.ours(problem), case.theirs(problem))
-    record_property(str(case), found)
-    assert found <= case.tolerance, case.note
+    difference = error(case.ours(problem), case.theirs(problem))
+    record_property(str(case), difference)
+    assert difference <= case.tolerance, case.note
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if others(case)], ids=str)
-def test_another_definition_would_not_pass(case: Case) -> None:
+def test_another_definition_is_detected(case: Case) -> None:
     problem = case.problem()
     ours = case.ours(problem)
     for other in others(case):

@@ -1,4 +1,4 @@
-"""The same gradients through our optimizers and through those of another library, all in float64 on a CPU."""
+"""Trajectories of our optimizers and of those of other libraries on the same gradients, in float64 on a CPU."""
 
 # pyright: reportMissingImports=false
 
@@ -22,7 +22,7 @@ SHAPES = ((3, 2), (4,), (1,))
 
 
 class Problem:
-    """Parameters, the gradients of 60 steps, and a learning rate for each."""
+    """Parameters, and for each step gradients and a learning rate."""
 
     def __init__(self, lrs: Sequence[float]) -> None:
         params, grads = make_problem(3, sizes=(6, 4, 1), missing=False, steps=len(lrs))
@@ -36,7 +36,7 @@ def _shaped(flat: Sequence[Sequence[float]]) -> Tensors:
 
 
 def of_torch(make: Callable[[list[torch.Tensor]], torch.optim.Optimizer], problem: Problem) -> list[Tensors]:
-    """The parameters after every step of a torch optimizer: ours, or pytorch_optimizer's."""
+    """Return the parameters after every step of a torch optimizer: ours, or one of pytorch_optimizer."""
     params = [torch.tensor(p, requires_grad=True) for p in problem.params]
     optimizer = make(params)
     history = []
@@ -50,7 +50,7 @@ def of_torch(make: Callable[[list[torch.Tensor]], torch.optim.Optimizer], proble
 
 
 def of_optax(make: Callable[[Callable[[Any], Any]], Any], problem: Problem) -> list[Tensors]:
-    """The same with optax, which gets the learning rates as a schedule, and matrices as (in, out) like its users'."""
+    """Return the same for optax, with the learning rates as a schedule, and matrices as (in, out) as is usual there."""
     lrs = jnp.array(problem.lrs)
     transformation = make(lambda count: lrs[count])
     params = [jnp.array(p.T) for p in problem.params]
@@ -65,7 +65,7 @@ def of_optax(make: Callable[[Callable[[Any], Any]], Any], problem: Problem) -> l
 
 
 def of_keras(make: Callable[[float], Any], problem: Problem) -> list[Tensors]:
-    """The same with Keras, on its torch backend."""
+    """Return the same for Keras, on its torch backend."""
     params = [keras.Variable(p, dtype="float64") for p in problem.params]
     optimizer = make(problem.lrs[0])
     optimizer.build(params)
@@ -78,7 +78,7 @@ def of_keras(make: Callable[[float], Any], problem: Problem) -> list[Tensors]:
 
 
 def error(ours: list[Tensors], theirs: list[Tensors]) -> float:
-    """The largest relative difference of one parameter in any step; infinite where one is not finite."""
+    """Return the largest relative difference of an element in any step; infinite if a value is not finite."""
     worst = 0.0
     for a, b in zip(ours, theirs, strict=True):
         for p, q in zip(a, b, strict=True):

@@ -1,1 +1,1 @@
-"""Scalar float64 references that judge the package: Python floats and `math` only, nothing of its code."""
+"""Scalar float64 references to test the package against: Python floats and `math` only, none of its code."""

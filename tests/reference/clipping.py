@@ -1,16 +1,16 @@
-"""Scalar references of the clippers: `step(grads)` gives the clipped gradients and the verdict.
+"""Scalar references of the clippers: `step(grads)` returns the clipped gradients and whether the step is accepted.
 
 Gradients are a list of tensors, each a flat row-major list of floats, or None where there is no gradient.
 
-The verdict, the same for all: a step is refused if a gradient is not finite (judged raw), if the norm of
-finite gradients overflows float64, or if the square of a clipped gradient overflows `largest`, the greatest
-number of the moments' dtype. A refused step returns its gradients as they came and changes no statistic; the
-one thing that a refusal moves is SkipOutlier's count of its own refusals in a row.
+All clippers refuse a step by the same rules: if a raw gradient is not finite, if the norm of finite gradients
+overflows float64, or if the square of a clipped gradient overflows `largest`, the largest number of the moments'
+dtype. A refused step returns its gradients unchanged and changes no statistic. The only thing that a refusal
+changes is SkipOutlier's count of its consecutive refusals.
 """
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 Tensor = list[float]
@@ -18,7 +18,7 @@ Grads = list[Tensor | None]
 
 
 def norm(grads: Sequence[Tensor | None]) -> float:
-    """The Euclidean norm over all tensors together; 0 if there is no gradient at all."""
+    """Return the Euclidean norm over all tensors together; 0 if there is no gradient at all."""
     return math.hypot(*(x for g in grads if g is not None for x in g))
 
 
@@ -27,12 +27,12 @@ def scaled(g: Tensor, scale: float) -> Tensor:
 
 
 def bounded(length: float, limit: float) -> float:
-    """min(1, limit/length): exact, and 1 for a zero vector."""
+    """Return min(1, limit/length): exact, and 1 for a zero vector."""
     return 1.0 if length <= limit else limit / length
 
 
 def percentile(values: Sequence[float], p: float) -> float:
-    """The p-th percentile with linear interpolation: the order statistic of rank p/100*(n-1), from 0."""
+    """Return the p-th percentile with linear interpolation: the order statistic of rank p/100*(n-1), from 0."""
     ordered = sorted(values)
     rank = p / 100 * (len(ordered) - 1)
     low = math.floor(rank)
@@ -41,25 +41,26 @@ def percentile(values: Sequence[float], p: float) -> float:
 
 
 def update_scale(update: Tensor, max_rms: float = 1.0) -> float:
-    """ClipUpdate, per tensor: min(1, c/RMS(update)): Adafactor's update clipping (Shazeer and Stern 2018).
+    """Return ClipUpdate's factor for a tensor: min(1, c/RMS(update)).
 
-    Decision: `update` is the rule's direction before the learning rate multiplies it, as in Adafactor.
+    This is Adafactor's update clipping (Shazeer and Stern 2018).
+    Decision: `update` is the rule's direction before it is multiplied by the learning rate, as in Adafactor.
     """
     return bounded(math.sqrt(math.fsum(x * x for x in update) / len(update)), max_rms)
 
 
 class Clipper:
-    """Decides without a trace; the state that a decision would leave is kept only if the step is applied."""
+    """A clipper whose decision has no side effect: its new state is stored only if the step is applied."""
 
     state: Any = None
     largest: float = sys.float_info.max
 
     def decide(self, grads: Grads, weights: list[Tensor] | None) -> tuple[Grads, bool, Any]:
-        """The clipped gradients, the verdict, and the state if the step is applied."""
+        """Return the clipped gradients, whether to accept the step, and the state after the step if it is applied."""
         raise NotImplementedError
 
     def refused(self) -> None:
-        """Called when this clipper's own verdict was to refuse."""
+        """Update the state after this clipper has refused a step."""
 
     def step(self, grads: Grads, weights: list[Tensor] | None = None) -> tuple[Grads, bool]:
         present = [x for g in grads if g is not None for x in g]
@@ -82,7 +83,7 @@ def rescaled(grads: Grads, scale: float) -> Grads:
 class ClipNorm(Clipper):
     """g * min(1, c/norm) (Pascanu, Mikolov, Bengio 2013, Algorithm 1).
 
-    Scope "global": one norm; "group": one for each of `groups` (tensor indices); "parameter": one per tensor.
+    Scope "global": one norm; "group": one norm for each of `groups` (tensor indices); "parameter": one per tensor.
     """
 
     def __init__(self, max_norm: float, scope: str = "global", groups: Sequence[Sequence[int]] | None = None) -> None:
@@ -115,7 +116,7 @@ class ClipValue(Clipper):
 
 
 class SmoothClip(Clipper):
-    """g * c/(norm + c), the global norm (the smooth form of Zhang, He, Sra, Jadbabaie 2020)."""
+    """g * c/(norm + c), with the global norm (the smooth form of Zhang, He, Sra, Jadbabaie 2020)."""
 
     def __init__(self, max_norm: float) -> None:
         self.max_norm = max_norm
@@ -125,11 +126,11 @@ class SmoothClip(Clipper):
 
 
 class AGC(Clipper):
-    """Per unit: if norm(g_u) > l*max(norm(w_u), floor), g_u is cut to that bound (Brock et al. 2021, eq. 3).
+    """Per unit: if norm(g_u) > l*max(norm(w_u), floor), g_u is scaled to that bound (Brock et al. 2021, eq. 3).
 
-    `shapes` gives the units: each index of dimension 0 is one (torch's layout), a tensor of one dimension or
-    none is whole. Decision: dimensions are counted as they are, so (n, 1) has n units (the authors' code
-    squeezes it to a vector). `exclude` holds tensor indices.
+    `shapes` determines the units: each index of dimension 0 is one unit (torch's layout); a tensor of one
+    dimension or none is a single unit. Decision: dimensions of size 1 count, so (n, 1) has n units (the authors'
+    code squeezes it to a vector). `exclude` contains tensor indices.
     """
 
     def __init__(
@@ -161,9 +162,9 @@ class AGC(Clipper):
 
 
 class AutoClip(Clipper):
-    """Clips at the p-th percentile of the raw norms of accepted steps (Seetharaman et al. 2020, AutoClip).
+    """Clipping at the p-th percentile of the raw norms of accepted steps (Seetharaman et al. 2020, AutoClip).
 
-    Over the last `window` norms, the present one among them; norms of 0 count as any other.
+    The percentile is over the last `window` norms, the current one included; norms of 0 count like any other.
     """
 
     def __init__(self, p: float = 10.0, window: int = 1000) -> None:
@@ -183,12 +184,12 @@ class ZState(NamedTuple):
 
 
 class ZClip(Clipper):
-    """If z = (n - mu)/(sd + 1e-6) > 2.5, the norm is cut to c = mu + 2.5*sd/(z/2.5) (Kumar et al. 2025).
+    """If z = (n - mu)/(sd + 1e-6) > 2.5, the norm is reduced to c = mu + 2.5*sd/(z/2.5) (Kumar et al. 2025).
 
-    mu and sd^2 are the mean and the population variance of the first `warmup` accepted norms, taken at the
-    end of the last of them; from then on mu = .97*mu + .03*n', then sd^2 = .97*sd^2 + .03*(n' - mu)^2 about
-    the new mu, where n' is c if z > 2.5 and n otherwise. `max_norm` caps the norm in the warm-up and afterwards.
-    Decision, as in the authors' code: warm-up norms are raw, and n' is taken before that cap.
+    mu and sd^2 are the mean and the population variance of the first `warmup` accepted norms, computed after
+    the last of them. From then on mu = .97*mu + .03*n', then sd^2 = .97*sd^2 + .03*(n' - mu)^2 about the new
+    mu, where n' is c if z > 2.5 and n otherwise. `max_norm` caps the norm during the warm-up and afterwards.
+    Decision, as in the authors' code: the norms of the warm-up are raw, and n' is the value before that cap.
     """
 
     def __init__(
@@ -210,10 +211,10 @@ class ZClip(Clipper):
             return rescaled(grads, bounded(n, self.max_norm)), True, after
         sd = math.sqrt(variance)
         z = (n - mean) / (sd + 1e-6)
-        kept = mean + self.threshold * sd / (z / self.threshold) if z > self.threshold else n
-        new_mean = self.alpha * mean + (1 - self.alpha) * kept
-        new_variance = self.alpha * variance + (1 - self.alpha) * (kept - new_mean) ** 2
-        limit = min(kept, self.max_norm)
+        accepted = mean + self.threshold * sd / (z / self.threshold) if z > self.threshold else n
+        new_mean = self.alpha * mean + (1 - self.alpha) * accepted
+        new_variance = self.alpha * variance + (1 - self.alpha) * (accepted - new_mean) ** 2
+        limit = min(accepted, self.max_norm)
         return rescaled(grads, bounded(n, limit)), True, ZState((), new_mean, new_variance)
 
 
@@ -223,14 +224,14 @@ class AdaGCState(NamedTuple):
 
 
 class AdaGC(Clipper):
-    """Per-tensor clipping against the EMA of the tensor's own clipped norms (Wang et al. 2025, Algorithm 1).
+    """Per-tensor clipping against the EMA of the tensor's clipped norms (Wang et al. 2025, Algorithm 1).
 
-    The first `warmup` accepted steps: global clip at `max_norm`, gamma = min(gamma, clipped norm) over the
-    non-zero norms. Then h = min(1, 1.05*gamma/norm), gamma = max(.98*gamma + .02*h*norm, 1e-8).
+    In the first `warmup` accepted steps: global clipping at `max_norm`, gamma = min(gamma, clipped norm) over
+    the non-zero norms. Then h = min(1, 1.05*gamma/norm), gamma = max(.98*gamma + .02*h*norm, 1e-8).
 
-    Decisions: the floor 1e-8 acts on gammas set after the warm-up, not on the warm-up's minimum; a tensor
-    that has had no non-zero norm is not clipped, and its first one after the warm-up becomes its gamma; a
-    zero norm after the warm-up enters the EMA; without a gradient a tensor's gamma stays.
+    Decisions: the floor 1e-8 applies to gammas set after the warm-up, not to the minimum of the warm-up. A
+    tensor that has had no non-zero norm is not clipped; its first non-zero norm after the warm-up becomes its
+    gamma. A zero norm after the warm-up enters the EMA. A tensor without a gradient keeps its gamma.
     """
 
     def __init__(
@@ -275,11 +276,11 @@ class OutlierState(NamedTuple):
 
 
 class SkipOutlier(Clipper):
-    """Refuses if norm > median + k*max(1.4826*MAD, 1e-3*median) of the accepted norms in a window.
+    """Refusal of a step if norm > median + k*max(1.4826*MAD, 1e-3*median) of the accepted norms in a window.
 
-    Active once `active_after` norms have been accepted. After `max_refusals` outliers refused in a row the
-    next one is accepted, and its norm recorded, or RuntimeError is raised, as `then` says. An accepted step
-    sets the count back; a step refused for another reason leaves it.
+    The rule is active once `active_after` norms have been accepted. After `max_refusals` consecutive refused
+    outliers, the next one is either accepted and its norm recorded, or a RuntimeError is raised, depending on
+    `then`. An accepted step resets the count; a step refused for another reason does not change it.
     Decision: the median of an even number of values is the mean of the middle two.
     """
 
@@ -297,7 +298,7 @@ class SkipOutlier(Clipper):
         self.state = OutlierState()
 
     def threshold(self) -> float:
-        """The largest norm that is no outlier; infinite while the rule is not active."""
+        """Return the largest norm that is not an outlier; infinite while the rule is not active."""
         norms = self.state.norms
         if len(norms) < self.active_after:
             return math.inf
@@ -320,7 +321,7 @@ class SkipOutlier(Clipper):
 
 
 class Chain(Clipper):
-    """Clippers in a row, each reading what the one before it left; all keep their state or none does."""
+    """A sequence of clippers, each applied to the output of the previous one; all store their state or none does."""
 
     def __init__(self, *clippers: Clipper) -> None:
         self.clippers = clippers
@@ -347,3 +348,9 @@ class Chain(Clipper):
             for clipper, after in zip(self.clippers, self.state, strict=True):
                 clipper.state = after
         return clipped, accepted
+
+
+REFERENCES: dict[str, Callable[..., Any]] = {kind.__name__: kind for kind in Clipper.__subclasses__()} | {
+    "ClipUpdate": update_scale  # it clips the update, not the gradients
+}
+"""Every reference, by the class name of its clipper."""

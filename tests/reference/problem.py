@@ -1,4 +1,4 @@
-"""A fixed, seeded problem for comparing trajectories: gradients whose scale varies by 1000x, some missing."""
+"""A seeded problem for comparing trajectories: gradients whose scale varies by 1000x, some of them missing."""
 
 import math
 import random
@@ -18,7 +18,7 @@ def make_problem(
     high: float = 1.0,
     missing: bool = True,
 ) -> tuple[Params, Gradients]:
-    """Parameters of about 1, and gradients whose scale is log-uniform in [low, high] per step and tensor.
+    """Return parameters of about 1, and gradients of a scale that is log-uniform in [low, high] per step and tensor.
 
     With `missing`, about one tensor in ten has no gradient (None) in a step, the first step included.
     """
@@ -36,5 +36,5 @@ def make_problem(
 
 
 def warm_restarts(lr: float, steps: int = STEPS, cycle: int = 20) -> list[float]:
-    """Cosine annealing from lr to 0.1*lr with a restart every `cycle` steps: a schedule for `lrs`."""
+    """Return a schedule for `lrs`: cosine annealing from lr to 0.1*lr with a restart every `cycle` steps."""
     return [lr * (0.55 + 0.45 * math.cos(math.pi * (k % cycle) / cycle)) for k in range(steps)]

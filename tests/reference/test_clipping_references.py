@@ -1,4 +1,4 @@
-"""The clippers' references judged: by the standard library's statistics, by torch's norms and by hand."""
+"""Test the references of the clippers against the statistics module, torch's norms and manual computations."""
 
 import copy
 import itertools
@@ -45,12 +45,12 @@ CLIPPERS: dict[str, Callable[[], Clipper]] = {
 
 
 def one(length: float) -> Grads:
-    """A gradient of this norm, in two tensors."""
+    """Return a gradient of this norm, in two tensors."""
     return [[0.6 * length], [0.0, 0.8 * length]]
 
 
 def feed(clipper: Clipper, lengths: list[float]) -> list[float]:
-    """The norms after clipping; None-free, all steps accepted."""
+    """Return the norms after clipping; every step must be accepted."""
     after = []
     for length in lengths:
         clipped, accepted = clipper.step(one(length))
@@ -61,7 +61,7 @@ def feed(clipper: Clipper, lengths: list[float]) -> list[float]:
 
 @pytest.mark.parametrize("name", CLIPPERS)
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e200])
-def test_a_refused_step_leaves_no_trace(name: str, bad: float) -> None:
+def test_a_refused_step_changes_no_statistic(name: str, bad: float) -> None:
     grads = [step for step in make_problem(missing=True)[1] if step[1] is not None]
     clean, disturbed = CLIPPERS[name](), CLIPPERS[name]()
     for k, step in enumerate(grads):
@@ -69,12 +69,12 @@ def test_a_refused_step_leaves_no_trace(name: str, bad: float) -> None:
             before = copy.deepcopy(disturbed.state)
             spoiled: Grads = [*step[:1], [bad, 1.0, 1.0], *step[2:]]
             if math.isfinite(bad):
-                disturbed.largest = 1e-300  # so that the clipped gradient's square overflows, however small
+                disturbed.largest = 1e-300  # so that the square of the clipped gradient overflows, however small it is
             got, accepted = disturbed.step(spoiled, WEIGHTS)
             disturbed.largest = clean.largest
             assert not accepted and got == spoiled
             if name == "SkipOutlier" and math.isfinite(bad):
-                before = disturbed.state  # the one count that a refusal moves
+                before = disturbed.state  # its count of refusals is the only thing that a refusal changes
             assert disturbed.state == before
         if name == "SkipOutlier":
             disturbed.state = clean.state
@@ -93,7 +93,7 @@ def test_never_amplifies_and_keeps_missing_tensors(name: str) -> None:
                 assert all(abs(y) <= abs(x) and x * y >= 0 for x, y in zip(g, c, strict=True))
 
 
-def test_overflow_is_judged_on_the_clipped_gradient() -> None:
+def test_overflow_is_detected_in_the_clipped_gradient() -> None:
     huge: Grads = [[1e200], [0.5]]
     assert ClipNorm(1.0).step(huge) == ([[1.0], [0.5e-200]], True)
     assert ClipNorm(1e180).step(huge) == (huge, False)
@@ -140,12 +140,12 @@ def test_agc_units_floor_and_exclusion() -> None:
     assert units.tolist() == pytest.approx([0.01 * 1, 0.001])
     assert norm([clipped[1]]) == pytest.approx(0.01 * 1e-3)  # zero-initialised: the floor
     assert clipped[2:] == [[1.0], [5.0]]
-    # A (2, 2, 3) tensor has two units, of all dimensions but the first.
+    # A (2, 2, 3) tensor has two units, each with all dimensions but the first.
     cube, _ = AGC([(2, 2, 3)]).step([[1.0] * 12], [[1.0] * 6 + [0.0] * 6])
     assert [norm([cube[0][:6]]), norm([cube[0][6:]])] == pytest.approx([0.01 * math.sqrt(6), 1e-5])  # type: ignore[index]
 
 
-def test_autoclip_is_the_percentile_of_the_raw_norms_and_of_the_present_one() -> None:
+def test_autoclip_uses_the_percentile_of_the_raw_norms_and_the_current_one() -> None:
     rng = random.Random(1)
     lengths = [rng.lognormvariate(0, 1) for _ in range(80)]
     after = feed(AutoClip(p=10, window=50), lengths)
@@ -167,16 +167,16 @@ def test_zclip_by_hand(cap: float | None) -> None:
     assert clipper.state[1:] == pytest.approx((mean, variance))
     for length in (1.0, 1e3, 0.0, 1.3, 1e6, 1.0):
         z = (length - mean) / (math.sqrt(variance) + 1e-6)
-        kept = mean + 2.5**2 * math.sqrt(variance) / z if z > 2.5 else length
-        assert feed(clipper, [length]) == pytest.approx([min(kept, limit)])
-        mean = 0.97 * mean + 0.03 * kept
-        variance = 0.97 * variance + 0.03 * (kept - mean) ** 2
+        accepted = mean + 2.5**2 * math.sqrt(variance) / z if z > 2.5 else length
+        assert feed(clipper, [length]) == pytest.approx([min(accepted, limit)])
+        mean = 0.97 * mean + 0.03 * accepted
+        variance = 0.97 * variance + 0.03 * (accepted - mean) ** 2
     assert clipper.state[1:] == pytest.approx((mean, variance))
 
 
 def test_adagc_by_hand() -> None:
     clipper = AdaGC(warmup=3)
-    # Tensor norms (3, 4), (0, 2), (.3, .4): clipped globally at 1, minima over non-zero norms .3 and .4.
+    # Tensor norms (3, 4), (0, 2), (.3, .4), clipped globally at 1: the minima over the non-zero norms are .3 and .4.
     for pair in ((3.0, 4.0), (0.0, 2.0), (0.3, 0.4)):
         clipped, _ = clipper.step([[pair[0]], [-pair[1]], [0.0], None])
         assert norm(clipped) == pytest.approx(min(1.0, math.hypot(*pair)))
@@ -220,7 +220,7 @@ def test_skip_outlier_of_a_constant_norm_uses_the_floor() -> None:
     assert clipper.step(one(1.005))[1] and not clipper.step(one(1.02))[1]
 
 
-def test_a_chain_keeps_all_states_or_none() -> None:
+def test_a_chain_stores_all_states_or_none() -> None:
     auto, outlier = AutoClip(), SkipOutlier(window=8, active_after=4, max_refusals=9)
     chain = Chain(auto, ClipNorm(3.0), outlier)
     for _ in range(4):
@@ -229,10 +229,10 @@ def test_a_chain_keeps_all_states_or_none() -> None:
     clipper = Chain(ClipValue(0.5), auto)
     assert clipper.step(one(1.0))[0] == [[0.5], [0.0, 0.5]]
     assert auto.state == (*before, math.hypot(0.5, 0.5))
-    auto.state, kept = before, outlier.state
-    auto.p = 100.0  # no clip: the outlier reaches SkipOutlier
+    auto.state, outlier_state = before, outlier.state
+    auto.p = 100.0  # no clipping: the outlier reaches SkipOutlier
     assert not chain.step(one(2.0))[1]
-    assert auto.state == before and outlier.state == kept._replace(refusals=1)
+    assert auto.state == before and outlier.state == outlier_state._replace(refusals=1)
 
 
 def test_update_scale() -> None:
@@ -241,10 +241,10 @@ def test_update_scale() -> None:
     assert update_scale([3.0, 4.0], max_rms=10.0) == 1.0
 
 
-# Figures of theory.md that join a clipper and an optimizer.
+# Figures from the design notes on the theory that combine a clipper with an optimizer.
 
 
-def test_adam_without_eps_does_not_see_the_threshold() -> None:
+def test_adam_without_eps_does_not_depend_on_the_threshold() -> None:
     params, grads = make_problem(low=10.0, high=1e4, missing=False)
     paths = []
     for c in (1.0, 2.0**-6):
@@ -263,8 +263,8 @@ def test_clipped_sgd_moves_at_most_lr_times_threshold() -> None:
         assert norm(moved) <= 0.1 * 0.25 * (1 + 1e-9)
 
 
-def test_clipped_sgd_finds_the_huber_location() -> None:
-    # (x - a)^2/2 with lognormal a (mean 1.649): the fixed point of E[clip(x - a, c)], by quantiles.
+def test_clipped_sgd_converges_to_the_huber_location() -> None:
+    # (x - a)^2/2 with lognormal a (mean 1.649): the root of E[clip(x - a, c)], with the expectation over quantiles.
     nodes = [math.exp(statistics.NormalDist().inv_cdf((k + 0.5) / 4000)) for k in range(4000)]
     for c, location in ((0.1, 1.00), (1.0, 1.15), (100.0, 1.65)):
         x = 1.0

@@ -1,12 +1,12 @@
-"""The command `steadystep`. One command a file; nothing heavy is imported before it is needed."""
+"""The command `steadystep`. Each subcommand has its own file, and slow imports are deferred until they are needed."""
 
 import sys
 
-_INSTALL = "steadystep: the command needs the lab extra ({name} is missing): pip install 'steadystep[lab]'"
+_INSTALL = "steadystep: the command requires the lab extra ({name} is missing): pip install 'steadystep[lab]'"
 
 
 def main() -> None:
-    """Run the command line. A missing part of the `lab` extra is one line, no traceback."""
+    """Run the command line. If a package of the `lab` extra is missing, print one line instead of a traceback."""
     try:
         from steadystep.cli.app import run
 

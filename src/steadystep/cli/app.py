@@ -1,4 +1,4 @@
-"""The commands, and how what goes wrong is said: one line, exit code 2 for what the user can mend, 1 otherwise."""
+"""The subcommands and their error handling: one line on stderr, and exit code 2 for errors that the user can fix."""
 
 import sys
 
@@ -19,7 +19,7 @@ from steadystep.cli.theory import theory
 
 app = typer.Typer(
     name="steadystep",
-    help="Optimizers with clipping inside a guarded step, and the study that proves what keeps training stable.",
+    help="Optimizers with gradient clipping inside a guarded step, and studies of what keeps training stable.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -28,36 +28,36 @@ for command in (reproduce, compare, stability, success, cost, report, tasks, opt
     app.command()(command)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"steadystep {__version__}")
         raise typer.Exit
 
 
 @app.callback()
 def _main(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
 ) -> None:
     pass
 
 
 def run() -> int:
-    """Run the command and return its exit code."""
+    """Run the command and return its exit code, 2 for an error of the user."""
     from steadystep.lab.errors import UserError
 
     try:
         code = app(standalone_mode=False)
     except UserError as error:
-        return _refused(str(error))
-    except TyperException as error:  # an option that there is not, a value that it does not take
+        return _report_error(str(error))
+    except TyperException as error:  # an unknown option or an invalid value
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "steadystep"
         message = " ".join(error.format_message().split()).rstrip(".")
-        return _refused(f"{message}; see `{command} --help`" if message else "")  # the help itself has no message
+        return _report_error(f"{message}; see `{command} --help`" if message else "")  # --help itself has no message
     return code if isinstance(code, int) else 0
 
 
-def _refused(message: str) -> int:
+def _report_error(message: str) -> int:
     if message:
         print(f"steadystep: {message}", file=sys.stderr)
     return 2

@@ -1,4 +1,4 @@
-"""`steadystep audit`: what the paper says, and what is to be said of it."""
+"""`steadystep audit`: verdicts on the statements of the paper."""
 
 import json
 import sys
@@ -12,34 +12,35 @@ from rich.console import Console
 def audit(
     results: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of published studies. (default: those that come with the package)"),
+        typer.Option(metavar="DIR", help="Folder of published studies. (default: the studies in the package)"),
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Run the theory's checks that rows refer to; else recorded ones are shown.")
+        bool,
+        typer.Option("--check", help="Run the theory checks that rows refer to, instead of showing recorded statuses."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Judge the paper's claims, equations, citations, method and numbers, each with its evidence."""
-    from steadystep.cli.claims import checked
+    from steadystep.cli.claims import check_claims
     from steadystep.cli.unicode import prints_unicode
     from steadystep.lab.errors import UserError
-    from steadystep.lab.paper import audit as audited
+    from steadystep.lab.paper import audit as audit_paper
     from steadystep.lab.report.audit import render
     from steadystep.lab.theory import CLAIMS, RECORDED
 
     if results is not None and not results.is_dir():
-        raise UserError(f"there is no folder {results}: give the one that holds studies such as mnist-mlp")
-    rows, changed = audited(results), []
+        raise UserError(f"there is no folder {results}: pass the folder that contains studies such as mnist-mlp")
+    rows, changed = audit_paper(results), []
     if check:
         cited = {source.reference for row in rows for source in row.evidence if source.kind == "theory"}
-        outcomes = checked([claim for name, claim in CLAIMS.items() if name in cited], Console(stderr=True))
-        rows = audited(results, {**RECORDED, **{found.claim.id: found.evidence.status for found in outcomes}})
+        outcomes = check_claims([claim for name, claim in CLAIMS.items() if name in cited], Console(stderr=True))
+        rows = audit_paper(results, {**RECORDED, **{checked.claim.id: checked.evidence.status for checked in outcomes}})
         changed = [outcome for outcome in outcomes if not outcome.as_recorded]
     if as_json:
         print(json.dumps([row.data for row in rows], indent=2, ensure_ascii=not prints_unicode()))
     else:
         render(rows, Console())
     for outcome in changed:
-        print(f"steadystep: {outcome.news}", file=sys.stderr)
+        print(f"steadystep: {outcome.status_change}", file=sys.stderr)
     if changed:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""Claims being checked: a bar each in a terminal, a line each elsewhere."""
+"""Check claims of the theory, with a progress bar for each in a terminal and a line for each elsewhere."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,8 @@ from steadystep.lab.theory.claim import Claim
 from steadystep.lab.theory.run import Outcome, run_claim
 
 
-def checked(claims: Sequence[Claim], console: Console) -> list[Outcome]:
-    """Run the checks one after the other; how far they are goes to `console`."""
+def check_claims(claims: Sequence[Claim], console: Console) -> list[Outcome]:
+    """Run the checks one after the other, with their progress on `console`."""
     if not console.is_terminal:
         outcomes = []
         for claim in claims:

@@ -1,4 +1,4 @@
-"""`steadystep compare`: any optimizers, with any clippers, on any task."""
+"""`steadystep compare`: compare any optimizers, with any clippers, on any task."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,19 +10,21 @@ from steadystep.lab.choices import Schedule
 
 
 def compare(
-    task: Annotated[str, typer.Option(help="What is trained; `steadystep tasks` lists them.")] = "digits-mlp",
+    task: Annotated[str, typer.Option(help="The task; `steadystep tasks` lists them.")] = "digits-mlp",
     arms: Annotated[
         str,
         typer.Option(
-            help="OPTIMIZER or OPTIMIZER+CLIPPER, separated by commas; @LOW:HIGH after one sets the learning rates "
-            "that it searches. Clippers: clip (by global norm), value, smooth, agc, adagc, autoclip, zclip, update, "
+            help="OPTIMIZER or OPTIMIZER+CLIPPER, separated by commas; append @LOW:HIGH to set the range of learning "
+            "rates to search. Clippers: clip (by global norm), value, smooth, agc, adagc, autoclip, zclip, update, "
             "skip."
         ),
     ] = "adam,adam+clip",
-    settings: Annotated[int, typer.Option(min=2, help="Settings that every arm's tuning tries, an even number.")] = 4,
+    settings: Annotated[int, typer.Option(min=2, help="Number of settings to try per arm, an even number.")] = 4,
     seeds: Seeds = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of a run. (default: the task's largest)")] = None,
-    schedule: Annotated[Schedule | None, typer.Option(help="Of the learning rate. (default: the task's)")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Epochs of each run. (default: the task's largest budget)")
+    ] = None,
+    schedule: Annotated[Schedule | None, typer.Option(help="Learning rate schedule. (default: the task's)")] = None,
     workers: Workers = 2,
     replicas: Replicas = None,
     dtype: Dtype = None,
@@ -32,11 +34,11 @@ def compare(
         Path | None, typer.Option(help="Folder for records and report. (default: studies/TASK-compared)")
     ] = None,
 ) -> None:
-    """Tune the arms alike, run them on paired seeds, and say which differ. The same command resumes it."""
+    """Tune all arms equally, run them on paired seeds, and compare them. The same command resumes a stopped study."""
     from steadystep.lab.system.fork_server import warm_up
 
     if workers > 1:
-        warm_up()  # while this process imports, so does the one that the workers come from
+        warm_up()  # the fork server of the workers imports in parallel with this process
 
     from steadystep.cli.command import command_line, folder_for
     from steadystep.cli.study_run import run_to_report

@@ -1,4 +1,4 @@
-"""`steadystep cost`: what optimizers and clippers take of a training step."""
+"""`steadystep cost`: the cost of optimizers and clippers in a training step."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,25 +11,27 @@ from steadystep.cli.options import Data
 
 
 def cost(
-    task: Annotated[str, typer.Option(help="Whose model and batches; `steadystep tasks` lists them.")] = "digits-mlp",
+    task: Annotated[
+        str, typer.Option(help="Task of the model and the batches; `steadystep tasks` lists them.")
+    ] = "digits-mlp",
     arms: Annotated[
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="Optimizers, with a clipper after a plus, such as Adam,Adam+norm; SGD is always measured. "
+            help="Optimizers, optionally with +CLIPPER, such as Adam,Adam+norm; SGD is always measured. "
             "(default: every optimizer, and Adam with every clipper)",
         ),
     ] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure; 5 rounds are made at least.")] = 60.0,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of torch; 1, as a study's trials have.")] = 1,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Duration of the measurement; at least 5 rounds.")] = 60.0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch; the trials of a study use 1.")] = 1,
     data: Data = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the report. (default: studies/TASK-cost)")] = None,
 ) -> None:
-    """Measure time and memory of every optimizer and clipper within a task's own training step, in turns."""
+    """Measure time and memory of every optimizer and clipper within the training step of a task, in turns."""
     import torch
 
-    from steadystep.cli.command import command_line, folder_for, names
-    from steadystep.cli.study_run import show_where
+    from steadystep.cli.command import command_line, folder_for, split_names
+    from steadystep.cli.study_run import print_report_link
     from steadystep.lab.cost.arms import cost_arms
     from steadystep.lab.cost.measure import measure
     from steadystep.lab.report.cost.report import cost_document
@@ -37,19 +39,23 @@ def cost(
     from steadystep.lab.report.files import make_folder
     from steadystep.lab.tasks import find_task
 
-    chosen, wanted = find_task(task), cost_arms(names(arms))
+    chosen, measured_arms = find_task(task), cost_arms(split_names(arms))
     folder = out or folder_for(chosen.name, "-cost")
-    make_folder(folder)  # before, not after, all the work
+    make_folder(folder)  # fail before the measurement, not after it
     torch.set_num_threads(threads)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("", total=1.0)
         results = measure(
-            chosen, data, wanted, seconds, lambda done, arm: progress.update(bar, completed=done, description=arm)
+            chosen,
+            data,
+            measured_arms,
+            seconds,
+            lambda done, arm: progress.update(bar, completed=done, description=arm),
         )
     command = command_line("cost", task=task, arms=arms, seconds=seconds, threads=threads, data=data, out=out)
     document = cost_document(results, command)
     page, *_ = write_document(document, folder)
     console = Console()
     show(document, console)
-    show_where(page, console)
+    print_report_link(page, console)

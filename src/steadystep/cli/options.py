@@ -1,4 +1,4 @@
-"""Options that several commands have, said once."""
+"""Options shared by several commands."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,22 +7,22 @@ import typer
 
 from steadystep.lab.choices import Precision
 
-Workers = Annotated[int, typer.Option(min=1, help="Trials that run at the same time, one thread each.")]
+Workers = Annotated[int, typer.Option(min=1, help="Number of trials that run at the same time, one thread each.")]
 Replicas = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Trials of one arm that are trained side by side; 1: each by itself. (default: the task's)"
+        min=1, help="Number of trials of one arm to train side by side; 1: each trial alone. (default: the task's)"
     ),
 ]
 Data = Annotated[
     Path | None,
-    typer.Option(help="Folder with local data sets, in the hub's layout. (default: that of STEADYSTEP_DATA)"),
+    typer.Option(help="Folder with local data sets, in the layout of the hub. (default: $STEADYSTEP_DATA)"),
 ]
 Dtype = Annotated[
     Precision | None,
-    typer.Option(help="float32, or bfloat16 autocast. (default: what the study has, or the faster one here)"),
+    typer.Option(help="float32, or bfloat16 autocast. (default: that of the study, or the faster one on this machine)"),
 ]
 Device = Annotated[
-    str | None, typer.Option(help="Where models are trained: cpu, cuda, or cuda:N for one of several. (default: cpu)")
+    str | None, typer.Option(help="Device to train on: cpu, cuda, or cuda:N for one of several GPUs. (default: cpu)")
 ]
 Seeds = Annotated[int | None, typer.Option(min=1, help="Paired seeds per arm. (default: the task's)")]

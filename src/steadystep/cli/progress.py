@@ -1,4 +1,4 @@
-"""How far a study is: bars in a terminal, plain lines elsewhere."""
+"""Show the progress of a study: progress bars in a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from steadystep.lab.training.trial import Trial
 
 @contextmanager
 def observe(epochs: int, console: Console) -> Iterator[Observer]:
-    """An observer for so many epochs of all trials together, suited to where its output goes."""
+    """Yield an observer that suits the console. `epochs` is the total number of epochs of all trials."""
     if not console.is_terminal:
         yield PlainObserver(epochs, console)
         return
@@ -29,7 +29,7 @@ def observe(epochs: int, console: Console) -> Iterator[Observer]:
 
 
 def study_epochs(study: Study) -> int:
-    """The epochs of all trials together: the unit in which the whole study's progress is counted."""
+    """Return the total number of epochs of all trials of a study, in which its progress is counted."""
     settings = sum(arm.configurations for arm in study.arms) * study.tune_seeds
     tuned = [min(budget, study.tune_epochs or budget) for budget in study.budgets]
     return settings * sum(tuned) + len(study.arms) * study.seeds * sum(study.budgets)
@@ -41,13 +41,16 @@ def _label(trial: Trial) -> str:
 
 
 def _kind(trial: Trial) -> str:
-    """What trials that are trained together have in common, as their bar says it."""
+    """Return the label of trials that can be trained together: optimizer, clipper and epochs."""
     clip = f", clip {trial.clip.kind}" if trial.clip else ""
     return f"{trial.optimizer}{clip}, {trial.epochs} epochs"
 
 
 class RichObserver:
-    """One bar for the study, in epochs, and one for each kind of trial that runs now: dozens may run together."""
+    """An observer with a bar for the study, in epochs, and a bar for each kind of running trial.
+
+    There is no bar per trial, because dozens of trials may run side by side.
+    """
 
     def __init__(self, epochs: int, progress: Progress) -> None:
         self._progress = progress
@@ -57,9 +60,11 @@ class RichObserver:
         self._done: dict[str, int] = {}
 
     def stage_started(self, name: str, total_trials: int, total_steps: int) -> None:
+        """Show the name of the stage."""
         self._progress.update(self._whole, description=f"[bold]{name}")
 
     def trial_started(self, trial: Trial) -> None:
+        """Add the trial to the bar of its kind."""
         kind = _kind(trial)
         self._running.setdefault(kind, {})[trial.id] = trial
         if kind not in self._bars:
@@ -67,12 +72,14 @@ class RichObserver:
         self._draw(kind)
 
     def trial_progress(self, trial: Trial, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        """Advance the bars and show the validation accuracy."""
         self._advance(trial, epoch)
         if trial.id in self._running.get(_kind(trial), {}):
             note = f"{metrics['val_accuracy']:.1%}" if "val_accuracy" in metrics else ""
             self._draw(_kind(trial), note)
 
     def trial_finished(self, record: Record) -> None:
+        """Advance the bar of the study by the remaining epochs and remove the trial from the bar of its kind."""
         self._advance(record.trial, record.trial.epochs)
         kind = _kind(record.trial)
         running = self._running.get(kind, {})
@@ -84,6 +91,7 @@ class RichObserver:
             self._progress.remove_task(self._bars.pop(kind))
 
     def warning(self, text: str) -> None:
+        """Print the warning above the bars."""
         self._progress.console.print(f"[yellow]{text}", markup=True, soft_wrap=True)
 
     def _advance(self, trial: Trial, epoch: int) -> None:
@@ -92,7 +100,7 @@ class RichObserver:
         self._progress.advance(self._whole, self._done[trial.id] - before)
 
     def _draw(self, kind: str, note: str = "") -> None:
-        """The bar of one trial, or of all that run now; the note is the latest accuracy."""
+        """Update the bar of the running trials of one kind; the note is the latest accuracy."""
         trials = list(self._running[kind].values())
         fields: dict[str, Any] = {"note": note} if note else {}
         self._progress.update(
@@ -105,44 +113,48 @@ class RichObserver:
 
 
 class PlainObserver:
-    """A line at every stage and every few seconds, for logs."""
+    """An observer that prints a line for every stage and every few seconds, for logs."""
 
     EVERY_SECONDS = 5.0
 
     def __init__(self, epochs: int, console: Console) -> None:
         self._console = console
         self._total = epochs
-        self._begun = time.monotonic()
-        self._spoke = self._begun
+        self._started = time.monotonic()
+        self._last_line = self._started
         self._stage = ""
         self._done: dict[str, int] = {}
-        self._known = 0  # epochs that were on record before
 
     def stage_started(self, name: str, total_trials: int, total_steps: int) -> None:
+        """Print the stage and its number of trials."""
         self._stage = name
-        self._say(f"{name}: {total_trials} trials")
+        self._print(f"{name}: {total_trials} trials")
 
     def trial_started(self, trial: Trial) -> None:
-        pass  # too many lines; the bars of a terminal show it
+        """Do nothing: a line for every trial would be too much for a log."""
 
     def trial_progress(self, trial: Trial, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        """Count the epochs of the trial."""
         self._done[trial.id] = max(self._done.get(trial.id, 0), epoch)
-        self._say_now_and_then()
+        self._print_progress()
 
     def trial_finished(self, record: Record) -> None:
+        """Count all epochs of the trial."""
         self._done[record.trial.id] = record.trial.epochs
-        self._say_now_and_then()
+        self._print_progress()
 
     def warning(self, text: str) -> None:
-        self._say(text)
+        """Print the warning."""
+        self._print(text)
 
-    def _say_now_and_then(self) -> None:
+    def _print_progress(self) -> None:
+        """Print the progress if the last line is at least a few seconds old."""
         now = time.monotonic()
-        if now - self._spoke >= self.EVERY_SECONDS:
+        if now - self._last_line >= self.EVERY_SECONDS:
             done = sum(self._done.values())
-            left = (now - self._begun) / done * (self._total - done)
-            self._say(f"{self._stage}: {done} of {self._total} epochs, about {left:.0f} s left")
+            left = (now - self._started) / done * (self._total - done)
+            self._print(f"{self._stage}: {done} of {self._total} epochs, about {left:.0f} s left")
 
-    def _say(self, text: str) -> None:
-        self._spoke = time.monotonic()
+    def _print(self, text: str) -> None:
+        self._last_line = time.monotonic()
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)

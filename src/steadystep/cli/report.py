@@ -1,4 +1,4 @@
-"""`steadystep report`: the tables and the page of a finished study, from its records alone."""
+"""`steadystep report`: write the tables and the page of a finished study from its records."""
 
 import sys
 from pathlib import Path
@@ -12,10 +12,10 @@ def report(
     study: Annotated[Path, typer.Argument(help="The folder that `steadystep reproduce` wrote.")],
     out: Annotated[Path | None, typer.Option(help="Where to write the report. (default: the study's folder)")] = None,
     pack: Annotated[
-        Path | None, typer.Option(help="Also keep the study's records in this folder, in two small files.")
+        Path | None, typer.Option(help="Also archive the study's records in this folder, in two small files.")
     ] = None,
 ) -> None:
-    """Write the report of a study again, without training anything."""
+    """Write the report of a finished study again, without training."""
     from steadystep.lab.execution.archive import pack as pack_study
     from steadystep.lab.execution.observer import Silent
     from steadystep.lab.execution.run_study import read_study
@@ -26,6 +26,7 @@ def report(
 
     class Warnings(Silent):
         def warning(self, text: str) -> None:
+            """Print the warning to stderr."""
             print(f"steadystep: {text}", file=sys.stderr)
 
     results = read_study(study, Warnings())

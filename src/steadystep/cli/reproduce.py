@@ -1,4 +1,4 @@
-"""`steadystep reproduce`: the main job, from a task's name to verdicts."""
+"""`steadystep reproduce`: run the study of a task, from its name to the verdicts."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ ALL = "all"
 def reproduce(
     task: Annotated[
         str,
-        typer.Option(help="Which comparison; `steadystep tasks` lists them. `all`: every row of the paper's table."),
+        typer.Option(help="The task; `steadystep tasks` lists them. `all`: every row of the paper's table."),
     ] = "digits-mlp",
     study: Annotated[
         Path | None, typer.Option(help="A study file (YAML) to run instead of the task's own comparison.")
@@ -32,11 +32,11 @@ def reproduce(
         Path | None, typer.Option(help="Folder for records and report. (default: studies/TASK; with `all`: studies)")
     ] = None,
 ) -> None:
-    """Tune every arm alike, run it on paired seeds, and say which differ. The same command resumes it."""
+    """Tune all arms equally, run them on paired seeds, and compare them. The same command resumes a stopped study."""
     from steadystep.lab.system.fork_server import warm_up
 
     if workers > 1:
-        warm_up()  # while this process imports, so does the one that the workers come from
+        warm_up()  # the fork server of the workers imports in parallel with this process
 
     from steadystep.cli.command import command_line, folder_for
     from steadystep.cli.study_run import run_to_report
@@ -56,7 +56,7 @@ def reproduce(
 
 
 def _reproduce_table(folder: Path, out: Path | None, options: dict[str, Any]) -> None:
-    """Every task with a row in the paper's table; one that cannot be run is said to be so, and the others go on."""
+    """Run every task with a row in the paper's table. If a task cannot be run, report it and continue."""
     from rich.console import Console
 
     from steadystep.cli.command import command_line
@@ -87,7 +87,10 @@ def _reproduce_table(folder: Path, out: Path | None, options: dict[str, Any]) ->
             )
         except UserError as error:
             not_run.append(name)
-            print(f"steadystep: {name} was not run: {error}\nWhere it can be, run\n  {command}", file=sys.stderr)
+            print(
+                f"steadystep: {name} was not run: {error}\nOn a machine that can run it, use\n  {command}",
+                file=sys.stderr,
+            )
     console.rule("the paper's Table 1")
     render([*accuracies(folder), *improvements(folder)], console)
     if not_run:

@@ -1,4 +1,4 @@
-"""`steadystep stability`: which learning rates an optimizer bears, with clipping and without."""
+"""`steadystep stability`: the range of stable learning rates of optimizers, with and without clipping."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,33 +10,34 @@ from steadystep.cli.options import Data, Device, Workers
 
 
 def stability(
-    task: Annotated[str, typer.Option(help="What is trained; `steadystep tasks` lists them.")] = "digits-mlp",
+    task: Annotated[str, typer.Option(help="The task; `steadystep tasks` lists them.")] = "digits-mlp",
     optimizers: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME,...", help="Optimizers, or unclipped arms of the task. (default: all its unclipped)"
+            metavar="NAME,...", help="Optimizers, or unclipped arms of the task. (default: all its unclipped arms)"
         ),
     ] = None,
-    clip: Annotated[str, typer.Option(metavar="NAME,...", help="Clippers, each tried with every optimizer.")] = "norm",
+    clip: Annotated[str, typer.Option(metavar="NAME,...", help="Clippers, each run with every optimizer.")] = "norm",
     lrs: Annotated[
         str | None,
         typer.Option(
             metavar="LOW:HIGH:POINTS",
-            help="Learning rates of all arms at equal ratios, such as 1e-4:10:11, or a list such as 0.001,0.01,0.1. "
-            "(default: half-decades, three decades to each side of those that the task declares)",
+            help="Learning rates of all arms: a grid with equal ratios, such as 1e-4:10:11, or a list such as "
+            "0.001,0.01,0.1. (default: half-decades, from three decades below to three decades above the learning "
+            "rates that the task declares)",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs at each learning rate.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of runs at each learning rate.")] = 3,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Of each run. (default: those of the task's tuning)")
+        int | None, typer.Option(min=1, help="Epochs of each run. (default: those of the task's tuning)")
     ] = None,
     quantile: Annotated[
         float,
         typer.Option(
             min=0.01,
             max=0.99,
-            help="A clip threshold is this quantile of the gradient norms that the unclipped runs met at their best "
-            "learning rate.",
+            help="The clip threshold is this quantile of the gradient norms that the unclipped runs recorded at their "
+            "best learning rate.",
         ),
     ] = 0.5,
     within: Annotated[
@@ -44,7 +45,7 @@ def stability(
         typer.Option(
             min=0.0,
             max=1.0,
-            help="How far below its arm's best accuracy a stable learning rate may end: 0.05 is 5 points.",
+            help="How far below the best accuracy of its arm a stable learning rate may end: 0.05 is 5 points.",
         ),
     ] = 0.05,
     workers: Workers = 2,
@@ -54,15 +55,15 @@ def stability(
         Path | None, typer.Option(help="Folder for records and report. (default: studies/TASK-stability)")
     ] = None,
 ) -> None:
-    """Sweep the learning rate with clipping and without: who diverges where. The same command resumes it."""
+    """Sweep the learning rate with and without clipping. The same command resumes a stopped sweep."""
     from steadystep.lab.system.fork_server import warm_up
 
     if workers > 1:
-        warm_up()  # while this process imports, so does the one that the workers come from
+        warm_up()  # the fork server of the workers imports in parallel with this process
 
-    from steadystep.cli.command import command_line, folder_for, names
+    from steadystep.cli.command import command_line, folder_for, split_names
     from steadystep.cli.progress import observe
-    from steadystep.cli.study_run import resumable, show_where
+    from steadystep.cli.study_run import print_report_link, resumable
     from steadystep.lab.report.document import show, write_document
     from steadystep.lab.report.stability.report import stability_document
     from steadystep.lab.stability.declare import sweep_for
@@ -73,8 +74,8 @@ def stability(
     chosen = find_task(task)
     sweep = sweep_for(
         chosen,
-        optimizers=names(optimizers),
-        clips=names(clip),
+        optimizers=split_names(optimizers),
+        clips=split_names(clip),
         lrs=parse_grid(lrs) if lrs is not None else (),
         seeds=seeds,
         epochs=epochs,
@@ -103,4 +104,4 @@ def stability(
     document = stability_document(results, command, within)
     page, *_ = write_document(document, folder)
     show(document, console)
-    show_where(page, console)
+    print_report_link(page, console)

@@ -1,4 +1,4 @@
-"""A study run to its report, with progress."""
+"""Run a study with a progress display and write its report."""
 
 import sys
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def run_to_report(
     device: str | None,
     command: str,
 ) -> Results:
-    """Run what is missing, write the report and show it. Ctrl-C leaves the records, and says `command` resumes them."""
+    """Run the missing trials, write the report and print it. After Ctrl-C the records remain and `command` resumes."""
     from steadystep.cli.progress import observe, study_epochs
     from steadystep.lab.execution.run_study import run_study
     from steadystep.lab.report.terminal import render
@@ -39,38 +39,38 @@ def run_to_report(
     summary = summarise(results)
     written = write_report(results, summary, folder, command)
     render(results, summary, console)
-    show_where(next(path for path in written if path.suffix == ".html"), console)
+    print_report_link(next(path for path in written if path.suffix == ".html"), console)
     return results
 
 
 @contextmanager
 def resumable(folder: Path, command: str) -> Iterator[None]:
-    """Ctrl-C ends the command with code 130, and says what is kept where and that `command` resumes it."""
+    """Exit with code 130 on Ctrl-C, after printing the folder of the records and the command that resumes."""
     try:
         yield
     except KeyboardInterrupt:
-        print(f"\nStopped; what was measured is kept in {folder}. Resume with:\n  {command}", file=sys.stderr)
+        print(f"\nStopped; the records so far are in {folder}. Resume with:\n  {command}", file=sys.stderr)
         raise typer.Exit(130) from None
 
 
-def show_where(page: Path, console: Console) -> None:
-    """Where the report can be opened."""
-    console.print(f"\nThe whole report: {page.resolve().as_uri()}", soft_wrap=True)
+def print_report_link(page: Path, console: Console) -> None:
+    """Print the address of the report."""
+    console.print(f"\nThe full report: {page.resolve().as_uri()}", soft_wrap=True)
 
 
 def _in_precision(
     study: Study, dtype: str | None, data: Path | None, folder: Path, device: str | None, console: Console
 ) -> Study:
-    """With the precision that was asked for, or that the folder's study has, or that is faster here."""
+    """Return the study with the requested precision, or that of the study in the folder, or the faster one."""
     from steadystep.lab.execution.store import Store
     from steadystep.lab.tasks import find_task
     from steadystep.lab.training.device import find_device
-    from steadystep.lab.training.precision import fastest
+    from steadystep.lab.training.precision import fastest_precision
 
     task, store = find_task(study.task), Store(folder)
     if dtype is None and (folder / "study.json").exists():
         dtype = store.declared().study.dtype
     if dtype is None and task.recipe.channels_last:
-        where = find_device(device)  # before the data are loaded, which takes long
-        dtype = fastest(task, task.load(data), console.print, where)
+        device_found = find_device(device)  # before loading the data, which takes long
+        dtype = fastest_precision(task, task.load(data), console.print, device_found)
     return study.model_copy(update={"dtype": dtype or study.dtype})

@@ -1,4 +1,4 @@
-"""`steadystep success`: how often runs solve a problem of long sequences, by optimizer and length."""
+"""`steadystep success`: the share of runs that solve a long-sequence problem, by optimizer and sequence length."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,17 +11,17 @@ from steadystep.cli.options import Device, Replicas, Workers
 
 def success(
     task: Annotated[
-        str, typer.Option(help="Which generated problem: rnn-addition, rnn-temporal-order, ...")
+        str, typer.Option(help="The generated problem: rnn-addition, rnn-temporal-order, ...")
     ] = "rnn-temporal-order",
     lengths: Annotated[str, typer.Option(metavar="T,...", help="Lengths of the sequences.")] = "10,20,30,40",
     cells: Annotated[
         str, typer.Option(metavar="NAME,...", help="Networks: tanh, smart-tanh, sigmoid, lstm, gru.")
     ] = "tanh",
     arms: Annotated[str | None, typer.Option(metavar="NAME,...", help="Arms of the task. (default: all)")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each arm at each length.")] = 20,
-    tune_seeds: Annotated[int, typer.Option(min=1, help="Runs of each setting that is tried.")] = 3,
-    epochs: Annotated[int, typer.Option(min=1, help="Of each run; one has 200 updates.")] = 20,
-    hidden: Annotated[int, typer.Option(min=1, help="Units of each network.")] = 50,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of runs of each arm at each length.")] = 20,
+    tune_seeds: Annotated[int, typer.Option(min=1, help="Number of tuning runs of each setting.")] = 3,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each run; an epoch has 200 updates.")] = 20,
+    hidden: Annotated[int, typer.Option(min=1, help="Hidden units of each network.")] = 50,
     workers: Workers = 2,
     replicas: Replicas = None,
     device: Device = None,
@@ -29,15 +29,15 @@ def success(
         Path | None, typer.Option(help="Folder for records and report. (default: studies/TASK-success)")
     ] = None,
 ) -> None:
-    """Measure which share of runs succeeds at each length of sequence. The same command resumes it."""
+    """Measure the share of successful runs at each sequence length. The same command resumes a stopped measurement."""
     from steadystep.lab.system.fork_server import warm_up
 
     if workers > 1:
-        warm_up()  # while this process imports, so does the one that the workers come from
+        warm_up()  # the fork server of the workers imports in parallel with this process
 
-    from steadystep.cli.command import command_line, folder_for, names
+    from steadystep.cli.command import command_line, folder_for, split_names
     from steadystep.cli.progress import observe
-    from steadystep.cli.study_run import resumable, show_where
+    from steadystep.cli.study_run import print_report_link, resumable
     from steadystep.lab.report.document import show
     from steadystep.lab.report.success.report import write_success
     from steadystep.lab.success.declare import measurement_for
@@ -45,9 +45,9 @@ def success(
 
     measurement = measurement_for(
         task,
-        cells=names(cells),
-        lengths=_numbers(lengths),
-        arms=names(arms),
+        cells=split_names(cells),
+        lengths=_parse_lengths(lengths),
+        arms=split_names(arms),
         seeds=seeds,
         tune_seeds=tune_seeds,
         epochs=epochs,
@@ -60,22 +60,27 @@ def success(
         "out": out,
     }  # fmt: skip
     command = command_line("success", **options)
-    tried = sum(arm.configurations for arm in measurement.arms) * tune_seeds
-    runs = len(measurement.cells) * (tried + len(measurement.arms) * len(measurement.lengths) * seeds)
+    tuning_runs = sum(arm.configurations for arm in measurement.arms) * tune_seeds
+    runs = len(measurement.cells) * (tuning_runs + len(measurement.arms) * len(measurement.lengths) * seeds)
     console = Console()
     with resumable(folder, command), observe(runs * epochs, console) as observer:
         results = run_success(measurement, folder, workers, observer, replicas=replicas, device=device)
     document, (page, *_) = write_success(results, command, folder)
     show(document, console)
-    show_where(page, console)
+    print_report_link(page, console)
 
 
-def _numbers(given: str) -> tuple[int, ...]:
-    """Whole numbers in a list with commas. Raises UserError."""
-    from steadystep.cli.command import names
+def _parse_lengths(text: str) -> tuple[int, ...]:
+    """Return the integers in a comma-separated list.
+
+    Raises:
+        UserError: if a part is not an integer.
+    """
+    from steadystep.cli.command import split_names
     from steadystep.lab.errors import UserError
 
-    wrong = next((part for part in names(given) if not part.isdecimal()), None)
+    parts = split_names(text)
+    wrong = next((part for part in parts if not part.isdecimal()), None)
     if wrong is not None:
-        raise UserError(f"--lengths takes whole numbers with commas, such as 10,20,40, got {wrong!r}")
-    return tuple(map(int, names(given)))
+        raise UserError(f"--lengths takes integers separated by commas, such as 10,20,40, got {wrong!r}")
+    return tuple(map(int, parts))

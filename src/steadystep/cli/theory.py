@@ -1,4 +1,4 @@
-"""`steadystep theory`: the claims, checked now."""
+"""`steadystep theory`: check the claims of the theory."""
 
 import json
 import sys
@@ -10,14 +10,16 @@ from rich.console import Console
 
 
 def theory(
-    claims: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Which claims. (default: all)")] = None,
-    figures: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write a page there, and every figure as Plotly JSON.")
+    claims: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="The claims to check. (default: all)")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+    figures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a page to this folder, and every figure as Plotly JSON.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check the claims of the theory, through the optimizers' own rules. Exit code 1 if one's status has changed."""
-    from steadystep.cli.claims import checked
+    """Check the claims of the theory with the update rules of the optimizers. Exit with 1 if a status has changed."""
+    from steadystep.cli.claims import check_claims
     from steadystep.cli.unicode import prints_unicode
     from steadystep.lab.report.claims import render
     from steadystep.lab.report.files import make_folder
@@ -26,8 +28,8 @@ def theory(
 
     chosen = [find_claim(name) for name in dict.fromkeys(claims or CLAIMS)]
     if figures is not None:
-        make_folder(figures)  # before, not after, all the work
-    outcomes = checked(chosen, Console(stderr=True))
+        make_folder(figures)  # fail before the checks, not after them
+    outcomes = check_claims(chosen, Console(stderr=True))
     written = write_theory(outcomes, figures) if figures is not None else []
     if as_json:
         print(json.dumps([outcome.data for outcome in outcomes], indent=2, ensure_ascii=not prints_unicode()))
@@ -38,6 +40,6 @@ def theory(
             console.print(str(path), soft_wrap=True)
     changed = [outcome for outcome in outcomes if not outcome.as_recorded]
     for outcome in changed:
-        print(f"steadystep: {outcome.news}", file=sys.stderr)
+        print(f"steadystep: {outcome.status_change}", file=sys.stderr)
     if changed:
         raise typer.Exit(1)

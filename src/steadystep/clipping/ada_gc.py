@@ -58,11 +58,11 @@ class AdaGC(Clipper):
 
     def decide(self, measured: GradNorms, memory: Memory) -> Choice:
         norms, steps = measured.norms, memory["steps"]
-        gammas = gather(memory["gammas"], measured.tensors.positions)
+        gammas = gather(memory["gammas"], measured.gradients.positions)
         known = ~isnan(gammas)
         warming = steps < self.warmup
 
-        all_alike, _ = to_limit(measured.total, self.max_norm)
+        all_alike, _ = to_limit(measured.global_norm, self.max_norm)
         first = norms * all_alike
         first_gammas = where(first > 0, where(known, minimum(gammas, first), first), gammas)
 
@@ -71,5 +71,5 @@ class AdaGC(Clipper):
         later_gammas = where(known | (norms > 0), later, gammas)
 
         factors = where(warming, all_alike + 0.0 * own, own)
-        after = scatter(memory["gammas"], measured.tensors.positions, where(warming, first_gammas, later_gammas))
+        after = scatter(memory["gammas"], measured.gradients.positions, where(warming, first_gammas, later_gammas))
         return Choice(Scale(factors), (factors < 1.0).any(), {"steps": steps + 1, "gammas": after})

@@ -7,10 +7,9 @@ import numpy as np
 import torch
 
 from steadystep.clipping.base import Choice, Clipper, Memory, check_positive, to_limit
-from steadystep.clipping.norms import GradNorms
+from steadystep.clipping.norms import GradNorms, UnitNorms
 from steadystep.clipping.transforms import UnitScale
-from steadystep.gradients.gradient_set import GradientSet, part
-from steadystep.kernels import units
+from steadystep.gradients.gradient_set import GradientSet
 from steadystep.tracing.ops import maximum, norm
 
 
@@ -60,53 +59,47 @@ class AGC(Clipper):
             raise TypeError(f"exclude is {self.exclude!r}: give a list of names or parameters, such as ['fc.weight']")
 
     def decide(self, measured: GradNorms, memory: Memory) -> Choice:
-        tensors = measured.tensors
-        names, excluded = self._excluded(tensors)
+        gradients = measured.gradients
+        names, excluded = self._excluded(gradients)
         chosen = [
             index
-            for index, (name, parameter) in enumerate(zip(tensors.names, tensors.parameters, strict=True))
+            for index, (name, parameter) in enumerate(zip(gradients.names, gradients.parameters, strict=True))
             if name not in names and id(parameter) not in excluded
         ]
         if not chosen:
             return Choice(None, False)
-        wholes = [tensors.parameters[index] for index in chosen]
-        weights = [part(whole.detach()) for whole in wholes]
-        gradients = [measured.gradient(index) for index in chosen]
-        of_weights, of_gradients = (
-            units.sizes(parts, wholes, tensors.prepared, measured.backend) for parts in (weights, gradients)
-        )
-        bounds = self.ratio * maximum(of_weights.norms, self.floor)
-        factors, exceeds = to_limit(of_gradients.norms, bounds)
-        counts = [units.shape_of(*pair)[0] for pair in zip(gradients, wholes, strict=True)]
-        ends = np.cumsum([0, *counts]).tolist()
-        spans: list[slice | None] = [None] * len(tensors.parameters)
+        weights, units = measured.parameter_unit_norms(chosen), measured.unit_norms(chosen)
+        factors, exceeds = to_limit(units.norms, self.ratio * maximum(weights.norms, self.floor))
+        ends = np.cumsum([0, *units.counts]).tolist()
+        spans: list[slice | None] = [None] * len(gradients.parameters)
         for index, start, end in zip(chosen, ends, ends[1:], strict=False):
             spans[index] = slice(start, end)
         transform = UnitScale(factors, spans)
-        after = None if tensors.sharded else _after(measured, transform, of_gradients)
+        after = None if gradients.sharded else _norms_after(measured, transform, units)
         return Choice(transform, exceeds.any(), after=after)
 
-    def _excluded(self, tensors: GradientSet) -> tuple[set[str], set[int]]:
+    def _excluded(self, gradients: GradientSet) -> tuple[set[str], set[int]]:
         names = {one for one in self.exclude if isinstance(one, str)}
-        if names and not tensors.named:
+        if names and not gradients.named:
             raise ValueError(
                 f"AGC excludes {sorted(names)} by name, and the optimizer knows no names: make it from "
                 "model.named_parameters(), or exclude the parameters themselves"
             )
-        unknown = names - tensors.all_names
+        unknown = names - gradients.all_names
         if unknown:
             raise ValueError(
                 f"AGC excludes {sorted(unknown)}, and the optimizer has no parameter of that name; it has "
-                f"{', '.join(sorted(tensors.all_names))}"
+                f"{', '.join(sorted(gradients.all_names))}"
             )
         return names, {id(one) for one in self.exclude if isinstance(one, torch.Tensor)}
 
 
-def _after(measured: GradNorms, transform: UnitScale, sizes: units.Sizes) -> GradNorms:
-    """The sizes of whole tensors that are scaled unit by unit, from those of the units."""
-    norms, peaks = measured.norms + 0.0, measured.peaks + 0.0
-    scaled_norms, scaled_peaks = transform.factors * sizes.norms, transform.factors * sizes.peaks
+def _norms_after(measured: GradNorms, transform: UnitScale, units: UnitNorms) -> GradNorms:
+    """Compute the norms of whole tensors that are scaled unit by unit from those of their units."""
+    norms, abs_max = measured.norms + 0.0, measured.abs_max + 0.0
+    unit_norms, unit_abs_max = transform.factors * units.norms, transform.factors * units.abs_max
     for index, span in enumerate(transform.spans):
         if span is not None:
-            norms[index], peaks[index] = norm(scaled_norms[span]), scaled_peaks[span].max()
-    return GradNorms(norms, peaks, measured.tensors, (*measured.transforms, transform), measured.backend)
+            norms[index], abs_max[index] = norm(unit_norms[span]), unit_abs_max[span].max()
+    transforms = (*measured.transforms, transform)
+    return GradNorms(norms, abs_max, measured.gradients, transforms, measured.measure_units)

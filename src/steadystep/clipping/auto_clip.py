@@ -51,7 +51,7 @@ class AutoClip(Clipper):
         return {"norms": np.full(self.window, math.nan), "steps": np.array(0.0)}
 
     def decide(self, measured: GradNorms, memory: Memory) -> Choice:
-        norm = measured.total
+        norm = measured.global_norm
         norms = put(memory["norms"], memory["steps"] % self.window, where(isfinite(norm), norm, 0.0))
         factor, exceeds = to_limit(norm, quantile(norms, self.percentile / 100))
         return Choice(Scale(factor), exceeds, {"norms": norms, "steps": memory["steps"] + 1})

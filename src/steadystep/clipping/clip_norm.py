@@ -55,7 +55,7 @@ class ClipNorm(Clipper):
     def _norms(self, measured: GradNorms) -> Number:
         match self.scope:
             case "global":
-                return measured.total
+                return measured.global_norm
             case "group":
                 return measured.group_norms
             case "parameter":

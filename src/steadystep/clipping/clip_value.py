@@ -36,4 +36,4 @@ class ClipValue(Clipper):
         check_positive("max_value", self.max_value)
 
     def decide(self, measured: GradNorms, memory: Memory) -> Choice:
-        return Choice(Clamp(self.max_value), (measured.peaks > self.max_value).any())
+        return Choice(Clamp(self.max_value), (measured.abs_max > self.max_value).any())

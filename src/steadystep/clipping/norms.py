@@ -1,76 +1,109 @@
-"""What one pass over the gradients tells."""
+"""The norms of the gradients of one step, which every decision is taken from."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 
 from steadystep.clipping.transforms import Transform, apply_transforms
-from steadystep.gradients.gradient_set import GradientSet
+from steadystep.gradients.gradient_set import GradientSet, local_reals
+from steadystep.tracing.graph import Untraceable
 from steadystep.tracing.ops import Number, every, largest, norm
+
+
+@dataclass(frozen=True)
+class UnitNorms:
+    """The norms of all units of several tensors, tensor after tensor, in float64.
+
+    A unit of a tensor is an index of its first dimension; a tensor of at most one dimension is a single unit.
+    """
+
+    norms: Number  # (units,) Euclidean norms
+    abs_max: Number  # (units,) largest absolute elements; not finite if an element is not
+    counts: tuple[int, ...]  # (tensors,) the number of units of each tensor
+
+
+MeasureUnits = Callable[[Sequence[torch.Tensor], Sequence[torch.Tensor]], UnitNorms]
+"""From this rank's shards of tensors, and the whole tensors, to the norms of their units."""
+
+
+def no_units(tensors: Sequence[torch.Tensor], wholes: Sequence[torch.Tensor]) -> UnitNorms:
+    """Raise Untraceable: a captured step measures whole tensors only."""
+    raise Untraceable("the norms of units are measured outside the graph")
 
 
 @dataclass(eq=False)
 class GradNorms:
-    """Per-tensor sizes of the gradients of one step, in float64, as `transforms` leave them.
+    """Per-tensor norms of the gradients of one step, in float64, after `transforms`.
 
-    NumPy arrays where every tensor is on a CPU, tensors on the device otherwise: then nothing is read back.
+    They are NumPy arrays where every gradient is on a CPU, else tensors on the accelerator, and nothing is read back.
     """
 
     _norms: Number
-    _peaks: Number
-    tensors: GradientSet
+    _abs_max: Number
+    gradients: GradientSet
     transforms: tuple[Transform, ...] = ()
-    backend: str | None = None  # the one that is forced, by which more is to be measured
-    _factor: Number = None  # by which all gradients were multiplied since `_norms` and `_peaks`
-    _total: Number = None
-    _peak: Number = None
+    measure_units: MeasureUnits = no_units
+    _factor: Number = None  # by which all gradients were multiplied since they were measured
+    _global_norm: Number = None
+    _global_abs_max: Number = None
 
     @property
     def norms(self) -> Number:
-        """(tensors,) Euclidean norm of each gradient."""
+        """(tensors,) the Euclidean norm of each gradient."""
         return self._norms if self._factor is None else self._norms * self._factor
 
     @property
-    def peaks(self) -> Number:
-        """(tensors,) largest absolute element of each gradient; NaN or inf if it has one."""
-        return self._peaks if self._factor is None else self._peaks * self._factor
+    def abs_max(self) -> Number:
+        """(tensors,) the largest absolute element of each gradient; not finite if an element is not."""
+        return self._abs_max if self._factor is None else self._abs_max * self._factor
 
     @property
-    def total(self) -> Number:
-        """The global norm: over all tensors, groups and devices."""
-        if self._total is None:
-            self._total = norm(self.norms)
-        return self._total
+    def global_norm(self) -> Number:
+        """The Euclidean norm over all tensors, groups and devices."""
+        if self._global_norm is None:
+            self._global_norm = norm(self.norms)
+        return self._global_norm
 
     @property
-    def peak(self) -> Number:
-        """The largest absolute element of all gradients; NaN or inf if there is one."""
-        if self._peak is None:
-            self._peak = largest(self.peaks)
-        return self._peak
+    def global_abs_max(self) -> Number:
+        """The largest absolute element of all gradients; not finite if an element is not."""
+        if self._global_abs_max is None:
+            self._global_abs_max = largest(self.abs_max)
+        return self._global_abs_max
 
     def can_be_squared(self) -> Number:
-        """Whether the square of every element is finite, in the type of its moments."""
-        limit = self.tensors.largest_square
-        return self.peak <= limit if limit is not None else every(self.peaks <= self.tensors.largest_squares)
+        """Return whether the square of every element is finite in the type of its moments."""
+        limit = self.gradients.square_limit
+        if limit is not None:
+            return self.global_abs_max <= limit
+        return every(self.abs_max <= self.gradients.square_limits)
 
     @cached_property
     def group_norms(self) -> Number:
-        """(tensors,) the norm of the group that each tensor belongs to."""
-        norms = self.norms + 0.0  # a copy, every entry of which is replaced
-        for group in self.tensors.groups:
+        """(tensors,) the norm of the parameter group that each tensor belongs to."""
+        norms = self.norms + 0.0  # a copy, in which every entry is replaced
+        for group in self.gradients.groups:
             norms[group] = norm(self.norms[group])
         return norms
 
-    def gradient(self, index: int) -> torch.Tensor:
-        """A gradient as the clippers so far leave it."""
-        return apply_transforms(self.transforms, self.tensors.gradients[index], index)
+    def unit_norms(self, indices: Sequence[int]) -> UnitNorms:
+        """Measure the units of these gradients, after `transforms`."""
+        gradients = self.gradients
+        chosen = [apply_transforms(self.transforms, gradients.gradients[index], index) for index in indices]
+        return self.measure_units(chosen, [gradients.parameters[index] for index in indices])
+
+    def parameter_unit_norms(self, indices: Sequence[int]) -> UnitNorms:
+        """Measure the units of the parameters of these gradients."""
+        parameters = [self.gradients.parameters[index] for index in indices]
+        return self.measure_units([local_reals(parameter.detach()) for parameter in parameters], parameters)
 
     def scaled(self, factors: Number, transforms: tuple[Transform, ...]) -> "GradNorms":
-        """The sizes after each gradient was multiplied by its factor, which `transforms` now include."""
+        """Return the norms after each gradient was multiplied by its factor, which `transforms` now include."""
+        rest = (self.gradients, transforms, self.measure_units)
         if getattr(factors, "ndim", 0):
-            return GradNorms(self.norms * factors, self.peaks * factors, self.tensors, transforms, self.backend)
-        # One factor for all: then nothing has to be gone through again, unless it is asked for.
-        sizes = (factors, self.total * factors, self.peak * factors)
-        return GradNorms(self.norms, self.peaks, self.tensors, transforms, self.backend, *sizes)
+            return GradNorms(self.norms * factors, self.abs_max * factors, *rest)
+        # With one factor for all, the products per tensor are only computed if someone asks for them.
+        scaled = (factors, self.global_norm * factors, self.global_abs_max * factors)
+        return GradNorms(self.norms, self.abs_max, *rest, *scaled)

@@ -63,7 +63,7 @@ class SkipOutlier(Clipper):
 
     def decide(self, measured: GradNorms, memory: Memory) -> Choice:
         norms, steps, refusals = memory["norms"], memory["steps"], memory["refusals"]
-        norm = measured.total
+        norm = measured.global_norm
         seen = put(norms, steps % self.window, where(isfinite(norm), norm, 0.0))
         # Before the first norm there is no median: the present one stands in, and nothing is refused yet.
         known = where(isnan(norms).all(), seen, norms)

@@ -42,6 +42,6 @@ class SmoothClip(Clipper):
             raise ValueError("max_norm is inf: SmoothClip needs a finite bound")
 
     def decide(self, measured: GradNorms, memory: Memory) -> Choice:
-        norm = measured.total
+        norm = measured.global_norm
         usable = isfinite(norm)
         return Choice(Scale(where(usable, self.max_norm / (where(usable, norm, 0.0) + self.max_norm), 1.0)), norm > 0)

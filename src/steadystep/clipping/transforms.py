@@ -1,4 +1,4 @@
-"""What a clipper does to the gradients: the transforms that a backend applies while it reads them."""
+"""What a clipper does to the gradients: transforms, which a backend applies while it reads them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from steadystep.tracing.ops import Number
 
 @dataclass(frozen=True)
 class Scale:
-    """Multiply the gradients by a factor in [0, 1]: one for all, or one for each tensor."""
+    """Multiply the gradients by a factor in [0, 1]: one for all, or one per tensor."""
 
     factors: Number
 
     def __call__(self, gradient: torch.Tensor, index: int) -> torch.Tensor:
         factor = self.factors[index] if getattr(self.factors, "ndim", 0) else self.factors
         if isinstance(factor, torch.Tensor):
-            # Twice by the root: a factor of 1e-40 is no normal number in float32, its root is.
+            # Multiplied twice by the root: a factor of 1e-40 is not a normal float32 number, but its root is.
             root = factor.sqrt().to(gradient.device, gradient.dtype)
             return gradient * root * root
         if factor == 1.0:
@@ -29,17 +29,17 @@ class Scale:
 
 @dataclass(frozen=True)
 class UnitScale:
-    """Multiply each unit of a gradient, an index of its first dimension, by a factor of its own."""
+    """Multiply each unit of a gradient, an index of its first dimension, by its own factor."""
 
-    factors: Number  # (units of all tensors that are scaled,)
-    spans: Sequence[slice | None]  # which of them are each tensor's; None for a tensor that is left as it is
+    factors: Number  # (units,) of all tensors that are scaled
+    spans: Sequence[slice | None]  # the factors of each tensor; None for a tensor that is not scaled
 
     def __call__(self, gradient: torch.Tensor, index: int) -> torch.Tensor:
         span = self.spans[index]
         if span is None:
             return gradient
         factors = torch.as_tensor(self.factors[span]).to(gradient.device, gradient.dtype)
-        # A shard may have no unit; a scalar is one, without a dimension.
+        # A shard may have no unit; a scalar is one unit without a dimension.
         return gradient * (factors.reshape([]) if len(factors) == 1 else factors.view(-1, *[1] * (gradient.dim() - 1)))
 
 
@@ -60,7 +60,10 @@ HALF = (torch.float16, torch.bfloat16)
 
 
 def apply_transforms(transforms: Sequence[Transform], gradient: torch.Tensor, index: int) -> torch.Tensor:
-    """The gradient of tensor `index` after all transforms: half precision in float32, in which it is also stepped with."""
+    """Apply all transforms to the gradient at `index`, in float32 if it is in half precision.
+
+    The result then stays in float32. Without transforms the gradient is returned as it is.
+    """
     if transforms and gradient.dtype in HALF:
         gradient = gradient.float()
     for transform in transforms:

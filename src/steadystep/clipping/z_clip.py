@@ -54,8 +54,8 @@ class ZClip(Clipper):
         return {"steps": np.array(0.0), "mean": np.array(0.0), "variance": np.array(0.0)}
 
     def decide(self, measured: GradNorms, memory: Memory) -> Choice:
-        usable = isfinite(measured.total)
-        norm = where(usable, measured.total, 0.0)
+        usable = isfinite(measured.global_norm)
+        norm = where(usable, measured.global_norm, 0.0)
         steps, mean, variance = memory["steps"], memory["mean"], memory["variance"]
         warming = steps < self.warmup
 
@@ -72,7 +72,7 @@ class ZClip(Clipper):
         later_variance = self.decay * variance + (1 - self.decay) * (kept - later_mean) * (kept - later_mean)
 
         cap = math.inf if self.max_norm is None else self.max_norm
-        factor, exceeds = to_limit(measured.total, minimum(kept, cap))
+        factor, exceeds = to_limit(measured.global_norm, minimum(kept, cap))
         after = {
             "steps": steps + 1,
             "mean": where(warming, first_mean, later_mean),

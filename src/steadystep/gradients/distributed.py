@@ -1,8 +1,8 @@
-"""Global norms and verdicts over shards: what one process decides, all decide.
+"""Sums and maxima over the shards of a tensor, so that all ranks reach the same verdict.
 
-DistributedDataParallel leaves the same reduced gradient on every rank, so that nothing has to be done for it. The
-parameters of FSDP2 (`fully_shard`) and of tensor parallelism are DTensors: each rank holds a shard, a step runs on the
-shards, and the sizes of a tensor are those of all its shards together.
+DistributedDataParallel leaves the same reduced gradient on every rank, and needs nothing from this file. The parameters
+of FSDP2 (`fully_shard`) and of tensor parallelism are DTensors: each rank holds a shard, a step runs on the shards, and
+the norm of a tensor is taken over all its shards.
 """
 
 import sys
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 
 
 def is_sharded(tensor: torch.Tensor) -> "TypeGuard[DTensor]":
-    """Whether a tensor is a DTensor. The module that defines it is slow to import: unless it is, there is none."""
+    """Return whether a tensor is a DTensor. There is none before its module, which is slow to import, is imported."""
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(tensor, module.DTensor)
 
 
 def local(tensor: torch.Tensor) -> torch.Tensor:
-    """This rank's part of a tensor."""
+    """Return this rank's shard of a tensor, or the tensor itself."""
     return tensor.to_local() if is_sharded(tensor) else tensor
 
 
 def check(parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor]) -> None:
-    """Refuse what cannot be clipped by a global norm.
+    """Refuse tensors over which no global norm can be taken.
 
     Raises:
-        RuntimeError: for parameters on several device meshes, for a gradient that is still a sum over ranks to be
-            taken, and for one that is sharded otherwise than its parameter.
+        RuntimeError: for parameters on several device meshes, for a gradient that is not reduced over its ranks yet,
+            and for one that is not sharded like its parameter.
     """
     meshes = {parameter.device_mesh for parameter in parameters if is_sharded(parameter)}
     if len(meshes) > 1:
         raise RuntimeError(
-            f"the parameters lie on {len(meshes)} device meshes, and a global norm over them cannot be taken: "
+            f"the parameters are on {len(meshes)} device meshes, over which no global norm can be taken: "
             "give each mesh its own optimizer, or shard all parameters over one mesh"
         )
     for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -56,9 +56,9 @@ def check(parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor])
 
 
 def over_shards(values: Number, tensors: Sequence[torch.Tensor]) -> Number:
-    """One value for each tensor: this rank's, added up over the ranks that hold other shards of it.
+    """Add up one value per tensor over the ranks that hold the shards of that tensor.
 
-    `values` is a float64 vector, NumPy or torch. One communication for each sharded mesh dimension.
+    `values` is a float64 vector, NumPy or torch, of this rank. There is one all-reduce per sharded mesh dimension.
     """
     mesh = next((tensor.device_mesh for tensor in tensors if is_sharded(tensor)), None)
     if mesh is None:
@@ -75,9 +75,9 @@ def over_shards(values: Number, tensors: Sequence[torch.Tensor]) -> Number:
 
 
 def over_ranks(values: Number, tensors: Sequence[torch.Tensor]) -> Number:
-    """The largest value of each tensor over all ranks of the mesh, whether they hold shards of it or all of it.
+    """Return the largest value of each tensor over all ranks of the mesh, whether it is sharded or replicated.
 
-    What should be the same everywhere need not be: a replicated gradient that is NaN on one rank is NaN on all then.
+    Replicas can differ where they should not: a replicated gradient that is NaN on one rank counts as NaN on all.
     """
     mesh = next((tensor.device_mesh for tensor in tensors if is_sharded(tensor)), None)
     if mesh is None:
@@ -91,12 +91,12 @@ def over_ranks(values: Number, tensors: Sequence[torch.Tensor]) -> Number:
 
 @lru_cache(maxsize=64)
 def _mask(which: tuple[bool, ...], device: torch.device) -> torch.Tensor:
-    # Kept, because copying a list to a device waits for it.
+    # Cached, because copying a list to an accelerator waits for it.
     return torch.tensor(which, device=device)
 
 
 def sum_over_shards(total: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
-    """A sum over the elements of one tensor, over all its shards."""
+    """Add up a sum over the elements of one tensor over all its shards."""
     return over_shards(total.reshape(1), [tensor])[0] if is_sharded(tensor) else total
 
 
@@ -105,7 +105,7 @@ def _is_shard(tensor: "DTensor", dimension: int) -> bool:
 
 
 def sharded_within(tensor: torch.Tensor, dimensions: Sequence[int]) -> list[Any]:
-    """The process groups over which these dimensions of a tensor are sharded."""
+    """Return the process groups over which these dimensions of a tensor are sharded."""
     if not is_sharded(tensor):
         return []
     mesh = tensor.device_mesh

@@ -1,4 +1,4 @@
-"""The tensors that a step is about."""
+"""The gradients of a step, with the parameters and the names that they belong to."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,55 +18,55 @@ _GRADIENT, _LAYOUT = attrgetter("grad"), attrgetter("layout")
 
 @dataclass
 class GradientSet:
-    """Those parameters of an optimizer that have a gradient, in the order of its groups."""
+    """The parameters of an optimizer that have a gradient, in the order of its groups."""
 
-    gradients: list[torch.Tensor] = field(default_factory=list)  # this rank's part; complex ones as pairs of reals
+    gradients: list[torch.Tensor] = field(default_factory=list)  # this rank's shards; complex ones as pairs of reals
     parameters: list[torch.Tensor] = field(default_factory=list)  # as the user gave them
     names: list[str] = field(default_factory=list)
-    positions: list[int] = field(default_factory=list)  # of each among all parameters of the optimizer
-    groups: list[slice] = field(default_factory=list)  # which of these make up each parameter group
+    positions: list[int] = field(default_factory=list)  # of each parameter among all parameters of the optimizer
+    groups: list[slice] = field(default_factory=list)  # the entries that belong to each parameter group
     named: bool = True  # whether the names are the user's
-    all_names: set[str] = field(default_factory=set)  # of these and of those without a gradient, as the user gave them
+    all_names: set[str] = field(default_factory=set)  # the user's names, also of parameters without a gradient
     members: list[list[torch.Tensor]] = field(default_factory=list)  # all parameters, group by group
-    prepared: dict[str, Any] = field(default_factory=dict)  # what a backend keeps from one step to the next
+    prepared: dict[str, Any] = field(default_factory=dict)  # what a backend prepares once and reuses in every step
     _addresses: np.ndarray | None = None
     _contiguous: bool | None = None
 
     @cached_property
     def count(self) -> int:
-        """Parameters of the optimizer, with a gradient or without."""
+        """The number of parameters of the optimizer, with a gradient or without."""
         return sum(map(len, self.members))
 
     @cached_property
     def home(self) -> torch.device:
-        """Where decisions are made: on a CPU if all gradients are, else on the first other device."""
+        """The device that decisions are made on: the CPU if all gradients are there, else the first other device."""
         devices = (gradient.device for gradient in self.gradients)
         return next((device for device in devices if device.type != "cpu"), torch.device("cpu"))
 
     @cached_property
     def sharded(self) -> bool:
-        """Whether other ranks hold shards of any of them."""
+        """Whether other ranks hold shards of any of the parameters."""
         return any(is_sharded(parameter) for parameter in self.parameters)
 
     @cached_property
-    def largest_squares(self) -> Number:
-        """(tensors,) for each gradient the largest value whose square the moments' type can hold, at `home`."""
-        limits = np.array(self._limits)
+    def square_limits(self) -> Number:
+        """(tensors,) the largest value of each gradient whose square fits the type of its moments, on `home`."""
+        limits = np.array(self._square_limits)
         return limits if self.home.type == "cpu" else torch.from_numpy(limits).to(self.home)
 
     @cached_property
-    def largest_square(self) -> float | None:
-        """The one number that all of `largest_squares` are; None if they differ."""
-        return self._limits[0] if len(set(self._limits)) == 1 else None
+    def square_limit(self) -> float | None:
+        """The common value of `square_limits`, or None if they differ."""
+        return self._square_limits[0] if len(set(self._square_limits)) == 1 else None
 
     @cached_property
-    def _limits(self) -> list[float]:
+    def _square_limits(self) -> list[float]:
         moments = [torch.float64 if x.dtype == torch.float64 else torch.float32 for x in self.gradients]
         return [torch.finfo(dtype).max ** 0.5 for dtype in moments]
 
     @property
     def addresses(self) -> np.ndarray:
-        """(tensors,) where in memory each gradient begins, int64."""
+        """(tensors,) the address of each gradient, int64."""
         if self._addresses is None:
             pointers = map(torch.Tensor.data_ptr, self.gradients)
             self._addresses = np.fromiter(pointers, np.int64, len(self.gradients))
@@ -74,14 +74,13 @@ class GradientSet:
 
     @property
     def contiguous(self) -> bool:
-        """Whether the elements of every gradient lie in the order of its dimensions, without gaps."""
+        """Whether every gradient is contiguous."""
         if self._contiguous is None:
             self._contiguous = all(map(torch.Tensor.is_contiguous, self.gradients))
         return self._contiguous
 
     @cached_property
-    def _idle(self) -> list[torch.Tensor]:
-        """The parameters that have no gradient."""
+    def _without_gradient(self) -> list[torch.Tensor]:
         stepping = set(map(id, self.parameters))
         return [member for members in self.members for member in members if id(member) not in stepping]
 
@@ -91,19 +90,19 @@ class GradientSet:
 
     @cached_property
     def _plain(self) -> bool:
-        """Whether a gradient can be taken as it is: nothing sharded, nothing complex."""
+        """Whether gradients can be read without conversion: none is sharded, none is complex."""
         return not (self.sharded or any(parameter.is_complex() for parameter in self.parameters))
 
     def renew(self, param_groups: Sequence[Mapping[str, Any]]) -> bool:
-        """Take the present gradients of the same parameters; False where the tensors have to be gathered anew."""
+        """Take the present gradients of the same parameters; return False if they have to be gathered anew."""
         if not self._plain or len(param_groups) != len(self.members):
             return False
         for group, members in zip(param_groups, self.members, strict=True):
             params = group["params"]
             if len(params) != len(members) or not all(map(is_, params, members)):
                 return False
-        # Maps over torch's own functions: a loop in Python is much of the step of a model of many tensors.
-        if any(map(is_not, map(_GRADIENT, self._idle), repeat(None))):
+        # map() over torch's own functions: a Python loop would take much of the step of a model with many tensors.
+        if any(map(is_not, map(_GRADIENT, self._without_gradient), repeat(None))):
             return False
         gradients: list[torch.Tensor] = list(map(_GRADIENT, self.parameters))
         if (
@@ -117,13 +116,17 @@ class GradientSet:
         return True
 
     def release(self) -> None:
-        """Let go of the gradients: between steps their memory is the user's."""
+        """Drop the references to the gradients, so that their memory can be freed between steps."""
         self.gradients.clear()
         self._addresses = self._contiguous = None
 
 
-def gather_gradients(param_groups: Sequence[Mapping[str, Any]], who: str) -> GradientSet:
-    """What has a gradient in an optimizer's parameter groups. `who` is named if one of them is sparse.
+def gather_gradients(param_groups: Sequence[Mapping[str, Any]], optimizer: str) -> GradientSet:
+    """Collect the gradients of an optimizer's parameter groups.
+
+    Args:
+        param_groups: the groups, as torch.optim has them.
+        optimizer: the name that an error message gives.
 
     Raises:
         RuntimeError: for a sparse gradient, naming the tensor and what to do; for tensors over whose shards no global
@@ -145,10 +148,10 @@ def gather_gradients(param_groups: Sequence[Mapping[str, Any]], who: str) -> Gra
             name = names[position] if names else f"group {number}, tensor {position}, shape {tuple(parameter.shape)}"
             if gradient.is_sparse:
                 raise RuntimeError(
-                    f"{who} does not support sparse gradients, and {name} has one: use torch.optim.SparseAdam, or an "
-                    "embedding with sparse=False"
+                    f"{optimizer} does not support sparse gradients, and {name} has one: use torch.optim.SparseAdam, "
+                    "or an embedding with sparse=False"
                 )
-            found.gradients.append(part(gradient.resolve_conj().resolve_neg()))
+            found.gradients.append(local_reals(gradient.resolve_conj().resolve_neg()))
             found.parameters.append(parameter)
             found.names.append(name)
             found.positions.append(count - 1)
@@ -158,11 +161,7 @@ def gather_gradients(param_groups: Sequence[Mapping[str, Any]], who: str) -> Gra
     return found
 
 
-def part(tensor: torch.Tensor) -> torch.Tensor:
-    """This rank's part of a tensor, a complex one as pairs of real numbers: what a backend reads and writes."""
-    return real(local(tensor))
-
-
-def real(tensor: torch.Tensor) -> torch.Tensor:
-    """A complex tensor as the pairs of its real and imaginary parts."""
-    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
+def local_reals(tensor: torch.Tensor) -> torch.Tensor:
+    """Return this rank's shard of a tensor, with complex numbers as pairs of reals: what a backend reads and writes."""
+    shard = local(tensor)
+    return torch.view_as_real(shard) if shard.is_complex() else shard

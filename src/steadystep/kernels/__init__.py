@@ -1,1 +1,1 @@
-"""Run any rule over many tensors. The eager backend always works, on any device and dtype."""
+"""Backends that run any rule over many tensors. The eager one works on every device and dtype."""

@@ -1,9 +1,12 @@
-"""How the steps over some tensors are written down as a formula, and then run as a whole."""
+"""Capture a step as a graph of scalars, and replay it as a few kernels while its inputs stay the same.
+
+This is to a step's scalars what a CUDA graph is to kernels. A capture holds as long as nothing that the step read from
+Python has changed. The tensors are looked up anew in every replay, and so are the learning rates that schedulers set.
+"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from operator import is_
 from typing import Any
 
@@ -12,101 +15,164 @@ import torch
 from steadystep.clipping.norms import GradNorms
 from steadystep.clipping.transforms import Transform
 from steadystep.gradients.gradient_set import GradientSet
-from steadystep.kernels.update import Pass
+from steadystep.kernels.update import UpdatePass
 from steadystep.tracing.graph import Graph, Untraceable
 from steadystep.tracing.ops import Number
 
-
-def are_same(inputs: Sequence[Any], others: Sequence[Any]) -> bool:
-    """Whether two steps are given the same objects."""
-    return len(inputs) == len(others) and all(map(is_, inputs, others))
+TakeStep = Callable[[Graph, Callable[[Sequence[Transform]], GradNorms]], GradNorms | None]
+"""Takes the guarded step on the nodes of a graph, with the function that measures the gradients."""
 
 
 @dataclass
-class Written:
-    """The formula of a step, to be run again as long as what Python gave to it stays the same."""
+class Capture:
+    """A captured step: its graph, what evaluates it, where it leaves the norms, and the inputs that it holds for."""
 
-    formula: Graph
-    norms: torch.Tensor  # of the gradients, once the formula is run
+    graph: Graph
+    evaluate: Callable[[], None]
+    norms: torch.Tensor  # (tensors,) of the gradients, after each replay
     inputs: Sequence[Any]
 
-    @cached_property
-    def can_repeat(self) -> bool:
-        """Whether the inputs can only change by becoming other objects, or at an address that the formula reads."""
-        return bool(self.inputs) and all(map(self._is_fixed, self.inputs))
+    def holds_for(self, inputs: Sequence[Any]) -> bool:
+        """Return whether these are the same objects as the inputs of the capture."""
+        return len(inputs) == len(self.inputs) and all(map(is_, inputs, self.inputs))
 
-    def holds(self, inputs: Sequence[Any]) -> bool:
-        """Whether these are the same objects."""
-        return are_same(inputs, self.inputs)
+    def is_repeatable(self) -> bool:
+        """Return whether the inputs can only change by becoming other objects, or in memory that the graph reads."""
+        return bool(self.inputs) and all(map(self._is_fixed, self.inputs))
 
     def _is_fixed(self, value: Any) -> bool:
         if isinstance(value, torch.Tensor):
-            return any(value is tensor for tensor in self.formula.tensors)
+            return any(value is tensor for tensor in self.graph.tensors)
         if isinstance(value, tuple):
             return all(map(self._is_fixed, value))
-        made = getattr(value, "__dataclass_params__", None)
-        return (made is not None and made.frozen) or isinstance(value, float | int | str | None)
+        params = getattr(value, "__dataclass_params__", None)
+        return (params is not None and params.frozen) or isinstance(value, float | int | str | None)
 
 
 class CapturedStep(ABC):
-    """The steps over some tensors, whose gradients are of one dtype and on one device."""
+    """The steps over one set of gradients, which have a common dtype and device: captured, then replayed.
+
+    Args:
+        gradients: the gradients of the steps.
+        norms: (tensors,) where the norms of the gradients are measured into.
+        abs_max: (tensors,) the same for the largest magnitudes.
+        passes: the passes that update the parameters.
+        measure: measures the gradients at these addresses into `norms` and `abs_max`.
+    """
 
     def __init__(
-        self, tensors: GradientSet, norms: torch.Tensor, largest: torch.Tensor, passes: Sequence[Pass]
+        self,
+        gradients: GradientSet,
+        norms: torch.Tensor,
+        abs_max: torch.Tensor,
+        passes: Sequence[UpdatePass],
+        measure: Callable[[Any], None],
     ) -> None:
-        self.written: Written | None = None
-        self._tensors = tensors
-        self._norms, self._largest = norms, largest  # (tensors,) where the gradients' sizes are measured into
+        self.capture: Capture | None = None
+        self._measure = measure
+        self._enabled = True
+        self._gradients = gradients
+        self._norms, self._abs_max = norms, abs_max
         strides = {update.index: update.parameter.stride() for one in passes for update in one.updates}
-        self._strides = [strides[index] for index in range(len(tensors.gradients))]
-        self._contiguous = all(parameter.is_contiguous() for parameter in tensors.parameters)
+        self._strides = [strides[index] for index in range(len(gradients.gradients))]
+        self._contiguous = all(parameter.is_contiguous() for parameter in gradients.parameters)
         self._scale: torch.Tensor | None = None
 
-    @abstractmethod
-    def is_worth_it(self, inputs: Sequence[Any]) -> bool:
-        """Whether to defer a step to which Python gives these inputs."""
+    def replay_or_none(self, inputs: Sequence[Any]) -> torch.Tensor | None:
+        """Replay the capture and return the norms, or return None if there is no capture that holds.
 
-    @abstractmethod
-    def run(self, formula: Graph) -> None:
-        """Measure, compute the formula, and do what waits for it.
-
-        Raises:
-            Untraceable: before any of that, for gradients that do not lie as the kernels expect them.
+        This is the only place that decides whether a capture still holds.
         """
+        capture = self.capture
+        if capture is None or not capture.holds_for(inputs) or not self._has_expected_layout():
+            return None
+        self._run(capture)
+        return capture.norms
 
-    def measured(self, formula: Graph, transforms: Sequence[Transform] = ()) -> GradNorms:
-        """The gradients' sizes, to be measured when the formula is run."""
-        if transforms:
-            raise Untraceable("gradients are to be measured as clippers leave them")
-        norms, peaks = map(formula.vector, (self._norms, self._largest))
-        return GradNorms(norms, peaks, self._tensors)
+    @abstractmethod
+    def should_capture(self, inputs: Sequence[Any]) -> bool:
+        """Return whether it pays to capture a step with these inputs."""
 
-    def kept(self, formula: Graph, number: Number) -> torch.Tensor:
-        """Where a vector of the formula will be."""
-        if number is formula.vector(self._norms):
-            return self._norms
-        place = torch.empty_like(self._norms)
-        formula.store(place, number, -1)
-        return place
+    def capture_or_none(self, take_step: TakeStep, inputs: Callable[[], Sequence[Any]]) -> torch.Tensor | None:
+        """Capture a step, run it, and return the norms; or return None, with nothing changed, if it is untraceable.
 
-    def at_hand(self, scale: Number) -> Number:
-        """A GradScaler's scale where formulas find it at every step: it comes as another tensor each time."""
+        Args:
+            take_step: takes the guarded step on the nodes of a graph.
+            inputs: returns the inputs of the step, which may create some of them.
+        """
+        if not self._enabled or not self._has_expected_layout():
+            return None
+        graph = Graph()
+        try:
+            measured = take_step(graph, lambda transforms: self._measured(graph, transforms))
+            assert measured is not None, "a step that measures nothing is not captured"
+            norms = self._stored(graph, measured.norms)  # adds to the graph, and so comes before its compilation
+            capture = Capture(graph, self._compile(graph), norms, inputs())
+        except Untraceable:  # nothing has been changed yet; the steps that follow would be no different
+            self._disable()
+            return None
+        self._run(capture)
+        if capture.is_repeatable():
+            self.capture = capture
+        else:
+            self._capture_is_useless()
+        return capture.norms
+
+    def hold_scale(self, scale: Number) -> Number:
+        """Return a GradScaler's scale in memory that a graph can read: it comes as another tensor in every step."""
         if not isinstance(scale, torch.Tensor):
             return scale
         if self._scale is None:
             self._scale = torch.empty_like(scale, device=self._norms.device)
         return self._scale.copy_(scale)
 
-    def keep(self, written: Written) -> None:
-        """Run it again, if it can be."""
-        self.written = written if written.can_repeat else None
+    def _run(self, capture: Capture) -> None:
+        """Measure the gradients, evaluate the graph, update the parameters, and call what waits for that."""
+        addresses = self._locate(capture.graph)
+        self._measure(addresses)
+        capture.evaluate()
+        for update in capture.graph.updates:
+            update(addresses)
+        for callback in capture.graph.callbacks:
+            callback()
 
-    def _check_layout(self) -> None:
-        """Raise Untraceable unless every gradient lies in memory as its parameter does."""
-        tensors = self._tensors
-        as_expected = tensors.contiguous if self._contiguous else self._strides == self._found_strides()
-        if not as_expected:
-            raise Untraceable("a gradient does not lie as its parameter does")
+    def _locate(self, graph: Graph) -> Any:
+        """Return the addresses of the gradients, as the backend's passes take them."""
+        return self._gradients.addresses
 
-    def _found_strides(self) -> list[tuple[int, ...]]:
-        return list(map(torch.Tensor.stride, self._tensors.gradients))
+    @abstractmethod
+    def _compile(self, graph: Graph) -> Callable[[], None]:
+        """Return what evaluates a graph."""
+
+    def _capture_is_useless(self) -> None:
+        """Forget a capture that cannot be replayed."""
+        self.capture = None
+
+    def _disable(self) -> None:
+        self.capture, self._enabled = None, False
+
+    def _measured(self, graph: Graph, transforms: Sequence[Transform]) -> GradNorms:
+        """Return the norms of the gradients as nodes of a graph."""
+        if transforms:
+            raise Untraceable("a captured step measures gradients only before they are clipped")
+        norms, abs_max = map(graph.load_all, (self._norms, self._abs_max))
+        return GradNorms(norms, abs_max, self._gradients)
+
+    def _stored(self, graph: Graph, vector: Number) -> torch.Tensor:
+        """Return the memory that holds a vector of the graph after each replay."""
+        if vector is graph.load_all(self._norms):
+            return self._norms
+        memory = torch.empty_like(self._norms)
+        graph.store(memory, vector, -1)
+        return memory
+
+    def _has_expected_layout(self) -> bool:
+        """Return whether every gradient has the layout of its parameter; if not, steps are never captured again."""
+        gradients = self._gradients
+        if self._contiguous:
+            expected = gradients.contiguous
+        else:
+            expected = self._strides == list(map(torch.Tensor.stride, gradients.gradients))
+        if not expected:
+            self._disable()
+        return expected

@@ -1,4 +1,4 @@
-"""What of a rule a compiled kernel is made of."""
+"""What the compiled backends share when they generate the source of a kernel from a rule."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from steadystep.tracing.ops import Number
 
 @dataclass(frozen=True)
 class Equation:
-    """What of a rule a kernel is made of; rules that differ in their scalars alone share their kernels."""
+    """The parts of a rule that a kernel is compiled from. Rules that differ in their scalars only share kernels."""
 
     update: Callable[..., Any]
     sums: Callable[..., Any] | None
@@ -23,28 +23,38 @@ class Equation:
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """The coefficients of `update` that each tensor has for itself."""
+        """The coefficients of `update` that differ between tensors."""
         return keywords(self.update)[len(self.shared) :]
 
     @property
     def terms(self) -> int:
-        """How many sums the rule takes over a tensor: as many as one element gives."""
+        """The number of sums that the rule takes over a tensor."""
         assert self.sums is not None, "only a rule with sums has terms"
         return len(self.sums(1.0, 1.0, *[1.0] * self.slots, **dict.fromkeys(self.shared, 1.0)))
 
     def call(self, function: Callable[..., Any], slot: str = "S{slot}[i]", p: str = "p") -> str:
-        """The source of a call of one of the functions: `slot` and `p` are how the kernel names state and parameter."""
+        """Return the source of a call of `function`; `slot` and `p` are the kernel's names of state and parameter."""
         state = [slot.format(slot=number) for number in range(self.slots)]
         return f"rule({', '.join(['g', p, *state, *map(local_name, keywords(function))])})"
 
 
 def local_name(coefficient: str) -> str:
-    """A name for a rule's coefficient that no variable of a kernel has."""
+    """Return a name for a coefficient of a rule that no variable of a kernel has."""
     return f"{coefficient}_"
 
 
-def settings(rule: Rule, values: Mapping[str, Any]) -> tuple[Number, Number, Number]:
-    """What a step does besides the rule: the direction (-1 to climb), coupled decay, and decoupled decay's factor."""
+def indented(indent: int, text: Sequence[str]) -> str:
+    """Join lines for a place in a template that is indented by `indent`; the template indents the first line itself."""
+    return ("\n" + " " * indent).join(text) or "pass"
+
+
+def direction_and_decay(rule: Rule, values: Mapping[str, Any]) -> tuple[Number, Number, Number]:
+    """Return what a step does besides the rule.
+
+    Returns:
+        The direction (-1 under `maximize`), the coefficient of coupled weight decay, and the factor that decoupled
+        weight decay multiplies parameters by.
+    """
     direction = -1.0 if values["maximize"] else 1.0
     decay = values["weight_decay"]
     match rule.decay:
@@ -56,8 +66,3 @@ def settings(rule: Rule, values: Mapping[str, Any]) -> tuple[Number, Number, Num
             return direction, 0.0, 1.0 - values["lr"] / values["base_lr"] * decay
         case "within":
             return direction, 0.0, 1.0
-
-
-def lines(indent: int, text: Sequence[str]) -> str:
-    """Lines for a place in a template that is indented by so much, the first one by the template itself."""
-    return ("\n" + " " * indent).join(text) or "pass"

@@ -1,7 +1,8 @@
-"""Which backend measures and updates a tensor: chosen by device, type and layout, or forced by name."""
+"""Choose the backend that measures and updates a tensor: by device, dtype and layout, or by name."""
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -13,17 +14,21 @@ from steadystep.gradients.distributed import is_sharded, over_ranks, over_shards
 from steadystep.gradients.gradient_set import GradientSet
 from steadystep.kernels import eager
 from steadystep.kernels.capture import CapturedStep
-from steadystep.kernels.cuda.availability import obstacle as obstacle_to_triton
-from steadystep.kernels.layout import is_compiled_type, is_dense, same_layout
-from steadystep.kernels.precision import Rounding, compensated
-from steadystep.kernels.update import Pass, Update, math_dtype
+from steadystep.kernels.cuda.availability import why_unavailable as why_triton_is_unavailable
+from steadystep.kernels.layout import is_compiled_dtype, is_dense, same_layout
+from steadystep.kernels.precision import Rounding, is_compensated, math_dtype
+from steadystep.kernels.units import measure_units
+from steadystep.kernels.update import Update, UpdatePass
 from steadystep.rule import Rule
 from steadystep.tracing.ops import Number, isfinite, sqrt, where
 
 BACKENDS = ("eager", "numba", "triton")
-"""The names that `backend=` accepts; None chooses for each tensor the fastest that can do it."""
+"""The names that `backend=` accepts; None chooses for each tensor the fastest that supports it."""
 
 _FASTEST = {"cpu": "numba", "cuda": "triton"}
+
+_MAX_CAPTURED_TENSORS = 1 << 12
+"""The largest number of tensors whose norms one program of a kernel can hold."""
 
 
 class Kind(NamedTuple):
@@ -34,15 +39,11 @@ class Kind(NamedTuple):
     dtype: torch.dtype
 
 
-_LONGEST = 1 << 12
-"""GradientSet whose sizes one program of a kernel can hold."""
-
-
 class NormPass(Protocol):
-    """The measuring pass over tensors of one kind and certain sizes, by a compiled backend."""
+    """The pass of a compiled backend that measures tensors of one kind and of certain sizes."""
 
     def run(self, addresses: np.ndarray) -> tuple[Number, Number]:
-        """Norms and largest magnitudes of the dense tensors there, in float64; NaN or inf if an element is."""
+        """Return norms and largest magnitudes of dense tensors, in float64; not finite if an element is not."""
         ...
 
 
@@ -53,36 +54,44 @@ def check_backend(name: str | None) -> None:
         raise ValueError(f"backend is {name!r}: it must be {accepted}, or None for the fastest that fits")
 
 
-def measure(tensors: GradientSet, transforms: Sequence[Transform] = (), backend: str | None = None) -> GradNorms:
-    """One pass over the gradients, as `transforms` leave them: norms and peaks, judged in float64."""
-    if not transforms and tensors.contiguous and _all_compiled(tensors, backend):
-        norms, peaks = tensors.prepared["measuring"].run(tensors.addresses)
+def measure(gradients: GradientSet, transforms: Sequence[Transform] = (), backend: str | None = None) -> GradNorms:
+    """Measure the norms of all gradients after `transforms`, in one pass and in float64."""
+    if not transforms and gradients.contiguous and _all_compiled(gradients, backend):
+        norms, abs_max = gradients.prepared["norm_pass"].run(gradients.addresses)
     else:
-        gradients = [apply_transforms(transforms, gradient, index) for index, gradient in enumerate(tensors.gradients)]
-        norms, peaks = _mixed_sizes(gradients, backend)
-    return GradNorms(*_whole(norms, peaks, tensors), tensors, tuple(transforms), backend)
+        transformed = [apply_transforms(transforms, x, index) for index, x in enumerate(gradients.gradients)]
+        norms, abs_max = _norms_of_mixed(transformed, backend)
+    units = partial(measure_units, prepared=gradients.prepared, backend=backend)
+    return GradNorms(*_of_whole_tensors(norms, abs_max, gradients), gradients, tuple(transforms), units)
 
 
-def passes(
+def update_passes(
     rule: Rule,
     updates: Sequence[Update],
     rounding: Rounding,
     home: torch.device,
     backend: str | None,
     bounded: bool = False,
-) -> list[Pass]:
-    """The passes that write these updates, where decisions are made on the device `home`.
+) -> list[UpdatePass]:
+    """Make the passes that write these updates.
 
-    `bounded` says that a clipper limits the size of whole updates.
+    Args:
+        rule: the rule that all of them follow.
+        updates: the tensors.
+        rounding: how half precision is rounded.
+        home: the device that decides.
+        backend: the name of a backend, or None for the fastest.
+        bounded: whether a clipper limits the root mean square of updates.
 
     Raises:
-        ValueError: if a backend is forced that cannot update one of the tensors, with the reason.
+        ValueError: if `backend` cannot update one of the tensors, with the reason.
     """
     groups: dict[Kind, list[Update]] = {}
     for update in updates:
         parameter = update.parameter
         name = backend or _FASTEST.get(parameter.device.type, "eager")
-        obstacle = _obstacle(name, update, rounding, home, bounded or rule.sums is not None) if name != "eager" else ""
+        reduces = bounded or rule.sums is not None
+        obstacle = "" if name == "eager" else _why_not(name, update, rounding, home, reduces)
         if obstacle and backend:
             raise ValueError(
                 f"backend={backend!r} cannot update a parameter of shape {tuple(update.whole.shape)} {obstacle}: leave "
@@ -90,104 +99,108 @@ def passes(
             )
         kind = Kind("eager" if obstacle else name, parameter.device, parameter.dtype)
         groups.setdefault(kind, []).append(update)
-    return [_pass(kind.backend)(rule, group) for kind, group in groups.items()]
+    return [_update_pass(kind.backend)(rule, group) for kind, group in groups.items()]
 
 
-def deferral(tensors: GradientSet, made: Sequence[Pass], backend: str | None) -> CapturedStep | None:
-    """How steps over these tensors, by the passes made for them, can be deferred; None where they cannot."""
-    kind = _common_kind(tensors.gradients, backend)
-    if kind is None or kind.backend == "eager" or tensors.sharded or len(tensors.gradients) > _LONGEST:
+def captured_step(gradients: GradientSet, passes: Sequence[UpdatePass], backend: str | None) -> CapturedStep | None:
+    """Return what captures steps over these gradients and passes, or None if they cannot be captured."""
+    kind = _common_kind(gradients.gradients, backend)
+    if kind is None or kind.backend == "eager" or gradients.sharded:
         return None
-    if not all(isinstance(one, _pass(kind.backend)) for one in made):
+    if len(gradients.gradients) > _MAX_CAPTURED_TENSORS:
+        return None
+    if not all(isinstance(one, _update_pass(kind.backend)) for one in passes):
         return None
     if kind.backend == "triton":
         from steadystep.kernels.cuda.capture import CUDACapturedStep
 
-        return CUDACapturedStep(tensors, made)
+        return CUDACapturedStep(gradients, passes)
     from steadystep.kernels.cpu.capture import CPUCapturedStep
 
-    return CPUCapturedStep(tensors, made)
+    return CPUCapturedStep(gradients, passes)
 
 
-def _pass(backend: str) -> type[Pass]:
+def _update_pass(backend: str) -> type[UpdatePass]:
     if backend == "triton":
-        from steadystep.kernels.cuda import update_pass as applying
-    elif backend == "numba":
-        from steadystep.kernels.cpu import update_pass as applying
-    else:
-        return eager.Eager
-    return applying.Compiled
+        from steadystep.kernels.cuda.update_pass import CUDAUpdatePass
+
+        return CUDAUpdatePass
+    if backend == "numba":
+        from steadystep.kernels.cpu.update_pass import CPUUpdatePass
+
+        return CPUUpdatePass
+    return eager.EagerUpdatePass
 
 
-def _obstacle(backend: str, update: Update, rounding: Rounding, home: torch.device, adds_up: bool) -> str:
-    """Why a compiled backend cannot update a tensor; empty if it can."""
+def _why_not(backend: str, update: Update, rounding: Rounding, home: torch.device, reduces: bool) -> str:
+    """Return why a compiled backend cannot update a tensor, or "" if it can."""
     parameter = update.parameter
-    cannot_run = _cannot_run(backend, parameter.device)
-    if cannot_run:
-        return cannot_run
+    unavailable = _why_unavailable(backend, parameter.device)
+    if unavailable:
+        return unavailable
     if home.type != parameter.device.type:
         return f"on {parameter.device} while others are on {home}"
-    if not is_compiled_type(backend, parameter.dtype):
+    if not is_compiled_dtype(backend, parameter.dtype):
         return f"of {parameter.dtype}"
-    if compensated(parameter.dtype, rounding) or (rounding == "stochastic" and parameter.dtype == torch.bfloat16):
+    if is_compensated(parameter.dtype, rounding) or (rounding == "stochastic" and parameter.dtype == torch.bfloat16):
         return f"with rounding={rounding!r}"
-    if adds_up and is_sharded(update.whole):
+    if reduces and is_sharded(update.whole):
         return "in shards, over which something has to be added up"
     if not (is_dense(parameter) and same_layout(parameter, update.state)):
-        return "whose elements do not fill a stretch of memory"
+        return "whose elements are not dense in memory"
     if any(state.dtype != math_dtype(parameter) for state in update.state):
         return "whose state has another precision"
     return ""
 
 
-def _cannot_run(backend: str, device: torch.device) -> str:
+def _why_unavailable(backend: str, device: torch.device) -> str:
     if backend == "triton":
-        return obstacle_to_triton(device)
+        return why_triton_is_unavailable(device)
     return "" if device.type == "cpu" else f"on {device}"
 
 
 def _kind(gradient: torch.Tensor, backend: str | None) -> Kind:
-    """How a gradient is measured."""
+    """Return how a gradient is measured."""
     device, dtype = gradient.device, gradient.dtype
     name = backend or _FASTEST.get(device.type, "eager")
-    can = name != "eager" and is_compiled_type(name, dtype) and not _cannot_run(name, device)
-    return Kind(name if can else "eager", device, dtype)
+    supported = name != "eager" and is_compiled_dtype(name, dtype) and not _why_unavailable(name, device)
+    return Kind(name if supported else "eager", device, dtype)
 
 
 def _common_kind(gradients: Sequence[torch.Tensor], backend: str | None) -> Kind | None:
-    """How all gradients are measured; None where that differs."""
+    """Return how all gradients are measured, or None if they are measured in different ways."""
     kinds = {_kind(gradient, backend) for gradient in gradients}
     return kinds.pop() if len(kinds) == 1 else None
 
 
-def _all_compiled(tensors: GradientSet, backend: str | None) -> bool:
-    """Whether one compiled pass can measure all gradients; prepares it."""
-    if "measuring" not in tensors.prepared:
-        gradients = tensors.gradients
-        kind = _common_kind(gradients, backend)
+def _all_compiled(gradients: GradientSet, backend: str | None) -> bool:
+    """Prepare one compiled pass over all gradients, and return whether there is one."""
+    if "norm_pass" not in gradients.prepared:
+        kind = _common_kind(gradients.gradients, backend)
         compiled = kind if kind is not None and kind.backend != "eager" else None
-        tensors.prepared["measuring"] = _measuring(compiled, [x.numel() for x in gradients]) if compiled else None
-    return tensors.prepared["measuring"] is not None
+        sizes = [x.numel() for x in gradients.gradients]
+        gradients.prepared["norm_pass"] = _norm_pass(compiled, sizes) if compiled else None
+    return gradients.prepared["norm_pass"] is not None
 
 
-def _measuring(kind: Kind, sizes: Sequence[int]) -> NormPass:
+def _norm_pass(kind: Kind, sizes: Sequence[int]) -> NormPass:
     if kind.backend == "triton":
-        from steadystep.kernels.cuda import norm_kernel as measuring
+        from steadystep.kernels.cuda import norm_kernel
 
-        return measuring.NormPass(kind.dtype, tuple(sizes), kind.device)
-    from steadystep.kernels.cpu.norm_kernel import NormPass
+        return norm_kernel.NormPass(kind.dtype, tuple(sizes), kind.device)
+    from steadystep.kernels.cpu import norm_kernel
 
-    return NormPass(kind.dtype, tuple(sizes))
+    return norm_kernel.NormPass(kind.dtype, tuple(sizes))
 
 
-def _mixed_sizes(gradients: Sequence[torch.Tensor], backend: str | None) -> tuple[Number, Number]:
-    """Norms and peaks of tensors of several types or devices, in the order given."""
-    sizes: list[tuple[torch.Tensor, torch.Tensor] | None] = [None] * len(gradients)
+def _norms_of_mixed(gradients: Sequence[torch.Tensor], backend: str | None) -> tuple[Number, Number]:
+    """Return norms and largest magnitudes of tensors of several dtypes or devices, in the order given."""
+    found: list[tuple[torch.Tensor, torch.Tensor] | None] = [None] * len(gradients)
     kinds: dict[Kind, list[int]] = {}
     for index, gradient in enumerate(gradients):
         kind = _kind(gradient, backend)
         if kind.backend == "eager":
-            sizes[index] = eager.sizes(gradient)
+            found[index] = eager.norm_and_abs_max(gradient)
         else:
             kinds.setdefault(kind, []).append(index)
     for kind, indices in kinds.items():
@@ -196,25 +209,25 @@ def _mixed_sizes(gradients: Sequence[torch.Tensor], backend: str | None) -> tupl
             for gradient in map(gradients.__getitem__, indices)
         ]
         addresses = np.array([gradient.data_ptr() for gradient in dense], np.int64)
-        measured = _measuring(kind, [gradient.numel() for gradient in dense]).run(addresses)
+        measured = _norm_pass(kind, [gradient.numel() for gradient in dense]).run(addresses)
         for index, *pair in zip(indices, *map(torch.as_tensor, measured), strict=True):
-            sizes[index] = (pair[0], pair[1])
-    found = [pair for pair in sizes if pair is not None]
-    return _gather([norm for norm, _ in found]), _gather([peak for _, peak in found])
+            found[index] = (pair[0], pair[1])
+    pairs = [pair for pair in found if pair is not None]
+    return _gather([norm for norm, _ in pairs]), _gather([abs_max for _, abs_max in pairs])
 
 
 def _gather(values: Sequence[torch.Tensor]) -> Number:
-    """One float64 vector where decisions are made: NumPy if all are on a CPU, else on the first other device."""
+    """Return one float64 vector: a NumPy array if all values are on a CPU, else a tensor on the first other device."""
     home = next((value.device for value in values if value.device.type != "cpu"), torch.device("cpu"))
     vector = torch.stack([value.to(home, torch.float64, non_blocking=True) for value in values])
     return vector.numpy() if home.type == "cpu" else vector
 
 
-def _whole(norms: Number, peaks: Number, tensors: GradientSet) -> tuple[Number, Number]:
-    """Norms and peaks of whole tensors, from those of this rank's shards."""
-    if not tensors.sharded:
-        return norms, peaks
-    largest = over_ranks(where(isfinite(peaks), peaks, math.inf), tensors.parameters)
+def _of_whole_tensors(norms: Number, abs_max: Number, gradients: GradientSet) -> tuple[Number, Number]:
+    """Combine the norms and largest magnitudes of this rank's shards with those of the other ranks."""
+    if not gradients.sharded:
+        return norms, abs_max
+    largest = over_ranks(where(isfinite(abs_max), abs_max, math.inf), gradients.parameters)
     scale = where(isfinite(largest) & (largest > 0), largest, 1.0)
-    whole = scale * sqrt(over_shards((norms / scale) ** 2, tensors.parameters))
+    whole = scale * sqrt(over_shards((norms / scale) ** 2, gradients.parameters))
     return where(isfinite(largest), whole, largest), largest

@@ -1,4 +1,4 @@
-"""The eager backend: rules on whole torch tensors. The reference for every other backend."""
+"""The eager backend: rules on whole torch tensors, the reference for every other backend."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -9,34 +9,36 @@ import torch
 from steadystep.clipping.transforms import Transform, UnitScale, apply_transforms
 from steadystep.gradients.distributed import sum_over_shards
 from steadystep.kernels import update_rms
-from steadystep.kernels.codegen import settings
-from steadystep.kernels.precision import compensated, round_to
-from steadystep.kernels.update import Update, math_dtype
+from steadystep.kernels.codegen import direction_and_decay
+from steadystep.kernels.precision import is_compensated, math_dtype, round_to
+from steadystep.kernels.update import Update
 from steadystep.rule import Rule
 from steadystep.tracing.ops import Number, where
+from steadystep.tracing.verdict import Verdict
 
 
-def sizes(gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Euclidean norm, in float64, and largest magnitude of a gradient; both NaN or inf if an element is."""
-    if gradient.numel() == 0:  # a rank's share of a small tensor can be empty
-        nothing = gradient.new_zeros((), dtype=torch.float64)
-        return nothing, nothing
+def norm_and_abs_max(gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the Euclidean norm, in float64, and the largest magnitude; both are not finite if an element is not."""
+    if gradient.numel() == 0:  # a rank's shard of a small tensor can be empty
+        zero = gradient.new_zeros((), dtype=torch.float64)
+        return zero, zero
     low, high = torch.aminmax(gradient)  # NaN if any element is
-    peak = torch.maximum(high, -low)
+    abs_max = torch.maximum(high, -low)
     if gradient.dtype != torch.float64:
-        return torch.linalg.vector_norm(gradient, dtype=torch.float64), peak
-    # A float64 square can overflow; in a narrower type its float64 square cannot.
-    scale = torch.where(torch.isfinite(peak) & (peak > 0), peak, 1.0)
-    return torch.linalg.vector_norm(gradient / scale) * scale, peak
+        return torch.linalg.vector_norm(gradient, dtype=torch.float64), abs_max
+    # The square of a float64 can overflow; the float64 square of a narrower type cannot.
+    scale = torch.where(torch.isfinite(abs_max) & (abs_max > 0), abs_max, 1.0)
+    return torch.linalg.vector_norm(gradient / scale) * scale, abs_max
 
 
-class Eager:
-    """The pass of a rule over any tensors, one after the other."""
+class EagerUpdatePass:
+    """A rule over any tensors, one after the other."""
 
     def __init__(self, rule: Rule, updates: Sequence[Update]) -> None:
         self._rule, self.updates = rule, updates
 
     def fits(self) -> bool:
+        """Return True: nothing is prepared that could become stale."""
         return True
 
     def apply(
@@ -44,27 +46,28 @@ class Eager:
         coefficients: Mapping[str, Number],
         transforms: Sequence[Transform],
         values: Mapping[str, Any],
-        accept: Number,
+        verdict: Verdict,
         update_bound: float | None,
     ) -> Number:
+        """Write the update of each tensor; see `UpdatePass.apply`."""
         rule, shared = self._rule, coefficients
         bounded: Number = False
         for update in self.updates:
             coefficients = shared
             dtype = math_dtype(update.parameter)
-            cast = _in(dtype, coefficients)
+            cast = _to_dtype(dtype, coefficients)
             if rule.sums is not None:
                 totals = _totals(update, transforms, partial(rule.sums, **cast), rule, values, dtype)
-                own = rule.tensor_factors(update.count, values, totals)
-                coefficients = {**coefficients, **own}
-                cast |= _in(dtype, own)
+                factors = rule.tensor_factors(update.count, values, totals)
+                coefficients = {**coefficients, **factors}
+                cast |= _to_dtype(dtype, factors)
             factor: Number = 1.0
             if update_bound is not None:
-                moved = partial(_squared_move, rule, _in(torch.float64, coefficients))
-                totals = _totals(update, transforms, moved, rule, values, torch.float64)
+                squares = partial(_update_squares, rule, _to_dtype(torch.float64, coefficients))
+                totals = _totals(update, transforms, squares, rule, values, torch.float64)
                 factor, exceeds = update_rms.limit(totals, update.count, values["lr"], update_bound)
                 bounded = bounded | exceeds
-                factor = _in(dtype, {"factor": factor})["factor"]
+                factor = _to_dtype(dtype, {"factor": factor})["factor"]
             for chunk in _chunks(update, transforms):
                 operands = _operands(rule, chunk, update.index, transforms, values, dtype)
                 p_new, *state_new = rule.update(*operands, **cast)
@@ -72,11 +75,11 @@ class Eager:
                     p_new = where(factor < 1.0, operands[1] + factor * (p_new - operands[1]), p_new)
                 rounded = round_to(chunk[1].dtype, p_new, values["rounding"])
                 for old, value in zip(chunk[1:], (*rounded[:1], *state_new, *rounded[1:]), strict=True):
-                    write(old, value, accept)
+                    verdict.write(old, value)
         return bounded
 
 
-def _squared_move(
+def _update_squares(
     rule: Rule, coefficients: Mapping[str, Number], g: torch.Tensor, p: torch.Tensor, *state: torch.Tensor
 ) -> tuple[torch.Tensor, ...]:
     start = torch.zeros_like(p) if update_rms.starts_at_zero(rule) else p
@@ -91,13 +94,13 @@ def _operands(
     values: Mapping[str, Any],
     dtype: torch.dtype,
 ) -> tuple[torch.Tensor, ...]:
-    """What an update rule reads: gradient, parameter and state, with clipping and weight decay applied."""
+    """Return what an update rule reads: gradient, parameter and state, after clipping and weight decay."""
     gradient, parameter, *state = chunk
     g, p = apply_transforms(transforms, gradient.to(dtype), index), parameter.to(dtype)
-    if compensated(parameter.dtype, values["rounding"]):
-        *state, lost = state
-        p = p + lost
-    direction, coupled, shrink = settings(rule, values)
+    if is_compensated(parameter.dtype, values["rounding"]):
+        *state, rounding_error = state
+        p = p + rounding_error
+    direction, coupled, shrink = direction_and_decay(rule, values)
     if direction < 0:
         g = -g
     if values["weight_decay"] != 0.0:
@@ -116,38 +119,29 @@ def _totals(
     values: Mapping[str, Any],
     dtype: torch.dtype,
 ) -> list[Number]:
-    """Each of the terms of what the rule reads, in this precision, added up over the tensor in float64."""
+    """Compute the terms of each element in `dtype`, and add each term up over the tensor in float64."""
     totals: list[Number] = []
     for chunk in _chunks(update, transforms):
         operands = _operands(rule, chunk, update.index, transforms, values, dtype)
-        parts = [x.sum(dtype=torch.float64) for x in terms(*operands)]
-        totals = [total + part for total, part in zip(totals, parts, strict=True)] if totals else parts
+        sums = [x.sum(dtype=torch.float64) for x in terms(*operands)]
+        totals = [total + more for total, more in zip(totals, sums, strict=True)] if totals else sums
     summed = [sum_over_shards(total, update.whole) for total in totals]
     return [total.item() for total in summed] if update.parameter.device.type == "cpu" else summed
 
 
 CHUNK = 65536
-"""On a CPU, elements handled at a time: what a rule computes on the way then stays in the cache."""
+"""Elements that are handled at a time on a CPU, so that the intermediate results of a rule stay in the cache."""
 
 
 def _chunks(update: Update, transforms: Sequence[Transform]) -> Iterable[tuple[torch.Tensor, ...]]:
     tensors = (update.gradient, update.parameter, *update.state)
     small = update.parameter.numel() <= CHUNK or update.parameter.device.type != "cpu"
-    by_unit = any(isinstance(transform, UnitScale) for transform in transforms)  # whose factors have the tensor's shape
+    by_unit = any(isinstance(transform, UnitScale) for transform in transforms)  # its factors need the tensor's shape
     if small or by_unit or not all(tensor.is_contiguous() for tensor in tensors):
         return (tensors,)
     return zip(*(tensor.view(-1).split(CHUNK) for tensor in tensors), strict=True)
 
 
-def _in(dtype: torch.dtype, coefficients: Mapping[str, Number]) -> dict[str, Number]:
-    """Coefficients that were computed on a device, rounded to the precision of the update."""
+def _to_dtype(dtype: torch.dtype, coefficients: Mapping[str, Number]) -> dict[str, Number]:
+    """Round coefficients that were computed on an accelerator to the precision of the update."""
     return {name: x.to(dtype) if isinstance(x, torch.Tensor) else x for name, x in coefficients.items()}
-
-
-def write(old: torch.Tensor, new: torch.Tensor, accept: Number) -> None:
-    """Replace a tensor's content, if the step is accepted."""
-    if isinstance(accept, torch.Tensor):
-        # Selected, never multiplied by 0: 0 * NaN is NaN.
-        torch.where(accept.to(old.device), new.to(old.dtype), old, out=old)
-    else:
-        old.copy_(new)

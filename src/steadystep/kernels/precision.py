@@ -1,4 +1,4 @@
-"""How an updated value goes back into a parameter of half precision, where many updates are smaller than a digit."""
+"""The precision that a tensor is updated in, and the rounding of the result to a parameter in half precision."""
 
 from typing import Literal
 
@@ -6,28 +6,33 @@ import torch
 
 Rounding = Literal["nearest", "stochastic", "kahan"]
 
-LOST = "rounding_error"
+ROUNDING_ERROR = "rounding_error"
 """The state slot of ``"kahan"``: what rounding has taken from each element, in float32."""
 
 
-def compensated(dtype: torch.dtype, rounding: Rounding) -> bool:
-    """Whether a parameter of this type keeps what rounding takes from it."""
+def math_dtype(tensor: torch.Tensor) -> torch.dtype:
+    """Return the dtype that a tensor is updated in and its state is stored in: float64 for float64, else float32."""
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+
+
+def is_compensated(dtype: torch.dtype, rounding: Rounding) -> bool:
+    """Return whether the rounding errors of parameters of this dtype are stored."""
     return rounding == "kahan" and dtype in (torch.bfloat16, torch.float16)
 
 
 def round_to(dtype: torch.dtype, value: torch.Tensor, rounding: Rounding) -> tuple[torch.Tensor, ...]:
-    """A float32 value in the parameter's type; with it, under ``"kahan"``, what was lost.
+    """Round float32 values to the dtype of the parameter; under ``"kahan"`` also return the rounding errors.
 
     ``"stochastic"`` rounds a bfloat16 up or down with the probability that makes it right on average: random bits are
-    added below the last one that is kept, and the rest is cut off. Other types round to nearest.
+    added below the last bit of the result, and the rest is cut off. Other dtypes round to nearest.
     """
-    if compensated(dtype, rounding):
+    if is_compensated(dtype, rounding):
         rounded = value.to(dtype)
         return rounded, value - rounded.to(value.dtype)
     if rounding == "stochastic" and dtype == torch.bfloat16:
         bits = value.view(torch.int32)
         noise = torch.randint_like(bits, 1 << 16)
         cut = (bits + noise) & -(1 << 16)
-        # What is not finite has no neighbours to choose from.
+        # A value that is not finite has no neighbours to choose from.
         return (torch.where(torch.isfinite(value), cut.view(torch.float32), value).to(dtype),)
     return (value.to(dtype),)

@@ -1,4 +1,4 @@
-"""The units of tensors, one for each index of the first dimension, and how large they are."""
+"""The norms of units: the indices of a tensor's first dimension."""
 
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
@@ -9,111 +9,106 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from steadystep.clipping.norms import UnitNorms
 from steadystep.gradients.distributed import is_sharded, sharded_within
-from steadystep.kernels.layout import is_compiled_type, is_dense
-from steadystep.tracing.ops import Number
+from steadystep.kernels.layout import is_compiled_dtype, is_dense
 
 Shape = tuple[int, int]
-"""Of a tensor: how many units it has, and how many elements each of them."""
+"""The number of units of a tensor, and the number of elements of each."""
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """Sizes of all units of several tensors, tensor after tensor, in float64."""
+class UnitLayout:
+    """Where units are in memory, if the elements of each unit are contiguous."""
 
-    norms: Number  # (units,) Euclidean norms
-    peaks: Number  # (units,) largest absolute elements; NaN or inf if one is
-
-
-@dataclass(frozen=True)
-class Stretches:
-    """Where the units of tensors lie, where each unit fills a stretch of memory."""
-
-    owners: np.ndarray  # (units,) the number of the tensor
-    offsets: np.ndarray  # (units,) elements before it in its tensor
-    lengths: tuple[int, ...]  # elements
+    owners: np.ndarray  # (units,) the index of the tensor
+    offsets: np.ndarray  # (units,) the number of elements before the unit in its tensor
+    lengths: tuple[int, ...]  # (units,) the number of elements
 
 
 def shape_of(tensor: torch.Tensor, whole: torch.Tensor) -> Shape:
-    """The units of a tensor, this rank's part of one like `whole`: of one dimension or none it is one unit."""
+    """Return the units of this rank's shard of `whole`. A tensor of at most one dimension is one unit."""
     units = tensor.shape[0] if whole.dim() > 1 else 1
     return units, tensor.numel() // max(units, 1)
 
 
-def are_stretches(tensor: torch.Tensor, units: Shape) -> bool:
-    """Whether every unit of a tensor fills a stretch of memory, one after the other."""
+def are_contiguous(tensor: torch.Tensor, units: Shape) -> bool:
+    """Return whether the elements of every unit are contiguous, and the units follow each other."""
     return is_dense(tensor) and (units[0] == 1 or tensor.stride(0) == units[1])
 
 
 @lru_cache(maxsize=64)
-def stretches(shapes: tuple[Shape, ...]) -> Stretches:
-    """Where the units of tensors of these shapes lie."""
+def unit_layout(shapes: tuple[Shape, ...]) -> UnitLayout:
+    """Return where the units of tensors of these shapes are."""
     counts = [count for count, _ in shapes]
     owners = np.repeat(np.arange(len(shapes)), counts)
     offsets = np.concatenate([np.arange(count) * length for count, length in shapes])
     lengths = np.repeat([length for _, length in shapes], counts)
-    return Stretches(owners, offsets, tuple(lengths.tolist()))
+    return UnitLayout(owners, offsets, tuple(lengths.tolist()))
 
 
-def sizes(
+def measure_units(
     tensors: Sequence[torch.Tensor],
     wholes: Sequence[torch.Tensor],
     prepared: MutableMapping[Any, Any],
     backend: str | None,
-) -> Sizes:
-    """The sizes of all units of `tensors`, each of which is this rank's part of the one of `wholes` beside it.
+) -> UnitNorms:
+    """Measure all units of `tensors`, each of which is this rank's shard of the entry of `wholes`.
 
-    NumPy arrays where all are on a CPU, else tensors on the first other device. `prepared` is what the compiled backend
-    keeps from one step to the next.
+    The result is NumPy arrays where all tensors are on a CPU, else tensors on the first other device. `prepared` stores
+    what the compiled backend reuses in the next step.
     """
+    shapes = tuple(map(shape_of, tensors, wholes))
+    counts = tuple([count for count, _ in shapes])
     if backend in (None, "numba") and all(map(_is_compiled, tensors, wholes)):
-        return _compiled_sizes(tensors, wholes, prepared)
-    pairs = [_eager_sizes(tensor, whole) for tensor, whole in zip(tensors, wholes, strict=True)]
+        return UnitNorms(*_compiled_norms(tensors, shapes, prepared), counts)
+    pairs = [_eager_norms(tensor, whole) for tensor, whole in zip(tensors, wholes, strict=True)]
     home = next((norms.device for norms, _ in pairs if norms.device.type != "cpu"), torch.device("cpu"))
-    found = [torch.cat([pair[number].to(home, torch.float64) for pair in pairs]) for number in (0, 1)]
-    return Sizes(*(vector.numpy() if home.type == "cpu" else vector for vector in found))
+    norms, abs_max = (torch.cat([pair[number].to(home, torch.float64) for pair in pairs]) for number in (0, 1))
+    return (
+        UnitNorms(norms.numpy(), abs_max.numpy(), counts) if home.type == "cpu" else UnitNorms(norms, abs_max, counts)
+    )
 
 
 def _is_compiled(tensor: torch.Tensor, whole: torch.Tensor) -> bool:
-    return tensor.device.type == "cpu" and is_compiled_type("numba", tensor.dtype) and not is_sharded(whole)
+    return tensor.device.type == "cpu" and is_compiled_dtype("numba", tensor.dtype) and not is_sharded(whole)
 
 
-def _compiled_sizes(
-    tensors: Sequence[torch.Tensor], wholes: Sequence[torch.Tensor], prepared: MutableMapping[Any, Any]
-) -> Sizes:
+def _compiled_norms(
+    tensors: Sequence[torch.Tensor], shapes: tuple[Shape, ...], prepared: MutableMapping[Any, Any]
+) -> tuple[np.ndarray, np.ndarray]:
     from steadystep.kernels.cpu.norm_kernel import NormPass
 
-    shapes = tuple(map(shape_of, tensors, wholes))
-    held = [x if are_stretches(x, shape) else x.contiguous() for x, shape in zip(tensors, shapes, strict=True)]
-    where = stretches(shapes)
-    norms, peaks = np.empty((2, len(where.lengths)))
+    held = [x if are_contiguous(x, shape) else x.contiguous() for x, shape in zip(tensors, shapes, strict=True)]
+    where = unit_layout(shapes)
+    norms, abs_max = np.empty((2, len(where.lengths)))
     for dtype in {tensor.dtype for tensor in held}:
         numbers = tuple([number for number, tensor in enumerate(held) if tensor.dtype == dtype])
         key = ("units", dtype, numbers, shapes)
         if key not in prepared:
             chosen = np.isin(where.owners, numbers)
             prepared[key] = chosen, NormPass(dtype, tuple(np.array(where.lengths)[chosen].tolist()))
-        chosen, measuring = prepared[key]
+        chosen, norm_pass = prepared[key]
         bases = np.array([tensor.data_ptr() for tensor in held], np.int64)
         addresses = (bases[where.owners] + where.offsets * dtype.itemsize)[chosen]
-        norms[chosen], peaks[chosen] = measuring.run(addresses)
-    return Sizes(norms, peaks)
+        norms[chosen], abs_max[chosen] = norm_pass.run(addresses)
+    return norms, abs_max
 
 
-def _eager_sizes(tensor: torch.Tensor, whole: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(units,) norms and largest magnitudes of one tensor's units, in float64."""
+def _eager_norms(tensor: torch.Tensor, whole: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (units,) the norms and largest magnitudes of one tensor's units, in float64."""
     within = list(range(1 if whole.dim() > 1 else 0, tensor.dim()))
     wide = tensor.double()
-    # Divided by its largest element, no unit has a square that overflows or vanishes.
+    # Divided by its largest element, no unit has a square that overflows or underflows.
     shape = [1 if dim in within else size for dim, size in enumerate(wide.shape)]
-    peaks = wide.abs().amax(within, keepdim=True) if wide.numel() else wide.new_zeros(shape)
+    abs_max = wide.abs().amax(within, keepdim=True) if wide.numel() else wide.new_zeros(shape)
     groups = sharded_within(whole, within)
     for group in groups:
-        dist.all_reduce(peaks, dist.ReduceOp.MAX, group=group)
-    scales = torch.where((peaks > 0) & torch.isfinite(peaks), peaks, 1.0)
+        dist.all_reduce(abs_max, dist.ReduceOp.MAX, group=group)
+    scales = torch.where((abs_max > 0) & torch.isfinite(abs_max), abs_max, 1.0)
     norms = torch.linalg.vector_norm(wide / scales, dim=within, keepdim=True)
     for group in groups:
         squares = norms.square()
         dist.all_reduce(squares, group=group)
         norms = squares.sqrt()
-    return (scales * norms).flatten(), peaks.flatten()
+    return (scales * norms).flatten(), abs_max.flatten()

@@ -1,4 +1,4 @@
-"""What a step is made of: the tensors that an update writes, and the passes that write them."""
+"""The interface of a backend: the tensors that an update writes, and the pass that writes them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,40 +10,42 @@ from steadystep.clipping.transforms import Transform
 from steadystep.gradients.gradient_set import GradientSet
 from steadystep.rule import Rule
 from steadystep.tracing.ops import Number
+from steadystep.tracing.verdict import Verdict
 
 
 @dataclass(frozen=True)
 class Update:
-    """One tensor to be updated: its gradient, its parameter, its state in the order of the rule's slots."""
+    """One tensor to be updated: its gradient, its parameter, and its state in the order of the rule's slots."""
 
-    index: int  # among the measured gradients
-    tensors: GradientSet  # all that are measured; every step fills in its gradients
+    index: int  # in `gradients`
+    gradients: GradientSet  # of the whole step; every step fills it with its own gradients
     parameter: torch.Tensor
     state: Sequence[torch.Tensor]
-    whole: torch.Tensor  # the parameter as the user gave it: of which this may be one shard
+    whole: torch.Tensor  # the parameter as the user gave it, of which `parameter` may be one shard
 
     @property
     def gradient(self) -> torch.Tensor:
-        return self.tensors.gradients[self.index]
+        """The gradient of the present step."""
+        return self.gradients.gradients[self.index]
 
     @property
     def count(self) -> int:
-        """Real numbers in the whole parameter."""
+        """The number of real numbers in the whole parameter."""
         return self.whole.numel() * (2 if self.whole.is_complex() else 1)
 
 
-class Pass(Protocol):
-    """A rule over some tensors, by one backend."""
+class UpdatePass(Protocol):
+    """A rule over some tensors, run by one backend."""
 
     def __init__(self, rule: Rule, updates: Sequence[Update]) -> None: ...
 
     @property
     def updates(self) -> Sequence[Update]:
-        """Of these tensors."""
+        """The tensors of the pass."""
         ...
 
     def fits(self) -> bool:
-        """Whether the tensors still lie where they did when the pass was made; else it has to be made anew."""
+        """Return whether the tensors are still where they were when the pass was made; else it must be made anew."""
         ...
 
     def apply(
@@ -51,17 +53,19 @@ class Pass(Protocol):
         coefficients: Mapping[str, Number],
         transforms: Sequence[Transform],
         values: Mapping[str, Any],
-        accept: Number,
+        verdict: Verdict,
         update_bound: float | None,
     ) -> Number:
-        """Write the rule's update of each tensor. A refused step writes what was there before.
+        """Write the update of each tensor, if the verdict accepts the step.
 
-        `values` are the group's hyperparameters by name; `update_bound` limits the root mean square of each tensor's
-        update before the learning rate. Returns whether it limited any.
+        Args:
+            coefficients: the keyword arguments of the rule's update.
+            transforms: what clipping does to the gradients.
+            values: the hyperparameters of the group by name.
+            verdict: whether the step is applied.
+            update_bound: the largest root mean square of a tensor's update before the learning rate, or None.
+
+        Returns:
+            Whether the bound limited any update.
         """
         ...
-
-
-def math_dtype(tensor: torch.Tensor) -> torch.dtype:
-    """In which precision a tensor is updated and its state is kept: float64 as it is, all else in float32."""
-    return torch.float64 if tensor.dtype == torch.float64 else torch.float32

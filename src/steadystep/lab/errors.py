@@ -1,5 +1,5 @@
-"""What a user can mend: said in one line that tells what was given, what is accepted and what to do."""
+"""Errors that the user can fix: one line that states the given value, the accepted values and what to do."""
 
 
 class UserError(Exception):
-    """The base of every error that the command line reports without a traceback, with exit code 2."""
+    """The base class of all errors that the command line reports without a traceback, with exit code 2."""

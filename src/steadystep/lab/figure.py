@@ -1,21 +1,25 @@
-"""What a figure is: a Plotly figure with its title and how to read it; and the look that all of them share."""
+"""The `Figure` of a page (a Plotly figure with title and caption) and the layout that all figures share."""
 
 from dataclasses import dataclass
 
 from plotly import graph_objects as go
 
 NEUTRAL = "#808080"
-"""For lines that stand for nothing compared: visible on white and on black alike."""
+"""Colour of lines that do not belong to a compared arm; visible on white and on black."""
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#b8629a", "#8a7500", "#7f7f7f")
-"""Distinct for colour-blind readers (after Okabe and Ito), at least 3:1 in contrast on white and on near-black."""
+"""Colours of compared arms: distinct for colour-blind readers (after Okabe and Ito), with a contrast of at least 3:1 on
+white and on near-black."""
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
 @dataclass(frozen=True)
 class Figure:
-    """`id` names it in a page; `caption` says in a sentence or two how to read it."""
+    """A Plotly figure for a page.
+
+    `id` identifies the figure within its page; `caption` explains in one or two sentences how to read it.
+    """
 
     id: str
     title: str
@@ -24,7 +28,10 @@ class Figure:
 
 
 def styled(plot: go.Figure, height: int = 420) -> go.Figure:
-    """The look that all figures share. Colours of text and grid are the page's: it knows light from dark."""
+    """Apply the layout that all figures share.
+
+    The page sets the colours of text and grid, because it knows whether it is shown in light or dark mode.
+    """
     plot.update_layout(
         template="none",
         autosize=True,
@@ -33,7 +40,7 @@ def styled(plot: go.Figure, height: int = 420) -> go.Figure:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 13, "color": NEUTRAL},
-        # Measured from the figure's edge, not from the plot's, the legend pushes the plot up as it wraps.
+        # Positioned relative to the container, not to the plot area: a legend of several lines then pushes the plot up.
         legend={
             "orientation": "h",
             "yref": "container",

@@ -20,6 +20,7 @@ from steadystep.optimizers.adabound import AMSBound as AMSBound
 from steadystep.optimizers.radam import RAdam as RAdam
 from steadystep.optimizers.lamb import LAMB as LAMB
 from steadystep.optimizers.lion import Lion as Lion
+from steadystep.optimizers.adan import Adan as Adan
 from steadystep.optimizers.stableadamw import StableAdamW as StableAdamW
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

@@ -1,13 +1,16 @@
 """AdaBelief (Zhuang et al. 2020): Adam that divides by how much the gradient departs from its mean."""
 
 from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 
-from steadystep.optimizers.base import Optimizer, Options, Params
+from steadystep.clipping.chain import Clip
+from steadystep.kernels.precision import Rounding
+from steadystep.optimizers.base import Optimizer, Params
 from steadystep.optimizers.rectification import length, rectification
 from steadystep.rule import DECAY_RATE, NON_NEGATIVE, Rule
+from steadystep.step.guarded_step import Nonfinite
 from steadystep.tracing.ops import sqrt, where
 
 
@@ -53,7 +56,8 @@ class AdaBelief(Optimizer):
             parameter group of its own variant too.
         weight_decay: decoupled, as in AdamW. Default 0.
         rectify: RAdam's rectification; ``"paper"`` has none, whatever is given. Default True.
-        options: `variant`, `maximize`, `clip`, `nonfinite`, `max_consecutive_skips`, `backend`, as everywhere here.
+
+    The options after `*` are those of every optimizer here; see `Optimizer`.
 
     Raises:
         ValueError: for a hyperparameter outside its range, naming it, its value and the range.
@@ -81,12 +85,19 @@ class AdaBelief(Optimizer):
         eps: float | None = None,
         weight_decay: float = 0.0,
         rectify: bool = True,
-        **options: Unpack[Options],
+        *,
+        clip: Clip = None,
+        nonfinite: Nonfinite = "skip",
+        max_consecutive_skips: int = 25,
+        rounding: Rounding = "nearest",
+        variant: str | None = None,
+        backend: str | None = None,
+        maximize: bool = False,
     ) -> None:
         if eps is None:
-            eps = DEFAULT_EPS.get(options.get("variant") or self.variants[0], 0.0)
+            eps = DEFAULT_EPS.get(variant or self.variants[0], 0.0)
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "rectify": rectify}
-        super().__init__(params, defaults, **options)
+        super().__init__(params, defaults, clip, nonfinite, max_consecutive_skips, rounding, variant, backend, maximize)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         own = param_group.get("variant") if isinstance(param_group, dict) else None

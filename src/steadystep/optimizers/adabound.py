@@ -1,12 +1,15 @@
 """AdaBound and AMSBound (Luo et al. 2019): Adam between bounds that close in on SGD."""
 
 from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 
-from steadystep.optimizers.base import Optimizer, Options, Params
+from steadystep.clipping.chain import Clip
+from steadystep.kernels.precision import Rounding
+from steadystep.optimizers.base import Optimizer, Params
 from steadystep.rule import DECAY_RATE, NON_NEGATIVE, Range, Rule
+from steadystep.step.guarded_step import Nonfinite
 from steadystep.tracing.ops import maximum, minimum, sqrt, where
 
 
@@ -69,7 +72,8 @@ class AdaBound(Optimizer):
         gamma: \gamma, how fast the bounds close, greater than 0. Default 1e-3.
         eps: \epsilon, at least 0. Default 1e-8.
         weight_decay: L2 coefficient, added to the gradient as weight_decay * \theta. Default 0.
-        options: `variant`, `maximize`, `clip`, `nonfinite`, `max_consecutive_skips`, `backend`, as everywhere here.
+
+    The options after `*` are those of every optimizer here; see `Optimizer`.
 
     Raises:
         ValueError: for a hyperparameter outside its range, naming it, its value and the range.
@@ -104,7 +108,14 @@ class AdaBound(Optimizer):
         gamma: float = 1e-3,
         eps: float = 1e-8,
         weight_decay: float = 0.0,
-        **options: Unpack[Options],
+        *,
+        clip: Clip = None,
+        nonfinite: Nonfinite = "skip",
+        max_consecutive_skips: int = 25,
+        rounding: Rounding = "nearest",
+        variant: str | None = None,
+        backend: str | None = None,
+        maximize: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -114,7 +125,7 @@ class AdaBound(Optimizer):
             "eps": eps,
             "weight_decay": weight_decay,
         }
-        super().__init__(params, defaults, **options)
+        super().__init__(params, defaults, clip, nonfinite, max_consecutive_skips, rounding, variant, backend, maximize)
 
     @classmethod
     def rule(cls, group: Mapping[str, Any]) -> Rule:

@@ -1,12 +1,15 @@
 """Adam (Kingma & Ba 2015)."""
 
 from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 
-from steadystep.optimizers.base import Optimizer, Options, Params
+from steadystep.clipping.chain import Clip
+from steadystep.kernels.precision import Rounding
+from steadystep.optimizers.base import Optimizer, Params
 from steadystep.rule import DECAY_RATE, NON_NEGATIVE, Rule
+from steadystep.step.guarded_step import Nonfinite
 from steadystep.tracing.ops import maximum, sqrt
 
 
@@ -61,7 +64,8 @@ class Adam(Optimizer):
         eps: \epsilon, at least 0. Default 1e-8.
         weight_decay: L2 coefficient, added to the gradient as weight_decay * \theta. Default 0.
         amsgrad: divide by the largest second moment so far: AMSGrad as torch.optim has it. Default False.
-        options: `maximize`, `clip`, `nonfinite`, `max_consecutive_skips`, `backend`, as for every optimizer here.
+
+    The options after `*` are those of every optimizer here; see `Optimizer`.
 
     Raises:
         ValueError: for a hyperparameter outside its range, naming it, its value and the range.
@@ -88,10 +92,17 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         amsgrad: bool = False,
-        **options: Unpack[Options],
+        *,
+        clip: Clip = None,
+        nonfinite: Nonfinite = "skip",
+        max_consecutive_skips: int = 25,
+        rounding: Rounding = "nearest",
+        variant: str | None = None,
+        backend: str | None = None,
+        maximize: bool = False,
     ) -> None:
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad}
-        super().__init__(params, defaults, **options)
+        super().__init__(params, defaults, clip, nonfinite, max_consecutive_skips, rounding, variant, backend, maximize)
 
     @classmethod
     def rule(cls, group: Mapping[str, Any]) -> Rule:

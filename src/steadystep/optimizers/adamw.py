@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 
+from steadystep.clipping.chain import Clip
+from steadystep.kernels.precision import Rounding
 from steadystep.optimizers.adam import RULES, Adam
-from steadystep.optimizers.base import Options, Params
+from steadystep.optimizers.base import Params
 from steadystep.rule import Rule
+from steadystep.step.guarded_step import Nonfinite
 
 ADAMW = {  # by (variant, amsgrad)
     (variant, amsgrad): replace(RULES["torch", amsgrad], decay=decay)
@@ -33,7 +36,8 @@ class AdamW(Adam):
         eps: \epsilon, at least 0. Default 1e-8.
         weight_decay: \lambda, at least 0. Default 1e-2.
         amsgrad: divide by the largest second moment so far: AMSGrad as torch.optim has it. Default False.
-        options: `maximize`, `clip`, `nonfinite`, `max_consecutive_skips`, `backend`, as for every optimizer here.
+
+    The options after `*` are those of every optimizer here; see `Optimizer`.
 
     Raises:
         ValueError: for a hyperparameter outside its range, naming it, its value and the range.
@@ -59,9 +63,30 @@ class AdamW(Adam):
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
         amsgrad: bool = False,
-        **options: Unpack[Options],
+        *,
+        clip: Clip = None,
+        nonfinite: Nonfinite = "skip",
+        max_consecutive_skips: int = 25,
+        rounding: Rounding = "nearest",
+        variant: str | None = None,
+        backend: str | None = None,
+        maximize: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, **options)
+        super().__init__(
+            params,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            clip=clip,
+            nonfinite=nonfinite,
+            max_consecutive_skips=max_consecutive_skips,
+            rounding=rounding,
+            variant=variant,
+            backend=backend,
+            maximize=maximize,
+        )
 
     @classmethod
     def rule(cls, group: Mapping[str, Any]) -> Rule:

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 
-from steadystep.optimizers.base import Optimizer, Options, Params
+from steadystep.clipping.chain import Clip
+from steadystep.kernels.precision import Rounding
+from steadystep.optimizers.base import Optimizer, Params
 from steadystep.rule import DECAY_RATE, NON_NEGATIVE, Rule
+from steadystep.step.guarded_step import Nonfinite
 from steadystep.tracing.ops import sqrt
 
 
@@ -32,7 +35,7 @@ def scalars(t, lr, beta1, beta2, eps, momentum_decay, mu_product):
     return lr_g, lr_m, beta1, 1 - beta1, beta2, 1 - beta2, 1 / (1 - beta2**t), eps
 
 
-NADAM = Rule(update, scalars, ("exp_avg", "exp_avg_sq"), "coupled", clocks=("mu_product",), advance=advance)
+NADAM = Rule(update, scalars, ("exp_avg", "exp_avg_sq"), "coupled", counters=("mu_product",), advance=advance)
 NADAMW = replace(NADAM, decay="decoupled")
 
 
@@ -54,7 +57,8 @@ class NAdam(Optimizer):
         weight_decay: L2 coefficient, or the decoupled one. Default 0.
         momentum_decay: \psi, at least 0. Default 4e-3.
         decoupled_weight_decay: decay the parameter instead of the gradient, as AdamW does. Default False.
-        options: `variant`, `maximize`, `clip`, `nonfinite`, `max_consecutive_skips`, `backend`, as everywhere here.
+
+    The options after `*` are those of every optimizer here; see `Optimizer`.
 
     Raises:
         ValueError: for a hyperparameter outside its range, naming it, its value and the range.
@@ -88,7 +92,14 @@ class NAdam(Optimizer):
         weight_decay: float = 0.0,
         momentum_decay: float = 4e-3,
         decoupled_weight_decay: bool = False,
-        **options: Unpack[Options],
+        *,
+        clip: Clip = None,
+        nonfinite: Nonfinite = "skip",
+        max_consecutive_skips: int = 25,
+        rounding: Rounding = "nearest",
+        variant: str | None = None,
+        backend: str | None = None,
+        maximize: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -98,7 +109,7 @@ class NAdam(Optimizer):
             "momentum_decay": momentum_decay,
             "decoupled_weight_decay": decoupled_weight_decay,
         }
-        super().__init__(params, defaults, **options)
+        super().__init__(params, defaults, clip, nonfinite, max_consecutive_skips, rounding, variant, backend, maximize)
 
     @classmethod
     def rule(cls, group: Mapping[str, Any]) -> Rule:

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 
-from steadystep.optimizers.base import Optimizer, Options, Params
+from steadystep.clipping.chain import Clip
+from steadystep.kernels.precision import Rounding
+from steadystep.optimizers.base import Optimizer, Params
 from steadystep.optimizers.rectification import length, rectification
 from steadystep.rule import DECAY_RATE, NON_NEGATIVE, Rule
+from steadystep.step.guarded_step import Nonfinite
 from steadystep.tracing.ops import sqrt, where
 
 
@@ -74,7 +77,8 @@ class RAdam(Optimizer):
         eps: \epsilon, at least 0. Default 1e-8.
         weight_decay: L2 coefficient, or the decoupled one. Default 0.
         decoupled_weight_decay: decay the parameter instead of the gradient, as AdamW does. Default False.
-        options: `variant`, `maximize`, `clip`, `nonfinite`, `max_consecutive_skips`, `backend`, as everywhere here.
+
+    The options after `*` are those of every optimizer here; see `Optimizer`.
 
     Raises:
         ValueError: for a hyperparameter outside its range, naming it, its value and the range.
@@ -101,7 +105,14 @@ class RAdam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         decoupled_weight_decay: bool = False,
-        **options: Unpack[Options],
+        *,
+        clip: Clip = None,
+        nonfinite: Nonfinite = "skip",
+        max_consecutive_skips: int = 25,
+        rounding: Rounding = "nearest",
+        variant: str | None = None,
+        backend: str | None = None,
+        maximize: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -110,7 +121,7 @@ class RAdam(Optimizer):
             "weight_decay": weight_decay,
             "decoupled_weight_decay": decoupled_weight_decay,
         }
-        super().__init__(params, defaults, **options)
+        super().__init__(params, defaults, clip, nonfinite, max_consecutive_skips, rounding, variant, backend, maximize)
 
     @classmethod
     def rule(cls, group: Mapping[str, Any]) -> Rule:

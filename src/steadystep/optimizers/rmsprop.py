@@ -1,12 +1,15 @@
 """RMSprop (Tieleman & Hinton 2012), plain or centered (Graves 2013), with or without momentum."""
 
 from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 
-from steadystep.optimizers.base import Optimizer, Options, Params
+from steadystep.clipping.chain import Clip
+from steadystep.kernels.precision import Rounding
+from steadystep.optimizers.base import Optimizer, Params
 from steadystep.rule import DECAY_RATE, NON_NEGATIVE, Rule
+from steadystep.step.guarded_step import Nonfinite
 from steadystep.tracing.ops import maximum, sqrt
 
 
@@ -68,7 +71,8 @@ class RMSprop(Optimizer):
         weight_decay: L2 coefficient, added to the gradient as weight_decay * \theta. Default 0.
         momentum: \mu in [0, 1). Default 0.
         centered: divide by the deviation instead of the root mean square. Default False.
-        options: `variant`, `maximize`, `clip`, `nonfinite`, `max_consecutive_skips`, `backend`, as everywhere here.
+
+    The options after `*` are those of every optimizer here; see `Optimizer`.
 
     Raises:
         ValueError: for a hyperparameter outside its range, naming it, its value and the range.
@@ -103,7 +107,14 @@ class RMSprop(Optimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.0,
         centered: bool = False,
-        **options: Unpack[Options],
+        *,
+        clip: Clip = None,
+        nonfinite: Nonfinite = "skip",
+        max_consecutive_skips: int = 25,
+        rounding: Rounding = "nearest",
+        variant: str | None = None,
+        backend: str | None = None,
+        maximize: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -113,7 +124,7 @@ class RMSprop(Optimizer):
             "momentum": momentum,
             "centered": centered,
         }
-        super().__init__(params, defaults, **options)
+        super().__init__(params, defaults, clip, nonfinite, max_consecutive_skips, rounding, variant, backend, maximize)
 
     @classmethod
     def rule(cls, group: Mapping[str, Any]) -> Rule:

@@ -1,12 +1,15 @@
 """Stochastic gradient descent, with heavy-ball or Nesterov momentum."""
 
 from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 
-from steadystep.optimizers.base import Optimizer, Options, Params
+from steadystep.clipping.chain import Clip
+from steadystep.kernels.precision import Rounding
+from steadystep.optimizers.base import Optimizer, Params
 from steadystep.rule import DECAY_RATE, NON_NEGATIVE, Range, Rule
+from steadystep.step.guarded_step import Nonfinite
 from steadystep.tracing.ops import where
 
 
@@ -71,7 +74,8 @@ class SGD(Optimizer):
         dampening: d in [0, 1]. Default 0.
         weight_decay: L2 coefficient, added to the gradient as weight_decay * \theta. Default 0.
         nesterov: Nesterov's form; needs momentum and no dampening. Default False.
-        options: `maximize`, `clip`, `nonfinite`, `max_consecutive_skips`, `backend`, as for every optimizer here.
+
+    The options after `*` are those of every optimizer here; see `Optimizer`.
 
     Raises:
         ValueError: for a hyperparameter outside its range, naming it, its value and the range.
@@ -103,7 +107,14 @@ class SGD(Optimizer):
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
-        **options: Unpack[Options],
+        *,
+        clip: Clip = None,
+        nonfinite: Nonfinite = "skip",
+        max_consecutive_skips: int = 25,
+        rounding: Rounding = "nearest",
+        variant: str | None = None,
+        backend: str | None = None,
+        maximize: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -112,7 +123,7 @@ class SGD(Optimizer):
             "weight_decay": weight_decay,
             "nesterov": nesterov,
         }
-        super().__init__(params, defaults, **options)
+        super().__init__(params, defaults, clip, nonfinite, max_consecutive_skips, rounding, variant, backend, maximize)
 
     @classmethod
     def rule(cls, group: Mapping[str, Any]) -> Rule:

@@ -1,12 +1,15 @@
 """Yogi (Zaheer et al. 2018): Adam whose second moment moves by additive steps."""
 
 from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 
-from steadystep.optimizers.base import Optimizer, Options, Params
+from steadystep.clipping.chain import Clip
+from steadystep.kernels.precision import Rounding
+from steadystep.optimizers.base import Optimizer, Params
 from steadystep.rule import DECAY_RATE, NON_NEGATIVE, Rule
+from steadystep.step.guarded_step import Nonfinite
 from steadystep.tracing.ops import sign, sqrt, where
 
 
@@ -61,7 +64,8 @@ class Yogi(Optimizer):
         betas: (\beta_1, \beta_2), each in [0, 1). Default (0.9, 0.999).
         eps: \epsilon, at least 0. Default 1e-3.
         weight_decay: L2 coefficient, added to the gradient as weight_decay * \theta. Default 0.
-        options: `variant`, `maximize`, `clip`, `nonfinite`, `max_consecutive_skips`, `backend`, as everywhere here.
+
+    The options after `*` are those of every optimizer here; see `Optimizer`.
 
     Raises:
         ValueError: for a hyperparameter outside its range, naming it, its value and the range.
@@ -87,9 +91,17 @@ class Yogi(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-3,
         weight_decay: float = 0.0,
-        **options: Unpack[Options],
+        *,
+        clip: Clip = None,
+        nonfinite: Nonfinite = "skip",
+        max_consecutive_skips: int = 25,
+        rounding: Rounding = "nearest",
+        variant: str | None = None,
+        backend: str | None = None,
+        maximize: bool = False,
     ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}, **options)
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, defaults, clip, nonfinite, max_consecutive_skips, rounding, variant, backend, maximize)
 
     @classmethod
     def rule(cls, group: Mapping[str, Any]) -> Rule:

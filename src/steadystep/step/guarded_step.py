@@ -1,25 +1,32 @@
-"""Measure, decide, apply: the one place where a step happens."""
+"""The guarded step: measure the gradients, decide, apply the update or refuse it, and enter it in the ledger."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 
 from steadystep.clipping.base import Clipper
-from steadystep.clipping.chain import decide, opened, remember
+from steadystep.clipping.chain import Decision, decide, read_memories, update_memories
 from steadystep.clipping.norms import GradNorms
 from steadystep.clipping.transforms import Scale, Transform
 from steadystep.gradients.gradient_set import GradientSet
-from steadystep.step import ledger as ledgers
-from steadystep.tracing.graph import Graph, Node, graph_of, then
+from steadystep.step import ledger as step_ledger
+from steadystep.tracing.graph import Graph, graph_of
 from steadystep.tracing.ops import Number, isfinite, logical_not
+from steadystep.tracing.verdict import Verdict
 
 Nonfinite = Literal["skip", "raise", "propagate"]
 
+Measure = Callable[[Sequence[Transform]], GradNorms]
+"""Measures the gradients after transforms."""
+
+Apply = Callable[[Sequence[Transform], Verdict, float | None], Number]
+"""Writes the update of transformed gradients, bounded if there is a bound. Returns whether the bound limited it."""
+
 
 class NonFiniteGradientError(FloatingPointError):
-    """A gradient cannot be stepped with, and ``nonfinite="raise"`` asks to be told. Nothing was changed."""
+    """A step was refused under ``nonfinite="raise"``: a gradient is not finite, or its square overflows."""
 
 
 class TooManySkipsError(RuntimeError):
@@ -43,86 +50,126 @@ class Policy:
 
 @dataclass(frozen=True)
 class Scaler:
-    """What a GradScaler left to the step: the factor that it multiplied the loss by.
+    """The scale of a GradScaler, by which it multiplied the loss and by which the step has to divide.
 
-    Under it the first `ledger.CALIBRATION` infinite steps in a row are skipped and do not count as refusals; those that
-    follow do, and raise as they would without a GradScaler.
+    The first `ledger.CALIBRATION` infinite steps in a row are skipped and do not count as refusals. Later ones count,
+    and raise as they would without a GradScaler.
     """
 
     scale: Number
 
-    def opened(self, formula: Graph | None = None) -> "Scaler":
-        """The scale, which lies in memory, as what a step computes with; or as part of a formula."""
+    def read(self, graph: Graph | None = None) -> "Scaler":
+        """Return the scale, which is in memory, as the number that a step computes with."""
         if not isinstance(self.scale, torch.Tensor):
             return self
-        if formula is not None:
-            return Scaler(formula.loaded(self.scale))
+        if graph is not None:
+            return Scaler(graph.load(self.scale))
         return Scaler(self.scale.item() if self.scale.is_cpu else self.scale.double())
 
 
+def scaler_of(optimizer: torch.optim.Optimizer) -> Scaler | None:
+    """Return the scale of the gradients that `optimizer` is to step with, or None where no GradScaler calls the step.
+
+    A GradScaler passes its scale to an optimizer that has `_step_supports_amp_scaling`, and then does not divide. It
+    passes None if it has already divided.
+    """
+    if getattr(optimizer, "found_inf", None) is None:
+        return None
+    scale: torch.Tensor | None = getattr(optimizer, "grad_scale", None)
+    return Scaler(1.0 if scale is None else scale)
+
+
+class Guard(NamedTuple):
+    """What an optimizer is guarded with."""
+
+    clippers: Sequence[Clipper]
+    policy: Policy
+    skip_watch: "SkipWatch"
+
+
+class StepState(NamedTuple):
+    """What a guarded step remembers, in the memory of the device that decides."""
+
+    ledger: torch.Tensor
+    memories: Sequence[Mapping[str, torch.Tensor]]  # the statistics of each clipper
+
+
 def guarded_step(
-    tensors: GradientSet,
-    measure: Callable[[Sequence[Transform]], GradNorms],
-    clippers: Sequence[Clipper],
-    memories: Sequence[Mapping[str, torch.Tensor]],
-    policy: Policy,
-    ledger: torch.Tensor,
-    apply: Callable[[Sequence[Transform], Number, float | None], Number],
-    watch: "SkipWatch",
+    gradients: GradientSet,
+    measure: Measure,
+    apply: Apply,
+    guard: Guard,
+    state: StepState,
     scaler: Scaler | None = None,
 ) -> GradNorms | None:
-    """One step: measure the gradients, let the clippers and the guard decide, apply or refuse, enter it in the ledger.
+    """Measure the gradients, let the clippers and the guard decide, apply the update or refuse it, and record it.
 
-    `measure(transforms)` measures the gradients as transforms leave them. `memories` are the statistics of each clipper.
-    `apply(transforms, accept, update_bound)` writes the update and says whether the bound limited it; it is not called for
-    a step that the host knows to be refused. `scaler` is what a GradScaler multiplied the loss by: the division belongs
-    to the measurement, so it cannot come too late. `watch` counts refusals.
-    Returns what was measured, or None where nothing had to be (no clipper, ``nonfinite="propagate"``).
+    Args:
+        gradients: the gradients of the step.
+        measure: measures them.
+        apply: writes the update; it is not called for a step that the host knows to be refused.
+        guard: the clippers and the policy.
+        state: the ledger and the statistics of the clippers.
+        scaler: the scale by which the gradients have to be divided; the division is part of the measurement.
+
+    Returns:
+        The norms before clipping, or None where nothing had to be measured (no clipper, ``nonfinite="propagate"``).
+
+    Raises:
+        NonFiniteGradientError: under ``nonfinite="raise"``, naming the tensors.
+        TooManySkipsError: after too many refusals in a row.
     """
-    if policy.nonfinite == "propagate" and not clippers and scaler is None:
-        apply((), True, None)
-        ledgers.record_unmeasured(ledger)
+    clippers, policy, skip_watch = guard
+    if is_unguarded(guard, scaler):
+        apply((), Verdict(True), None)
+        step_ledger.record_unmeasured(state.ledger)
         return None
-    unscaled = () if scaler is None else (Scale(1.0 / scaler.scale),)
+    unscale = () if scaler is None else (Scale(1.0 / scaler.scale),)
     raw = measure(())
-    before = raw if scaler is None else raw.scaled(1.0 / scaler.scale, unscaled)
-    decision = decide(clippers, opened(memories, graph_of(raw.peak)), before, measure)
-    # Judged on the raw gradient: a clamp would hide an infinity. NaN fails both comparisons.
-    finite = isfinite(raw.peak)
+    graph = graph_of(raw.global_abs_max)
+    before = raw if scaler is None else raw.scaled(1.0 / scaler.scale, unscale)
+    decision = decide(clippers, read_memories(state.memories, graph), before, measure)
+    # Judged before clipping: a clamp would hide an infinity. NaN fails both comparisons.
+    finite = isfinite(raw.global_abs_max)
     fits = decision.after.can_be_squared()
-    # While a GradScaler finds its scale, infinities are its business: they are skipped, whatever the policy.
+    # While a GradScaler looks for its scale, infinities are expected: they are skipped whatever the policy is.
     infinite = logical_not(finite) if scaler is not None else finite & logical_not(finite)
-    # But not for ever: a NaN that no scale removes is the gradient's own.
-    calibrating = infinite if scaler is None else ledgers.still_calibrating(ledger, infinite)
+    # But not for ever: a NaN that no scale removes comes from the gradient itself.
+    calibrating = infinite if scaler is None else step_ledger.still_calibrating(state.ledger, infinite, graph)
     sound = finite & fits
     if policy.nonfinite == "propagate":
         sound = logical_not(infinite)
     if policy.nonfinite == "raise" and not (sound | calibrating):
-        raise NonFiniteGradientError(_complaint(raw, decision.after, tensors))
-    accept = sound & logical_not(decision.refused)
-    bounded = apply(decision.transforms, accept, decision.update_bound) if not_refused(accept) else False
-    # What is not finite is never clipper_memories, even where it is applied.
-    remember(memories, decision, accept & finite, finite & fits)
-    ledgers.record(
-        ledger,
-        before.total,
-        decision.after.total,
-        accept,
+        raise NonFiniteGradientError(_message(raw, decision.after, gradients))
+    verdict = Verdict(sound & logical_not(decision.refused))
+    bounded = False if verdict.is_refused else apply(decision.transforms, verdict, decision.update_bound)
+    # Statistics of gradients that are not finite are never stored, even where the step is applied.
+    update_memories(state.memories, decision, verdict.accept & finite, finite & fits, graph)
+    step_ledger.record(
+        state.ledger,
+        before.global_norm,
+        decision.after.global_norm,
+        verdict,
         decision.clipped | bounded,
-        {} if accept is True else _reasons(finite, fits, sound, decision.refused),
+        {} if verdict.accept is True else _reasons(finite, fits, sound, decision),
         calibrating,
     )
-    if accept is not True:
-        then(accept, lambda: watch.check(ledger, policy.max_consecutive_skips))
+    if verdict.accept is not True:
+        verdict.call_after(lambda: skip_watch.check(state.ledger, policy.max_consecutive_skips))
     return before
 
 
-def _reasons(finite: Number, fits: Number, sound: Number, refused: Number) -> dict[str, Number]:
-    """For each count of skipped steps, whether this step is one."""
+def is_unguarded(guard: Guard, scaler: Scaler | None) -> bool:
+    """Return whether a step needs no measurement: nothing clips it and nothing can refuse it."""
+    return guard.policy.nonfinite == "propagate" and not guard.clippers and scaler is None
+
+
+def _reasons(finite: Number, fits: Number, sound: Number, decision: Decision) -> dict[str, Number]:
+    """Return for each count of skipped steps whether this step is one."""
     return {
         "skipped_nonfinite": logical_not(finite) & logical_not(sound),
         "skipped_overflow": finite & logical_not(fits) & logical_not(sound),
-        "skipped_outlier": sound & refused,
+        "skipped_outlier": sound & decision.refused,
     }
 
 
@@ -134,73 +181,57 @@ def refuse_in_backward(clippers: Sequence[Clipper]) -> None:
     """
     if clippers and torch._C._current_graph_task_id() != -1:
         raise RuntimeError(
-            "step() was called inside backward(), where not all gradients are there yet: a norm over them cannot be "
-            "taken. Step after backward(), or make the optimizer without clip="
+            "step() was called inside backward(), when some gradients are still missing and no norm over all of them "
+            "can be taken: step after backward(), or make the optimizer without clip="
         )
 
 
-def not_refused(accept: Number) -> bool:
-    """Whether a step may still be applied: a verdict on a device is left there."""
-    return isinstance(accept, torch.Tensor | Node) or bool(accept)
-
-
-def _complaint(before: GradNorms, after: GradNorms, tensors: GradientSet) -> str:
+def _message(before: GradNorms, after: GradNorms, gradients: GradientSet) -> str:
     nonfinite, too_large = [], []
-    peaks = zip(before.peaks.tolist(), after.peaks.tolist(), strict=True)
-    for name, limit, (raw, clipped) in zip(tensors.names, tensors.largest_squares.tolist(), peaks, strict=True):
+    sizes = zip(before.abs_max.tolist(), after.abs_max.tolist(), strict=True)
+    for name, limit, (raw, clipped) in zip(gradients.names, gradients.square_limits.tolist(), sizes, strict=True):
         if not isfinite(raw):
             nonfinite.append(name)
         elif not clipped <= limit:
             too_large.append(f"{name} (largest element {clipped:.3g})")
     if nonfinite:
-        return f"non-finite gradient in {_some(nonfinite)}; parameters and state are unchanged"
-    return f"the square of the gradient overflows in {_some(too_large)}; parameters and state are unchanged"
+        return f"non-finite gradient in {_first(nonfinite)}; parameters and state are unchanged"
+    return f"the square of the gradient overflows in {_first(too_large)}; parameters and state are unchanged"
 
 
-def _some(names: Sequence[str], most: int = 8) -> str:
+def _first(names: Sequence[str], most: int = 8) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
 class SkipWatch:
-    """Raises once too many steps in a row were refused. On an accelerator it never waits, so it may be late."""
+    """Raises once too many steps in a row were refused. On an accelerator it never waits, and may therefore be late."""
 
     def __init__(self) -> None:
         self._landing: torch.Tensor | None = None
         self._event: torch.cuda.Event | None = None
 
     def check(self, ledger: torch.Tensor, limit: int) -> None:
-        count = ledgers.consecutive_skips(ledger)
-        refused = self._arrived(count) if isinstance(count, torch.Tensor) else count
+        """Raise a TooManySkipsError if the ledger counts more than `limit` refusals in a row."""
+        place = step_ledger.AT["consecutive_skips"]
+        refused = ledger.numpy()[place] if ledger.is_cpu else self._latest(ledger[place])
         if refused > limit:
             raise TooManySkipsError(
                 f"{int(refused)} steps in a row were refused (max_consecutive_skips={limit}): the gradients stay "
                 "non-finite or too large. optimizer.ledger says why; nonfinite='raise' names the tensors"
             )
 
-    def _arrived(self, count: torch.Tensor) -> float:
-        """The latest count that has reached the host, 0 if none; starts the journey of the present one."""
-        if torch.cuda.is_current_stream_capturing():  # nothing arrives while a CUDA graph is only being recorded
+    def _latest(self, count: torch.Tensor) -> float:
+        """Return the latest count that has reached the host, 0 if none has, and start to copy the present one."""
+        if torch.cuda.is_current_stream_capturing():  # nothing is computed while a CUDA graph is being recorded
             return 0.0
-        arrived = 0.0
+        latest = 0.0
         if self._landing is None or self._event is None:
             self._landing, self._event = torch.zeros((), dtype=count.dtype, pin_memory=True), torch.cuda.Event()
         elif not self._event.query():
             return 0.0
         else:
-            arrived = float(self._landing.numpy())
+            latest = float(self._landing.numpy())
         self._landing.copy_(count, non_blocking=True)
-        self._event.record(torch.cuda.current_stream(count.device))  # which need not be the current device
-        return arrived
-
-
-def scaler_of(optimizer: torch.optim.Optimizer) -> Scaler | None:
-    """The scale of the gradients that `optimizer` is to step with; None where no GradScaler calls the step.
-
-    A GradScaler hands its scale to an optimizer that has `_step_supports_amp_scaling`, and divides nothing then; it
-    hands None once it has divided by itself.
-    """
-    if getattr(optimizer, "found_inf", None) is None:
-        return None
-    scale: torch.Tensor | None = getattr(optimizer, "grad_scale", None)
-    return Scaler(1.0 if scale is None else scale)
+        self._event.record(torch.cuda.current_stream(count.device))  # its device need not be the current one
+        return latest

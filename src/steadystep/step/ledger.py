@@ -1,12 +1,13 @@
-"""What happened to every step, counted on the device and read when asked."""
+"""The ledger: what happened to every step, counted on the device and read when asked for."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
-from steadystep.tracing.graph import graph_of
+from steadystep.tracing.graph import Graph
 from steadystep.tracing.ops import Number, isfinite, where
+from steadystep.tracing.verdict import Verdict, load_entries, store_entries
 
 FIELDS = (
     "attempted",
@@ -23,25 +24,29 @@ FIELDS = (
     "running_weight",
     "infinite_under_scaler",
 )
-"""What the ledger's vector holds, one float64 each: so it travels in `state_dict` as one tensor."""
+"""The entries of the ledger's float64 vector. As one tensor it travels in `state_dict`."""
 
 AT = {name: index for index, name in enumerate(FIELDS)}
+"""The position of each entry."""
 
-MEMORY = 0.99
-"""The running norms are exponential averages over the applied steps, with this decay, corrected for their start."""
+RUNNING_DECAY = 0.99
+"""The decay of the running norms, exponential averages over the applied steps that are corrected for their start."""
+
+CALIBRATION = 32
+"""Infinite steps in a row that a GradScaler may take to find its scale: halved as often, 2**32 is 1."""
 
 _COUNTS = FIELDS[:7]
 
 
 def blank(device: torch.device) -> torch.Tensor:
-    """The ledger of an optimizer that has not stepped yet."""
+    """Return the ledger of an optimizer that has not stepped yet."""
     unmeasured = float("nan")
     start = [unmeasured if name in ("norm_before", "norm_after") else 0.0 for name in FIELDS]
     return torch.tensor(start, dtype=torch.float64, device=device)
 
 
 def record_unmeasured(ledger: torch.Tensor) -> None:
-    """Enter a step that was applied without a look at its gradients."""
+    """Enter a step that was applied without measuring its gradients."""
     ledger[AT["attempted"]] += 1
     ledger[AT["applied"]] += 1
 
@@ -50,70 +55,56 @@ def record(
     ledger: torch.Tensor,
     before: Number,
     after: Number,
-    accept: Number,
+    verdict: Verdict,
     clipped: Number,
     reasons: Mapping[str, Number],
     calibrating: Number,
 ) -> None:
-    """Enter one step: its global norms around clipping, whether it was applied and whether anything was clipped.
+    """Enter one measured step.
 
-    `reasons` says for each count of skipped steps whether it applies. A skip while a GradScaler is still finding its
-    scale (`calibrating`) does not count as one in a row.
+    Args:
+        ledger: the ledger's vector.
+        before: the global norm before clipping.
+        after: the global norm after clipping.
+        verdict: whether the step is applied.
+        clipped: whether any clipper changes anything.
+        reasons: for each count of skipped steps whether it applies.
+        calibrating: whether a GradScaler is still finding its scale; a skip then is not one in a row.
     """
-    # On the host as Python's numbers, which are faster one by one; on a device where it lies, or as a formula.
-    formula = graph_of(accept)
-    on_host = ledger.is_cpu and formula is None
-    entries: Any = ledger.tolist() if on_host else ledger
-    if formula is not None:
-        entries = [formula.loaded(ledger, place) for place in range(len(FIELDS))]
-    entries[AT["attempted"]] += 1
-    entries[AT["applied"]] += accept
+    accept = verdict.accept
+    entries = load_entries(ledger, verdict.graph)
+
+    def add(name: str, number: Number) -> None:
+        entries[AT[name]] = entries[AT[name]] + number
+
+    add("attempted", 1)
+    add("applied", accept)
     for reason, applies in reasons.items():
-        entries[AT[reason]] += applies
+        add(reason, applies)
     in_a_row = entries[AT["consecutive_skips"]]
     entries[AT["consecutive_skips"]] = where(accept, 0.0, where(calibrating, in_a_row, in_a_row + 1))
-    entries[AT["clipped"]] += accept & clipped
+    add("clipped", accept & clipped)
     entries[AT["norm_before"]] = before
     entries[AT["norm_after"]] = after
-    # A norm that is no number is reported as the last one, and left out of the running ones: it would stay for ever.
+    # A norm that is not finite is reported as the last one, but would stay in a running average for ever.
     counts = accept & isfinite(before)
     for name, value in (("running_norm_before", before), ("running_norm_after", after), ("running_weight", 1.0)):
         entry = entries[AT[name]]
-        entries[AT[name]] = where(counts, MEMORY * entry + (1 - MEMORY) * value, entry)
-    if on_host:
-        ledger.numpy()[:] = entries
-    if formula is not None:
-        for place, entry in enumerate(entries):
-            formula.store(ledger, entry, place)
+        entries[AT[name]] = where(counts, RUNNING_DECAY * entry + (1 - RUNNING_DECAY) * value, entry)
+    store_entries(ledger, entries, verdict.graph)
 
 
-CALIBRATION = 32
-"""Infinite steps in a row that a GradScaler may take to find its scale: halved so often, 2**32 is 1."""
-
-
-def still_calibrating(ledger: torch.Tensor, infinite: Number) -> Number:
-    """Count a step under a GradScaler, and say whether its infinity may still be the scale's and not the gradient's."""
+def still_calibrating(ledger: torch.Tensor, infinite: Number, graph: Graph | None) -> Number:
+    """Count an infinite step under a GradScaler, and return whether the scale can still be the reason."""
     at = AT["infinite_under_scaler"]
-    formula = graph_of(infinite)
-    if formula is not None:
-        in_a_row = where(infinite, formula.loaded(ledger, at) + 1.0, 0.0)
-        formula.store(ledger, in_a_row, at)
-        return infinite & (in_a_row <= CALIBRATION)
-    if ledger.is_cpu:
-        ledger.numpy()[at] = count = float(ledger[at]) + 1.0 if infinite else 0.0
-        return bool(infinite) and count <= CALIBRATION
-    ledger[at] = where(infinite, ledger[at] + 1.0, 0.0)
-    return infinite & (ledger[at] <= CALIBRATION)
-
-
-def consecutive_skips(ledger: torch.Tensor) -> Number:
-    """The number of refused steps since the last applied one; on a device it is not read here."""
-    entries = ledger.numpy() if ledger.is_cpu else ledger
-    return entries[AT["consecutive_skips"]]
+    entries = load_entries(ledger, graph)
+    entries[at] = in_a_row = where(infinite, entries[at] + 1.0, 0.0)
+    store_entries(ledger, entries, graph)
+    return infinite & (in_a_row <= CALIBRATION)
 
 
 def read(ledger: torch.Tensor, names: Sequence[str], norms: Number | None) -> dict[str, Any]:
-    """The ledger as a plain dict. Norms are NaN before the first measured step."""
+    """Return the ledger as a plain dict. Norms are NaN before the first measured step."""
     values = dict(zip(FIELDS, ledger.tolist(), strict=True))
     counts = {name: int(values[name]) for name in _COUNTS}
     before, after, weight = values["norm_before"], values["norm_after"], values["running_weight"]

@@ -1,7 +1,8 @@
-"""The names that rules and clippers are written in, for Python floats, NumPy arrays and torch tensors alike.
+"""The operations that rules and clippers are written in.
 
-One definition then runs on numbers (what happens on the host), on arrays (decisions on a CPU) and on tensors
-(a device, with nothing read back). A compiling backend binds the same names to its own primitives.
+Each works on Python floats, NumPy arrays, torch tensors and the nodes of a graph, so that one definition of a rule or a
+clipper runs on the host, on a CPU's arrays, on an accelerator without reading anything back, and under capture. The
+compiling backends bind the same names to their own intrinsics.
 """
 
 import math
@@ -15,16 +16,17 @@ import torch
 from steadystep.tracing.graph import Node
 
 Number = Any
-"""A float, a NumPy array, a torch tensor or a deferred number: what the caller has, the result has too."""
+"""A float, a NumPy array, a torch tensor or a node of a graph. A result has the type of its operands."""
 
 _ON_DEVICE = (torch.Tensor, Node)
 
 
 def sqrt(x: Number) -> Number:
-    if isinstance(x, float):  # most are, and the others are slower anyway
+    """Return the square root, exactly rounded on the host and on a CPU."""
+    if isinstance(x, float):  # the most frequent case, and the fastest
         return math.sqrt(x)
     if isinstance(x, torch.Tensor) and x.is_cpu and x.dim():
-        # Exactly rounded, as everywhere else: torch's own root is off by one unit in the last place on some processors.
+        # On some processors torch's own root is off by one unit in the last place.
         return torch.from_numpy(np.sqrt(x.numpy()))
     if isinstance(x, _ON_DEVICE):
         return x.sqrt()
@@ -32,12 +34,13 @@ def sqrt(x: Number) -> Number:
 
 
 def where(condition: Number, yes: Number, no: Number) -> Number:
+    """Return `yes` where the condition is true, and `no` elsewhere."""
     if condition is True:
         return yes
     if condition is False:
         return no
     if isinstance(condition, Node):
-        return condition.choose(yes, no)
+        return condition.where(yes, no)
     if isinstance(condition, torch.Tensor):
         if not (isinstance(yes, torch.Tensor) or isinstance(no, torch.Tensor)):
             yes = torch.full_like(condition, yes, dtype=torch.float64)  # torch would round two numbers to float32
@@ -46,7 +49,7 @@ def where(condition: Number, yes: Number, no: Number) -> Number:
 
 
 def minimum(x: Number, y: Number) -> Number:
-    """The smaller one; NaN if either is."""
+    """Return the smaller number, or NaN if either is NaN."""
     if isinstance(x, Node) or isinstance(y, Node):
         return x.minimum(y) if isinstance(x, Node) else y.minimum(x)
     if isinstance(x, torch.Tensor):
@@ -57,7 +60,7 @@ def minimum(x: Number, y: Number) -> Number:
 
 
 def maximum(x: Number, y: Number) -> Number:
-    """The larger one; NaN if either is."""
+    """Return the larger number, or NaN if either is NaN."""
     if isinstance(x, Node) or isinstance(y, Node):
         return x.maximum(y) if isinstance(x, Node) else y.maximum(x)
     if isinstance(x, torch.Tensor):
@@ -68,21 +71,24 @@ def maximum(x: Number, y: Number) -> Number:
 
 
 def sign(x: Number) -> Number:
-    """-1, 0 or 1; NaN stays NaN."""
+    """Return -1, 0 or 1; NaN stays NaN."""
     return x.sign() if isinstance(x, _ON_DEVICE) else np.sign(x)
 
 
 def logical_not(x: Number) -> Number:
+    """Return whether x is false."""
     if isinstance(x, bool):
         return not x
     return x.logical_not() if isinstance(x, _ON_DEVICE) else not x
 
 
 def isnan(x: Number) -> Number:
+    """Return whether x is NaN."""
     return x != x
 
 
 def isfinite(x: Number) -> Number:
+    """Return whether x is neither infinite nor NaN."""
     if isinstance(x, float):
         return math.isfinite(x)
     if isinstance(x, _ON_DEVICE):
@@ -91,14 +97,14 @@ def isfinite(x: Number) -> Number:
 
 
 def every(x: Number) -> Number:
-    """Whether all entries are true: a bool on the host, a tensor on a device."""
+    """Return whether all entries are true: a bool on the host, a tensor on an accelerator."""
     return x.all() if isinstance(x, _ON_DEVICE) else bool(x.all())
 
 
 def largest(magnitudes: Number) -> Number:
-    """The largest entry of a vector without negative ones; NaN if one is.
+    """Return the largest entry of a vector that has no negative ones, or NaN if an entry is NaN.
 
-    On the host it is a Python number: with NumPy's, all that is decided from it would take several times as long.
+    On the host the result is a Python number: decisions on NumPy's scalars take several times as long.
     """
     if isinstance(magnitudes, Node):
         return magnitudes.largest()
@@ -109,7 +115,7 @@ def largest(magnitudes: Number) -> Number:
 
 
 def norm(x: Number) -> Number:
-    """Euclidean norm of a float64 vector, scaled so that no square overflows or vanishes. Non-finite if an entry is.
+    """Return the Euclidean norm of a float64 vector; no square overflows or underflows. Non-finite if an entry is.
 
     >>> f"{norm(np.array([3e200, 4e200])):.6g}"
     '5e+200'
@@ -124,19 +130,19 @@ def norm(x: Number) -> Number:
     if peak == 0.0 or not math.isfinite(peak):
         return peak
     scaled = x / peak
-    # Added up one after the other, which is how a formula does it: the two are the same, bit for bit.
+    # Added up in order, as the graph kernels do: the results agree bit for bit.
     return peak * math.sqrt(np.add.accumulate(scaled * scaled)[-1])
 
 
 def quantile(x: Number, q: float) -> Number:
-    """The q-quantile (0 to 1) of the entries of a vector that are not NaN, interpolated linearly."""
+    """Return the q-quantile (0 to 1) of the entries that are not NaN, interpolated linearly."""
     if isinstance(x, Node):
         return x.quantile(q)
     return torch.nanquantile(x, q) if isinstance(x, torch.Tensor) else float(np.quantile(x[~np.isnan(x)], q))
 
 
 def put(x: Number, index: Number, value: Number) -> Number:
-    """A copy of a vector with one entry replaced."""
+    """Return a copy of a vector with one entry replaced."""
     if isinstance(x, Node):
         return x.put(index, value)
     places = torch.arange(len(x), device=x.device) if isinstance(x, torch.Tensor) else np.arange(len(x))
@@ -144,14 +150,14 @@ def put(x: Number, index: Number, value: Number) -> Number:
 
 
 def gather(x: Number, positions: Sequence[int]) -> Number:
-    """The entries of a vector at these positions."""
+    """Return the entries of a vector at these positions."""
     if isinstance(x, Node):
         return x.gather(positions)
     return x[_positions(tuple(positions), x.device)] if isinstance(x, torch.Tensor) else x[list(positions)]
 
 
 def scatter(x: Number, positions: Sequence[int], values: Number) -> Number:
-    """A copy of a vector with the entries at these positions replaced."""
+    """Return a copy of a vector with the entries at these positions replaced."""
     if isinstance(x, Node):
         return x.scatter(positions, values)
     if isinstance(x, torch.Tensor):
@@ -163,5 +169,5 @@ def scatter(x: Number, positions: Sequence[int], values: Number) -> Number:
 
 @lru_cache(maxsize=64)
 def _positions(positions: tuple[int, ...], device: torch.device) -> torch.Tensor:
-    # Kept, because copying a list to a device waits for it.
+    # Cached, because copying a list to an accelerator waits for it.
     return torch.tensor(positions, dtype=torch.int64, device=device)

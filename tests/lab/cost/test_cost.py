@@ -1,4 +1,4 @@
-"""What is measured of the tiny task, and statistics of made-up turns."""
+"""Measure the cost of arms on the tiny task and check the statistics of synthetic times."""
 
 import csv
 from pathlib import Path
@@ -21,12 +21,12 @@ from tiny_study import TASK
 PARAMETERS = 6 * 16 + 16 + 16 * 3 + 3
 
 
-def made() -> CostResults:
-    """SGD, Adam, and Adam with clipping, five rounds in the third of which the machine was slow."""
+def synthetic_results() -> CostResults:
+    """Make results for SGD, Adam and clipped Adam over five rounds, with a slow machine in the third round."""
     slow = (1, 1, 10, 1, 1)
 
-    def times(rest: float, own: float) -> Times:
-        return Times(tuple(rest * s for s in slow), tuple(own * s for s in slow))
+    def times(rest: float, optimizer: float) -> Times:
+        return Times(tuple(rest * s for s in slow), tuple(optimizer * s for s in slow))
 
     costs = (
         Cost(CostArm("SGD"), None, times(3.0, 1.0), 0),
@@ -37,7 +37,7 @@ def made() -> CostResults:
 
 
 def test_ratios_are_taken_within_a_round() -> None:
-    sgd, adam, clipped = summarise_costs(made())
+    sgd, adam, clipped = summarise_costs(synthetic_results())
     assert (adam.relative.low, adam.relative.median, adam.relative.high) == (2.0, 2.0, 2.0)
     assert (sgd.share.median, adam.share.median, clipped.share.median) == (0.25, 0.4, 0.5)
     assert adam.added is None and clipped.added is not None and clipped.added.median == 1.0
@@ -56,32 +56,34 @@ def test_every_optimizer_and_every_clipper_is_measured_by_default() -> None:
 @pytest.mark.parametrize(
     ("name", "words"), [("Adm", ("'Adm'", "AdamW")), ("Adam+nrom", ("'nrom'", "norm, value")), ("Adam+", ("''", "agc"))]
 )
-def test_names_that_there_are_not(name: str, words: tuple[str, ...]) -> None:
+def test_unknown_names_are_refused(name: str, words: tuple[str, ...]) -> None:
     with pytest.raises(UserError) as refused:
         cost_arms([name])
     assert all(word in str(refused.value) for word in words) and "\n" not in str(refused.value)
 
 
-def test_state_is_what_the_tensors_hold() -> None:
+def test_state_bytes_counts_the_state_tensors() -> None:
     parameter = torch.ones(10, requires_grad=True)
     parameter.grad = torch.ones(10)
     optimizer = steadystep.Adam([parameter])
     optimizer.step()
-    # Two moments of ten float32 numbers; besides, the step count and the ledger.
+    # Two moments of ten float32 numbers, plus the step count and the ledger.
     moments = {value.nbytes for value in optimizer.state[parameter].values() if value.numel() == 10}
     assert moments == {40} and 80 < state_bytes(optimizer) < 80 + 400
     assert state_bytes(steadystep.SGD([torch.ones(3, requires_grad=True)])) == 0
 
 
-def test_all_take_turns_and_no_random_state_is_touched() -> None:
-    told: list[tuple[float, str]] = []
+def test_arms_take_turns_and_the_random_state_is_restored() -> None:
+    calls: list[tuple[float, str]] = []
     before = torch.get_rng_state()
-    results = measure(TASK, None, cost_arms(["Adam", "Adam+norm", "Adam+adagc"]), 0.05, lambda *news: told.append(news))
+    results = measure(
+        TASK, None, cost_arms(["Adam", "Adam+norm", "Adam+adagc"]), 0.05, lambda *call: calls.append(call)
+    )
     assert torch.equal(torch.get_rng_state(), before)
     assert results.parameters == PARAMETERS and results.batch_size == 16 and results.rounds >= 5
-    turns = [arm for _, arm in told if not arm.startswith("warming")]
+    turns = [arm for _, arm in calls if not arm.startswith("warming")]
     assert turns == ["SGD", "Adam", "Adam + norm", "Adam + adagc"] * results.rounds
-    shares = [share for share, _ in told]
+    shares = [share for share, _ in calls]
     assert shares == sorted(shares) and shares[-1] <= 1
     for cost in results.costs:
         assert len(cost.times.optimizer) == results.rounds
@@ -89,11 +91,11 @@ def test_all_take_turns_and_no_random_state_is_touched() -> None:
     sgd, adam, norm, adagc = results.costs
     assert adam.state_bytes - sgd.state_bytes >= 2 * 4 * PARAMETERS
     assert norm.threshold is not None and norm.threshold > 0 and adagc.threshold == CLIPS["adagc"].default
-    assert adagc.state_bytes > adam.state_bytes  # the clipper remembers norms
+    assert adagc.state_bytes > adam.state_bytes  # the clipper stores norms
 
 
 def test_the_document(tmp_path: Path) -> None:
-    document = cost_document(made(), "steadystep cost <b>")
+    document = cost_document(synthetic_results(), "steadystep cost <b>")
     assert [path.name for path in write_document(document, tmp_path)] == ["cost.html", "cost.md", "cost.csv"]
     page = html(document)
     assert "steadystep cost &lt;b&gt;" in page and "<b>" not in page.split('id="plots"')[0]

@@ -1,4 +1,4 @@
-"""Packed studies: the same records as loose ones, gone on with and packed again without a loss."""
+"""Packed studies: the same records as unpacked ones; they can be extended and packed again without loss."""
 
 import gzip
 from pathlib import Path
@@ -15,13 +15,13 @@ RECORDS = [make_record(make_trial(seed=seed)) for seed in range(3)]
 
 @pytest.fixture
 def study(store: Store) -> Path:
-    """Two records of three."""
+    """Return the folder of a study with two of three records."""
     for record in RECORDS[:2]:
         store.write(record)
     return store.folder
 
 
-def test_packed_records_are_read_like_loose_ones(study: Path, tmp_path: Path, warnings: list[str]) -> None:
+def test_packed_records_are_read_like_unpacked_ones(study: Path, tmp_path: Path, warnings: list[str]) -> None:
     pack(study, tmp_path / "packed")
     store = Store(tmp_path / "packed", warnings.append)
     assert [store.read(record.trial) for record in RECORDS] == [*RECORDS[:2], None]
@@ -36,13 +36,11 @@ def test_a_packed_study_is_packed_again_to_the_same_bytes(study: Path, tmp_path:
     assert (tmp_path / "twice" / NAME).read_bytes() == (tmp_path / "once" / NAME).read_bytes()
 
 
-def test_a_packed_study_that_was_gone_on_with_keeps_what_it_had(
-    study: Path, tmp_path: Path, warnings: list[str]
-) -> None:
+def test_an_extended_packed_study_keeps_its_records(study: Path, tmp_path: Path, warnings: list[str]) -> None:
     pack(study, tmp_path / "packed")
-    gone_on = Store(tmp_path / "packed", warnings.append)
-    gone_on.declare(WANTED)
-    gone_on.write(RECORDS[2])
+    extended = Store(tmp_path / "packed", warnings.append)
+    extended.declare(WANTED)
+    extended.write(RECORDS[2])
     pack(tmp_path / "packed", tmp_path / "again")
     store = Store(tmp_path / "again", warnings.append)
     assert [store.read(record.trial) for record in RECORDS] == RECORDS
@@ -51,11 +49,12 @@ def test_a_packed_study_that_was_gone_on_with_keeps_what_it_had(
 @pytest.mark.parametrize(
     "content",
     [b"", b"no gzip", gzip.compress(b"no JSON\n"), gzip.compress(b"[]\n")],
-    ids=["empty", "no gzip", "no JSON", "no record"],  # compressed bytes hold the time, and differ between processes
+    # Explicit ids, because compressed bytes contain the time and so differ between processes.
+    ids=["empty", "no gzip", "no JSON", "no record"],
 )
 def test_a_broken_pack_is_named(study: Path, content: bytes) -> None:
     (study / NAME).write_bytes(content)
-    with pytest.raises(BrokenPackError, match=r"records\.jsonl\.gz holds no packed records"):
+    with pytest.raises(BrokenPackError, match=r"records\.jsonl\.gz does not contain packed records"):
         unpack(study)
     with pytest.raises(BrokenPackError):
         pack(study, study)

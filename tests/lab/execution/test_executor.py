@@ -1,4 +1,4 @@
-"""Executors: the same numbers however many processes, and clean ends of every kind."""
+"""Executors: the same results for any number of processes, and a clean exit in every case."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from steadystep.lab.execution.store import Store, StoredStudy
 from steadystep.lab.execution.worker import Job
 from steadystep.lab.training.checkpoint import UnsafeCheckpointError
 from steadystep.lab.training.trial import Trial
-from tiny_study import LONG, STUDY, TASK, Diary, load, numbers, tiny_trial
+from tiny_study import LONG, STUDY, TASK, RecordingObserver, load, numbers, tiny_trial
 
 TESTS = Path(__file__).parents[2]
 
@@ -30,7 +30,7 @@ def job(tmp_path: Path) -> Job:
     return Job(TASK, None, folder)
 
 
-def in_processes(job: Job, trials: list[Trial], observer: Diary) -> dict:
+def in_processes(job: Job, trials: list[Trial], observer: RecordingObserver) -> dict:
     executor = Processes(job, workers=2)
     try:
         return dict(executor.run(trials, observer))
@@ -38,9 +38,9 @@ def in_processes(job: Job, trials: list[Trial], observer: Diary) -> dict:
         executor.close()
 
 
-def test_the_number_of_workers_changes_no_number(job: Job, tmp_path: Path) -> None:
+def test_results_do_not_depend_on_the_number_of_workers(job: Job, tmp_path: Path) -> None:
     trials = [tiny_trial(seed=seed, epochs=epochs) for seed in range(3) for epochs in (1, 2)]
-    here, there = Diary(), Diary()
+    here, there = RecordingObserver(), RecordingObserver()
     alone = InProcess(job, load(None)).run(trials, here)
     other = Job(TASK, None, tmp_path / "other")
     Store(other.folder).declare(StoredStudy(study=STUDY, task_version=1, data="0" * 16))
@@ -49,25 +49,25 @@ def test_the_number_of_workers_changes_no_number(job: Job, tmp_path: Path) -> No
         key: numbers(record) for key, record in together.items()
     }
     assert {record.environment.threads for record in [*alone.values(), *together.values()]} == {1}
-    for diary, folder in ((here, job.folder), (there, other.folder)):
-        assert {trial.id for trial in diary.started} == {trial.id for trial in trials}
-        assert sorted(diary.epochs) == sorted((t.id, e) for t in trials for e in range(1, t.epochs + 1))
+    for observer, folder in ((here, job.folder), (there, other.folder)):
+        assert {trial.id for trial in observer.started} == {trial.id for trial in trials}
+        assert sorted(observer.epochs) == sorted((t.id, e) for t in trials for e in range(1, t.epochs + 1))
         for trial in trials:
-            assert Store(folder).read(trial) == next(r for r in diary.finished if r.trial == trial)
+            assert Store(folder).read(trial) == next(r for r in observer.finished if r.trial == trial)
 
 
-def test_this_process_gets_its_threads_back(job: Job) -> None:
+def test_the_number_of_threads_is_restored(job: Job) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        InProcess(job, load(None)).run([tiny_trial(epochs=1)], Diary())
+        InProcess(job, load(None)).run([tiny_trial(epochs=1)], RecordingObserver())
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
 
 
-def test_a_killed_worker_is_said_in_one_line(job: Job) -> None:
-    class Killer(Diary):
+def test_a_killed_worker_raises_a_one_line_error(job: Job) -> None:
+    class Killer(RecordingObserver):
         def trial_started(self, trial: Trial) -> None:
             workers = [p for p in psutil.Process().children(recursive=True) if "forkserver" in " ".join(p.cmdline())]
             leaf = next(p for p in workers if not p.children())
@@ -78,24 +78,24 @@ def test_a_killed_worker_is_said_in_one_line(job: Job) -> None:
     assert "\n" not in str(failure.value)
 
 
-def test_a_workers_error_arrives_as_it_was(job: Job) -> None:
+def test_a_workers_error_is_raised_in_the_parent(job: Job) -> None:
     trial = tiny_trial()
     Store(job.folder).checkpoint(trial).write_bytes(b"\x80\x04N.")
     with pytest.raises(UnsafeCheckpointError, match=trial.id):
-        in_processes(job, [trial, tiny_trial(epochs=LONG)], Diary())
+        in_processes(job, [trial, tiny_trial(epochs=LONG)], RecordingObserver())
 
 
 def test_an_interrupt_leaves_checkpoints_and_no_process(job: Job) -> None:
-    class Interrupter(Diary):
+    class Interrupter(RecordingObserver):
         def trial_progress(self, trial: Trial, epoch: int, epochs: int, metrics: object) -> None:
             if {t.id for t in self.started} == {t.id for t in trials}:
                 raise KeyboardInterrupt
 
     trials = [tiny_trial(seed=seed, epochs=LONG) for seed in (0, 1)]
-    begun = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         in_processes(job, trials, Interrupter())
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - started < 60
     for trial in trials:
         assert Store(job.folder).checkpoint(trial).exists()
         assert Store(job.folder).read(trial) is None
@@ -103,7 +103,7 @@ def test_an_interrupt_leaves_checkpoints_and_no_process(job: Job) -> None:
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A study in a process group of its own, whose first trial has started."""
+    """Start a study in a separate process group and yield it when its first trial has started."""
     with subprocess.Popen(
         [sys.executable, "-m", "drive_study", "endless", str(tmp_path / "study"), "2"],
         cwd=TESTS,
@@ -117,28 +117,28 @@ def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         yield process
 
 
-def test_workers_go_when_their_parent_is_killed(running: subprocess.Popen[str]) -> None:
-    family = psutil.Process(running.pid).children(recursive=True)
-    assert len(family) >= 3, "a fork server and two workers"
+def test_workers_exit_when_their_parent_is_killed(running: subprocess.Popen[str]) -> None:
+    processes = psutil.Process(running.pid).children(recursive=True)
+    assert len(processes) >= 3, "a fork server and two workers"
     running.kill()
     running.wait()
-    _, alive = psutil.wait_procs(family, timeout=10)
+    _, alive = psutil.wait_procs(processes, timeout=10)
     assert not alive
 
 
-def test_ctrl_c_ends_every_process_and_only_the_parent_says_so(running: subprocess.Popen[str], tmp_path: Path) -> None:
-    family = psutil.Process(running.pid).children(recursive=True)
+def test_ctrl_c_ends_every_process_with_a_single_traceback(running: subprocess.Popen[str], tmp_path: Path) -> None:
+    processes = psutil.Process(running.pid).children(recursive=True)
     os.killpg(running.pid, signal.SIGINT)
     _, errors = running.communicate(timeout=60)
     assert errors.count("Traceback") == 1
     assert "KeyboardInterrupt" in errors
-    _, alive = psutil.wait_procs(family, timeout=10)
+    _, alive = psutil.wait_procs(processes, timeout=10)
     assert not alive
     assert list((tmp_path / "study" / "checkpoints").glob("*.pt"))
 
 
 def test_a_finished_study_is_only_read(tmp_path: Path) -> None:
-    first, second = Diary(), Diary()
+    first, second = RecordingObserver(), RecordingObserver()
     results = run_study(STUDY, TASK, None, tmp_path, 1, first)
     again = run_study(STUDY, TASK, None, tmp_path, 2, second)
     assert again == results
@@ -148,7 +148,7 @@ def test_a_finished_study_is_only_read(tmp_path: Path) -> None:
 
 
 def test_a_grown_study_keeps_its_records(tmp_path: Path) -> None:
-    first, second = Diary(), Diary()
+    first, second = RecordingObserver(), RecordingObserver()
     run_study(STUDY, TASK, None, tmp_path, 1, first)
     run_study(STUDY.model_copy(update={"seeds": 3}), TASK, None, tmp_path, 1, second)
     assert len(second.started) == 3 * 2
@@ -171,8 +171,8 @@ def test_an_edited_record_is_run_again(tmp_path: Path) -> None:
     trial = results.final["Adam", 2][1].trial
     path = tmp_path / "records" / f"{trial.id}.json"
     path.write_text(path.read_text().replace('"outcome": "finished"', '"outcome": "diverged"'))
-    diary = Diary()
-    again = run_study(STUDY, TASK, None, tmp_path, 1, diary)
-    assert [t.id for t in diary.started] == [trial.id]
-    assert len(diary.warnings) == 1
+    observer = RecordingObserver()
+    again = run_study(STUDY, TASK, None, tmp_path, 1, observer)
+    assert [t.id for t in observer.started] == [trial.id]
+    assert len(observer.warnings) == 1
     assert [numbers(record) for record in again.final["Adam", 2]] == [numbers(r) for r in results.final["Adam", 2]]

@@ -1,4 +1,4 @@
-"""A study killed again and again ends with the very numbers of one that was left alone."""
+"""A study that is killed repeatedly gives exactly the same results as an uninterrupted one."""
 
 import os
 import random
@@ -29,17 +29,17 @@ def start(folder: Path, workers: int, errors: IO[str]) -> subprocess.Popen[str]:
     )
 
 
-def wait_for_a_checkpoint(folder: Path, since: float, most: float = 20.0) -> None:
-    end = time.monotonic() + most
+def wait_for_a_checkpoint(folder: Path, since: float, timeout: float = 20.0) -> None:
+    end = time.monotonic() + timeout
     while time.monotonic() < end:
-        with suppress(FileNotFoundError):  # one that is replaced at this moment
+        with suppress(FileNotFoundError):  # the file is being replaced
             if any(path.stat().st_mtime > since for path in (folder / "checkpoints").glob("*.pt")):
                 return
         time.sleep(0.005)
 
 
-def everything(results: Results) -> dict:
-    """All numbers of a study, but for its times."""
+def all_numbers(results: Results) -> dict:
+    """Return all numbers of a study except for times."""
     return {
         "chosen": dict(results.chosen),
         "tuning": {cell: [numbers(record) for record in records] for cell, records in results.tuning.items()},
@@ -56,13 +56,13 @@ def test_twenty_kills_change_no_number(tmp_path: Path) -> None:
         process = start(folder, 2, errors)
         assert process.stdout
         if kill % 4 == 3:
-            time.sleep(moments.uniform(0.05, 3))  # in the imports, or soon after
+            time.sleep(moments.uniform(0.05, 3))  # during the imports or soon after
         else:
-            # A few trials further, then at any point of the next: counted in trials, not in seconds, so that
-            # on a fast machine as on a slow one every kill lands inside the study.
+            # Kill after a few more trials, at a random point of the next one. Counting trials instead of seconds makes
+            # sure that every kill happens during the study, on fast and slow machines.
             for _ in range(moments.randint(1, 8)):
                 process.stdout.readline()
-            if kill % 4:  # and once its state has been saved since
+            if kill % 4:  # wait until a checkpoint was written as well
                 wait_for_a_checkpoint(folder, begun)
             time.sleep(moments.uniform(0, 0.1))
         assert process.poll() is None, f"it ended before kill {kill}: {(tmp_path / 'errors').read_text()}"
@@ -74,12 +74,12 @@ def test_twenty_kills_change_no_number(tmp_path: Path) -> None:
     for directory, workers in ((folder, 2), (tmp_path / "undisturbed", 1)):
         with start(directory, workers, errors) as process:
             assert process.stdout
-            said = process.stdout.read()
+            output = process.stdout.read()
         assert process.returncode == 0, (tmp_path / "errors").read_text()
-        assert "warning" not in said
+        assert "warning" not in output
     study, _ = digits_study()
     killed, undisturbed = read_study(folder), read_study(tmp_path / "undisturbed")
     assert killed.study == undisturbed.study == study
-    assert everything(killed) == everything(undisturbed)
+    assert all_numbers(killed) == all_numbers(undisturbed)
     assert not list((folder / "checkpoints").glob("*.pt"))
     assert (tmp_path / "errors").read_text() == ""

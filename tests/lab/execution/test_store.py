@@ -1,4 +1,4 @@
-"""The study's folder: whole files or none, nothing trusted that was touched, refusals in one line."""
+"""The study's folder: atomic writes, checks of records, and one-line errors."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from tiny_study import STUDY, WANTED
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB."""
+    """Mount a file system of 64 KiB and yield its folder."""
     folder = tmp_path / "small"
     folder.mkdir()
     mount = shutil.which("mount")
@@ -36,7 +36,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
             [mount, "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True, check=False
         ).returncode
     ):
-        pytest.skip("needs the right to mount a small tmpfs")
+        pytest.skip("needs permission to mount a small tmpfs")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 
@@ -104,7 +104,7 @@ class TestRecords:
         assert read
         assert read.model_dump_json() == record.model_dump_json()
 
-    def test_what_was_not_run_has_no_record(self, store: Store, warnings: list[str]) -> None:
+    def test_a_trial_that_was_not_run_has_no_record(self, store: Store, warnings: list[str]) -> None:
         assert store.read(make_trial()) is None
         assert warnings == []
 
@@ -127,7 +127,7 @@ class TestRecords:
         path = record_path(store, record.trial)
         content = path.read_text().strip()
         path.write_text(content[: int(share * len(content))])
-        self.assert_moved_aside(store, record.trial, warnings, "no whole record")
+        self.assert_moved_aside(store, record.trial, warnings, "not a complete record")
         store.write(record)
         assert store.read(record.trial) == record
 
@@ -148,7 +148,7 @@ class TestRecords:
         assert store.read(record.trial) == record
 
     @pytest.mark.parametrize("content", ["null", "[]", '{"record": 1}', '{"record": {}, "sha256": 1}', "\udcff", "{}"])
-    def test_what_is_no_record_is_moved_aside(self, content: str, store: Store, warnings: list[str]) -> None:
+    def test_an_invalid_record_is_moved_aside(self, content: str, store: Store, warnings: list[str]) -> None:
         trial = make_trial()
         record_path(store, trial).write_bytes(content.encode(errors="surrogateescape"))
         self.assert_moved_aside(store, trial, warnings, "")
@@ -173,7 +173,7 @@ class TestRecords:
 
 
 class TestDeclaration:
-    def test_the_same_study_may_come_again(self, store: Store) -> None:
+    def test_the_same_study_may_be_declared_again(self, store: Store) -> None:
         store.declare(WANTED)
         assert store.declared() == WANTED
 
@@ -188,39 +188,39 @@ class TestDeclaration:
     @pytest.mark.parametrize(
         ("change", "named"),
         [
-            ({"seeds": 1}, "seeds there 2, asked 1"),
-            ({"budgets": (1,)}, r"budgets there \(1, 2\), asked \(1,\)"),
-            ({"batch_size": 8}, "batch_size there 16, asked 8"),
-            ({"schedule": "constant"}, "schedule there cosine, asked constant"),
-            ({"task": "other"}, "task there tiny, asked other"),
-            ({"arms": STUDY.arms[:2]}, "arms there SGD, Adam, Adam . clip, asked SGD, Adam"),
+            ({"seeds": 1}, "seeds: 2 there, 1 requested"),
+            ({"budgets": (1,)}, r"budgets: \(1, 2\) there, \(1,\) requested"),
+            ({"batch_size": 8}, "batch_size: 16 there, 8 requested"),
+            ({"schedule": "constant"}, "schedule: cosine there, constant requested"),
+            ({"task": "other"}, "task: tiny there, other requested"),
+            ({"arms": STUDY.arms[:2]}, "arms: SGD, Adam, Adam . clip there, SGD, Adam requested"),
             ({"arms": (STUDY.arms[0].model_copy(update={"lrs": (0.1, 0.2)}), *STUDY.arms[1:])}, "settings of arm SGD"),
         ],
     )
-    def test_another_study_is_refused_by_the_fields_that_differ(self, change: dict, named: str, store: Store) -> None:
+    def test_the_error_for_another_study_names_the_fields(self, change: dict, named: str, store: Store) -> None:
         with pytest.raises(OtherStudyError, match=named) as refusal:
             store.declare(WANTED.model_copy(update={"study": STUDY.model_copy(update=change)}))
         assert "--out" in str(refusal.value)
         assert store.declared() == WANTED
 
-    def test_other_data_and_another_version_of_the_task_are_refused(self, store: Store) -> None:
+    def test_other_data_and_another_version_of_the_task_are_errors(self, store: Store) -> None:
         with pytest.raises(OtherStudyError, match="data differ"):
             store.declare(WANTED.model_copy(update={"data": "f" * 16}))
-        with pytest.raises(OtherStudyError, match="task's version there 1, here 2"):
+        with pytest.raises(OtherStudyError, match="task's version is 1 there, 2 here"):
             store.declare(WANTED.model_copy(update={"task_version": 2}))
 
     @pytest.mark.parametrize("content", ["", "{", "[]", '{"study": 3}', WANTED.model_dump_json()[:-40]])
-    def test_a_broken_declaration_is_said_in_one_line(self, content: str, store: Store) -> None:
+    def test_an_invalid_declaration_raises_a_one_line_error(self, content: str, store: Store) -> None:
         (store.folder / "study.json").write_text(content)
-        with pytest.raises(BrokenStudyError, match=r"study\.json is no study") as refusal:
+        with pytest.raises(BrokenStudyError, match=r"study\.json is not a valid study") as refusal:
             store.declare(WANTED)
         assert "\n" not in str(refusal.value)
 
-    def test_no_declaration_is_said_in_one_line(self, tmp_path: Path) -> None:
-        with pytest.raises(BrokenStudyError, match="there is none"):
+    def test_a_missing_declaration_raises_a_one_line_error(self, tmp_path: Path) -> None:
+        with pytest.raises(BrokenStudyError, match="the file does not exist"):
             Store(tmp_path).declared()
 
-    def test_leftovers_of_killed_processes_are_swept_once_they_are_old(self, store: Store) -> None:
+    def test_old_temporary_files_of_killed_processes_are_deleted(self, store: Store) -> None:
         old, new = (store.folder / "records" / f".{name}.json.1-ab.tmp" for name in ("old", "new"))
         for path in (old, new):
             path.write_text("half")
@@ -230,7 +230,7 @@ class TestDeclaration:
         assert (old.exists(), new.exists()) == (False, True)
 
 
-class TestRefusals:
+class TestErrors:
     def test_a_folder_under_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         with pytest.raises(StoreError, match=r"cannot write .*file") as refusal:
@@ -248,11 +248,11 @@ class TestRefusals:
         with pytest.raises(StoreError, match="No space left on device"):
             for record in records:
                 store.write(record)
-        kept = [record for record in records if store.read(record.trial)]
-        assert 0 < len(kept) < len(records)
+        stored = [record for record in records if store.read(record.trial)]
+        assert 0 < len(stored) < len(records)
         files = [path for path in store.folder.rglob("*") if path.is_file()]
-        assert len(files) == len(kept) + 1, "something half-written was left"
-        (small_disk / "study" / "study.json").unlink()  # room for a record again
+        assert len(files) == len(stored) + 1, "a partly written file was left"
+        (small_disk / "study" / "study.json").unlink()  # makes space for a record
         for path in (store.folder / "records").glob("*.json"):
             path.unlink()
         store.write(records[-1])

@@ -1,4 +1,4 @@
-"""The audit is data with evidence: each row's evidence exists, and verdicts on numbers are computed."""
+"""Test the audit: the evidence of every row exists, and verdicts on numbers are computed."""
 
 import csv
 import shutil
@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from steadystep.lab.paper import Row, audit
 from steadystep.lab.paper.arithmetic import epoch_ratios
 from steadystep.lab.paper.entry import Entry, Evidence, table1
-from steadystep.lab.paper.results import BrokenResultsError, Interval, published
-from steadystep.lab.paper.row import reported
+from steadystep.lab.paper.results import BrokenResultsError, Interval, published_results
+from steadystep.lab.paper.row import report_source
 from steadystep.lab.tasks import TASKS
 from steadystep.lab.theory import RECORDED
 
@@ -23,11 +23,11 @@ def rows(folder: Path) -> dict[str, Row]:
 
 
 def copied(tmp_path: Path) -> Path:
-    return shutil.copytree(published(), tmp_path / "results")
+    return shutil.copytree(published_results(), tmp_path / "results")
 
 
 def rewrite(path: Path, arm: str, **values: float) -> None:
-    """Change columns of an arm's rows in a published table."""
+    """Change columns of the rows of an arm in a published table."""
     with path.open(newline="") as file:
         table = list(csv.DictReader(file))
     for row in table:
@@ -39,7 +39,7 @@ def rewrite(path: Path, arm: str, **values: float) -> None:
         writer.writerows(table)
 
 
-def test_every_kind_is_there_and_no_row_twice() -> None:
+def test_every_kind_occurs_and_no_id_is_repeated() -> None:
     assert len(ROWS) == len(audit()) > 50
     assert {row.kind for row in ROWS.values()} == {"claims", "equations", "citations", "method", "numbers"}
 
@@ -53,25 +53,25 @@ def test_every_row_has_evidence_that_exists() -> None:
             if source.kind == "theory":
                 assert RECORDED[source.reference] in source.text
             if source.kind == "measured":
-                assert list((published() / source.reference).glob("*.csv"))
+                assert list((published_results() / source.reference).glob("*.csv"))
                 assert not source.text.startswith(("no result", "no report"))
 
 
-def test_a_report_is_cited_in_its_own_words(tmp_path: Path) -> None:
+def test_a_report_is_quoted_verbatim(tmp_path: Path) -> None:
     folder = tmp_path / "some-sweep"
     folder.mkdir()
     (folder / "stability.md").write_text("# A sweep\n\n**It is stable.**\n")
-    assert reported(tmp_path, "some-sweep/stability").text == "A sweep: It is stable."
-    assert reported(tmp_path, "other/stability").text.startswith("no report")
+    assert report_source(tmp_path, "some-sweep/stability").text == "A sweep: It is stable."
+    assert report_source(tmp_path, "other/stability").text.startswith("no report")
 
 
-def test_what_holds_is_said_to_hold() -> None:
+def test_correct_statements_hold() -> None:
     for name in ("long-term-dependencies", "clipping-bounds", "adam-adapts", "sgd", "kingma-ba", "pascanu-2013"):
         assert ROWS[name].verdict == "holds"
     assert ROWS["table1-mnist-sgd"].verdict == "reproduced"
 
 
-def test_what_is_wrong_is_found() -> None:
+def test_wrong_statements_are_found() -> None:
     for name in ("amsgrad", "yogi", "adabound", "bengio-1994"):
         assert ROWS[name].verdict == "misattributed"
     for name in ("yogi-description", "adabound-description", "a-lamb-description", "curse-of-dimensionality", "adam"):
@@ -79,7 +79,7 @@ def test_what_is_wrong_is_found() -> None:
     assert "refuted" in ROWS["adam"].evidence[0].text
 
 
-def test_the_table_is_the_one_that_tasks_hold() -> None:
+def test_the_table_agrees_with_the_claims_of_the_tasks() -> None:
     for row in table1():
         if row.study is not None and row.arm is not None:
             claim = TASKS[row.study].claims[row.arm]
@@ -107,49 +107,49 @@ def test_a_number_is_judged_by_the_measured_interval(tmp_path: Path) -> None:
     assert improved["improvement-mnist-sgd"].verdict == "not reproduced"
 
 
-def test_an_interval_that_cannot_tell_decides_nothing(tmp_path: Path) -> None:
+def test_a_wide_interval_leaves_the_row_undecided(tmp_path: Path) -> None:
     folder = copied(tmp_path)
     rewrite(folder / "mnist-mlp" / "summary.csv", "Adam + clip", test_accuracy_low=0.99, test_accuracy_high=0.996)
     rewrite(folder / "mnist-mlp" / "verdicts.csv", "Adam + clip", difference_low=-0.02, difference_high=0.02)
     found = rows(folder)
-    row = found["table1-mnist-adam-gradient-clipping"]  # 99.5%, and Adam's 99.2% as well
+    row = found["table1-mnist-adam-gradient-clipping"]  # the interval contains 99.5%, and Adam's 99.2% as well
     assert (row.verdict, "other techniques" in row.explanation) == ("undecided", True)
     for name in ("improvement-mnist-adam", "improvement-mnist-sgd"):
         assert (found[name].verdict, "no difference at all" in found[name].explanation) == ("undecided", True)
 
 
-def test_the_status_of_a_claim_is_shown_as_it_is_found() -> None:
+def test_evidence_shows_the_current_status_of_a_claim() -> None:
     (row,) = (row for row in audit(statuses={**RECORDED, "printed-adam": "holds"}) if row.id == "adam")
     assert row.evidence[0].text.endswith(": holds")
 
 
-def test_without_results_nothing_is_claimed_to_be_measured(tmp_path: Path) -> None:
+def test_without_results_rows_are_not_measured(tmp_path: Path) -> None:
     bare = rows(tmp_path)
     assert bare["table1-mnist-sgd"].verdict == "not measured"
     assert "improvement-mnist-sgd" not in bare
     assert any(f"no result of mnist-mlp in {tmp_path}" in source.text for source in bare["adam-beats-sgd"].evidence)
 
 
-def test_broken_results_are_named(tmp_path: Path) -> None:
+def test_the_error_names_broken_results(tmp_path: Path) -> None:
     folder = copied(tmp_path)
     (folder / "mnist-mlp" / "study.json").write_text("{")
     with pytest.raises(BrokenResultsError, match=r"study\.json"):
         audit(folder)
-    folder = shutil.copytree(published(), tmp_path / "again")
+    folder = shutil.copytree(published_results(), tmp_path / "again")
     (folder / "mnist-mlp" / "summary.csv").write_text("arm,budget\nSGD,15\n")
     with pytest.raises(BrokenResultsError, match="mnist-mlp"):
         audit(folder)
 
 
-def test_an_interval_holds_its_ends() -> None:
-    assert Interval(0.5, 0.4, 0.6).holds(0.4) and not Interval(0.5, 0.4, 0.6).holds(0.61)
+def test_an_interval_contains_its_ends() -> None:
+    assert Interval(0.5, 0.4, 0.6).contains(0.4) and not Interval(0.5, 0.4, 0.6).contains(0.61)
 
 
 def test_entries_without_evidence_are_refused() -> None:
     whole = {"id": "x", "section": "s", "quote": "q", "verdict": "wrong", "explanation": "e"}
     with pytest.raises(ValidationError, match="evidence"):
         Entry.model_validate({**whole, "evidence": []})
-    with pytest.raises(ValidationError, match="one thing"):
+    with pytest.raises(ValidationError, match="exactly one field"):
         Evidence.model_validate({"theory": "cliff", "citation": "somebody"})
     with pytest.raises(ValidationError, match="verdict"):
         Entry.model_validate({**whole, "verdict": "silly", "evidence": [{"citation": "somebody"}]})

@@ -2,11 +2,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from steadystep.lab.training.processor import computing_alike
+from steadystep.lab.training.processor import cpu_settings
 
 
 @pytest.fixture(autouse=True)
-def as_where_trials_run() -> Iterator[None]:
-    """In one thread. Two test processes with two threads each would also wait for each other most of the time."""
-    with computing_alike():
+def settings_of_trials() -> Iterator[None]:
+    """Use the CPU settings of trials: one thread. Test processes with two threads each would compete for the cores."""
+    with cpu_settings():
         yield

@@ -1,4 +1,4 @@
-"""Replicas are the runs that their trials would have by themselves, up to rounding."""
+"""Replicas agree with their trials trained alone, up to rounding."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from steadystep.lab.replicas.compiled.executable import Plan
-from steadystep.lab.replicas.compiled.fx_trace import traced
-from steadystep.lab.replicas.memory_layout import AT_A_TIME
+from steadystep.lab.replicas.compiled.executable import Executable
+from steadystep.lab.replicas.compiled.fx_trace import trace
+from steadystep.lab.replicas.memory_layout import MAX_GROUP_SIZE
 from steadystep.lab.replicas.trainer import ReplicatedTraining
 from steadystep.lab.statistics.verdicts import equivalence_p
 from steadystep.lab.tasks import digits_mlp
 from steadystep.lab.tasks.rnn import make_task
-from steadystep.lab.tasks.task import Arrays, Split, Splits, Task
+from steadystep.lab.tasks.splits import Arrays, Split, Splits
+from steadystep.lab.tasks.task import Task
 from steadystep.lab.training.evaluation import evaluate
 from steadystep.lab.training.trainer import Training
 from steadystep.lab.training.trial import Clip, Trial
@@ -24,7 +25,7 @@ from steadystep.optimizers import OPTIMIZERS
 from tiny_study import CALM_TASK, calm_model, load, tiny_trial
 
 ALONE = {"LAMB", "StableAdamW"}
-"""Optimizers whose steps depend on sizes of whole tensors: never trained in replicas."""
+"""Optimizers whose steps depend on norms of whole tensors; they are never trained in replicas."""
 
 DIGITS = digits_mlp.TASK
 
@@ -42,11 +43,11 @@ def double_digits_model() -> torch.nn.Module:
     return DIGITS.model().double()
 
 
-def furthest(trials: Sequence[Trial], task: Task, splits: Splits, steps: int) -> float:
-    """The largest distance of any tensor of any replica from the lone run's, relative to the tensor's size."""
+def max_distance(trials: Sequence[Trial], task: Task, splits: Splits, steps: int) -> float:
+    """Return the largest relative distance between any parameter of a replica and of the same trial trained alone."""
     together = ReplicatedTraining(trials, task, splits)
     for _ in range(steps):
-        together.take(1)
+        together.take_steps(1)
     assert not together.diverged
     distances = []
     for replica, trial in enumerate(trials):
@@ -63,8 +64,8 @@ def furthest(trials: Sequence[Trial], task: Task, splits: Splits, steps: int) ->
     return max(distances)
 
 
-def varied(clip: str | None, threshold: float, **fields: Any) -> list[Trial]:
-    """Trials of one arm with seeds, learning rates and thresholds of their own: more than go into one operation."""
+def varied_trials(clip: str | None, threshold: float, **fields: Any) -> list[Trial]:
+    """Return trials with different seeds, learning rates and thresholds, more than fit into one group."""
     return [
         tiny_trial(
             seed=seed % 5,
@@ -72,15 +73,16 @@ def varied(clip: str | None, threshold: float, **fields: Any) -> list[Trial]:
             clip=Clip(kind=clip, threshold=threshold * (1 + seed)) if clip else None,  # type: ignore[arg-type]
             **fields,
         )
-        for seed in range(AT_A_TIME + 3)
+        for seed in range(MAX_GROUP_SIZE + 3)
     ]
 
 
 @pytest.mark.parametrize(("clip", "threshold"), [(None, 1.0), ("norm", 0.2), ("value", 0.02)])
 @pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name not in ALONE])
-def test_every_rule_and_clipper_in_float64_after_an_epoch(optimizer: str, clip: str | None, threshold: float) -> None:
+def test_rules_and_clippers_agree_in_float64_after_an_epoch(optimizer: str, clip: str | None, threshold: float) -> None:
     task = replace(CALM_TASK, model=double_calm_model)
-    assert furthest(varied(clip, threshold, optimizer=optimizer), task, in_double(load(None)), steps=6) < 1e-10
+    trials = varied_trials(clip, threshold, optimizer=optimizer)
+    assert max_distance(trials, task, in_double(load(None)), steps=6) < 1e-10
 
 
 @pytest.mark.parametrize(
@@ -95,28 +97,28 @@ def test_every_rule_and_clipper_in_float64_after_an_epoch(optimizer: str, clip: 
         ("RMSprop", {"centered": True, "momentum": 0.9}),
     ],
 )
-def test_options_too(optimizer: str, options: dict[str, Any]) -> None:
+def test_options_agree_in_float64(optimizer: str, options: dict[str, Any]) -> None:
     task = replace(CALM_TASK, model=double_calm_model)
-    trials = varied("norm", 0.2, optimizer=optimizer, options=options)
-    assert furthest(trials, task, in_double(load(None)), steps=6) < 1e-10
+    trials = varied_trials("norm", 0.2, optimizer=optimizer, options=options)
+    assert max_distance(trials, task, in_double(load(None)), steps=6) < 1e-10
 
 
-def test_betas_of_their_own() -> None:
+def test_different_betas_agree_in_float64() -> None:
     task = replace(CALM_TASK, model=double_calm_model)
     betas = [(0.5, 0.9), (0.8, 0.99), (0.9, 0.999)]
     trials = [tiny_trial(options={"betas": pair, "eps": 10.0**-k}) for k, pair in enumerate(betas, start=4)]
-    assert furthest(trials, task, in_double(load(None)), steps=6) < 1e-10
+    assert max_distance(trials, task, in_double(load(None)), steps=6) < 1e-10
 
 
 def digits_trials(splits: Splits) -> list[Trial]:
-    trials = varied("norm", 0.3, task=DIGITS.name, data=splits.fingerprint, batch_size=64, epochs=4)
+    trials = varied_trials("norm", 0.3, task=DIGITS.name, data=splits.fingerprint, batch_size=64, epochs=4)
     return [trial.model_copy(update={"lr": 0.0003 * (1 + replica)}) for replica, trial in enumerate(trials)]
 
 
-def test_digits_in_float64_after_an_epoch() -> None:
+def test_digits_agree_in_float64_after_an_epoch() -> None:
     splits = digits_mlp.load(None)
     task = replace(DIGITS, model=double_digits_model)
-    assert furthest(digits_trials(splits), task, in_double(splits), steps=16) < 1e-10
+    assert max_distance(digits_trials(splits), task, in_double(splits), steps=16) < 1e-10
 
 
 def generated_in_double(split: Split) -> Arrays:
@@ -128,17 +130,17 @@ def generated_in_double(split: Split) -> Arrays:
     ("problem", "cell"),
     [("temporal-order", "tanh"), ("addition", "gru"), ("memorization", "lstm"), ("latch", "sigmoid")],
 )
-def test_recurrent_networks_in_float64_after_six_steps(problem: str, cell: str) -> None:
+def test_recurrent_networks_agree_in_float64_after_six_steps(problem: str, cell: str) -> None:
     declared = make_task(problem, cell, length=10, hidden=8)
     splits = declared.load(None)
     train, val, test = (generated_in_double(part) for part in (splits.train, splits.val, splits.test))
     doubled = Splits(train, val, test, splits.fingerprint)
     task = replace(declared, model=lambda: declared.model().double())
-    trials = varied("norm", 0.05, task=task.name, data=splits.fingerprint, batch_size=10)
-    assert furthest(trials, task, doubled, steps=6) < 1e-10
+    trials = varied_trials("norm", 0.05, task=task.name, data=splits.fingerprint, batch_size=10)
+    assert max_distance(trials, task, doubled, steps=6) < 1e-10
 
 
-def test_generated_examples_are_fresh_in_every_epoch_and_the_same_for_replicas() -> None:
+def test_generated_examples_change_every_epoch_and_are_the_same_in_replicas() -> None:
     task = make_task("memorization", "tanh", length=5, hidden=8)
     splits = task.load(None)
     trials = [tiny_trial(task=task.name, data=splits.fingerprint, seed=seed, batch_size=1_000) for seed in (3, 7)]
@@ -148,7 +150,7 @@ def test_generated_examples_are_fresh_in_every_epoch_and_the_same_for_replicas()
         batches = together.next_batch()
         assert all(map(torch.equal, [part[1] for part in batches], alone.next_batch()))
         seen.append(batches[0][1])
-        together.take(1)
+        together.take_steps(1)
         alone.step()
         if alone.at_epoch_end():
             alone.end_epoch()
@@ -159,28 +161,28 @@ def test_generated_examples_are_fresh_in_every_epoch_and_the_same_for_replicas()
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
-def test_digits_in_float32_after_twenty_steps(optimizer: str) -> None:
+def test_digits_agree_in_float32_after_twenty_steps(optimizer: str) -> None:
     splits = digits_mlp.load(None)
     trials = [trial.model_copy(update={"optimizer": optimizer}) for trial in digits_trials(splits)]
-    assert furthest(trials, DIGITS, splits, steps=20) < 1e-4
+    assert max_distance(trials, DIGITS, splits, steps=20) < 1e-4
 
 
-def computes_as_a_lone_layer_does(widths: Sequence[int]) -> bool:
-    """Whether this machine's products of many matrices, with biases added, are those of a linear layer bit for bit."""
+def batched_products_equal_linear_layers(widths: Sequence[int]) -> bool:
+    """Return whether batched matrix products plus biases equal linear layers bit for bit on this machine."""
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
-        return False  # sums are made in another order
+        return False  # sums have another order
     for inputs, outputs in pairwise(widths):
         x, layer = torch.randn(1, 64, inputs), torch.nn.Linear(inputs, outputs).requires_grad_(False)
         weights = layer.weight.T[None]
-        [product] = Plan(traced(lambda x, weights: [torch.bmm(x, weights)], x, weights), [x, weights]).outputs
+        [product] = Executable(trace(lambda x, weights: [torch.bmm(x, weights)], x, weights), [x, weights]).outputs
         if not torch.equal(product + layer.bias, layer(x)):
             return False
     return True
 
 
 @pytest.mark.parametrize(("optimizer", "lr"), [("SGD", 0.1), ("Adam", 0.01), ("AdamW", 0.03), ("NAdam", 0.003)])
-def test_digits_are_the_lone_runs_to_the_last_bit(optimizer: str, lr: float) -> None:
-    """In float32, where nothing keeps a difference in rounding from growing."""
+def test_digits_equal_the_trials_trained_alone_bit_for_bit(optimizer: str, lr: float) -> None:
+    """In float32, where any difference in rounding would grow."""
     splits = digits_mlp.load(None)
     trials = [
         tiny_trial(
@@ -189,8 +191,8 @@ def test_digits_are_the_lone_runs_to_the_last_bit(optimizer: str, lr: float) -> 
         )
         for seed in range(3)
     ]  # fmt: skip
-    if not computes_as_a_lone_layer_does((64, 256, 128, 10)):
-        pytest.skip("this machine adds up in another order")
+    if not batched_products_equal_linear_layers((64, 256, 128, 10)):
+        pytest.skip("sums have another order on this machine")
     together = ReplicatedTraining(trials, DIGITS, splits)
     while not together.finished:
         together.step()
@@ -202,11 +204,11 @@ def test_digits_are_the_lone_runs_to_the_last_bit(optimizer: str, lr: float) -> 
             assert torch.equal(together.parameters(replica)[name], parameter), name
 
 
-def test_evaluation_is_that_of_each_model() -> None:
+def test_evaluation_equals_that_of_each_model() -> None:
     splits = digits_mlp.load(None)
     trials = digits_trials(splits)
     together = ReplicatedTraining(trials, DIGITS, splits)
-    together.take(together.steps_per_epoch)
+    together.take_steps(together.steps_per_epoch)
     for replica, (loss, accuracy, _) in enumerate(together.test()):
         model = DIGITS.model()
         model.load_state_dict(together.parameters(replica))
@@ -219,7 +221,7 @@ def test_evaluation_is_that_of_each_model() -> None:
         assert accuracy == expected_accuracy
 
 
-def test_a_seed_has_the_same_weights_and_data_however_it_is_trained() -> None:
+def test_a_seed_determines_weights_and_data() -> None:
     splits = load(None)
     trials = [tiny_trial(seed=seed, optimizer="SGD", lr=lr) for seed, lr in ((7, 0.1), (3, 0.2), (7, 0.3))]
     together = ReplicatedTraining(trials, CALM_TASK, splits)
@@ -227,7 +229,7 @@ def test_a_seed_has_the_same_weights_and_data_however_it_is_trained() -> None:
         for _ in range(together.steps_per_epoch):
             x, _ = together.next_batch()
             assert torch.equal(x[0], x[2]) and not torch.equal(x[0], x[1])
-            together.take(1)
+            together.take_steps(1)
     for replica, trial in enumerate(trials):
         fresh, alone = ReplicatedTraining(trials, CALM_TASK, splits), Training(trial, CALM_TASK, splits)
         for name, parameter in alone.model.named_parameters():
@@ -235,7 +237,7 @@ def test_a_seed_has_the_same_weights_and_data_however_it_is_trained() -> None:
         for _ in range(2):
             for _ in range(alone.steps_per_epoch):
                 assert all(map(torch.equal, [part[replica] for part in fresh.next_batch()], alone.next_batch()))
-                fresh.take(1)
+                fresh.take_steps(1)
                 alone.step()
             alone.end_epoch()
 
@@ -243,9 +245,9 @@ def test_a_seed_has_the_same_weights_and_data_however_it_is_trained() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("optimizer", "lr"), [("SGD", 0.5), ("SGD", 1.0), ("Adam", 0.01), ("Adam", 0.03)])
 def test_final_accuracies_are_equivalent_over_32_seeds(optimizer: str, lr: float) -> None:
-    """By two one-sided paired tests, within the margin that the task calls the same.
+    """Two one-sided paired tests find equivalence within the task's margin.
 
-    Unclipped, where nothing keeps a difference in rounding from growing, at a moderate rate and at a large one.
+    The runs are not clipped, so differences in rounding grow, and use a moderate and a large learning rate.
     """
     splits = digits_mlp.load(None)
     trials = [
@@ -256,8 +258,8 @@ def test_final_accuracies_are_equivalent_over_32_seeds(optimizer: str, lr: float
     ]
     together = ReplicatedTraining(trials, DIGITS, splits)
     while not together.finished:
-        together.take(1)
-    accuracies = [found.accuracy for found in together.test()]
+        together.take_steps(1)
+    accuracies = [evaluation.accuracy for evaluation in together.test()]
     alone = []
     for trial in trials:
         training = Training(trial, DIGITS, splits)
@@ -266,5 +268,5 @@ def test_final_accuracies_are_equivalent_over_32_seeds(optimizer: str, lr: float
             if training.at_epoch_end():
                 training.end_epoch()
         alone.append(evaluate(training.model, splits.test, DIGITS.recipe).accuracy)
-    assert min(alone) > 0.9 and len(set(alone)) > 3, "the runs learn, each to an accuracy of its own"
+    assert min(alone) > 0.9 and len(set(alone)) > 3, "the runs learn and reach different accuracies"
     assert equivalence_p(np.array(accuracies) - np.array(alone), DIGITS.margin) < 0.05

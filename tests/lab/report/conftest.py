@@ -7,7 +7,7 @@ from steadystep.lab.statistics import intervals
 
 @pytest.fixture(scope="module", autouse=True)
 def few_resamples() -> Iterator[None]:
-    """What the bootstrap finds is no matter of a report's tests, and 9,999 resamples take most of their time."""
+    """Use few bootstrap resamples: tests of reports do not depend on them, and 9,999 would take most of the time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(intervals, "RESAMPLES", 99)
         yield

@@ -17,7 +17,7 @@ from steadystep.lab.study.spec import Arm
 SCRIPT = "<script>alert(1)</script>"
 
 
-def drawn(results: Results) -> dict[str, Figure]:
+def figures_by_id(results: Results) -> dict[str, Figure]:
     return {figure.id: figure for figure in figures(results, summarise(results))}
 
 
@@ -33,13 +33,13 @@ def luminance(color: str) -> float:
 
 @pytest.mark.parametrize("color", COLORS)
 @pytest.mark.parametrize("paper", ["#ffffff", "#14171b"])
-def test_every_colour_is_visible_on_light_and_dark(color: str, paper: str) -> None:
+def test_every_colour_has_contrast_on_light_and_dark(color: str, paper: str) -> None:
     dark, light = sorted((luminance(color), luminance(paper)))
     assert (light + 0.05) / (dark + 0.05) >= 3
 
 
-def test_a_study_has_its_six_figures() -> None:
-    assert list(drawn(make_results())) == [
+def test_a_study_has_six_figures() -> None:
+    assert list(figures_by_id(make_results())) == [
         "paired-differences",
         "accuracy-curves",
         "budgets",
@@ -49,16 +49,16 @@ def test_a_study_has_its_six_figures() -> None:
     ]
 
 
-def test_an_arm_looks_the_same_in_every_figure() -> None:
+def test_an_arm_has_the_same_style_in_every_figure() -> None:
     results = make_results()
-    style, found = arm_styles(results)["Adam"], drawn(results)
+    style, by_id = arm_styles(results)["Adam"], figures_by_id(results)
     for name in ("accuracy-curves", "budgets", "learning-rates", "gradient-norms"):
-        lines = [trace for trace in traces(found[name]) if trace.name == "Adam"]
+        lines = [trace for trace in traces(by_id[name]) if trace.name == "Adam"]
         assert lines
         assert {(line.line.color, line.line.dash) for line in lines} == {(style.color, style.dash)}
 
 
-def test_many_arms_all_look_different() -> None:
+def test_thirty_arms_have_distinct_styles() -> None:
     arms = [Arm(name=f"A{i}", optimizer=f"A{i}", lrs=(0.1,)) for i in range(30)]
     styles = arm_styles(make_results(arms=arms, accuracy={arm.name: 0.9 for arm in arms}, seeds=1, budgets=(1,)))
     assert len({(style.color, style.dash) for style in styles.values()}) == 30
@@ -66,7 +66,7 @@ def test_many_arms_all_look_different() -> None:
 
 def test_curves_are_means_of_finished_runs() -> None:
     results = make_results(diverged={"Adam": (0,)})
-    (line,) = [trace for trace in traces(drawn(results)["accuracy-curves"]) if trace.name == "Adam"]
+    (line,) = [trace for trace in traces(figures_by_id(results)["accuracy-curves"]) if trace.name == "Adam"]
     finished = [run.curve.val_accuracy for run in results.final["Adam", 4] if run.outcome == "finished"]
     assert len(finished) == 9
     for i in range(4):
@@ -76,29 +76,29 @@ def test_curves_are_means_of_finished_runs() -> None:
 
 def test_budgets_count_a_diverged_run_as_a_guess() -> None:
     results = make_results(diverged={"Adam": (0,)})
-    (line,) = [trace for trace in traces(drawn(results)["budgets"]) if trace.name == "Adam"]
+    (line,) = [trace for trace in traces(figures_by_id(results)["budgets"]) if trace.name == "Adam"]
     accuracies = [0.1 if run.val_accuracy is None else run.val_accuracy for run in results.final["Adam", 4]]
     assert line.customdata[2][1] == pytest.approx(sum(accuracies) / 10)
     assert line.customdata[2][4] == 1
 
 
-def test_learning_rates_have_a_line_a_threshold_and_show_divergence() -> None:
-    found = traces(drawn(make_results())["learning-rates"])
-    assert [t.name for t in found if t.showlegend is None] == [
+def test_learning_rates_have_a_line_per_threshold_and_show_divergence() -> None:
+    every = traces(figures_by_id(make_results())["learning-rates"])
+    assert [t.name for t in every if t.showlegend is None] == [
         "SGD",
         "Adam",
         "Adam + clip, threshold 1",
         "Adam + clip, threshold 2.16",
     ]
-    below = next(t for t in found if t.name == "SGD" and t.showlegend is False)
+    below = next(t for t in every if t.name == "SGD" and t.showlegend is False)
     assert list(below.y) == [0, 0, 0, 0, 0, 1]
-    above = next(t for t in found if t.name == "SGD" and t.showlegend is None)
+    above = next(t for t in every if t.name == "SGD" and t.showlegend is None)
     assert above.y[-1] is None
 
 
-def test_differences_pair_up_by_seed() -> None:
+def test_differences_are_paired_by_seed() -> None:
     results = make_results(diverged={"Adam": (2,)})
-    seeds, mean = traces(drawn(results)["paired-differences"])[:2]
+    seeds, mean = traces(figures_by_id(results)["paired-differences"])[:2]
     summary = summarise(results)
     assert list(seeds.customdata) == list(range(10))
     assert seeds.marker.symbol[2] == "x"
@@ -110,7 +110,7 @@ def test_names_are_escaped_for_plotly() -> None:
         arms=[Arm(name=name, optimizer=name, lrs=(0.1, 0.2, 0.3)) for name in (SCRIPT, "%{y}")],
         accuracy={SCRIPT: 0.9, "%{y}": 0.91},
     )
-    for figure in drawn(results).values():
+    for figure in figures_by_id(results).values():
         text = to_json(figure.plot) or ""
         assert "<script" not in text.replace("\\u003c", "<")
         assert "%{y}</b>" not in text.replace("\\u003c", "<")
@@ -129,13 +129,13 @@ def test_names_are_escaped_for_plotly() -> None:
     ids=["one run", "all diverged", "perfect", "long"],
 )
 def test_any_study_can_be_drawn(make: Callable[[], Results]) -> None:
-    for figure in drawn(make()).values():
+    for figure in figures_by_id(make()).values():
         parsed = json.loads(to_json(figure.plot) or "")
         assert parsed["data"]
         assert figure.caption.endswith(".")
 
 
-def test_the_accuracy_axis_holds_what_it_is_given() -> None:
+def test_the_accuracy_axis_contains_all_accuracies() -> None:
     for accuracies in ([0.1, 0.99], [0.991, 0.9915], [1.0], [1.0, 0.5], [], [math.nan], [-0.2, 0.9]):
         axis = AccuracyAxis(accuracies)
         layout = axis.layout("accuracy")

@@ -1,4 +1,4 @@
-"""The results' front page: from the records alone, and nothing left out."""
+"""Test the front page of the results: it is generated from the records and complete."""
 
 import shutil
 from pathlib import Path
@@ -17,7 +17,7 @@ def page() -> str:
     return front_page(RESULTS)
 
 
-def test_the_kept_page_is_the_one_that_the_records_give(page: str) -> None:
+def test_the_published_page_is_up_to_date(page: str) -> None:
     assert (RESULTS / "index.md").read_text(encoding="utf-8") == page
 
 
@@ -29,7 +29,7 @@ def test_every_row_of_the_papers_table_has_a_verdict(page: str) -> None:
         assert line.count(" | ") == 2 and "**" in line
 
 
-def test_every_report_is_linked_with_its_picture_and_command(page: str) -> None:
+def test_every_report_is_linked_with_its_picture(page: str) -> None:
     for report in RESULTS.glob("*/*.md"):
         name = f"{report.parent.name}/{report.name}"
         assert f"]({name})" in page
@@ -38,13 +38,13 @@ def test_every_report_is_linked_with_its_picture_and_command(page: str) -> None:
     assert "/work" not in page and "/tmp" not in page
 
 
-def test_it_says_what_was_measured_on_what(page: str) -> None:
+def test_the_page_states_processor_and_precision(page: str) -> None:
     runs = read_study(RESULTS / "mnist-mlp")
     processor = runs.final["Adam", runs.study.epochs][0].environment.processor
     assert processor in page and "float32" in page
 
 
-def test_a_study_that_is_taken_away_is_said_to_be_not_run(tmp_path: Path) -> None:
+def test_a_missing_study_is_not_measured(tmp_path: Path) -> None:
     shutil.copytree(RESULTS / "digits-mlp", tmp_path / "digits-mlp")
     page = front_page(tmp_path)
     line = next(line for line in page.splitlines() if "MNIST, MLP, SGD: 98.5%" in line)

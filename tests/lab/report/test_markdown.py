@@ -9,7 +9,7 @@ from steadystep.lab.study.spec import Arm
 COMMAND = "steadystep reproduce --task made-up"
 
 
-def test_all_of_a_report_is_there() -> None:
+def test_a_report_has_all_parts() -> None:
     results = make_results(diverged={"SGD": (0,)})
     summary = summarise(results)
     text = markdown(results, summary, COMMAND)

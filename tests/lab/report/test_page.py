@@ -13,7 +13,7 @@ COMMAND = "steadystep reproduce --out '</pre><b>x'"
 
 
 class Structure(HTMLParser):
-    """Open elements, text by element, and everything that a browser would fetch."""
+    """The elements of a page, their text, and every address that a browser would fetch."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -62,13 +62,13 @@ def test_nothing_is_fetched() -> None:
     assert [url for url in fetched if not url.startswith(("#", "data:"))] == []
 
 
-def test_plotly_is_there_once() -> None:
+def test_the_page_contains_plotly_once() -> None:
     html = rendered(make_results())
     assert html.count("* plotly.js v") == 1
     assert len(html) < 6_000_000
 
 
-def test_what_a_reader_without_scripts_needs_is_static() -> None:
+def test_tables_and_text_are_static() -> None:
     results = make_results(diverged={"Adam": (1,)})
     structure = Structure(rendered(results))
     assert structure.tags.count("table") == 9

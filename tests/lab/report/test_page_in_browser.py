@@ -1,4 +1,4 @@
-"""The report in a real browser: it draws, fits a phone, and asks nobody for anything."""
+"""Test the report in a real browser: it draws the figures, fits a phone, and makes no requests."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,11 +18,11 @@ FIGURES = 6
 
 @dataclass
 class Watched:
-    """A page, and everything it did that a report must not do."""
+    """A page with its requests, and with its messages and errors, of which there should be none."""
 
     page: Page
     requests: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +40,9 @@ def watched(request: pytest.FixtureRequest, browser: Browser, report: Path) -> I
     context = browser.new_context(viewport={"width": request.param, "height": 844}, color_scheme="dark")
     watched = Watched(context.new_page())
     watched.page.on("request", lambda request: watched.requests.append(request.url))
-    watched.page.on("console", lambda message: watched.complaints.append(message.text))
-    watched.page.on("pageerror", lambda error: watched.complaints.append(str(error)))
-    watched.page.on("dialog", lambda dialog: watched.complaints.append(dialog.message))
+    watched.page.on("console", lambda message: watched.messages.append(message.text))
+    watched.page.on("pageerror", lambda error: watched.messages.append(str(error)))
+    watched.page.on("dialog", lambda dialog: watched.messages.append(dialog.message))
     watched.page.goto(report.as_uri())
     watched.page.wait_for_function(
         "n => document.querySelectorAll('.js-plotly-plot .main-svg .cartesianlayer').length >= n", arg=FIGURES
@@ -61,13 +61,13 @@ def test_every_figure_is_drawn(watched: Watched) -> None:
     assert not watched.page.get_by_text("Figures need JavaScript").is_visible()
 
 
-def test_nothing_sticks_out(watched: Watched) -> None:
+def test_nothing_overflows_the_page(watched: Watched) -> None:
     assert watched.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
     wide = "[...document.querySelectorAll('.plot')].filter(p => p.scrollWidth > p.clientWidth + 1).map(p => p.id)"
     assert watched.page.evaluate(wide) == []
 
 
-def test_legends_stand_clear_of_plots(watched: Watched) -> None:
+def test_legends_do_not_overlap_plots(watched: Watched) -> None:
     overlapping = watched.page.evaluate(
         """[...document.querySelectorAll('.plot')].filter(plot => {
             const legend = plot.querySelector('.legend')?.getBoundingClientRect();
@@ -90,7 +90,7 @@ def test_no_button_uploads_anything(watched: Watched) -> None:
     assert not [title for title in buttons if "cloud" in title.lower() or "share" in title.lower()]
 
 
-def test_names_are_shown_as_they_are(watched: Watched) -> None:
+def test_names_are_shown_literally(watched: Watched) -> None:
     assert SCRIPT in (watched.page.locator("#accuracy-curves .legend").text_content() or "")
     assert watched.page.locator("#results tbody th").all_text_contents()[-1] == SCRIPT
 
@@ -102,13 +102,13 @@ def test_text_of_figures_follows_the_colour_scheme(watched: Watched) -> None:
     watched.page.wait_for_function(f"() => ({color})() === 'rgb(22, 25, 29)'")
 
 
-def test_nothing_was_asked_of_anybody(watched: Watched, report: Path) -> None:
-    """Last of the page's tests: it holds for all that they did."""
+def test_the_page_made_no_requests(watched: Watched, report: Path) -> None:
+    """Check the requests and messages of all tests above, so this test comes after them."""
     assert [url for url in watched.requests if url != report.as_uri() and not url.startswith("data:")] == []
-    assert watched.complaints == []
+    assert watched.messages == []
 
 
-def test_the_tables_need_no_scripts(browser: Browser, report: Path) -> None:
+def test_the_tables_are_visible_without_scripts(browser: Browser, report: Path) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(report.as_uri())

@@ -17,7 +17,7 @@ def read(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_every_number_of_the_summary_comes_back_exactly() -> None:
+def test_every_number_of_the_summary_is_written_exactly() -> None:
     results = make_results(diverged={"Adam": (1,)})
     summary = summarise(results)
     rows = read(summary_csv(results, summary))
@@ -26,7 +26,7 @@ def test_every_number_of_the_summary_comes_back_exactly() -> None:
         for field in fields(ArmSummary):
             value = getattr(row, field.name)
             if field.name == "test_also":
-                assert value == {}  # this task asks for no further share
+                assert value == {}  # this task has no further metrics
             elif isinstance(value, Estimate):
                 ends = (read_back[field.name], read_back[f"{field.name}_low"], read_back[f"{field.name}_high"])
                 assert tuple(map(float, ends)) == (value.mean, value.low, value.high)
@@ -37,7 +37,7 @@ def test_every_number_of_the_summary_comes_back_exactly() -> None:
         assert read_back["clip"] == ("norm" if row.arm == "Adam + clip" else "")
 
 
-def test_losses_are_in_nats_and_in_the_tasks_unit() -> None:
+def test_losses_are_in_nats_and_in_the_unit_of_the_task() -> None:
     results = make_results(task=make_task(loss_unit=BITS))
     summary = summarise(results)
     for read_back, row in zip(read(summary_csv(results, summary)), summary.arms, strict=True):
@@ -47,7 +47,7 @@ def test_losses_are_in_nats_and_in_the_tasks_unit() -> None:
             assert float(read_back[f"test_bits{end}"]) == nats / math.log(2)
 
 
-def test_verdicts_and_convergence_come_back() -> None:
+def test_verdicts_and_convergence_are_written_exactly() -> None:
     summary = summarise(make_results())
     for text, rows, kind in (
         (verdicts_csv(summary), summary.verdicts, Verdict),
@@ -62,13 +62,13 @@ def test_verdicts_and_convergence_come_back() -> None:
     assert float(read(verdicts_csv(summary))[0]["difference_low"]) == summary.verdicts[0].difference.low
 
 
-def test_names_come_back_whatever_is_in_them() -> None:
+def test_names_with_special_characters_are_preserved() -> None:
     arm = Arm(name=NAME, optimizer="Adam", lrs=(0.1, 0.2, 0.3))
     results = make_results(arms=[arm], accuracy={NAME: 0.9})
     assert {row["arm"] for row in read(summary_csv(results, summarise(results)))} == {NAME}
 
 
-def test_what_was_not_measured_is_nan_and_what_does_not_apply_is_empty() -> None:
+def test_missing_measurements_are_nan_and_inapplicable_cells_are_empty() -> None:
     results = make_results(arms=ARMS[:1], seeds=1, budgets=(1,), task=make_task(claims={}))
     summary = summarise(results)
     (row,) = read(summary_csv(results, summary))

@@ -20,12 +20,18 @@ from steadystep.lab.report.tables import (
     study_table,
     verdicts_table,
 )
-from steadystep.lab.statistics.convergence import DEFINITIONS
 from steadystep.lab.statistics.summarise import summarise
 from steadystep.lab.study.records import Results
-from steadystep.lab.tasks.imagenet_recipe import among_first
 from steadystep.lab.tasks.loss_unit import LossUnit
-from steadystep.lab.tasks.recipe import Recipe
+from steadystep.lab.tasks.recipe import Recipe, topk_correct
+
+NAMES = [
+    "Epochs to target",
+    "Epochs to sustained target",
+    "Epochs to near best",
+    "Epochs to target loss",
+    "Budget to target",
+]
 
 
 def column(table: Table, heading: str) -> list[str]:
@@ -41,7 +47,7 @@ def all_tables(results: Results) -> list[Table]:
     ]
 
 
-def test_results_have_the_papers_claim_beside_ours() -> None:
+def test_results_have_a_column_with_the_claim_of_the_paper() -> None:
     results = make_results()
     summary = summarise(results)
     table = results_table(results, summary)
@@ -55,7 +61,7 @@ def test_results_have_the_papers_claim_beside_ours() -> None:
     assert column(table, "Optimizer (% of step)") == ["11", "17", "19"]
 
 
-def test_a_task_with_a_unit_for_its_losses_shows_them_in_it() -> None:
+def test_losses_are_shown_in_the_unit_of_the_task() -> None:
     results = make_results(task=make_task(loss_unit=LossUnit("perplexity", math.exp)))
     summary = summarise(results)
     loss = summary.arms[-1].test_loss
@@ -67,8 +73,8 @@ def test_a_task_with_a_unit_for_its_losses_shows_them_in_it() -> None:
     assert "Test loss" not in without.note + " ".join(found.title for found in without.columns)
 
 
-def test_a_task_that_asks_for_further_shares_shows_them() -> None:
-    task = make_task(recipe=Recipe(also={"top-5": partial(among_first, k=5)}))
+def test_further_metrics_of_a_task_have_columns() -> None:
+    task = make_task(recipe=Recipe(also={"top-5": partial(topk_correct, k=5)}))
     made = make_results(task=task)
     results = replace(
         made,
@@ -93,41 +99,41 @@ def test_without_claims_there_is_no_claim_column() -> None:
         assert not [row[0] for row in table.rows if "Paper" in row[0]]
 
 
-def test_epochs_that_were_not_enough_are_more_than_the_budget() -> None:
+def test_a_target_that_is_not_reached_takes_more_than_the_budget() -> None:
     results = make_results(task=make_task(target_accuracy=0.999))
-    assert set(column(results_table(results, summarise(results)), "Epochs (D5)")) == {"> 4"}
+    assert set(column(results_table(results, summarise(results)), "Budget (to target)")) == {"> 4"}
 
 
-def test_convergence_has_a_row_a_definition_and_states_each() -> None:
+def test_convergence_has_a_row_and_a_statement_per_definition() -> None:
     results = make_results()
     table = convergence_table(results, summarise(results))
-    assert column(table, "Definition") == ["D1", "D2", "D3", "D4", "D5", "Paper's claim"]
+    assert column(table, "Definition") == [*NAMES, "Paper's claim"]
     assert column(table, "Adam + clip")[-1] == "10"
-    assert [name for name, _ in definitions(results)[:-1]] == [definition.id for definition in DEFINITIONS]
+    assert [name for name, _ in definitions(results)[:-1]] == NAMES
 
 
 def test_choices_at_the_edge_of_the_search_are_marked() -> None:
-    low = ARMS[0].model_copy(update={"lrs": (0.1, 0.01)})  # the factory prefers the middle one: the lowest
+    low = ARMS[0].model_copy(update={"lrs": (0.1, 0.01)})  # the factory prefers the one at index 1, here the lowest
     results = make_results(arms=[low])
     table = chosen_table(results, summarise(results))
     assert column(table, "4 epochs") == ["0.01 (lowest)"]
 
 
-def test_verdicts_stand_beside_the_papers_differences() -> None:
+def test_verdicts_have_a_column_with_the_differences_of_the_paper() -> None:
     results = make_results()
     table = verdicts_table(results, summarise(results))
     assert column(table, "Pair") == ["Adam vs SGD", "Adam + clip vs SGD", "Adam + clip vs Adam"]
     assert column(table, "Paper (points)") == ["+0.80", "+1.40", "+0.60"]
 
 
-def test_an_arm_whose_runs_all_diverged_has_no_number() -> None:
+def test_an_arm_whose_runs_all_diverged_has_no_accuracy() -> None:
     results = make_results(arms=ARMS[:2], budgets=(1,), seeds=3, diverged={"Adam": (0, 1, 2)})
     table = results_table(results, summarise(results))
     assert column(table, "Test accuracy (%)")[1] == "–"
     assert column(table, "Diverged (runs)") == ["0/3", "3/3"]
 
 
-def test_no_cell_says_nan_and_every_row_is_whole() -> None:
+def test_no_cell_is_nan_and_every_row_is_complete() -> None:
     for results in (
         make_results(),
         make_results(arms=ARMS[:1], seeds=1, budgets=(1,)),
@@ -138,6 +144,6 @@ def test_no_cell_says_nan_and_every_row_is_whole() -> None:
             assert not [cell for row in table.rows for cell in row if str(math.nan) in cell.split()]
 
 
-def test_a_row_must_be_whole() -> None:
+def test_an_incomplete_row_is_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
         Table.of("t", [Column("a"), Column("b")], [["1"]])

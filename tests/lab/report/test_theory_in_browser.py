@@ -1,4 +1,4 @@
-"""The theory's page in a real browser: formulas and figures are there, in light and dark, and nothing is asked for."""
+"""Test the page of the theory in a real browser: formulas and figures, light and dark, no requests."""
 
 from pathlib import Path
 
@@ -22,9 +22,9 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_page_shows_formulas_and_figures(browser: Browser, page_file: Path, scheme, width: int) -> None:
     context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
     page = context.new_page()
-    complaints, requests = [], []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    messages, requests = [], []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
     page.on("request", lambda request: requests.append(request.url))
     page.goto(page_file.as_uri())
     page.wait_for_function("n => document.querySelectorAll('.plot .cartesianlayer').length >= n", arg=len(QUICK))
@@ -38,5 +38,5 @@ def test_the_page_shows_formulas_and_figures(browser: Browser, page_file: Path, 
     )
     assert len(heights) > 5 and min(heights) > 5
     assert [url for url in requests if url != page_file.as_uri() and not url.startswith("data:")] == []
-    assert complaints == []
+    assert messages == []
     context.close()

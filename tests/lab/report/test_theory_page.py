@@ -30,7 +30,7 @@ def made() -> Outcome:
     return Outcome(claim, evidence, "refuted", 0.5)
 
 
-def test_everything_is_text() -> None:
+def test_all_text_is_escaped() -> None:
     html = theory_page([made()], [drawn()])
     assert "<script>alert" not in html
     assert html.count("<script") == 3  # the figures' data, plotly.js, our own
@@ -39,7 +39,7 @@ def test_everything_is_text() -> None:
     assert match and json.loads(match[1])[0]["data"][0]["name"] == "</script>"
 
 
-def test_a_claim_is_told_in_full() -> None:
+def test_a_claim_has_all_parts() -> None:
     html = theory_page([made()], [drawn()])
     for part in ("refuted", "<mi>a</mi><mo>&#x0003C;</mo><mi>b</mi>", "Assuming: ", "<em>Instead:</em>", "1.5"):
         assert part in html, part
@@ -50,7 +50,7 @@ def test_a_lone_dollar_sign_is_refused() -> None:
         mathematics("costs $ 5")
 
 
-def test_files_hold_the_figures_for_other_pages(tmp_path: Path) -> None:
+def test_files_contain_the_figures_for_other_pages(tmp_path: Path) -> None:
     written = write_theory([made()], tmp_path / "new")
     assert [path.name for path in written] == ["theory.html", "theory.json", "cliff.json"]
     figure = json.loads((tmp_path / "new" / "cliff.json").read_text())
@@ -60,7 +60,7 @@ def test_files_hold_the_figures_for_other_pages(tmp_path: Path) -> None:
     assert (claim["id"], claim["status"], claim["recorded"]) == ("cliff", "refuted", "refuted")
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(StoreError, match="taken"):
         write_theory([made()], tmp_path / "taken")

@@ -28,7 +28,7 @@ def headline_of(results: Results) -> str:
     return headline(results, summarise(results))
 
 
-def test_a_verdict_in_words() -> None:
+def test_a_verdict_as_a_sentence() -> None:
     words = "Adam + clip vs Adam: equivalent, +0.03 points [−0.10, +0.16], margin 0.5"
     assert sentence(EQUIVALENT, make_task(claims={})) == words
     assert sentence(EQUIVALENT, make_task()) == words + "; paper +0.60"
@@ -46,7 +46,7 @@ def test_a_verdict_without_an_interval(fields: dict, words: str) -> None:
     assert sentence(verdict, make_task(claims={})) == f"Adam + clip vs Adam: undecided, {words}"
 
 
-def test_the_headline_starts_with_what_clipping_changes() -> None:
+def test_the_headline_starts_with_the_effect_of_clipping() -> None:
     results = make_results()
     found = replace(summarise(results), verdicts=(*summarise(results).verdicts[:2], EQUIVALENT))
     assert headline(results, found).startswith(
@@ -81,6 +81,6 @@ def test_notes_name_divergence_edges_and_missing_claims() -> None:
     assert claims == "The paper makes no claim about this task's data: no data set: made-up records."
 
 
-def test_an_unremarkable_study_needs_no_note() -> None:
+def test_a_study_without_anomalies_has_no_notes() -> None:
     results = make_results()
     assert notes(results, summarise(results)) == ()

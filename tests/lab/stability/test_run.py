@@ -1,4 +1,4 @@
-"""A sweep of the tiny task, from its declaration to the files."""
+"""Run sweeps of the tiny task, from the declaration to the written files."""
 
 import csv
 from dataclasses import replace
@@ -12,19 +12,19 @@ from steadystep.lab.report.stability.report import stability_document
 from steadystep.lab.stability.declare import sweep_for
 from steadystep.lab.stability.run import SweepResults, run_sweep
 from steadystep.lab.training.record import Record
-from tiny_study import CALM_TASK, TASK, Diary, numbers
+from tiny_study import CALM_TASK, TASK, RecordingObserver, numbers
 
 LRS = (0.003, 0.03, 1e4)
 SCRIPT = "<script>alert(1)</script>"
 
 
-def everything(results: SweepResults) -> list[str]:
-    # As text, in which nan is nan.
+def all_numbers(results: SweepResults) -> list[str]:
+    # Compared as text, because nan != nan.
     return [str(numbers(record)) for records in results.records.values() for record in records]
 
 
-class Interrupted(Diary):
-    """Presses Ctrl-C after so many runs."""
+class Interrupted(RecordingObserver):
+    """Raise KeyboardInterrupt after five trials."""
 
     def trial_finished(self, record: Record) -> None:
         super().trial_finished(record)
@@ -32,26 +32,26 @@ class Interrupted(Diary):
             raise KeyboardInterrupt
 
 
-def test_an_interrupted_sweep_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
+def test_an_interrupted_sweep_resumes_to_the_same_numbers(tmp_path: Path) -> None:
     sweep = sweep_for(TASK, optimizers=["SGD"], clips=["norm", "agc"], lrs=LRS, seeds=2)
     whole = run_sweep(sweep, TASK, None, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         run_sweep(sweep, TASK, None, tmp_path / "stopped", observer=Interrupted())
-    kept = {path.name for path in (tmp_path / "stopped" / "records").iterdir()}
-    assert len(kept) == 5
-    diary = Diary()
+    stored = {path.name for path in (tmp_path / "stopped" / "records").iterdir()}
+    assert len(stored) == 5
+    diary = RecordingObserver()
     resumed = run_sweep(sweep, TASK, None, tmp_path / "stopped", observer=diary)
-    assert everything(resumed) == everything(whole)
+    assert all_numbers(resumed) == all_numbers(whole)
     assert len(diary.finished) == 18 and len(diary.started) == 18 - 5
     assert diary.stages == ["tuning", "tuning clipped"]
-    again = Diary()
+    again = RecordingObserver()
     run_sweep(sweep, TASK, None, tmp_path / "stopped", observer=again)
     assert again.started == []
 
 
-def test_more_learning_rates_train_only_what_is_new(tmp_path: Path) -> None:
+def test_adding_learning_rates_trains_only_the_new_trials(tmp_path: Path) -> None:
     run_sweep(sweep_for(TASK, optimizers=["SGD"], clips=["agc"], lrs=LRS, seeds=1), TASK, None, tmp_path)
-    diary = Diary()
+    diary = RecordingObserver()
     run_sweep(
         sweep_for(TASK, optimizers=["SGD"], clips=["agc"], lrs=(*LRS, 0.3), seeds=1),
         TASK,
@@ -72,7 +72,7 @@ def test_the_test_split_is_never_read_and_clips_come_from_the_norms_at_the_best_
     assert threshold == float(f"{sum(medians) / 2:.4g}")
 
 
-def test_the_document_says_it_all_and_escapes_it(tmp_path: Path) -> None:
+def test_the_document_is_complete_and_escaped(tmp_path: Path) -> None:
     task = replace(TASK, title=f"Clouds {SCRIPT}")
     document = stability_document(
         run_sweep(sweep_for(task, lrs=LRS, seeds=2), task, None, tmp_path / "run"), f"steadystep {SCRIPT}"
@@ -93,7 +93,7 @@ def test_the_document_says_it_all_and_escapes_it(tmp_path: Path) -> None:
     assert [row["arm"] for row in rows[::3]] == ["SGD", "SGD + norm", "Adam", "Adam + norm"]
 
 
-def test_the_figure_pairs_colours_and_tells_stable_from_not(tmp_path: Path) -> None:
+def test_the_figure_pairs_colours_and_marks_stable_points(tmp_path: Path) -> None:
     results = run_sweep(sweep_for(TASK, lrs=LRS, seeds=2), TASK, None, tmp_path)
     [figure] = stability_document(results, "c").sections[0].figures
     traces: Any = figure.plot.data

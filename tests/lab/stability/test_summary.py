@@ -1,4 +1,4 @@
-"""Statistics of made-up records, against what is reckoned by hand."""
+"""Check the statistics of synthetic records against values computed by hand."""
 
 import math
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ TASK = make_task()
 def run(
     lr: float, seed: int, accuracy: float | None, reason: str = "the loss is nan at step 7", **fields: Any
 ) -> Record:
-    """One run; None: it did not finish."""
+    """Make one record; an accuracy of None means that the run did not finish."""
     trial = make_trial(lr=lr, seed=seed, role="tune", **fields)
     record = make_record(trial, accuracy=accuracy or 0.5, diverged=accuracy is None)
     return record.model_copy(update={"reason": reason} if accuracy is None else {"val_accuracy": accuracy})
 
 
 def runs(outcomes: Sequence[Sequence[float | None]], **fields: Any) -> list[Record]:
-    """For each learning rate of LRS, one run a seed."""
+    """Make one record per learning rate of LRS and per seed."""
     return [
         run(lr, seed, accuracy, **fields)
         for lr, tried in zip(LRS, outcomes, strict=True)
@@ -52,22 +52,22 @@ def test_a_point_counts_shares_and_means() -> None:
     assert points[2].accuracy.high == pytest.approx(0.88 + 12.7062 * 0.02, abs=1e-4)
 
 
-def test_stable_is_what_finished_on_every_seed_and_ends_near_the_best() -> None:
-    # 0.65 is too far below 0.9, 0.85 is exactly within 0.05, and one lost run of two is one too many.
+def test_a_stable_rate_finishes_on_every_seed_and_ends_near_the_best() -> None:
+    # 0.65 is too far below 0.9, 0.85 is exactly within 0.05, and one diverged run of two makes the rate unstable.
     points = points_of(runs([[0.65, 0.65], [0.85, 0.85], [0.9, 0.9], [None, 0.9]]), best=0.1, task=TASK, within=0.05)
     assert [point.stable for point in points] == [False, True, True, False]
-    found = stable_range(points)
-    assert found and (found.low, found.high, found.open_low, found.open_high, found.gaps) == (
+    stable = stable_range(points)
+    assert stable and (stable.low, stable.high, stable.open_low, stable.open_high, stable.gaps) == (
         0.01,
         0.1,
         False,
         False,
         0,
     )
-    assert found.decades == pytest.approx(1.0)
+    assert stable.decades == pytest.approx(1.0)
 
 
-def test_a_range_may_have_gaps_and_open_ends_or_not_be() -> None:
+def test_a_range_may_have_gaps_and_open_ends_or_be_empty() -> None:
     gap = stable_range(points_of(runs([[0.9], [None], [0.88], [0.9]]), best=0.001, task=TASK, within=0.05))
     assert gap and (gap.open_low, gap.open_high, gap.gaps) == (True, True, 1) and gap.decades == pytest.approx(3.0)
     assert stable_range(points_of(runs([[None]] * 4), best=0.001, task=TASK, within=0.05)) is None
@@ -81,8 +81,11 @@ def test_no_better_than_guessing_is_slow_below_the_best_and_diverged_above() -> 
     assert [(point.slow, point.diverged) for point in exploded] == [(0, 1), (0, 0), (0, 1), (0, 1)]
 
 
-def test_more_than_frequencies_is_to_be_learned_where_classes_differ_in_them() -> None:
-    """Both losses of the record are asked: at 0.1 the training loss alone, at 1.0 neither, is better than a guess."""
+def test_with_unequal_class_frequencies_a_run_must_learn_more_than_the_frequencies() -> None:
+    """Check that both losses of a record count.
+
+    At lr 0.01 only the training loss and at 0.1 only the validation loss is better than a guess; elsewhere neither is.
+    """
     words = replace(TASK, classes=10_000, frequencies=Frequencies(loss=6.0, accuracy=0.06))
     losses = [(6.1, 6.0), (5.0, 6.2), (6.2, 5.9), (6.1, 5.95)]
     records = [
@@ -112,7 +115,7 @@ NARROW: list[list[float | None]] = [[0.6, 0.6], [0.9, 0.92], [None, 0.9], [None,
 WIDE: list[list[float | None]] = [[0.6, 0.6], [0.9, 0.92], [0.91, 0.9], [None, 0.1]]
 
 
-def test_what_clipping_does_is_said_first() -> None:
+def test_the_answer_states_the_effect_of_clipping() -> None:
     arms = summarise_sweep(swept(NARROW, WIDE))
     assert top_shift(arms[1], arms[0]) == pytest.approx(1.0)
     assert answer(arms) == (
@@ -122,12 +125,12 @@ def test_what_clipping_does_is_said_first() -> None:
     assert arms[1].optimizer == "Adam" and arms[1].threshold == 0.5
 
 
-def test_that_nothing_diverged_is_said_in_words() -> None:
+def test_the_answer_says_when_no_run_diverged() -> None:
     calm: list[list[float | None]] = [[0.6], [0.9], [0.9], [0.6]]
     assert answer(summarise_sweep(swept(calm, calm))).endswith("; none of 4 runs diverged with it, and none without.")
 
 
-def test_what_the_grid_does_not_show_is_not_claimed() -> None:
+def test_the_answer_does_not_go_beyond_the_grid() -> None:
     open_end: list[list[float | None]] = [[0.6], [0.9], [0.9], [0.9]]
     text = answer(summarise_sweep(swept([[0.6], [0.9], [0.9], [None]], open_end)))
     assert "takes the stable range" in text and "at least 2.0 decades" in text
@@ -136,7 +139,7 @@ def test_what_the_grid_does_not_show_is_not_claimed() -> None:
     assert math.isnan(top_shift(nothing[1], nothing[0]))
 
 
-def test_notes_name_gaps_ends_and_the_grid() -> None:
+def test_the_notes_mention_gaps_open_ends_and_the_grid() -> None:
     notes = " ".join(stability_document(swept([[0.9], [None], [0.9], [None]], [[0.6], [0.9], [0.9], [0.9]]), "c").notes)
     assert "the grid's step, 1 decades" in notes
     assert "Adam: 1 learning rate between the ends" in notes

@@ -1,3 +1,5 @@
+"""Epochs to convergence: definitions by hand, and statistics compared with statsmodels."""
+
 import math
 from dataclasses import replace
 from statistics import fmean
@@ -15,7 +17,7 @@ from steadystep.lab.statistics.convergence import (
     kaplan_meier_median,
     log_rank,
     loss_reach,
-    near_own_best,
+    near_best,
     smallest_budget,
     sustained_reach,
 )
@@ -53,7 +55,7 @@ def accuracies(*values: float) -> Curve:
 def test_accuracy_definitions_by_hand(curve: Curve, first: int | None, sustained: int | None, near: int | None) -> None:
     assert first_reach(curve, 0.9) == first
     assert sustained_reach(curve, 0.9) == sustained
-    assert near_own_best(curve) == near
+    assert near_best(curve) == near
 
 
 @pytest.mark.parametrize(
@@ -80,9 +82,9 @@ def test_definitions_find_the_first_epoch_that_satisfies_them(curve: Curve, targ
         assert sustained >= (first_reach(curve, target) or math.inf)
 
 
-def test_near_own_best_penalises_better_methods() -> None:
+def test_near_best_penalises_better_methods() -> None:
     worse, better = accuracies(0.90, 0.90, 0.90), accuracies(0.92, 0.94, 0.96)
-    assert (near_own_best(worse), near_own_best(better)) == (1, 3)
+    assert (near_best(worse), near_best(better)) == (1, 3)
     statement = next(definition.statement for definition in DEFINITIONS if definition.id == "D3")
     assert "penalises better methods" in statement
 
@@ -108,18 +110,18 @@ def test_median_by_hand(epochs: list[int | None], median: float | None) -> None:
 
 
 @given(times)
-def test_median_is_that_of_statsmodels(epochs: list[int | None]) -> None:
+def test_median_agrees_with_statsmodels(epochs: list[int | None]) -> None:
     reached = [epoch is not None for epoch in epochs]
     found = kaplan_meier_median(epochs, budget=8)
     assert (found is None) == (sum(reached) < len(epochs) / 2)
     if any(reached):
-        # statsmodels asks for S(t) < 1/2: a hair above 1/2 asks for S(t) <= 1/2.
+        # statsmodels requires S(t) < 1 - p; with p slightly below 1/2 this is S(t) <= 1/2.
         expected = SurvfuncRight([epoch or 8 for epoch in epochs], reached).quantile(0.5 - 1e-6)
         assert found == expected or (found is None and math.isnan(expected))
 
 
 @given(times, times)
-def test_log_rank_is_that_of_statsmodels(epochs: list[int | None], against: list[int | None]) -> None:
+def test_log_rank_agrees_with_statsmodels(epochs: list[int | None], against: list[int | None]) -> None:
     both = epochs + against
     found = log_rank(epochs, against, budget=8)
     assert found == pytest.approx(log_rank(against, epochs, budget=8), abs=1e-9)
@@ -130,7 +132,7 @@ def test_log_rank_is_that_of_statsmodels(epochs: list[int | None], against: list
     group = [0] * len(epochs) + [1] * len(against)
     try:
         _, expected = survdiff([epoch or 8 for epoch in both], [epoch is not None for epoch in both], group)
-    except RuntimeWarning:  # its variance is 0
+    except RuntimeWarning:  # the variance is 0
         assert found == 1
     else:
         assert found == pytest.approx(expected, abs=1e-9)
@@ -165,8 +167,8 @@ def test_every_arm_has_every_definition_in_order() -> None:
 
 def test_a_diverged_run_is_censored_whatever_it_reached() -> None:
     results = make_results(diverged={"Adam": range(10)}, task=make_task(target_accuracy=0.3, target_loss=1.5))
-    touched = results.final["Adam", 4][0]
-    assert touched.outcome == "diverged" and first_reach(touched.curve, 0.3) is not None
+    reached = results.final["Adam", 4][0]
+    assert reached.outcome == "diverged" and first_reach(reached.curve, 0.3) is not None
     for definition in ("D1", "D2", "D3", "D4"):
         found = row(results, "Adam", definition)
         assert (found.epochs, found.reached, found.runs) == (None, 0, 10)
@@ -182,7 +184,7 @@ def test_curves_of_the_headline_budget_are_read() -> None:
 
 
 def budgets_ending_on(*accuracies: list[float | None]) -> Results:
-    """One arm; for each budget 1, 2, ... the final accuracies of its runs, None for a diverged one."""
+    """Return results with the given final accuracies of Adam's runs at the budgets 1, 2, ...; None means diverged."""
     results = make_results(budgets=range(1, len(accuracies) + 1), task=make_task(target_accuracy=0.9))
     final = {
         ("Adam", budget): [
@@ -198,14 +200,12 @@ def budgets_ending_on(*accuracies: list[float | None]) -> Results:
     ("ends", "epochs", "reached"),
     [
         (([0.8, 0.9], [0.88, 0.92], [0.95, 0.95]), 2, 1),
-        (([0.95], [0.8], [0.8]), 1, 1),  # the smallest, although a larger one misses
+        (([0.95], [0.8], [0.8]), 1, 1),  # the smallest, although a larger budget misses the target
         (([0.8, 0.8], [0.8, 0.91]), None, 1),
-        (([0.99] * 9 + [None],), 1, 9),  # 8.91 + 0.1 = 9.01 over ten: chance, not 0, and not dropped
-        (
-            ([0.98] * 9 + [None],),
-            None,
-            9,
-        ),  # 8.82 + 0.1 = 8.92: dropping the diverged run would have passed it
+        # (8.91 + 0.1) / 10: the diverged run counts as chance, not as 0, and is not dropped.
+        (([0.99] * 9 + [None],), 1, 9),
+        # (8.82 + 0.1) / 10: without the diverged run the mean would reach the target.
+        (([0.98] * 9 + [None],), None, 9),
         (([None, None],), None, 0),
     ],
 )

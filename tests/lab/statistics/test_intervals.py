@@ -1,3 +1,5 @@
+"""Intervals by hand, and compared with scipy and statsmodels."""
+
 import math
 
 import numpy as np
@@ -24,13 +26,13 @@ accuracies = st.lists(st.integers(0, 360).map(lambda right: right / 360), min_si
 
 
 def test_t_interval_by_hand() -> None:
-    # Mean 3, s = √2.5, t(4, .975) = 2.776445: half a width of 2.776445 √2.5 / √5 = 1.963243.
+    # Mean 3, s = √2.5, t(4, .975) = 2.776445: the half-width is 2.776445 √2.5 / √5 = 1.963243.
     found = t_interval([1, 2, 3, 4, 5])
     assert (found.mean, found.low, found.high) == pytest.approx((3, 1.036757, 4.963243), abs=1e-6)
 
 
 @given(accuracies)
-def test_t_interval_is_that_of_statsmodels(values: list[float]) -> None:
+def test_t_interval_agrees_with_statsmodels(values: list[float]) -> None:
     found = t_interval(values)
     if len(set(values)) == 1:
         assert found == Estimate(values[0], values[0], values[0])
@@ -53,7 +55,7 @@ def test_no_value_has_no_mean(interval) -> None:
 @pytest.mark.parametrize("interval", MEANS)
 @pytest.mark.parametrize("count", [2, 3, 10])
 def test_equal_values_have_zero_width(interval, count: int) -> None:
-    # The mean of ten 0.1 in floating point need not be 0.1; the interval's is.
+    # The floating-point mean of ten values of 0.1 need not be 0.1, but the estimate's mean is.
     assert interval([0.1] * count) == Estimate(0.1, 0.1, 0.1)
 
 
@@ -81,18 +83,18 @@ def test_bootstrap_interval_is_near_the_t_interval_on_many_values() -> None:
 
 
 def test_interquartile_mean_by_hand() -> None:
-    # Ten values lose the two lowest and the two highest: the mean of 3, 4, 5, 6, 7, 8, outliers or not.
+    # The two lowest and the two highest of ten values are removed, which leaves the mean of 3, 4, 5, 6, 7, 8.
     assert interquartile_mean([1, 2, 3, 4, 5, 6, 7, 8, 9, 1000]).mean == 5.5
 
 
 def test_interquartile_mean_where_bca_is_undefined() -> None:
-    # No single value can be left out so that the middle half changes.
+    # Leaving out any single value does not change the middle half.
     found = interquartile_mean([0.0, *[0.5] * 10, 1.0])
     assert found == Estimate(0.5, 0.5, 0.5)
 
 
 @given(st.data())
-def test_wilson_interval_is_that_of_statsmodels(data: st.DataObject) -> None:
+def test_wilson_interval_agrees_with_statsmodels(data: st.DataObject) -> None:
     trials = data.draw(st.integers(1, 50))
     successes = data.draw(st.integers(0, trials))
     found = wilson_interval(successes, trials)
@@ -112,7 +114,7 @@ def test_wilson_interval_of_nothing() -> None:
 
 
 @given(st.data())
-def test_paired_interval_is_that_of_scipy(data: st.DataObject) -> None:
+def test_paired_interval_agrees_with_scipy(data: st.DataObject) -> None:
     first = data.draw(accuracies)
     second = data.draw(st.lists(st.sampled_from(first), min_size=len(first), max_size=len(first)))
     found = paired_t_interval(first, second)

@@ -1,3 +1,5 @@
+"""The summary of a study."""
+
 import math
 from dataclasses import replace
 from statistics import fmean
@@ -43,7 +45,7 @@ def test_one_arm_by_hand() -> None:
     assert (found.runs, found.diverged) == (3, 1)
     assert found.divergence_rate.mean == pytest.approx(1 / 3)
     assert 0 < found.divergence_rate.low < 1 / 3 < found.divergence_rate.high < 1
-    assert found.test_accuracy.mean == found.val_accuracy.mean == pytest.approx(0.925)  # finished runs alone
+    assert found.test_accuracy.mean == found.val_accuracy.mean == pytest.approx(0.925)  # finished runs only
     # Two values: mean ± 12.7062 · (0.05 / √2) / √2.
     assert found.test_accuracy.high == pytest.approx(0.925 + 12.7062 * 0.025, abs=1e-5)
     assert found.test_accuracy_bootstrap.mean == found.test_accuracy_iqm.mean == pytest.approx(0.925)

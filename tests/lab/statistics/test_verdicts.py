@@ -1,3 +1,5 @@
+"""Verdicts by hand, compared with scipy and statsmodels, and their error rates in A/A studies."""
+
 import gc
 import math
 from collections import Counter
@@ -29,13 +31,13 @@ from steadystep.lab.study.records import Results
 
 REPETITIONS = 2_000
 NOISE = 2 * 1.96 * math.sqrt(0.05 * 0.95 / REPETITIONS)
-"""How far the upper Wilson bound of a rate that is exactly 5% may come to lie above 5%: one half-width of the
-interval (the bound is above the observed rate) and one more (the observed rate is above 5% by chance)."""
+"""How far above 5% the upper Wilson bound of a rate of exactly 5% may be: one half-width of the interval, because the
+bound is above the observed rate, and another one, because the observed rate may be above 5% by chance."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cheap_collections() -> Iterator[None]:
-    """statsmodels collects garbage in every call of Holm: keep what is loaded already out of it."""
+    """Exclude existing objects from garbage collection, which statsmodels runs in every call of Holm's method."""
     gc.collect()
     gc.freeze()
     yield
@@ -47,7 +49,7 @@ def one(first: list[float], second: list[float], margin: float = 0.005) -> Verdi
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_tests_are_those_of_scipy_and_statsmodels(seed: int) -> None:
+def test_tests_agree_with_scipy_and_statsmodels(seed: int) -> None:
     rng = np.random.default_rng(seed)
     first = 0.95 + 0.005 * rng.standard_normal(10)
     second = first + 0.003 * rng.standard_normal(10) + rng.uniform(-0.01, 0.01)
@@ -65,7 +67,7 @@ def test_t_tests_by_hand() -> None:
     differences = np.array([1.0, 2.0, 3.0])
     tail = 0.5 - math.sqrt(3 / 14)
     assert difference_p(differences) == pytest.approx(2 * tail)
-    # To a margin of 4 it is as far as to 0.
+    # The mean is as far from a margin of 4 as from 0.
     assert equivalence_p(differences, margin=4) == pytest.approx(tail)
 
 
@@ -75,12 +77,12 @@ def test_t_tests_by_hand() -> None:
         (0.0, "equivalent", 1, 0),
         (0.004, "equivalent", 0, 0),
         (-0.004, "equivalent", 0, 0),
-        (0.005, "better", 0, 1),  # the margin itself is no longer the same
+        (0.005, "better", 0, 1),  # a difference equal to the margin is not equivalent
         (-0.005, "worse", 0, 1),
         (0.02, "better", 0, 1),
     ],
 )
-def test_zero_variance_is_decided_by_logic(
+def test_differences_without_variance(
     difference: float, verdict: str, p_difference: float, p_equivalence: float
 ) -> None:
     base = [0.91, 0.93, 0.87, 0.9]
@@ -119,7 +121,7 @@ def test_decision_table(difference: float, p_difference: float, p_equivalence: f
 
 
 def test_holm_by_hand() -> None:
-    # Sorted .01, .02, .03 times 3, 2, 1, each at least the one before.
+    # The sorted values .01, .02, .03 are multiplied by 3, 2, 1, and each result is at least the one before.
     assert holm([0.03, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
     assert holm([0.6, 0.7]) == [1, 1]
     assert holm([]) == []
@@ -172,7 +174,7 @@ def test_a_wider_margin_never_makes_equivalence_harder(
 @given(paired)
 def test_a_better_arm_has_an_interval_above_zero(pairs: list[tuple[float, float]]) -> None:
     found = one([a for a, _ in pairs], [b for _, b in pairs], margin=0.0)
-    # Test and interval are the same statement: p < .05 just where the 95% interval leaves 0 out.
+    # Test and interval are equivalent: p < .05 if and only if the 95% interval does not contain 0.
     assert (found.verdict == "better") == (found.difference.low > 0)
     assert (found.verdict == "worse") == (found.difference.high < 0)
 
@@ -241,7 +243,7 @@ def test_arms_that_both_diverge_are_undecided_not_equivalent() -> None:
     assert math.isnan(found.difference.mean) and math.isnan(found.improvement)
 
 
-def test_runs_pair_up_by_seed_not_by_place() -> None:
+def test_runs_are_paired_by_seed_not_by_position() -> None:
     results = make_results()
     shuffled = {**results.final, ("Adam", 4): list(reversed(results.final["Adam", 4]))}
     assert verdicts(replace(results, final=shuffled)) == verdicts(results)
@@ -251,7 +253,7 @@ def test_runs_pair_up_by_seed_not_by_place() -> None:
 
 
 def simulated(arms: int, margin: float, seed: int) -> Callable[[], tuple[Verdict, ...]]:
-    """A/A: every arm's ten accuracies have one distribution, noise of half a point, partly shared by seed."""
+    """Return a simulated A/A study: all arms have one distribution, with noise of half a point, partly per seed."""
     rng = np.random.default_rng(seed)
 
     def repetition() -> tuple[Verdict, ...]:
@@ -267,10 +269,10 @@ def simulated(arms: int, margin: float, seed: int) -> Callable[[], tuple[Verdict
 
 
 def false_verdicts(repetition: Callable[[], tuple[Verdict, ...]]) -> tuple[list[float], float]:
-    """Upper Wilson bounds of the rate of "better" and "worse" over repetitions of an A/A study.
+    """Return upper Wilson bounds of the rate of "better" and "worse" over repetitions of an A/A study.
 
-    One bound for each pair of arms, and one for a repetition with any such verdict. Repetitions are
-    independent, so each bound has REPETITIONS trials; pairs within a repetition are not.
+    There is one bound for each pair of arms, and one for repetitions with any such verdict. Repetitions are
+    independent, so each bound has REPETITIONS trials; pairs within a repetition are not independent.
     """
     pairs: Counter[tuple[str, str]] = Counter()
     families = 0
@@ -288,18 +290,18 @@ def false_verdicts(repetition: Callable[[], tuple[Verdict, ...]]) -> tuple[list[
 def test_aa_of_three_arms(margin: float) -> None:
     by_pair, by_family = false_verdicts(simulated(arms=3, margin=margin, seed=1))
     assert len(by_pair) == 3
-    # Holm over three pairs leaves each about a third of the 5%, so no allowance for noise is needed.
+    # Holm's method over three pairs gives each about a third of the 5%, so no allowance for noise is needed.
     assert max(by_pair) <= 0.05
     assert by_family <= 0.05 + NOISE
 
 
 @pytest.mark.parametrize("margin", [0.005, 1e-9])
 def test_aa_of_two_arms(margin: float) -> None:
-    # One pair, nothing to adjust: with a margin that never fires the rate is exactly 5%.
+    # With one pair nothing is adjusted: with a margin that is never reached the rate is exactly 5%.
     (bound,), _ = false_verdicts(simulated(arms=2, margin=margin, seed=2))
     assert bound <= 0.05 + NOISE
     if margin == 1e-9:
-        assert bound >= 0.05  # the test has not lost its power either
+        assert bound >= 0.05  # the test keeps its power
 
 
 @pytest.mark.parametrize("diverged", [{}, {"Adam": [4]}])

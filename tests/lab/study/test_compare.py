@@ -1,4 +1,4 @@
-"""Arms from a few words."""
+"""Studies from a short list of arms."""
 
 import re
 
@@ -25,7 +25,7 @@ def test_every_pair_of_optimizer_and_clipper_makes_a_study_of_equal_budgets(sett
         assert all(set(arm.lrs) <= set(twin.lrs) for arm in study.arms), "clipped arms search where their twin does"
 
 
-def test_an_arm_that_needs_its_twins_norms_brings_it_along() -> None:
+def test_an_arm_that_needs_its_twins_norms_adds_the_twin() -> None:
     names = [arm.name for arm in comparison(DIGITS, "adam+clip,yogi+agc,adam").arms]
     assert names == ["Adam", "Adam + norm", "Yogi + agc"]
 
@@ -33,8 +33,8 @@ def test_an_arm_that_needs_its_twins_norms_brings_it_along() -> None:
 def test_learning_rates_can_be_given() -> None:
     first, second = comparison(DIGITS, "adam@1e-4:1e-1,sgd").arms
     assert first.lrs == (1e-4, 1e-3, 1e-2, 1e-1)
-    own = next(arm for arm in DIGITS.arms if arm.name == "SGD").lrs
-    assert (min(second.lrs), max(second.lrs)) == (min(own), max(own)), "the task's own search"
+    declared = next(arm for arm in DIGITS.arms if arm.name == "SGD").lrs
+    assert (min(second.lrs), max(second.lrs)) == (min(declared), max(declared)), "the task's own search"
 
 
 @pytest.mark.parametrize(
@@ -43,18 +43,18 @@ def test_learning_rates_can_be_given() -> None:
         ("adamm", "there is no optimizer 'adamm'"),
         ("adam+cut", "there is no clipper 'cut'"),
         ("adam+clip+agc", "cannot read the arm 'adam+clip+agc'"),
-        ("adam@1e-1:1e-4", "must rise and be positive"),
+        ("adam@1e-1:1e-4", "must be positive and increasing"),
         ("adam@a:b", "cannot read the learning rates"),
         (" , ", "no arms were given"),
     ],
 )
-def test_what_cannot_be_read_is_named(arms: str, complaint: str) -> None:
+def test_invalid_arms_are_named_in_the_error(arms: str, complaint: str) -> None:
     with pytest.raises(UserError, match=re.escape(complaint)) as error:
         comparison(DIGITS, arms)
     assert "\n" not in str(error.value)
 
 
-def test_budgets_that_cannot_be_equal_are_refused() -> None:
+def test_invalid_settings_and_schedules_are_errors() -> None:
     with pytest.raises(UserError, match="even"):
         comparison(DIGITS, "adam", settings=3)
     with pytest.raises(UserError, match="cosine, constant, triangle"):

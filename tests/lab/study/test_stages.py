@@ -1,4 +1,4 @@
-"""Which trials a study is made of, and how its settings are chosen."""
+"""The trials of a study's stages, and how settings are chosen."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,14 +9,14 @@ import pytest
 
 from lab_factory import make_record, make_trial
 from steadystep.lab.errors import UserError
-from steadystep.lab.study.stages import FIRST_TUNING_SEED, best_setting, carry_out, threshold
+from steadystep.lab.study.stages import FIRST_TUNING_SEED, best_setting, run_stages, threshold
 from steadystep.lab.training.record import QUANTILES, Record
 from steadystep.lab.training.trial import Trial
 from tiny_study import FINGERPRINT, STUDY, TASK, TRIALS_IN_ALL
 
 
-class Notebook:
-    """Obtains made-up records, and keeps what was asked for."""
+class RecordingRunner:
+    """Returns made-up records and records the requested trials by stage."""
 
     def __init__(self, **fields: Any) -> None:
         self.stages: dict[str, list[Trial]] = {}
@@ -31,15 +31,15 @@ class Notebook:
         return make_record(trial, accuracy=0.9 + trial.lr / 5, **norms | self._fields)
 
 
-def test_three_stages_each_from_what_the_one_before_measured() -> None:
-    notebook = Notebook()
-    results = carry_out(STUDY, TASK, FINGERPRINT, notebook)
-    assert list(notebook.stages) == ["tuning", "tuning clipped", "final runs"]
-    assert sum(map(len, notebook.stages.values())) == TRIALS_IN_ALL
-    assert not any(trial.clip for trial in notebook.stages["tuning"])
-    assert {trial.role for trial in notebook.stages["final runs"]} == {"final"}
+def test_every_stage_depends_on_the_records_of_the_one_before() -> None:
+    runner = RecordingRunner()
+    results = run_stages(STUDY, TASK, FINGERPRINT, runner)
+    assert list(runner.stages) == ["tuning", "tuning clipped", "final runs"]
+    assert sum(map(len, runner.stages.values())) == TRIALS_IN_ALL
+    assert not any(trial.clip for trial in runner.stages["tuning"])
+    assert {trial.role for trial in runner.stages["final runs"]} == {"final"}
     # Twin's best learning rate is 0.03: its norms are 0.03 (1 + level).
-    assert {str(trial.clip) for trial in notebook.stages["tuning clipped"]} == {"norm 0.033", "norm 0.057"}
+    assert {str(trial.clip) for trial in runner.stages["tuning clipped"]} == {"norm 0.033", "norm 0.057"}
     cells = set(product(("SGD", "Adam", "Adam + clip"), (1, 2)))
     assert set(results.chosen) == set(results.tuning) == set(results.final) == cells
     for cell in cells:
@@ -49,24 +49,24 @@ def test_three_stages_each_from_what_the_one_before_measured() -> None:
             assert record.trial.epochs == cell[1]
 
 
-def test_no_run_is_judged_on_a_seed_that_it_was_tuned_on() -> None:
+def test_no_final_run_uses_a_tuning_seed() -> None:
     study = STUDY.model_copy(update={"tune_seeds": 3})
-    notebook = Notebook()
-    carry_out(study, TASK, FINGERPRINT, notebook)
-    tuned = {trial.seed for stage in ("tuning", "tuning clipped") for trial in notebook.stages[stage]}
+    runner = RecordingRunner()
+    run_stages(study, TASK, FINGERPRINT, runner)
+    tuned = {trial.seed for stage in ("tuning", "tuning clipped") for trial in runner.stages[stage]}
     assert tuned == {FIRST_TUNING_SEED, FIRST_TUNING_SEED + 1, FIRST_TUNING_SEED + 2}
-    assert {trial.seed for trial in notebook.stages["final runs"]} == {0, 1}
+    assert {trial.seed for trial in runner.stages["final runs"]} == {0, 1}
 
 
 def test_every_arm_tries_equally_many_settings() -> None:
-    results = carry_out(STUDY, TASK, FINGERPRINT, Notebook())
+    results = run_stages(STUDY, TASK, FINGERPRINT, RecordingRunner())
     assert {len(records) for records in results.tuning.values()} == {2}
 
 
 def test_a_study_without_clipped_arms_has_no_stage_for_them() -> None:
-    notebook = Notebook()
-    carry_out(STUDY.model_copy(update={"arms": STUDY.arms[:1]}), TASK, FINGERPRINT, notebook)
-    assert list(notebook.stages) == ["tuning", "final runs"]
+    runner = RecordingRunner()
+    run_stages(STUDY.model_copy(update={"arms": STUDY.arms[:1]}), TASK, FINGERPRINT, runner)
+    assert list(runner.stages) == ["tuning", "final runs"]
 
 
 def test_the_best_setting_has_the_highest_mean_accuracy() -> None:
@@ -108,6 +108,6 @@ def test_a_threshold_without_any_norm() -> None:
     assert threshold(0.5, [make_record(norm_quantiles=(0.0,) * 9)]) == 1e-12
 
 
-def test_a_clipped_arm_whose_twin_never_took_a_step_is_said_in_one_line() -> None:
+def test_a_clipped_arm_whose_twin_never_took_a_step_raises_a_one_line_error() -> None:
     with pytest.raises(UserError, match=r"arm 'Adam \+ clip' takes its thresholds from 'Adam'"):
-        carry_out(STUDY, TASK, FINGERPRINT, Notebook(norm_quantiles=()))
+        run_stages(STUDY, TASK, FINGERPRINT, RecordingRunner(norm_quantiles=()))

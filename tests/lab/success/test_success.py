@@ -1,4 +1,4 @@
-"""Success rates: what is declared, what counts, what is run again, and what is said of it."""
+"""Test success rates: the declaration, the criterion, resumed runs and the report."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from steadystep.lab.success.declare import Measurement, measurement_for
 from steadystep.lab.success.run import SuccessResults, run_success
 from steadystep.lab.success.summary import succeeded, summarise_success
 from steadystep.lab.tasks import rnn
-from tiny_study import Diary, numbers
+from tiny_study import RecordingObserver, numbers
 
 FILES = {"success.html", "success.md", "success.csv", "success.svg"}
 
@@ -40,8 +40,8 @@ def results(folder: Path) -> SuccessResults:
     return run_success(small(), folder)
 
 
-def made_up(results: SuccessResults, accuracies: list[float | None]) -> SuccessResults:
-    """The same, but for the test accuracies of SGD's runs at length 10; None: diverged."""
+def with_accuracies(results: SuccessResults, accuracies: list[float | None]) -> SuccessResults:
+    """Replace the test accuracies of the SGD runs at length 10; None means that the run diverged."""
     cell = ("tanh", "SGD", 10)
     records = [
         record.model_copy(update={"test_accuracy": value, "outcome": "diverged" if value is None else "finished"})
@@ -50,7 +50,7 @@ def made_up(results: SuccessResults, accuracies: list[float | None]) -> SuccessR
     return SuccessResults(results.measurement, results.chosen, results.tuning, {**results.final, cell: records})
 
 
-def test_a_run_succeeds_with_less_than_one_in_a_hundred_wrong(results: SuccessResults) -> None:
+def test_a_run_succeeds_with_less_than_one_percent_wrong(results: SuccessResults) -> None:
     run = results.final["tanh", "SGD", 10][0]
     for accuracy, expected in ((0.9901, True), (1.0, True), (0.99, False), (0.5, False), (None, False)):
         assert succeeded(run.model_copy(update={"test_accuracy": accuracy})) is expected
@@ -59,7 +59,7 @@ def test_a_run_succeeds_with_less_than_one_in_a_hundred_wrong(results: SuccessRe
 def test_successes_and_their_interval(results: SuccessResults) -> None:
     [rate] = [
         rate
-        for rate in summarise_success(made_up(results, [1.0, None, 0.995]))
+        for rate in summarise_success(with_accuracies(results, [1.0, None, 0.995]))
         if (rate.cell, rate.arm, rate.length) == ("tanh", "SGD", 10)
     ]
     assert (rate.runs, rate.succeeded, rate.diverged) == (3, 2, 1)
@@ -67,14 +67,14 @@ def test_successes_and_their_interval(results: SuccessResults) -> None:
     middle, half = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
     assert rate.success.low == pytest.approx((middle - half) / (1 + z * z / n), abs=1e-6)
     assert rate.success.high == pytest.approx((middle + half) / (1 + z * z / n), abs=1e-6)
-    # A diverged run guesses one bit; t(2, .975) = 4.302653, s / sqrt(n) of (1, .5, .995).
+    # A diverged run counts as guessing one bit, so 0.5; t(2, .975) = 4.302653, s / sqrt(n) of (1, .5, .995).
     values, mean = (1.0, 0.5, 0.995), 2.495 / 3
     error = (sum((value - mean) ** 2 for value in values) / 2 / 3) ** 0.5
     assert rate.accuracy.mean == pytest.approx(mean)
     assert rate.accuracy.high == pytest.approx(mean + 4.302653 * error, abs=1e-6)
 
 
-def test_every_arm_is_tuned_at_the_middle_and_judged_at_every_length(results: SuccessResults) -> None:
+def test_every_arm_is_tuned_at_the_middle_length_and_evaluated_at_every_length(results: SuccessResults) -> None:
     assert results.measurement.lengths == (10, 11, 12) and results.measurement.tuned_at == 11
     for (cell, arm), chosen in results.chosen.items():
         assert chosen.task == "rnn-latch:tanh:11:2" and len(results.tuning[cell, arm]) == 6
@@ -85,8 +85,10 @@ def test_every_arm_is_tuned_at_the_middle_and_judged_at_every_length(results: Su
             assert {(trial.lr, trial.clip) for trial in trials} == {(chosen.lr, chosen.clip)}
 
 
-def test_the_same_again_and_more_lengths_train_only_what_is_new(results: SuccessResults, folder: Path) -> None:
-    diary = Diary()
+def test_a_repeated_call_trains_nothing_and_new_lengths_train_only_new_trials(
+    results: SuccessResults, folder: Path
+) -> None:
+    diary = RecordingObserver()
     again = run_success(small(), folder, observer=diary)
     assert not diary.started
     for cell, records in results.final.items():
@@ -95,8 +97,8 @@ def test_the_same_again_and_more_lengths_train_only_what_is_new(results: Success
     assert {trial.task for trial in diary.started} == {"rnn-latch:tanh:13:2"} and len(diary.started) == 4 * 3
 
 
-def test_a_run_that_was_stopped_goes_on(tmp_path: Path, results: SuccessResults, folder: Path) -> None:
-    class Stops(Diary):
+def test_an_interrupted_measurement_is_resumed(tmp_path: Path, results: SuccessResults, folder: Path) -> None:
+    class Stops(RecordingObserver):
         def trial_finished(self, record: object) -> None:
             super().trial_finished(record)  # type: ignore[arg-type]
             if len(self.finished) == 30:
@@ -109,8 +111,8 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: Path, results: SuccessResults,
         assert [numbers(record) for record in resumed.final[cell]] == [numbers(record) for record in records]
 
 
-def test_the_files_say_the_same_numbers(results: SuccessResults, tmp_path: Path) -> None:
-    changed = made_up(results, [1.0, None, 0.995])
+def test_all_files_hold_the_same_numbers(results: SuccessResults, tmp_path: Path) -> None:
+    changed = with_accuracies(results, [1.0, None, 0.995])
     document, written = write_success(changed, "steadystep success --task rnn-latch", tmp_path)
     assert {path.name for path in written} == FILES and written[0].name == "success.html"
     rows = list(csv.DictReader(io.StringIO((tmp_path / "success.csv").read_text())))
@@ -125,7 +127,7 @@ def test_the_files_say_the_same_numbers(results: SuccessResults, tmp_path: Path)
     assert f"Adam {100 * sum(right) / 3:.1f}%" in document.lede.partition("Sequences that were right, tanh: ")[2]
 
 
-def test_one_length_can_be_drawn(results: SuccessResults) -> None:
+def test_a_single_length_can_be_drawn(results: SuccessResults) -> None:
     measurement = small(lengths=(11,))
     one = SuccessResults(
         measurement, results.chosen, results.tuning, {k: v for k, v in results.final.items() if k[2] == 11}
@@ -138,13 +140,13 @@ def test_one_length_can_be_drawn(results: SuccessResults) -> None:
     ("name", "options", "words"),
     [
         ("digits-mlp", {}, "got 'digits-mlp': choose one of rnn-addition"),
-        ("rnn-latch", {"arms": ("Adm",)}, "no arm 'Adm': choose of SGD"),
+        ("rnn-latch", {"arms": ("Adm",)}, "unknown arm 'Adm': choose one of SGD"),
         ("rnn-latch", {"arms": ("SGD + clip",)}, "takes its thresholds from"),
         ("rnn-latch", {"cells": ("relu",)}, "no cell 'relu'"),
         ("rnn-latch", {"lengths": (2, 10)}, "at least 4 steps, got length 2"),
         ("rnn-latch", {"lengths": ()}, "at least one length"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(name: str, options: dict, words: str) -> None:
+def test_an_invalid_measurement_is_refused(name: str, options: dict, words: str) -> None:
     with pytest.raises(UserError, match=words):
         measurement_for(name, **options)

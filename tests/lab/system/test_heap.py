@@ -1,4 +1,4 @@
-"""A process that keeps its memory, against the system's count of pages that it had to clear for it."""
+"""Keeping freed memory, checked with the system's count of page faults."""
 
 import platform
 import subprocess
@@ -9,12 +9,12 @@ import pytest
 PROGRAM = """
 import resource, sys
 import torch
-from steadystep.lab.system.heap import keep_memory
+from steadystep.lab.system.heap import keep_freed_memory
 
 if sys.argv[1] == "keep":
-    assert keep_memory()
+    assert keep_freed_memory()
 torch.set_num_threads(1)
-for _ in range(20):  # until what is free has the shape that is asked for
+for _ in range(20):  # until the heap has free blocks of the required size
     torch.ones(16_000_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(5):
@@ -28,7 +28,7 @@ def page_faults(mode: str) -> int:
     return int(run.stdout)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no mallopt")
-def test_memory_that_was_freed_needs_no_page_again() -> None:
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
+def test_reusing_freed_memory_causes_no_page_faults() -> None:
     page = 4096
     assert page_faults("keep") < 100 < 5 * 64_000_000 / page / 2 < page_faults("give back")

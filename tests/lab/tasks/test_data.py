@@ -1,4 +1,4 @@
-"""The loader: local folders without a network, images decoded once, and clear words about data that are missing."""
+"""The loader: local folders without a network, images decoded once, and clear errors for missing data."""
 
 import io
 import os
@@ -16,7 +16,7 @@ from real_data import SHARED, needs
 from steadystep.lab.tasks import array_cache, mnist_mlp
 from steadystep.lab.tasks import data as loader
 from steadystep.lab.tasks.array_cache import cache_folder, cached_arrays
-from steadystep.lab.tasks.data import BrokenDataError, DataNotFoundError, load_images, locate
+from steadystep.lab.tasks.data import BrokenDataError, DataNotFoundError, find_local_folder, load_images
 
 HUB_NAME = "nobody/tiny-images"
 PIXELS = np.random.RandomState(0).randint(0, 256, (14, 5, 4), np.uint8)
@@ -24,9 +24,9 @@ LABELS = np.arange(14) % 3
 
 
 @pytest.fixture(autouse=True)
-def _no_network_and_a_cache_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _no_network_and_a_separate_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(*arguments: object) -> None:
-        raise AssertionError(f"the network was touched: {arguments}")
+        raise AssertionError(f"the network was used: {arguments}")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
@@ -36,7 +36,7 @@ def _no_network_and_a_cache_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 @pytest.fixture
 def parent(tmp_path: Path) -> Path:
-    """A folder that holds the data set under its short name: ten training images and four for the test."""
+    """Write ten training and four test images under the data set's short name, and return the parent folder."""
     folder = tmp_path / "data" / "tiny-images"
     folder.mkdir(parents=True)
     for split, part in (("train", slice(0, 10)), ("test", slice(10, 14))):
@@ -70,7 +70,7 @@ def test_a_folder_is_read_without_a_network_and_decoded_once(parent: Path, monke
     assert_loaded(None)
 
 
-def test_nothing_is_printed_and_no_copy_is_left_in_the_hubs_cache(
+def test_loading_prints_nothing_and_leaves_no_copy_in_the_hub_cache(
     parent: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hub-cache")
@@ -88,7 +88,7 @@ def test_a_changed_source_is_decoded_again(parent: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[:200], lambda content: b"PK\3\4" * 50])
-def test_a_damaged_cache_is_made_again(damage, parent: Path, tmp_path: Path) -> None:
+def test_a_damaged_cache_file_is_replaced(damage, parent: Path, tmp_path: Path) -> None:
     assert_loaded(parent)
     [cached] = (tmp_path / "cache").iterdir()
     whole = cached.read_bytes()
@@ -97,7 +97,7 @@ def test_a_damaged_cache_is_made_again(damage, parent: Path, tmp_path: Path) -> 
     assert len(cached.read_bytes()) == len(whole)
 
 
-def test_a_cache_with_a_flipped_bit_is_made_again(parent: Path, tmp_path: Path) -> None:
+def test_a_cache_file_with_a_flipped_bit_is_replaced(parent: Path, tmp_path: Path) -> None:
     assert_loaded(parent)
     [cached] = (tmp_path / "cache").iterdir()
     content = bytearray(cached.read_bytes())
@@ -113,7 +113,7 @@ def test_a_pickle_in_the_cache_is_not_loaded(parent: Path, tmp_path: Path) -> No
     assert_loaded(parent)
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(
+def test_loading_works_with_a_cache_that_cannot_be_written(
     parent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -121,7 +121,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     assert_loaded(parent)
 
 
-def test_arrays_are_made_once_for_a_key() -> None:
+def test_arrays_are_made_once_per_key() -> None:
     made: list[str] = []
 
     def make() -> dict[str, np.ndarray]:
@@ -143,7 +143,7 @@ def test_arrays_are_made_once_for_a_key() -> None:
         ("linux", {"STEADYSTEP_CACHE": "/mine"}, "/mine"),
     ],
 )
-def test_the_users_cache_folder(
+def test_the_cache_folder_of_each_platform(
     platform: str, variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("STEADYSTEP_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
@@ -155,7 +155,7 @@ def test_the_users_cache_folder(
     assert cache_folder() == Path(expected)
 
 
-def test_missing_data_are_said_in_one_line_with_both_remedies(tmp_path: Path) -> None:
+def test_the_error_for_missing_data_is_one_line_with_both_remedies(tmp_path: Path) -> None:
     with pytest.raises(DataNotFoundError) as missing:
         load_images("ylecun/mnist", tmp_path)
     message = str(missing.value)
@@ -163,19 +163,19 @@ def test_missing_data_are_said_in_one_line_with_both_remedies(tmp_path: Path) ->
     for part in ("ylecun/mnist", str(tmp_path / "mnist"), "--data DIR", "STEADYSTEP_DATA", "downloaded by name"):
         assert part in message
     with pytest.raises(DataNotFoundError):
-        locate("ylecun/mnist", tmp_path / "nowhere")
+        find_local_folder("ylecun/mnist", tmp_path / "nowhere")
 
 
-def test_a_hub_out_of_reach_is_said_the_same_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_error_for_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hub-cache")
-    with pytest.raises(DataNotFoundError, match="the hub gave nothing") as missing:
+    with pytest.raises(DataNotFoundError, match="the hub did not return it") as missing:
         load_images(HUB_NAME, None)
     assert "\n" not in str(missing.value)
 
 
 @pytest.mark.parametrize("left", [b"no parquet", b"", "half"])
-def test_a_broken_file_is_named_in_one_line(
+def test_the_error_for_a_broken_file_is_one_line_with_its_name(
     parent: Path, left: bytes | str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     broken = sorted((parent / "tiny-images").rglob("*.parquet"))[-1]
@@ -189,7 +189,7 @@ def test_a_broken_file_is_named_in_one_line(
 
 
 @needs("mnist")
-def test_mnist_is_all_there() -> None:
+def test_mnist_is_complete() -> None:
     splits = mnist_mlp.load(SHARED)
     assert [len(part.y) for part in (splits.train, splits.val, splits.test)] == [55_000, 5_000, 10_000]
     assert splits.train.x.shape == (55_000, 784)

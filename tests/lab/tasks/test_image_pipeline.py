@@ -1,4 +1,4 @@
-"""Encoded images: the same batches from any source, by any workers and after any interruption; broken ones endured."""
+"""Encoded images: equal batches from every source, with any workers and after interruptions; broken images."""
 
 import io
 import logging
@@ -21,8 +21,8 @@ from steadystep.lab.tasks.data import BrokenDataError, DataNotFoundError
 from steadystep.lab.tasks.image_source import UnsuitableDataError, open_images
 from steadystep.lab.tasks.networks.resnet import resnet
 from steadystep.lab.tasks.pipeline import EncodedImages
+from steadystep.lab.tasks.splits import Arrays, Batch, Split
 from steadystep.lab.tasks.streamed_images import StreamedImages
-from steadystep.lab.tasks.task import Arrays, Batch, Split
 from steadystep.lab.training.evaluation import evaluate
 from steadystep.lab.training.run_trial import TrialStopped, run_trial
 from steadystep.lab.training.trial import Trial
@@ -32,9 +32,9 @@ TRAIN, TEST = 24, 7
 
 
 @pytest.fixture(autouse=True)
-def _no_network_and_a_cache_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _no_network_and_a_separate_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(*arguments: object) -> None:
-        raise AssertionError(f"the network was touched: {arguments}")
+        raise AssertionError(f"the network was used: {arguments}")
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setenv("STEADYSTEP_CACHE", str(tmp_path / "cache"))
@@ -42,7 +42,7 @@ def _no_network_and_a_cache_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def encoded(number: int) -> bytes:
-    """A JPEG of its own size and pixels; every fifth is grey."""
+    """Return a JPEG whose size and pixels depend on its number; every fifth is grey."""
     shape = (30 + number, 50 - number) if number % 5 == 0 else (30 + number, 50 - number, 3)
     content = io.BytesIO()
     Picture.fromarray(np.random.RandomState(number).randint(0, 256, shape, np.uint8)).save(content, "JPEG")
@@ -50,7 +50,7 @@ def encoded(number: int) -> bytes:
 
 
 def labelled(first: int, count: int) -> list[tuple[bytes, int]]:
-    """Images in the order of an image folder, by class."""
+    """Return images with labels in the order of an image folder, sorted by class."""
     return [(encoded(first + number), number * len(CLASSES) // count) for number in range(count)]
 
 
@@ -86,9 +86,9 @@ def undecoded(images: Sequence[tuple[bytes, int]]) -> Any:
     return as_rows(images).cast_column("image", datasets.Image(decode=False))
 
 
-def damaged(*places: int) -> Any:
-    """The training images, some of them cut off."""
-    return undecoded([(c[:100] if place in places else c, y) for place, (c, y) in enumerate(SPLITS["train"])])
+def damaged(*indices: int) -> Any:
+    """Return the training images, with those at these indices truncated."""
+    return undecoded([(c[:100] if index in indices else c, y) for index, (c, y) in enumerate(SPLITS["train"])])
 
 
 def training(rows: Any, **options: Any) -> EncodedImages:
@@ -108,16 +108,16 @@ def assert_same(first: Sequence[Batch], second: Sequence[Batch]) -> None:
 ORDER = torch.randperm(TRAIN, generator=torch.Generator().manual_seed(0))
 
 
-def test_workers_and_interruptions_change_nothing() -> None:
+def test_batches_do_not_depend_on_workers_and_interruptions() -> None:
     rows = undecoded(SPLITS["train"])
     before = torch.get_rng_state()
     whole = batches(training(rows), ORDER)
     assert [tuple(batch.x.shape) for batch in whole] == [(5, 3, 16, 16)] * 4 + [(4, 3, 16, 16)]
     assert whole[0].x.dtype == torch.uint8
-    assert torch.equal(torch.cat([batch.chosen for batch in whole]), ORDER)
+    assert torch.equal(torch.cat([batch.indices for batch in whole]), ORDER)
     assert_same(batches(training(rows), ORDER[10:]), whole[2:])
     assert_same(batches(training(rows, workers=2), ORDER), whole)
-    assert torch.equal(torch.get_rng_state(), before), "torch's global random state is the trial's"
+    assert torch.equal(torch.get_rng_state(), before), "torch's global random state belongs to the trial"
     assert not torch.equal(batches(training(rows), ORDER, epoch=2)[0].x, whole[0].x)
 
 
@@ -126,7 +126,9 @@ def test_grey_images_have_three_equal_channels() -> None:
     assert torch.equal(batch.x[0, 0], batch.x[0, 2]) and not torch.equal(batch.x[1, 0], batch.x[1, 2])
 
 
-def test_an_image_folder_and_parquet_are_equal(folder: Path, parquet: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_image_folder_and_parquet_files_give_the_same_data(
+    folder: Path, parquet: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     first, second = (imagenet_resnet.load(path, size=16, workers=0) for path in (folder, parquet))
     assert first.fingerprint == second.fingerprint
     assert (len(first.train), len(first.val), len(first.test)) == (TRAIN - 1, 1, TEST)
@@ -134,10 +136,10 @@ def test_an_image_folder_and_parquet_are_equal(folder: Path, parquet: Path, capl
         one, other = getattr(first, name), getattr(second, name)
         order = torch.arange(len(one))
         assert_same(batches(one, order), batches(other, order))
-    assert "24 images of train, 7 images of validation" in caplog.text and "an image a file" in caplog.text
+    assert "24 images of train, 7 images of validation" in caplog.text and "as image files" in caplog.text
 
 
-def test_what_is_no_imagenet_is_said(tmp_path: Path, parquet: Path) -> None:
+def test_unsuitable_data_sets_are_refused(tmp_path: Path, parquet: Path) -> None:
     with pytest.raises(DataNotFoundError, match="--data DIR"):
         open_images("nobody/images", tmp_path / "nowhere", classes=3)
     with pytest.raises(UnsuitableDataError, match="a label 2, and the task has the 2 classes"):
@@ -148,20 +150,20 @@ def test_what_is_no_imagenet_is_said(tmp_path: Path, parquet: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_broken_image_is_named_counted_and_replaced_by_the_next(
+def test_a_broken_image_is_logged_counted_and_replaced_by_the_next_one(
     workers: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     split = training(damaged(3, 4, TRAIN - 1), workers=workers)
     found = batches(split, torch.tensor([3, 8, TRAIN - 1]))[0]
     assert len(split.broken) == 3
-    assert found.chosen.tolist() == [3, 8, TRAIN - 1]
-    assert found.y.tolist() == [SPLITS["train"][place][1] for place in (5, 8, 0)]
+    assert found.indices.tolist() == [3, 8, TRAIN - 1]
+    assert found.y.tolist() == [SPLITS["train"][index][1] for index in (5, 8, 0)]
     assert_same(batches(split, torch.tensor([3, 8, TRAIN - 1])), [found])
-    said = [record.message for record in caplog.records if record.levelno == logging.WARNING]
-    assert [text.split(" cannot")[0] for text in said] == [f"image {place} of train" for place in (3, 4, TRAIN - 1)]
+    warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert [text.split(" cannot")[0] for text in warnings] == [f"image {index} of train" for index in (3, 4, TRAIN - 1)]
 
 
-def test_a_broken_file_is_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broken_image_file_is_logged_with_its_name(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = folder / "val" / "n01" / "001.JPEG"
     path.write_bytes(b"no JPEG")
     split = imagenet_resnet.load(folder, size=16, workers=0).test
@@ -170,13 +172,13 @@ def test_a_broken_file_is_named(folder: Path, caplog: pytest.LogCaptureFixture) 
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_more_broken_images_than_the_limit_are_refused_in_one_line(workers: int) -> None:
-    endured = training(damaged(2, 9), limit=2)
-    assert len(batches(endured, ORDER)) == 5
-    with pytest.raises(BrokenDataError, match="it is number 2 and up to 1 are endured") as error:
+def test_more_broken_images_than_the_limit_raise_an_error_of_one_line(workers: int) -> None:
+    tolerated = training(damaged(2, 9), limit=2)
+    assert len(batches(tolerated, ORDER)) == 5
+    with pytest.raises(BrokenDataError, match="it is broken image number 2, and at most 1 are tolerated") as error:
         batches(training(damaged(2, 9), workers=workers, limit=1), ORDER)
     assert "\n" not in str(error.value)
-    with pytest.raises(BrokenDataError, match="up to 3 are endured"):
+    with pytest.raises(BrokenDataError, match="at most 3 are tolerated"):
         batches(training(damaged(*range(TRAIN)), limit=3), ORDER)
 
 
@@ -185,7 +187,7 @@ def streamed(rows: Any, **options: Any) -> StreamedImages:
     return StreamedImages(rows.to_iterable_dataset(num_shards=4), TRAIN, **(defaults | options))
 
 
-def test_a_stream_goes_on_at_the_same_image() -> None:
+def test_a_restarted_stream_continues_at_the_same_image() -> None:
     rows, used = undecoded(SPLITS["train"]), TRAIN // 5 * 5
     whole = batches(streamed(rows), ORDER[:used])
     assert len(whole) == 4
@@ -197,18 +199,18 @@ def test_a_stream_goes_on_at_the_same_image() -> None:
     assert not torch.equal(torch.cat(shuffled[0]), torch.cat(shuffled[1]))
 
 
-def test_broken_images_of_a_stream() -> None:
+def test_broken_images_of_a_stream_are_replaced_up_to_the_limit() -> None:
     split = streamed(damaged(3, 4, TRAIN - 1), random=False)
     found = torch.cat([batch.y for batch in batches(split, torch.arange(TRAIN))])
     expected = [label for _, label in SPLITS["train"]]
     expected[-1] = expected[0]
     assert found.tolist() == expected and len(split.broken) == 3
-    with pytest.raises(BrokenDataError, match="up to 1 are endured"):
+    with pytest.raises(BrokenDataError, match="at most 1 are tolerated"):
         batches(streamed(damaged(3, 4), limit=1), ORDER)
 
 
 class _Table(torch.nn.Module):
-    """Outputs that were written down, for inputs that are their row numbers."""
+    """A model that returns the rows of a table, given their numbers as inputs."""
 
     def __init__(self, outputs: torch.Tensor) -> None:
         super().__init__()
@@ -218,7 +220,7 @@ class _Table(torch.nn.Module):
         return self._outputs[x]
 
 
-def test_top_5_is_what_counting_says() -> None:
+def test_top_5_accuracy_equals_a_direct_count() -> None:
     random = torch.Generator().manual_seed(0)
     outputs, y = torch.randn(600, 20, generator=random), torch.randint(20, (600,), generator=random)
     found = evaluate(_Table(outputs), Arrays(torch.arange(600), y), imagenet_resnet.TASK.recipe, test=True)
@@ -227,8 +229,8 @@ def test_top_5_is_what_counting_says() -> None:
     assert found.also == {"top-5": sum(rank < 5 for rank in ranks) / 600}
 
 
-def test_a_trial_of_the_task_resumes_in_mid_epoch_and_keeps_top_5(parquet: Path, tmp_path: Path) -> None:
-    # Five classes at least, for five to be the first of.
+def test_a_trial_resumes_in_the_middle_of_an_epoch_and_records_top_5(parquet: Path, tmp_path: Path) -> None:
+    # Top-5 accuracy needs at least five classes.
     task = replace(
         imagenet_resnet.make_task("small", depth=18, size=16), model=partial(resnet, 18, classes=8, width=8)
     )  # fmt: skip
@@ -249,7 +251,7 @@ def test_a_trial_of_the_task_resumes_in_mid_epoch_and_keeps_top_5(parquet: Path,
 
 
 @needs("imagenet-sample-100")
-def test_real_images_of_imagenet_are_all_decoded() -> None:
+def test_all_sample_images_of_imagenet_are_decoded() -> None:
     [path] = (SHARED / "imagenet-sample-100").glob("*.parquet")
     rows = datasets.Dataset.from_parquet(str(path)).cast_column("image", datasets.Image(decode=False))  # pyright: ignore[reportAttributeAccessIssue]
     split = EncodedImages(rows, name="sample", size=224, random=False, workers=0, limit=0)
@@ -261,7 +263,7 @@ def test_real_images_of_imagenet_are_all_decoded() -> None:
 
 
 @needs("tiny-imagenet-subset")
-def test_tiny_imagenet_is_all_there() -> None:
+def test_tiny_imagenet_is_complete() -> None:
     splits = tiny_imagenet_resnet.load(SHARED / "tiny-imagenet-subset")
     for split, examples in ((splits.train, 70), (splits.val, 10), (splits.test, 10)):
         assert torch.bincount(split.y).tolist() == [examples] * 200

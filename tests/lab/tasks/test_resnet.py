@@ -43,7 +43,7 @@ def test_the_stride_of_a_bottleneck_is_in_its_3x3_convolution() -> None:
     assert halving == [(3, 3), (1, 1)] * 3, "the layers' 3x3, and the shortcut's 1x1"
 
 
-def test_shortcuts_without_parameters_pass_every_second_position_on() -> None:
+def test_padded_shortcuts_take_every_second_position() -> None:
     first_of_second_stage = resnet_cifar().blocks[3]
     x = torch.randn(2, 16, 8, 8)
     passed = first_of_second_stage.shortcut(x)  # pyright: ignore[reportCallIssue]
@@ -51,7 +51,7 @@ def test_shortcuts_without_parameters_pass_every_second_position_on() -> None:
     assert passed.shape == (2, 32, 4, 4) and not passed[:, 16:].any()
 
 
-def test_the_larger_network_of_cifar_by_option() -> None:
+def test_the_cifar_task_with_resnet_18() -> None:
     task = cifar10_resnet.make_task("cifar10-resnet18", depth=18)
     model = task.model()
     assert 11e6 < parameters(model) < 11.3e6

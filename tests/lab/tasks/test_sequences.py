@@ -1,4 +1,4 @@
-"""The generated problems against their definitions, told apart one sequence at a time."""
+"""The generated problems against their definitions, one sequence at a time."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ import torch
 from steadystep.lab.errors import UserError
 from steadystep.lab.tasks.rnn import make_task
 from steadystep.lab.tasks.sequences import PROBLEMS
-from steadystep.lab.tasks.sequences.fresh import Fresh
+from steadystep.lab.tasks.sequences.fresh import FreshSequences
 from steadystep.lab.tasks.sequences.random_guess import guesses_needed
 
 EXAMPLES = 3_000
@@ -43,7 +43,7 @@ ANSWERS: dict[str, Callable] = {
 
 @pytest.mark.parametrize("length", [10, 25, 50])
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_every_answer_is_that_of_the_definition(name: str, length: int) -> None:
+def test_every_target_follows_from_the_definition(name: str, length: int) -> None:
     x, y = PROBLEMS[name].draw(np.random.RandomState(1), 300, length)
     for sequence, answer in zip(x, y, strict=True):
         np.testing.assert_allclose(ANSWERS[name](sequence), answer, rtol=1e-6)
@@ -51,7 +51,7 @@ def test_every_answer_is_that_of_the_definition(name: str, length: int) -> None:
 
 @pytest.mark.parametrize("name", ["addition", "multiplication"])
 @pytest.mark.parametrize("length", [10, 50])
-def test_numbers_their_lengths_and_their_marks(name: str, length: int) -> None:
+def test_lengths_and_marks_of_the_addition_problems(name: str, length: int) -> None:
     x, _ = PROBLEMS[name].draw(np.random.RandomState(1), EXAMPLES, length)
     lengths, firsts = set(), set()
     for numbers, marks in x.transpose(0, 2, 1):
@@ -67,7 +67,7 @@ def test_numbers_their_lengths_and_their_marks(name: str, length: int) -> None:
 
 
 @pytest.mark.parametrize(("name", "tenths"), [("temporal-order", (1, 4)), ("temporal-order-3bit", (1, 3, 6))])
-def test_where_the_relevant_symbols_come_and_that_all_come_alike(name: str, tenths: tuple[int, ...]) -> None:
+def test_positions_of_the_relevant_symbols_and_balance_of_the_classes(name: str, tenths: tuple[int, ...]) -> None:
     x, y = PROBLEMS[name].draw(np.random.RandomState(1), EXAMPLES, 40)
     places = np.array([np.flatnonzero(sequence > 3) for sequence in x])
     for tenth, seen in zip(tenths, places.T, strict=True):
@@ -78,7 +78,7 @@ def test_where_the_relevant_symbols_come_and_that_all_come_alike(name: str, tent
     assert set(np.unique(x)) == set(range(6))
 
 
-def test_ends_of_a_permutation_come_nowhere_else() -> None:
+def test_end_symbols_of_a_permutation_occur_only_at_the_ends() -> None:
     x, y = PROBLEMS["permutation"].draw(np.random.RandomState(1), EXAMPLES, 30)
     assert x.shape == (EXAMPLES, 29), "the thirtieth is the answer"
     assert set(y) == {0, 1} and x[:, 1:].min() == 2 and x.max() == 99
@@ -90,13 +90,13 @@ def test_a_pattern_is_followed_by_blanks_and_a_cue() -> None:
     assert (x[:, 5:] == [2] * 19 + [3] + [2] * 5).all()
 
 
-def test_a_latch_s_noise() -> None:
+def test_signal_and_noise_of_the_latch_problem() -> None:
     x, _ = PROBLEMS["latch"].draw(np.random.RandomState(1), EXAMPLES, 50)
     assert (np.abs(x[:, :3]) == 1).all()
     assert x[:, 3:].mean() == pytest.approx(0, abs=0.01) and x[:, 3:].var() == pytest.approx(0.2, rel=0.02)
 
 
-def test_a_sequence_is_right_if_all_its_bits_are() -> None:
+def test_a_sequence_is_correct_if_all_its_bits_are() -> None:
     problem = PROBLEMS["memorization"]
     y = torch.randint(2, (3, 5))
     outputs = torch.nn.functional.one_hot(y, 2).float().transpose(1, 2).clone()
@@ -105,24 +105,24 @@ def test_a_sequence_is_right_if_all_its_bits_are() -> None:
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_an_example_follows_from_its_part_place_and_epoch(name: str) -> None:
-    train = Fresh(PROBLEMS[name], 20, "train", 60)
+def test_an_example_depends_on_part_index_and_epoch_only(name: str) -> None:
+    train = FreshSequences(PROBLEMS[name], 20, "train", 60)
     order = torch.randperm(60, generator=torch.Generator().manual_seed(0))
 
-    def whole(split: Fresh, order: torch.Tensor, epoch: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def whole(split: FreshSequences, order: torch.Tensor, epoch: int) -> tuple[torch.Tensor, torch.Tensor]:
         parts = list(split.stream(order, 20, epoch))
         return torch.cat([part.x for part in parts]), torch.cat([part.y for part in parts])
 
     x, y = whole(train, order, 5)
     rest, _ = whole(train, order[40:], 5)
-    assert torch.equal(x[40:], rest), "a stream that begins in mid-epoch goes on as it would have"
-    same_places, labels = whole(train, torch.arange(60), 5)
-    assert torch.equal(same_places[order], x) and torch.equal(labels[order], y)
+    assert torch.equal(x[40:], rest), "a stream restarted in the middle of an epoch continues with the same examples"
+    in_order, labels = whole(train, torch.arange(60), 5)
+    assert torch.equal(in_order[order], x) and torch.equal(labels[order], y)
     for other, epoch in ((train, 6), (replace(train, part="val"), 5), (replace(train, part="test"), 5)):
         assert not torch.equal(whole(other, order, epoch)[0], x)
 
 
-def test_guesses_of_weights_solve_a_latch_soon_and_addition_not() -> None:
+def test_random_guessing_solves_latch_but_not_addition() -> None:
     latch = make_task("latch", "tanh", length=30, hidden=1)
     needed = [guesses_needed(latch, most=2_000, seed=seed) for seed in range(3)]
     assert all(needed) and len(set(needed)) > 1
@@ -132,7 +132,7 @@ def test_guesses_of_weights_solve_a_latch_soon_and_addition_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         (("adition",), "no problem 'adition': choose one of addition"),
         (("addition", "relu"), "no cell 'relu': choose one of tanh"),
@@ -140,6 +140,6 @@ def test_guesses_of_weights_solve_a_latch_soon_and_addition_not() -> None:
         (("addition", "tanh", 50, 0), "at least 1 unit"),
     ],
 )
-def test_what_is_no_task_is_refused(options: tuple, words: str) -> None:
-    with pytest.raises(UserError, match=words):
+def test_invalid_options_are_refused(options: tuple, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         make_task(*options)

@@ -1,4 +1,4 @@
-"""The registry and what every task declares."""
+"""The registry of tasks and the declarations of every task."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def _cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFac
 
 
 @EVERY_TASK
-def test_a_task_declares_a_study_of_its_own(task: Task) -> None:
+def test_every_task_declares_a_valid_study(task: Task) -> None:
     study = study_for(task)
     assert find_task(task.name) is task
     assert study.arms == task.arms
@@ -36,7 +36,7 @@ def test_a_task_declares_a_study_of_its_own(task: Task) -> None:
 
 
 @EVERY_TASK
-def test_its_model_is_new_each_time_and_decided_by_the_seed(task: Task) -> None:
+def test_model_returns_a_new_model_determined_by_the_seed(task: Task) -> None:
     torch.manual_seed(0)
     first, second = task.model(), task.model()
     torch.manual_seed(0)
@@ -47,12 +47,12 @@ def test_its_model_is_new_each_time_and_decided_by_the_seed(task: Task) -> None:
     assert isinstance(list(first.children())[-1], torch.nn.Linear), "a task's last layer gives logits"
 
 
-def test_an_unknown_task_is_answered_with_the_known_ones() -> None:
+def test_the_error_for_an_unknown_task_lists_the_known_tasks() -> None:
     with pytest.raises(UnknownTaskError, match="no task 'minst-mlp': choose one of digits-mlp, mnist-mlp"):
         find_task("minst-mlp")
 
 
-def test_the_registry_imports_no_data_library() -> None:
+def test_importing_the_registry_imports_no_data_library() -> None:
     script = (
         "import sys, steadystep.lab.tasks; "
         "print([m for m in ('sklearn', 'datasets', 'pandas', 'PIL', 'plotly') if m in sys.modules])"
@@ -61,7 +61,7 @@ def test_the_registry_imports_no_data_library() -> None:
     assert result.stdout.strip() == "[]"
 
 
-def test_digits_are_split_by_class_and_for_ever() -> None:
+def test_the_split_of_the_digits_is_stratified_and_fixed() -> None:
     splits = digits_mlp.load(None)
     parts = (splits.train, splits.val, splits.test)
     assert [len(part.y) for part in parts] == [1078, 360, 359]
@@ -96,7 +96,7 @@ def test_digits_are_learned(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["cifar10-cnn:64:256:256", "cifar10-resnet:18", "imagenet-resnet:34", "rnn-addition:gru:20:8"]
 )
-def test_options_in_a_name_make_a_task_of_that_name(name: str) -> None:
+def test_a_name_with_options_makes_a_task_of_that_name(name: str) -> None:
     task = find_task(name)
     assert task.name == name
     default = find_task(name.partition(":")[0]).model()
@@ -105,7 +105,7 @@ def test_options_in_a_name_make_a_task_of_that_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted"),
+    ("name", "message"),
     [
         ("cifar10-cnn:64:256", "cifar10-cnn:64:256:256"),
         ("cifar10-cnn:64:0:256", "cifar10-cnn:64:256:256"),
@@ -114,6 +114,6 @@ def test_options_in_a_name_make_a_task_of_that_name(name: str) -> None:
         ("digits-mlp:3", "choose one of"),
     ],
 )
-def test_options_that_there_are_not_are_named_with_what_there_is(name: str, wanted: str) -> None:
-    with pytest.raises(UserError, match=wanted):
+def test_the_error_for_invalid_options_shows_valid_ones(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         find_task(name)

@@ -1,4 +1,4 @@
-"""Text as numbers: vocabularies and unknown words, one loader for hub names and folders, batches that go on."""
+"""Encoded text: vocabularies and unknown words, the loader, and batches that continue each other."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -24,13 +24,13 @@ SENTENCES = {
 
 
 @pytest.fixture(autouse=True)
-def _a_cache_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _separate_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("STEADYSTEP_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
 def parent(tmp_path: Path) -> Path:
-    """A folder that holds the sentences under their short name."""
+    """Write the sentences under the data set's short name, and return the parent folder."""
     folder = tmp_path / "data" / "two-lines"
     folder.mkdir(parents=True)
     for split, sentences in SENTENCES.items():
@@ -42,8 +42,8 @@ def write_split(folder: Path, split: str, sentences: list[str], column: str = "s
     datasets.Dataset.from_dict({column: sentences}).to_parquet(folder / f"{split}-00000-of-00001.parquet")
 
 
-def test_words_are_numbered_by_frequency_and_unknown_ones_stand_for_the_rest(parent: Path) -> None:
-    # the 3, "<eos>" 2, "<unk>" 2, cat 2, dog 1: of equals the first in order of code points
+def test_words_are_numbered_by_frequency_and_others_become_unknown(parent: Path) -> None:
+    # Counts: the 3, "<eos>" 2, "<unk>" 2, cat 2, dog 1; ties are ordered by code points.
     tokens = load_tokens(HUB_NAME, parent, column="sentence", tokenise=words, vocabulary=10)
     the, eos, unk, cat, dog = range(5)
     assert tokens["train"].tolist() == [the, cat, unk, the, cat, eos, the, dog, unk, eos]
@@ -53,9 +53,9 @@ def test_words_are_numbered_by_frequency_and_unknown_ones_stand_for_the_rest(par
     assert few["test"].tolist() == [unk, cat, eos]
 
 
-def test_words_and_characters_of_one_data_set_are_kept_apart_in_the_cache(parent: Path) -> None:
+def test_words_and_characters_of_one_data_set_are_cached_separately(parent: Path) -> None:
     by_words = load_tokens(HUB_NAME, parent, column="sentence", tokenise=words, vocabulary=10)
-    with pytest.raises(BrokenDataError, match="has 'b' besides the 14 most frequent") as error:
+    with pytest.raises(BrokenDataError, match="has the token 'b', which is not among the 14 most frequent") as error:
         load_tokens(HUB_NAME, parent, column="sentence", tokenise=characters, vocabulary=99)
     assert "\n" not in str(error.value)
     for split in ("validation", "test"):
@@ -64,14 +64,14 @@ def test_words_and_characters_of_one_data_set_are_kept_apart_in_the_cache(parent
     assert len(by_words["train"]) < len(by_characters["train"]) == len("".join(SENTENCES["train"]))
 
 
-def test_text_is_read_once(parent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_is_read_once(parent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_tokens(HUB_NAME, parent, column="sentence", tokenise=words, vocabulary=10)
     monkeypatch.setattr(loader, "open_folder", lambda *arguments: pytest.fail("read again"))
     second = load_tokens(HUB_NAME, parent, column="sentence", tokenise=words, vocabulary=10)
     np.testing.assert_array_equal(first["train"], second["train"])
 
 
-def test_a_missing_column_or_split_is_said_in_one_line(parent: Path) -> None:
+def test_the_error_for_a_missing_column_or_split(parent: Path) -> None:
     with pytest.raises(BrokenDataError, match="no column 'text' in its split 'train', only sentence"):
         load_tokens(HUB_NAME, parent, column="text", tokenise=words, vocabulary=10)
     (parent / "two-lines" / "test-00000-of-00001.parquet").unlink()
@@ -79,13 +79,13 @@ def test_a_missing_column_or_split_is_said_in_one_line(parent: Path) -> None:
         load_tokens(HUB_NAME, parent, column="sentence", tokenise=words, vocabulary=10)
 
 
-def test_what_is_not_in_a_vocabulary_without_unknown_is_an_error() -> None:
+def test_a_token_outside_a_vocabulary_without_unknown_is_an_error() -> None:
     with pytest.raises(KeyError, match="c"):
         encode("abc", make_vocabulary("ab", 5))
 
 
 @pytest.mark.parametrize("tokens", [9, 10, 11])
-def test_windows_leave_out_less_than_one(tokens: int) -> None:
+def test_windows_drop_less_than_one_window(tokens: int) -> None:
     x, y = windows(np.arange(tokens), 3)
     assert x.shape == y.shape == ((tokens - 1) // 3, 3)
     assert torch.equal(x + 1, y)
@@ -97,31 +97,31 @@ def make_lanes(count: int, parts: int = 1) -> Lanes:
 
 
 @pytest.mark.parametrize(("count", "batch"), [(12, 3), (13, 3), (5, 1), (2, 4)])
-def test_every_window_comes_once_and_rows_go_on(count: int, batch: int) -> None:
+def test_every_window_is_read_once_and_rows_continue(count: int, batch: int) -> None:
     batches = list(make_lanes(count).stream(torch.arange(count), batch, epoch=0))
     whole = [part for part in batches if len(part.x) == batch]
     for part, following in pairwise(whole):
         assert torch.equal(part.y[:, -1], following.x[:, 0])
-    assert torch.cat([part.chosen for part in batches]).sort().values.tolist() == list(range(count))
-    assert all(torch.equal(part.x[:, 0], 4 * part.chosen) for part in batches)
+    assert torch.cat([part.indices for part in batches]).sort().values.tolist() == list(range(count))
+    assert all(torch.equal(part.x[:, 0], 4 * part.indices) for part in batches)
 
 
-def test_a_stream_begun_in_mid_epoch_goes_on() -> None:
+def test_a_stream_restarted_in_the_middle_of_an_epoch_continues() -> None:
     lanes = make_lanes(12)
     whole = list(lanes.stream(torch.arange(12), 3, epoch=0))
     rest = list(lanes.stream(torch.arange(12)[6:], 3, epoch=0))
-    assert [part.chosen.tolist() for part in rest] == [part.chosen.tolist() for part in whole[2:]]
+    assert [part.indices.tolist() for part in rest] == [part.indices.tolist() for part in whole[2:]]
 
 
 def test_epochs_read_the_parts_in_turn() -> None:
     lanes = make_lanes(13, parts=3)
     assert len(lanes) == 4
-    read = [torch.cat([part.chosen for part in lanes.stream(torch.arange(4), 2, epoch)]) for epoch in range(4)]
+    read = [torch.cat([part.indices for part in lanes.stream(torch.arange(4), 2, epoch)]) for epoch in range(4)]
     assert [part.sort().values.tolist() for part in read] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11], [0, 1, 2, 3]]
 
 
 @needs("ptb_text_only")
-def test_the_treebank_is_all_there() -> None:
+def test_the_treebank_is_complete() -> None:
     tokens = load_tokens(
         "ptb-text-only/ptb_text_only", SHARED, column="sentence", tokenise=words, vocabulary=ptb_lstm.VOCABULARY
     )
@@ -133,7 +133,7 @@ def test_the_treebank_is_all_there() -> None:
 
 
 @needs("tiny_shakespeare")
-def test_shakespeare_is_all_there() -> None:
+def test_shakespeare_is_complete() -> None:
     splits = charlm_transformer.load(SHARED)
     assert [part.x.numel() for part in (splits.train, splits.val, splits.test)] == [1_003_840, 55_744, 55_744]
     assert len(splits.train.x.unique()) == charlm_transformer.VOCABULARY

@@ -1,4 +1,4 @@
-"""Every claim's check, run: its status is computed again, and the theory's figures are reproduced."""
+"""Run the check of every claim: its status must equal the recorded one and its figures must be reproduced."""
 
 import pytest
 
@@ -17,17 +17,17 @@ FIGURES = {
     "stability-thresholds": {"38"},
     "clipping-bias": {"1.649", "1.00", "1.15", "1.65"},
 }
-"""Computed independently of any code here, to the digits that are to be reproduced."""
+"""Computed independently of this code, to the digits that must be reproduced."""
 
 
-def test_the_table_and_the_record_name_the_same_claims() -> None:
+def test_claims_and_recorded_statuses_have_the_same_ids() -> None:
     assert len(CLAIMS) == 15
     assert list(CLAIMS) == list(RECORDED)
     for claim in CLAIMS.values():
         assert claim.statement.count("$") % 2 == 0 and claim.source and claim.title
 
 
-def test_an_unknown_claim_is_named_with_those_that_there_are() -> None:
+def test_an_unknown_claim_error_lists_the_known_claims() -> None:
     with pytest.raises(UnknownClaimError, match=r"'momentum'.*step-bound"):
         find_claim("momentum")
 
@@ -35,13 +35,13 @@ def test_an_unknown_claim_is_named_with_those_that_there_are() -> None:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in CLAIMS]
 )
-def test_a_check_finds_what_was_recorded_and_reproduces_the_figures(name: str) -> None:
-    heard: list[float] = []
-    outcome = run_claim(CLAIMS[name], heard.append)
-    assert outcome.as_recorded, outcome.news
+def test_a_check_has_the_recorded_status_and_reproduces_the_figures(name: str) -> None:
+    fractions: list[float] = []
+    outcome = run_claim(CLAIMS[name], fractions.append)
+    assert outcome.as_recorded, outcome.status_change
     assert {measurement.stated for measurement in outcome.evidence.measurements} == FIGURES.get(name, set())
     assert all(measurement.reproduced for measurement in outcome.evidence.measurements)
-    assert all(0 <= done <= 1 for done in heard)
+    assert all(0 <= done <= 1 for done in fractions)
     if outcome.evidence.figure:
         figure = outcome.evidence.figure()
         assert figure.id == name

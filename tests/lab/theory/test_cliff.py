@@ -1,3 +1,5 @@
+"""Check the error surface of the cliff against finite differences."""
+
 import numpy as np
 import pytest
 
@@ -5,7 +7,7 @@ from steadystep.lab.theory.cliff import error, surface
 
 
 @pytest.mark.parametrize(("w", "b"), [(4.4, -2.2), (5.5, -2.7), (6.0, -1.0), (1.0, 0.5)])
-def test_the_gradient_is_that_of_the_error(w: float, b: float) -> None:
+def test_the_gradient_equals_finite_differences_of_the_error(w: float, b: float) -> None:
     value, dw, db = error(w, b)
     h = 1e-7
     assert 0 <= value < 0.5
@@ -13,7 +15,7 @@ def test_the_gradient_is_that_of_the_error(w: float, b: float) -> None:
     assert db == pytest.approx((error(w, b + h)[0] - error(w, b - h)[0]) / (2 * h), rel=1e-4, abs=1e-8)
 
 
-def test_the_surface_is_made_of_errors_and_norms() -> None:
+def test_the_surface_holds_errors_and_gradient_norms() -> None:
     errors, norms = surface(np.array([4.4, 5.5]), np.array([-2.2]))
     value, dw, db = error(5.5, -2.2)
     assert errors.shape == (1, 2)

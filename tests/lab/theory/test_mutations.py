@@ -1,6 +1,6 @@
-"""The theory tests the code: a rule or a clipper that is changed makes claims fail.
+"""Claims detect mutations of the code: changing a rule or a clipper makes the checks of claims fail.
 
-Each mutant is a mistake that implementations of Adam have made. It is put where the optimizers themselves look.
+Each mutant is a mistake found in real implementations of Adam. It replaces the rule in the optimizers' own tables.
 """
 
 from collections.abc import Callable
@@ -41,13 +41,13 @@ def eps_before_the_correction(g, p, m, v, *, lr, beta1, one_minus_beta1, beta2, 
     return p - lr * (debias1 * m) / (sqrt(debias2) * (sqrt(v) + eps)), m, v
 
 
-def rates_swapped(g, p, m, v, *, lr, beta1, one_minus_beta1, beta2, one_minus_beta2, debias1, debias2, eps):
+def betas_swapped(g, p, m, v, *, lr, beta1, one_minus_beta1, beta2, one_minus_beta2, debias1, debias2, eps):
     m = beta2 * m + one_minus_beta2 * g
     v = beta1 * v + one_minus_beta1 * g * g
     return p - lr * (debias1 * m) / (sqrt(debias2 * v) + eps), m, v
 
 
-def checked(names: tuple[str, ...]) -> list[Outcome]:
+def run_checks(names: tuple[str, ...]) -> list[Outcome]:
     return [run_claim(CLAIMS[name]) for name in names]
 
 
@@ -58,30 +58,30 @@ def checked(names: tuple[str, ...]) -> list[Outcome]:
         ("scalars", second_moment_uncorrected),
         ("update", eps_under_the_root),
         ("update", eps_before_the_correction),
-        ("update", rates_swapped),
+        ("update", betas_swapped),
     ],
 )
 def test_a_mutated_adam_fails_claims(monkeypatch: pytest.MonkeyPatch, part: str, mutant: Callable[..., Any]) -> None:
     monkeypatch.setitem(adam.RULES, TORCH, replace(adam.RULES[TORCH], **{part: mutant}))
-    changed = [outcome for outcome in checked(FAST) if not outcome.as_recorded]
+    changed = [outcome for outcome in run_checks(FAST) if not outcome.as_recorded]
     assert "bias-correction" in {outcome.claim.id for outcome in changed}
-    assert all(outcome.news for outcome in changed)
+    assert all(outcome.status_change for outcome in changed)
 
 
 def test_a_restored_adam_passes_again() -> None:
-    """What was compiled for a mutant is not left over."""
-    assert [outcome.news for outcome in checked(FAST) if not outcome.as_recorded] == []
+    """Check that no code compiled for a mutant is reused."""
+    assert [outcome.status_change for outcome in run_checks(FAST) if not outcome.as_recorded] == []
 
 
-def test_an_amsgrad_that_forgets_fails_its_claim(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forgets(g, p, m, v, x, *, lr, beta1, one_minus_beta1, beta2, one_minus_beta2, debias1, debias2, eps):
+def test_an_amsgrad_without_the_maximum_fails_its_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_maximum(g, p, m, v, x, *, lr, beta1, one_minus_beta1, beta2, one_minus_beta2, debias1, debias2, eps):
         m = beta1 * m + one_minus_beta1 * g
         v = beta2 * v + one_minus_beta2 * g * g
         x = maximum(v, v)
         return p - lr * (debias1 * m) / (sqrt(debias2 * x) + eps), m, v, x
 
-    monkeypatch.setitem(amsgrad.RULES, "paper", replace(amsgrad.RULES["paper"], update=forgets))
-    (outcome,) = checked(("nonconvergence",))
+    monkeypatch.setitem(amsgrad.RULES, "paper", replace(amsgrad.RULES["paper"], update=without_maximum))
+    (outcome,) = run_checks(("nonconvergence",))
     assert outcome.evidence.status == "unsettled"
 
 
@@ -96,11 +96,11 @@ def with_a_constant_in_the_denominator(norm, limit):
 @pytest.mark.parametrize("mutant", [enlarging, with_a_constant_in_the_denominator])
 def test_mutated_clipping_fails_its_claim(monkeypatch: pytest.MonkeyPatch, mutant: Callable[..., Any]) -> None:
     monkeypatch.setattr(clip_norm, "to_limit", mutant)
-    (outcome,) = checked(("printed-clipping",))
+    (outcome,) = run_checks(("printed-clipping",))
     assert outcome.evidence.status == "unsettled"
 
 
-def test_a_mutated_momentum_has_another_threshold() -> None:
+def test_a_mutated_momentum_has_a_different_threshold() -> None:
     def twice(g, p, u, *, lr, momentum, gain):
         u = momentum * u + gain * g
         return p - lr * (g + u), u

@@ -1,4 +1,4 @@
-"""Rules over other numbers are the same rules: compiled ones against the tests' own references."""
+"""Check rules bound to other number types: compiled rules against the reference implementations of the tests."""
 
 import random
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from numba import njit
 
 from reference.optimizers import REFERENCES
 from steadystep.lab.theory.play import descend, play
-from steadystep.lab.theory.rebound import SYMBOLIC, rebound
+from steadystep.lab.theory.rebound import SYMBOLIC, rebind
 from steadystep.lab.theory.smoothness_run import RowReader
 from steadystep.optimizers import OPTIMIZERS, SGD, Adam
 from steadystep.rule import Rule
@@ -31,16 +31,18 @@ GRADIENTS = [RNG.gauss(0, 1) * 10 ** RNG.uniform(-3, 3) for _ in range(200)]
         ("SGD", {"variant": "torch", "nesterov": False, "momentum": 0.0}, {}, {}),
     ],
 )
-def test_a_compiled_rule_steps_as_the_reference(
+def test_a_compiled_rule_equals_the_reference(
     name: str, group: dict[str, object], hyperparameters: dict[str, float], options: dict[str, object]
 ) -> None:
     rule: Rule = OPTIMIZERS[name].rule(group)
-    found = play(rule, GRADIENTS, {"lr": 0.01, **hyperparameters}, p=0.5)[:, 0]
-    given = {key: value for key, value in {**hyperparameters, **group, **options}.items() if not key.startswith("beta")}
+    actual = play(rule, GRADIENTS, {"lr": 0.01, **hyperparameters}, p=0.5)[:, 0]
+    arguments = {
+        key: value for key, value in {**hyperparameters, **group, **options}.items() if not key.startswith("beta")
+    }
     if "beta1" in hyperparameters:
-        given["betas"] = (hyperparameters["beta1"], hyperparameters["beta2"])
-    expected = REFERENCES[name]([[0.5]], [[[g]] for g in GRADIENTS], lr=0.01, **given)
-    np.testing.assert_allclose(found, [step[0][0] for step in expected], rtol=1e-12, atol=1e-12)
+        arguments["betas"] = (hyperparameters["beta1"], hyperparameters["beta2"])
+    expected = REFERENCES[name]([[0.5]], [[[g]] for g in GRADIENTS], lr=0.01, **arguments)
+    np.testing.assert_allclose(actual, [step[0][0] for step in expected], rtol=1e-12, atol=1e-12)
 
 
 def test_gradients_are_clipped_before_and_parameters_projected_after_the_step() -> None:
@@ -49,7 +51,7 @@ def test_gradients_are_clipped_before_and_parameters_projected_after_the_step() 
     assert path[:, 0].tolist() == [1.0, 0.5, 1.0, -0.2]
 
 
-def test_descent_follows_the_slope_where_it_is() -> None:
+def test_descent_evaluates_the_gradient_at_the_current_point() -> None:
     slope = njit(lambda p, draw: 2.0 * p + draw)
     rule = SGD.rule({"momentum": 0.0})
     draws = np.array([[0.0, 0.0], [1.0, -1.0]])
@@ -57,11 +59,11 @@ def test_descent_follows_the_slope_where_it_is() -> None:
     assert descend(rule, slope, draws[0], {"lr": 0.25}, p=4.0, limit=2.0).tolist() == [3.5, 3.0]
 
 
-def test_a_rule_over_symbols_is_its_equation() -> None:
+def test_a_rule_over_symbols_equals_its_equation() -> None:
     rule = Adam.rule({"variant": "epsilon_hat", "amsgrad": False})
     lr, b1, b2, eps, g = sympy.symbols("lr b1 b2 eps g", positive=True)
-    scalars: Callable[..., tuple] = rebound(rule.scalars, SYMBOLIC)
-    p, m, v = rebound(rule.update, SYMBOLIC)(g, 0, 0, 0, *scalars(1, lr, b1, b2, eps))
+    scalars: Callable[..., tuple] = rebind(rule.scalars, SYMBOLIC)
+    p, m, v = rebind(rule.update, SYMBOLIC)(g, 0, 0, 0, *scalars(1, lr, b1, b2, eps))
     assert sympy.simplify(p + lr * g / (g + eps / sympy.sqrt(1 - b2))) == 0
     assert sympy.simplify(m - (1 - b1) * g) == 0 and sympy.simplify(v - (1 - b2) * g**2) == 0
 

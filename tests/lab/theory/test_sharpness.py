@@ -1,4 +1,4 @@
-"""The measured sharpness, against a Hessian that is known."""
+"""Check the measured sharpness against known Hessians."""
 
 import numpy as np
 import pytest
@@ -28,6 +28,6 @@ def test_adams_preconditioner_scales_both_sides() -> None:
     assert largest == pytest.approx(3 / 1.5, rel=1e-3)
 
 
-def test_sgd_has_none() -> None:
+def test_sgd_has_no_preconditioner() -> None:
     parameter = torch.nn.Parameter(torch.ones(3))
     assert preconditioner(SGD([parameter], lr=0.1), [parameter]).tolist() == [1.0, 1.0, 1.0]

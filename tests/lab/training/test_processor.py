@@ -1,27 +1,27 @@
-"""How threads compute in which trials run, and that a process has its own way back afterwards."""
+"""The CPU settings of threads that run trials, and that the previous settings are restored."""
 
 import multiprocessing
 
 import torch
 
-from steadystep.lab.training.processor import compute_alike, computing_alike, flushes
+from steadystep.lab.training.processor import apply_cpu_settings, cpu_settings, flushes_denormals
 
 
-def test_a_process_has_its_own_way_back() -> None:
+def test_the_previous_settings_are_restored() -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
-    with computing_alike():
-        assert (torch.get_num_threads(), flushes()) == (1, True)
+    with cpu_settings():
+        assert (torch.get_num_threads(), flushes_denormals()) == (1, True)
         assert torch.tensor([1e-20]).square().item() == 0.0
-    assert (torch.get_num_threads(), flushes()) == (2, False)
+    assert (torch.get_num_threads(), flushes_denormals()) == (2, False)
     torch.set_flush_denormal(True)
-    with computing_alike():
+    with cpu_settings():
         pass
-    assert flushes()
+    assert flushes_denormals()
     torch.set_flush_denormal(False)
     torch.set_num_threads(threads)
 
 
-def test_a_worker_computes_in_the_same_way() -> None:
-    with multiprocessing.get_context("spawn").Pool(1, compute_alike) as pool:
-        assert pool.apply(flushes) and pool.apply(torch.get_num_threads) == 1
+def test_a_worker_uses_the_same_settings() -> None:
+    with multiprocessing.get_context("spawn").Pool(1, apply_cpu_settings) as pool:
+        assert pool.apply(flushes_denormals) and pool.apply(torch.get_num_threads) == 1

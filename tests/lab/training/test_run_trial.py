@@ -1,4 +1,4 @@
-"""A trial's run: reproducible, paired over arms, resumed bit for bit, and honest about divergence."""
+"""Runs of trials: reproducible, paired over arms, resumed bit for bit, and correct about divergence."""
 
 import math
 import random
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from steadystep.lab.errors import UserError
-from steadystep.lab.tasks.task import Arrays, Splits
+from steadystep.lab.tasks.splits import Arrays, Splits
 from steadystep.lab.training.checkpoint import (
     BrokenCheckpointError,
     UnsafeCheckpointError,
@@ -59,7 +59,7 @@ def test_interrupted_anywhere_gives_the_same_numbers(optimizer: str, clip: Clip 
     assert numbers(run(trial, checkpoint)) == numbers(undisturbed)
 
 
-def test_stopped_while_running_resumes_from_there(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_trial_resumes_from_where_it_stopped(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("steadystep.lab.training.run_trial.POLL_SECONDS", 0)
     trial = tiny_trial(epochs=5)
     undisturbed = run(trial, checkpoint)
@@ -73,7 +73,7 @@ def test_stopped_while_running_resumes_from_there(checkpoint: Path, monkeypatch:
     assert numbers(resumed) == numbers(undisturbed)
 
 
-def test_a_running_trial_saves_itself(checkpoint: Path) -> None:
+def test_a_running_trial_writes_checkpoints(checkpoint: Path) -> None:
     found: list[bool] = []
     run(
         tiny_trial(),
@@ -113,7 +113,7 @@ def test_arms_share_weights_order_and_noise() -> None:
     assert not torch.equal(adam.next_batch()[0], other.next_batch()[0])
 
 
-def test_an_epoch_sees_every_example_once_in_an_order_of_its_own() -> None:
+def test_every_epoch_visits_every_example_once_in_a_new_order() -> None:
     splits = load(None)
     training = Training(tiny_trial(batch_size=20), TASK, splits)
     epochs = []
@@ -188,7 +188,7 @@ def test_only_finished_final_runs_read_the_test_split(checkpoint: Path) -> None:
         run_trial(tiny_trial(), TASK, guarded, checkpoint)
 
 
-def test_a_loss_that_is_no_number_diverges_at_once(checkpoint: Path) -> None:
+def test_a_nan_loss_diverges_at_once(checkpoint: Path) -> None:
     record = run_trial(tiny_trial(), replace(TASK, model=_nan_model), load(None), checkpoint)
     assert (record.outcome, record.reason) == ("diverged", "the loss is nan at step 1")
     assert (record.steps, record.norm_quantiles, record.val_accuracy) == (0, (), None)
@@ -212,23 +212,23 @@ def test_a_run_that_learned_nothing_counts_as_diverged(checkpoint: Path) -> None
     assert len(record.curve.val_accuracy) == 3
 
 
-def test_the_callers_random_state_is_left_alone(checkpoint: Path) -> None:
+def test_the_callers_random_state_is_restored(checkpoint: Path) -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
     run(tiny_trial(), checkpoint)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_wrong_optimizer_and_options_are_said_in_one_line(checkpoint: Path) -> None:
+def test_wrong_optimizer_and_options_raise_one_line_errors(checkpoint: Path) -> None:
     with pytest.raises(UserError, match="no optimizer 'Magic': choose one of SGD"):
         run(tiny_trial(optimizer="Magic"), checkpoint)
-    with pytest.raises(UserError, match="Adam refuses its options"):
+    with pytest.raises(UserError, match="Adam does not accept the options"):
         run(tiny_trial(options={"momentum": 0.9}), checkpoint)
     assert run(tiny_trial(options={"betas": (0.8, 0.9)}), checkpoint).outcome == "finished"
 
 
 class Exploit:
-    """What a hostile file looks like: it calls a function when it is unpickled."""
+    """The content of a malicious file: it calls a function when it is unpickled."""
 
     def __init__(self, touched: Path) -> None:
         self.touched = touched

@@ -1,4 +1,4 @@
-"""Averaged weights: against the recurrence, and through an interruption."""
+"""Averaged weights: compared with the recurrence, and after an interruption."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +11,11 @@ from steadystep.lab.tasks.recipe import Moment, Recipe
 from steadystep.lab.training.checkpoint import save_checkpoint
 from steadystep.lab.training.run_trial import TrialStopped, run_trial
 from steadystep.lab.training.trainer import Training
-from steadystep.lab.training.weight_average import SLOWEST, Lookahead
+from steadystep.lab.training.weight_average import MAX_DECAY, Lookahead
 from tiny_study import TASK, load, numbers, tiny_trial
 
 
-def test_lookahead_is_its_recurrence() -> None:
+def test_lookahead_matches_its_recurrence() -> None:
     model, steps, every = nn.Linear(1, 1, bias=False), 23, 5
     weight = model.weight.data
     average = Lookahead(model, steps, every)
@@ -25,20 +25,20 @@ def test_lookahead_is_its_recurrence() -> None:
         fast = weight.item()
         average.after_step(taken)
         if taken % every == 0 or taken == steps:
-            keep = SLOWEST * (taken / steps) ** 3
-            slow = keep * slow + (1 - keep) * fast
+            decay = MAX_DECAY * (taken / steps) ** 3
+            slow = decay * slow + (1 - decay) * fast
             assert weight.item() == pytest.approx(slow, rel=1e-5)
         else:
             assert weight.item() == fast
 
 
-def noisy(x: torch.Tensor, chosen: torch.Tensor, now: Moment) -> torch.Tensor:
-    """Random, and different for places and moments: all that an augmentation may depend on."""
-    return x + (1 - now.progress) * torch.randn_like(x) + 0.01 * (chosen + now.epoch).view(-1, 1) % 2
+def noisy(x: torch.Tensor, indices: torch.Tensor, now: Moment) -> torch.Tensor:
+    """Add noise that depends on everything an augmentation may depend on: random state, indices and moment."""
+    return x + (1 - now.progress) * torch.randn_like(x) + 0.01 * (indices + now.epoch).view(-1, 1) % 2
 
 
 def normed_model() -> nn.Module:
-    """With buffers that training changes."""
+    """Return a model with buffers that change during training."""
     return nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
 
 
@@ -46,7 +46,7 @@ AVERAGED = replace(TASK, model=normed_model, recipe=Recipe(augment=noisy, averag
 
 
 @pytest.mark.parametrize("steps", [1, 4, 5, 6, 11, 17])
-def test_an_interrupted_run_averages_and_augments_as_if_nothing_had_been(steps: int, tmp_path: Path) -> None:
+def test_an_interrupted_run_averages_and_augments_like_an_uninterrupted_one(steps: int, tmp_path: Path) -> None:
     trial, splits = tiny_trial(), load(None)
     whole = run_trial(trial, AVERAGED, splits, tmp_path / "whole.pt")
     with torch.random.fork_rng(devices=()):
@@ -60,7 +60,7 @@ def test_an_interrupted_run_averages_and_augments_as_if_nothing_had_been(steps: 
     assert numbers(run_trial(trial, AVERAGED, splits, tmp_path / "part.pt")) == numbers(whole)
 
 
-def test_a_run_that_is_asked_to_stop_keeps_its_average(tmp_path: Path) -> None:
+def test_the_checkpoint_of_a_stopped_run_contains_the_average(tmp_path: Path) -> None:
     trial, splits, path = tiny_trial(epochs=400), load(None), tmp_path / "stopped.pt"
     with pytest.raises(TrialStopped):
         run_trial(trial, AVERAGED, splits, path, stop=lambda: True)

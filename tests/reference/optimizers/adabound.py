@@ -3,18 +3,18 @@
 import math
 from collections.abc import Sequence
 
-from reference.optimizers.trajectory import (
-    Gradients,
-    Params,
-    State,
-    Tensor,
-    Trajectory,
-    choose,
-    slot,
-    trajectory,
-)
+from reference.optimizers.registry import choose, reference
+from reference.optimizers.trajectory import Gradients, Params, State, Tensor, Trajectory, slot, trajectory
+
+OPTIONS = [
+    {},
+    {"weight_decay": 0.1},
+    {"gamma": 0.2},
+    {"lr": 0.01, "betas": (0.8, 0.9), "final_lr": 0.02, "gamma": 0.05, "eps": 1e-3, "weight_decay": 0.1},
+]
 
 
+@reference("AdaBound", variants=("author", "paper"), options=OPTIONS)
 def adabound(
     params: Params,
     grads: Gradients,
@@ -29,18 +29,20 @@ def adabound(
     lrs: Sequence[float] | None = None,
     amsbound: bool = False,
 ) -> Trajectory:
-    """g <- g + wd*p; m and v as Adam's; p -= eta*m with the element-wise rate eta by variant.
+    """Compute the trajectory of AdaBound.
 
-    `author`: f = final_lr*a/base_lr, base_lr the `lr` argument;
+    g <- g + wd*p; m and v as in Adam; p -= eta*m, where the element-wise rate eta depends on the variant.
+
+    `author`: f = final_lr*a/base_lr, where base_lr is the `lr` argument;
     eta = clip(a*sqrt(bc2)/bc1/(sqrt(v) + eps), f*(1 - 1/(gamma*t + 1)), f*(1 + 1/(gamma*t))).
     `paper` (Algorithm 2 and section 4): eta = clip(a/sqrt(v), lower, upper)/sqrt(t), with
     lower = final_lr - final_lr/((1-b2)*t + 1) and upper = final_lr + final_lr/((1-b2)*t).
-    AMSBound (Algorithm 3): v is replaced in eta by x = max(x, v), raw.
+    AMSBound (Algorithm 3): eta uses x = max(x, v), of the raw v, instead of v.
 
-    Decisions: `paper` has no gamma and no eps, so both are without effect there; its constant .1 is final_lr
-    (the default), not rescaled when lr changes; a/sqrt(0) is infinite, so it is clipped to upper.
+    Decisions: `paper` has no gamma and no eps, so both are without effect there. Its constant 0.1 is final_lr
+    (the default), which is not rescaled when lr changes. a/sqrt(0) is infinite, so it is clipped to upper.
     """
-    variant = choose(variant, ("author", "paper"))
+    variant = choose("AdaBound", variant)
     b1, b2 = betas
 
     def update(p: Tensor, grad: Tensor, state: State, t: int, a: float) -> Tensor:
@@ -69,6 +71,7 @@ def adabound(
     return trajectory(params, grads, update, lr, lrs)
 
 
+@reference("AMSBound", variants=("author", "paper"), options=OPTIONS)
 def amsbound(
     params: Params,
     grads: Gradients,
@@ -82,7 +85,7 @@ def amsbound(
     variant: str | None = None,
     lrs: Sequence[float] | None = None,
 ) -> Trajectory:
-    """AdaBound with the running maximum of the raw v: see `adabound`."""
+    """Compute the trajectory of AMSBound: AdaBound with the running maximum of the raw v, see `adabound`."""
     return adabound(
         params,
         grads,

@@ -1,20 +1,23 @@
-"""Adam (Kingma and Ba 2015), and the epsilon-hat form that closes section 2 of the paper."""
+"""Adam (Kingma and Ba 2015), and the epsilon-hat form given at the end of section 2 of the paper."""
 
 import math
 from collections.abc import Sequence
 
-from reference.optimizers.trajectory import (
-    Gradients,
-    Params,
-    State,
-    Tensor,
-    Trajectory,
-    choose,
-    slot,
-    trajectory,
+from reference.optimizers.registry import choose, reference
+from reference.optimizers.trajectory import Gradients, Params, State, Tensor, Trajectory, slot, trajectory
+
+
+@reference(
+    "Adam",
+    variants=("torch", "epsilon_hat"),
+    options=[
+        {},
+        {"weight_decay": 0.1},
+        {"amsgrad": True},
+        {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1, "amsgrad": True},
+        {"betas": (0.0, 0.99)},
+    ],
 )
-
-
 def adam(
     params: Params,
     grads: Gradients,
@@ -27,14 +30,16 @@ def adam(
     variant: str | None = None,
     lrs: Sequence[float] | None = None,
 ) -> Trajectory:
-    """g <- g + wd*p; m = b1*m + (1-b1)*g; v = b2*v + (1-b2)*g^2; then by variant.
+    """Compute the trajectory of Adam.
+
+    g <- g + wd*p; m = b1*m + (1-b1)*g; v = b2*v + (1-b2)*g^2; then, by variant:
 
     `torch` (Algorithm 1): p -= a * (m/bc1) / (sqrt(v/bc2) + eps).
-    `epsilon_hat` (end of section 2; TF, Keras): p -= a*sqrt(bc2)/bc1 * m / (sqrt(v) + eps). The table keeps
-    the default eps at 1e-8 here (TF's and Keras's is 1e-7).
-    amsgrad: v is replaced in the step by x = max(x, v), the maximum of the raw v (torch's form).
+    `epsilon_hat` (end of section 2; TF, Keras): p -= a*sqrt(bc2)/bc1 * m / (sqrt(v) + eps). The default eps
+    stays at 1e-8 here (TF's and Keras's is 1e-7).
+    amsgrad: the step uses x = max(x, v), the maximum of the raw v, instead of v (torch's form).
     """
-    variant = choose(variant, ("torch", "epsilon_hat"))
+    variant = choose("Adam", variant)
     b1, b2 = betas
 
     def update(p: Tensor, grad: Tensor, state: State, t: int, a: float) -> Tensor:

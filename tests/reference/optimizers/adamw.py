@@ -1,20 +1,22 @@
-"""AdamW (Loshchilov and Hutter 2019), decay multiplied by the learning rate or by its schedule alone."""
+"""AdamW (Loshchilov and Hutter 2019): decay multiplied by the learning rate, or by its schedule alone."""
 
 import math
 from collections.abc import Sequence
 
-from reference.optimizers.trajectory import (
-    Gradients,
-    Params,
-    State,
-    Tensor,
-    Trajectory,
-    choose,
-    slot,
-    trajectory,
+from reference.optimizers.registry import choose, reference
+from reference.optimizers.trajectory import Gradients, Params, State, Tensor, Trajectory, slot, trajectory
+
+
+@reference(
+    "AdamW",
+    variants=("torch", "independent"),
+    options=[
+        {},
+        {"weight_decay": 0.0},
+        {"weight_decay": 0.1, "amsgrad": True},
+        {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.05},
+    ],
 )
-
-
 def adamw(
     params: Params,
     grads: Gradients,
@@ -27,16 +29,18 @@ def adamw(
     variant: str | None = None,
     lrs: Sequence[float] | None = None,
 ) -> Trajectory:
-    """The parameter decays first, then Adam's step (Algorithm 1 of Kingma and Ba) on the bare gradient.
+    """Compute the trajectory of AdamW.
+
+    The parameter decays first; then it takes Adam's step (Algorithm 1 of Kingma and Ba) on the gradient alone.
 
     `torch`: p *= 1 - a*wd. `independent` (Loshchilov and Hutter, Algorithm 2 line 12: eta_t*lambda*theta,
     with the schedule multiplier eta_t = a/base_lr): p *= 1 - wd*a/base_lr. base_lr is the `lr` argument.
-    amsgrad: x = max(x, v) in the place of v (torch's form).
+    amsgrad: x = max(x, v) instead of v (torch's form).
 
-    Decision: the order decay, then step (torch) holds for both; the paper subtracts both at once, which is
-    the same, because the step does not read the decayed parameter.
+    Decision: both variants decay first and step second, as torch does. The paper subtracts both at once, which
+    is the same, because the step does not read the decayed parameter.
     """
-    variant = choose(variant, ("torch", "independent"))
+    variant = choose("AdamW", variant)
     b1, b2 = betas
 
     def update(p: Tensor, grad: Tensor, state: State, t: int, a: float) -> Tensor:

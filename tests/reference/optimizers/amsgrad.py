@@ -3,18 +3,19 @@
 import math
 from collections.abc import Sequence
 
-from reference.optimizers.trajectory import (
-    Gradients,
-    Params,
-    State,
-    Tensor,
-    Trajectory,
-    choose,
-    slot,
-    trajectory,
+from reference.optimizers.registry import choose, reference
+from reference.optimizers.trajectory import Gradients, Params, State, Tensor, Trajectory, slot, trajectory
+
+
+@reference(
+    "AMSGrad",
+    variants=("torch", "paper", "corrected"),
+    options=[
+        {},
+        {"weight_decay": 0.1},
+        {"lr": 0.01, "betas": (0.8, 0.9), "eps": 1e-3, "weight_decay": 0.1},
+    ],
 )
-
-
 def amsgrad(
     params: Params,
     grads: Gradients,
@@ -26,14 +27,16 @@ def amsgrad(
     variant: str | None = None,
     lrs: Sequence[float] | None = None,
 ) -> Trajectory:
-    """g <- g + wd*p; m and v as Adam's; then by variant.
+    """Compute the trajectory of AMSGrad.
+
+    g <- g + wd*p; m and v as in Adam; then, by variant:
 
     `torch`: x = max(x, v); p -= a * (m/bc1) / (sqrt(x/bc2) + eps).
-    `paper` (Reddi et al. 2018, Algorithm 2): x = max(x, v); p -= a * m / (sqrt(x) + eps), no bias correction
-    (the paper has no eps; the table adds it). `corrected` (optax): x = max(x, v/bc2);
-    p -= a * (m/bc1) / (sqrt(x) + eps).
+    `paper` (Reddi et al. 2018, Algorithm 2): x = max(x, v); p -= a * m / (sqrt(x) + eps), without bias
+    correction (the paper has no eps; it is added here).
+    `corrected` (optax): x = max(x, v/bc2); p -= a * (m/bc1) / (sqrt(x) + eps).
     """
-    variant = choose(variant, ("torch", "paper", "corrected"))
+    variant = choose("AMSGrad", variant)
     b1, b2 = betas
 
     def update(p: Tensor, grad: Tensor, state: State, t: int, a: float) -> Tensor:

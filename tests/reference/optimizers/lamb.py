@@ -1,21 +1,24 @@
-"""LAMB (You et al. 2020, arXiv 1904.00962v5), NVLAMB, and LAMB with RAdam's direction (the package's own)."""
+"""LAMB (You et al. 2020, arXiv 1904.00962v5), NVLAMB, and this package's LAMB with RAdam's direction."""
 
 import math
 from collections.abc import Sequence
 
 from reference.optimizers.rectification import rectifier, rho
-from reference.optimizers.trajectory import (
-    Gradients,
-    Params,
-    State,
-    Tensor,
-    Trajectory,
-    choose,
-    slot,
-    trajectory,
+from reference.optimizers.registry import choose, reference
+from reference.optimizers.trajectory import Gradients, Params, State, Tensor, Trajectory, slot, trajectory
+
+
+@reference(
+    "LAMB",
+    variants=("paper", "nvlamb"),
+    options=[
+        {},
+        {"weight_decay": 0.1},
+        {"rectified": True},
+        {"rectified": True, "weight_decay": 0.1},
+        {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1},
+    ],
 )
-
-
 def lamb(
     params: Params,
     grads: Gradients,
@@ -28,16 +31,18 @@ def lamb(
     variant: str | None = None,
     lrs: Sequence[float] | None = None,
 ) -> Trajectory:
-    """Per tensor: r = (m/bc1)/(sqrt(v/bc2) + eps) + wd*p; p -= a * norm(p)/norm(r) * r.
+    """Compute the trajectory of LAMB.
+
+    Per tensor: r = (m/bc1)/(sqrt(v/bc2) + eps) + wd*p; p -= a * norm(p)/norm(r) * r.
 
     `paper` (Algorithm 2 of v5, phi the identity): the ratio is 1 where either norm is 0. `nvlamb`: the ratio
     is also 1 throughout where wd = 0. rectified: the direction is RAdam's,
     r_t*sqrt(bc2)/bc1 * m/(sqrt(v) + eps) when rho_t > 5, else m/bc1, plus wd*p.
 
-    Decisions: RAdam's direction is read as RAdam `torch`'s, with its eps-hat; NVLAMB's pre-normalisation of
-    the gradient by its global norm is not part of the row, and a clipper does it.
+    Decisions: RAdam's direction is that of RAdam `torch`, with its epsilon-hat. NVLAMB's normalisation of the
+    gradient by its global norm is not part of this optimizer: a clipper does it.
     """
-    variant = choose(variant, ("paper", "nvlamb"))
+    variant = choose("LAMB", variant)
     b1, b2 = betas
 
     def update(p: Tensor, grad: Tensor, state: State, t: int, a: float) -> Tensor:

@@ -2,19 +2,20 @@
 
 from collections.abc import Sequence
 
+from reference.optimizers.registry import choose, reference
 from reference.optimizers.sign import sign
-from reference.optimizers.trajectory import (
-    Gradients,
-    Params,
-    State,
-    Tensor,
-    Trajectory,
-    choose,
-    slot,
-    trajectory,
+from reference.optimizers.trajectory import Gradients, Params, State, Tensor, Trajectory, slot, trajectory
+
+
+@reference(
+    "Lion",
+    variants=("author",),
+    options=[
+        {},
+        {"weight_decay": 0.1},
+        {"lr": 0.01, "betas": (0.5, 0.8), "weight_decay": 0.1},
+    ],
 )
-
-
 def lion(
     params: Params,
     grads: Gradients,
@@ -25,11 +26,12 @@ def lion(
     variant: str | None = None,
     lrs: Sequence[float] | None = None,
 ) -> Trajectory:
-    """`author` (Algorithm 2): p -= a*(sign(b1*m + (1-b1)*g) + wd*p), then m = b2*m + (1-b2)*g.
+    """Compute the trajectory of Lion.
 
-    sign(0) = 0; the decay reads the parameter before the step.
+    `author` (Algorithm 2): p -= a*(sign(b1*m + (1-b1)*g) + wd*p), then m = b2*m + (1-b2)*g.
+    sign(0) = 0; the decay uses the parameter before the step.
     """
-    choose(variant, ("author",))
+    choose("Lion", variant)
     b1, b2 = betas
 
     def update(p: Tensor, grad: Tensor, state: State, t: int, a: float) -> Tensor:

@@ -3,18 +3,20 @@
 import math
 from collections.abc import Sequence
 
-from reference.optimizers.trajectory import (
-    Gradients,
-    Params,
-    State,
-    Tensor,
-    Trajectory,
-    choose,
-    slot,
-    trajectory,
+from reference.optimizers.registry import choose, reference
+from reference.optimizers.trajectory import Gradients, Params, State, Tensor, Trajectory, slot, trajectory
+
+
+@reference(
+    "NAdam",
+    variants=("torch",),
+    options=[
+        {},
+        {"weight_decay": 0.1},
+        {"weight_decay": 0.1, "decoupled_weight_decay": True},
+        {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-3, "momentum_decay": 0.1},
+    ],
 )
-
-
 def nadam(
     params: Params,
     grads: Gradients,
@@ -28,13 +30,14 @@ def nadam(
     variant: str | None = None,
     lrs: Sequence[float] | None = None,
 ) -> Trajectory:
-    """`torch`, after Dozat 2016, Algorithm 2 ("Incorporating Nesterov Momentum into Adam"):
+    """Compute the trajectory of NAdam.
 
+    `torch`, after Dozat 2016, Algorithm 2 ("Incorporating Nesterov Momentum into Adam"):
     mu_t = b1*(1 - 0.5*0.96^(t*momentum_decay)), M_t = mu_1*...*mu_t;
     p -= a * [ (1-mu_t)/(1-M_t) * g + mu_{t+1}/(1-M_t*mu_{t+1}) * m ] / (sqrt(v/bc2) + eps).
     Weight decay: g <- g + wd*p, or p *= 1 - a*wd before the step if decoupled_weight_decay.
     """
-    choose(variant, ("torch",))
+    choose("NAdam", variant)
     b1, b2 = betas
 
     def mu(t: int) -> float:

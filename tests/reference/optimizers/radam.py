@@ -4,18 +4,22 @@ import math
 from collections.abc import Sequence
 
 from reference.optimizers.rectification import rectifier, rho
-from reference.optimizers.trajectory import (
-    Gradients,
-    Params,
-    State,
-    Tensor,
-    Trajectory,
-    choose,
-    slot,
-    trajectory,
+from reference.optimizers.registry import choose, reference
+from reference.optimizers.trajectory import Gradients, Params, State, Tensor, Trajectory, slot, trajectory
+
+
+@reference(
+    "RAdam",
+    variants=("torch", "author", "paper"),
+    options=[
+        {},
+        {"weight_decay": 0.1},
+        {"weight_decay": 0.1, "decoupled_weight_decay": True},
+        {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1},
+        {"betas": (0.9, 0.65)},  # rho_inf = 4.71: rectified by the paper's threshold only
+        {"betas": (0.8, 0.5)},  # rho_inf = 3: never rectified
+    ],
 )
-
-
 def radam(
     params: Params,
     grads: Gradients,
@@ -28,16 +32,18 @@ def radam(
     variant: str | None = None,
     lrs: Sequence[float] | None = None,
 ) -> Trajectory:
-    """Rectified step: p -= a * r_t * sqrt(bc2)/bc1 * m / (sqrt(v) + eps); un-normalised: p -= a * m/bc1.
+    """Compute the trajectory of RAdam.
+
+    Rectified step: p -= a * r_t * sqrt(bc2)/bc1 * m / (sqrt(v) + eps); un-normalised step: p -= a * m/bc1.
 
     `torch`: rectified when rho_t > 5, else un-normalised. `paper` (Liu et al. 2020, Algorithm 2, with
-    eps-hat): rectified when rho_t > 4, else un-normalised. `author` (the authors' RAdam class with
+    epsilon-hat): rectified when rho_t > 4, else un-normalised. `author` (the authors' RAdam class with
     degenerated_to_sgd=False): rectified when rho_t >= 5, else neither update nor decay; m, v and t advance.
 
     Decay: g <- g + wd*p, or p *= 1 - a*wd before the step if decoupled_weight_decay. `author` always
-    decouples, whatever the flag. The paper has no weight decay; its variant takes the flag as `torch` does.
+    decouples, whatever the flag. The paper has no weight decay; its variant handles the flag as `torch` does.
     """
-    variant = choose(variant, ("torch", "author", "paper"))
+    variant = choose("RAdam", variant)
     b1, b2 = betas
 
     def update(p: Tensor, grad: Tensor, state: State, t: int, a: float) -> Tensor:

@@ -3,18 +3,21 @@
 import math
 from collections.abc import Sequence
 
-from reference.optimizers.trajectory import (
-    Gradients,
-    Params,
-    State,
-    Tensor,
-    Trajectory,
-    choose,
-    slot,
-    trajectory,
+from reference.optimizers.registry import choose, reference
+from reference.optimizers.trajectory import Gradients, Params, State, Tensor, Trajectory, slot, trajectory
+
+
+@reference(
+    "RMSprop",
+    variants=("torch",),
+    options=[
+        {},
+        {"weight_decay": 0.1},
+        {"momentum": 0.9},
+        {"centered": True},
+        {"lr": 3e-3, "alpha": 0.9, "eps": 1e-3, "momentum": 0.8, "centered": True, "weight_decay": 0.1},
+    ],
 )
-
-
 def rmsprop(
     params: Params,
     grads: Gradients,
@@ -28,13 +31,15 @@ def rmsprop(
     variant: str | None = None,
     lrs: Sequence[float] | None = None,
 ) -> Trajectory:
-    """`torch`: g <- g + wd*p; s = alpha*s + (1-alpha)*g^2; d = sqrt(s) + eps; p -= a*g/d.
+    """Compute the trajectory of RMSprop.
+
+    `torch`: g <- g + wd*p; s = alpha*s + (1-alpha)*g^2; d = sqrt(s) + eps; p -= a*g/d.
 
     Centered (Graves 2013, eqs. 38-41): h = alpha*h + (1-alpha)*g, d = sqrt(s - h^2) + eps. With momentum:
-    u = mu*u + g/d; p -= a*u. eps outside the root, as torch has it (Graves has it inside).
-    Decision: the table names no weight decay; torch's L2 is meant, default 0.
+    u = mu*u + g/d; p -= a*u. eps is outside the root, as in torch (Graves has it inside).
+    Decision: weight decay is torch's L2 penalty, default 0.
     """
-    choose(variant, ("torch",))
+    choose("RMSprop", variant)
 
     def update(p: Tensor, grad: Tensor, state: State, t: int, a: float) -> Tensor:
         s, h, u = slot(state, "s", p), slot(state, "h", p), slot(state, "u", p)

@@ -2,5 +2,5 @@
 
 
 def sign(x: float) -> float:
-    """-1, 0 or 1."""
+    """Return -1, 0 or 1."""
     return float((x > 0) - (x < 0))

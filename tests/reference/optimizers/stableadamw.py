@@ -3,18 +3,19 @@
 import math
 from collections.abc import Sequence
 
-from reference.optimizers.trajectory import (
-    Gradients,
-    Params,
-    State,
-    Tensor,
-    Trajectory,
-    choose,
-    slot,
-    trajectory,
+from reference.optimizers.registry import choose, reference
+from reference.optimizers.trajectory import Gradients, Params, State, Tensor, Trajectory, slot, trajectory
+
+
+@reference(
+    "StableAdamW",
+    variants=("paper",),
+    options=[
+        {},
+        {"weight_decay": 0.0},
+        {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-2, "weight_decay": 0.1},
+    ],
 )
-
-
 def stableadamw(
     params: Params,
     grads: Gradients,
@@ -26,12 +27,13 @@ def stableadamw(
     variant: str | None = None,
     lrs: Sequence[float] | None = None,
 ) -> Trajectory:
-    """`paper` (Wortsman et al. 2023, Algorithm 2), per tensor, with vh = v/bc2 of this step:
+    """Compute the trajectory of StableAdamW.
 
+    `paper` (Wortsman et al. 2023, Algorithm 2), per tensor, with vh = v/bc2 of this step:
     RMS = sqrt(mean(g^2/max(vh, eps^2))); a' = a/max(1, RMS); p *= 1 - a'*wd;
     p -= a' * (m/bc1)/(sqrt(vh) + eps). The paper's de-biased b*(1-b^(t-1))/(1-b^t) gives the same moments.
     """
-    choose(variant, ("paper",))
+    choose("StableAdamW", variant)
     b1, b2 = betas
 
     def update(p: Tensor, grad: Tensor, state: State, t: int, a: float) -> Tensor:

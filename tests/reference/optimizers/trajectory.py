@@ -1,4 +1,4 @@
-"""The loop that all references share: steps, tensors that have a gradient, and each tensor's own count t."""
+"""The loop that all references share: over steps and tensors, with a step count t for each tensor."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,11 +11,11 @@ Update = Callable[[Tensor, Tensor, State, int, float], Tensor]
 
 
 def trajectory(params: Params, grads: Gradients, update: Update, lr: float, lrs: Sequence[float] | None) -> Trajectory:
-    """The parameters after every step.
+    """Return the parameters after every step.
 
-    `update(p, g, state, t, a)` returns a tensor's new values; t counts the tensor's own steps from 1 and a is
-    the learning rate of the step, `lrs[k]` if a schedule is given, else lr. A tensor whose gradient is None
-    does not step: neither its values, nor its state, nor its count change.
+    `update(p, g, state, t, a)` returns a tensor's new values. t counts the steps of that tensor from 1; a is
+    the learning rate of the step: `lrs[k]` if there is a schedule, else lr. A tensor whose gradient is None
+    does not step: its values, its state and its count do not change.
     """
     now = [list(p) for p in params]
     states: list[State] = [{} for _ in params]
@@ -32,14 +32,5 @@ def trajectory(params: Params, grads: Gradients, update: Update, lr: float, lrs:
 
 
 def slot(state: State, name: str, like: Tensor, start: float = 0.0) -> Tensor:
-    """The state tensor `name`, filled with `start` when the tensor steps for the first time."""
+    """Return the state tensor `name`, filled with `start` when the tensor steps for the first time."""
     return state.setdefault(name, [start] * len(like))
-
-
-def choose(variant: str | None, known: tuple[str, ...]) -> str:
-    """The variant asked for; the first known one is the default."""
-    if variant is None:
-        return known[0]
-    if variant not in known:
-        raise ValueError(f"variant={variant!r}: accepted are {', '.join(known)}")
-    return variant

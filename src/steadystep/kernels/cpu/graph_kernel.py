@@ -1,6 +1,7 @@
-"""A formula as one compiled loop over its operations: what a step decides, in float64.
+"""The graph kernel: a compiled loop over the nodes of a graph, in float64.
 
-One kernel runs all formulas, as a table of what to compute from where: compiling each of them would take seconds.
+One kernel evaluates all graphs. It interprets a table with a row for each node, because compiling a kernel for every
+graph would take seconds.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,13 +15,13 @@ from numba import types
 from steadystep.kernels.cpu.jit import compile_kernel
 from steadystep.tracing.graph import Graph
 
-# What one entry of a result is, from the entries of its operands. Truth is 1.0 or 0.0.
-_EACH = {
+# Elementwise operations: an entry of the result from the entries a, b, c of the operands. True is 1.0, false is 0.0.
+_ELEMENTWISE = {
     "add": "a + b",
     "subtract": "a - b",
     "multiply": "a * b",
     "divide": "a / b",
-    "power": "a ** c",  # b is the base's logarithm, for kernels that have no power
+    "power": "a ** c",  # b is the logarithm of the base, for kernels without a power
     "less": "float64(a < b)",
     "less_equal": "float64(a <= b)",
     "greater": "float64(a > b)",
@@ -37,8 +38,8 @@ _EACH = {
     "sqrt": "sqrt(a)",
     "isfinite": "float64(abs(a) < inf)",
 }
-# What a number is of all entries of a vector.
-_WHOLE = {
+# Reductions: a number from all entries of a vector.
+_REDUCTIONS = {
     "largest": """\
         total = 0.0
         for i in range(width):
@@ -66,11 +67,11 @@ _WHOLE = {
             total = maximum(total, memory[x + i * next_x])""",
 }
 _TYPES = {"float64": np.float64, "float32": np.float32, "bool": np.uint8}
-_CODES = {name: code for code, name in enumerate((*_TYPES, *_EACH, *_WHOLE))}
+_CODES = {name: code for code, name in enumerate((*_TYPES, *_ELEMENTWISE, *_REDUCTIONS))}
 
-# A row of the program: what to do, where the result goes, how many entries there are, and where each operand is: its
-# place in the memory of results and the step to its next entry, 0 for a number among vectors. Of what is loaded x is
-# the address's number, y the offset from there. Everything is loaded before anything is stored.
+# A row of the program holds the code of the operation, the position of its result, the number of entries, and for each
+# operand its position in the memory of results and the step to its next entry (0 for a number among vectors). For a
+# load, x is the index of the address and y the offset in bytes. All loads happen before the first store.
 _KERNEL = """
 def kernel(program, addresses, memory, stores):
     for row in range(len(program)):
@@ -112,80 +113,80 @@ _STORE = """\
 """
 
 
-class Program:
-    """A formula, ready to be run again and again."""
+class GraphProgram:
+    """A graph, laid out so that the kernel can evaluate it again and again."""
 
-    def __init__(self, formula: Graph) -> None:
-        self._formula, self._kernel = formula, _kernel()
-        self._known: list[int] = []
+    def __init__(self, graph: Graph) -> None:
+        self._graph, self._kernel = graph, _kernel()
+        self._known_addresses: list[int] = []
         self._addresses = np.zeros(0, np.int64)
-        self._memory, self._program, self._stores = _laid_out(formula)
+        self._memory, self._program, self._stores = _layout(graph)
 
     def run(self) -> None:
-        """Read what the formula loads, compute it, and store what it stores."""
-        formula, memory = self._formula, self._memory
-        for place, (owner, name) in formula.settings.items():
-            memory[place] = owner[name]
-        addresses = list(map(torch.Tensor.data_ptr, formula.tensors))
-        if addresses != self._known:
-            self._known, self._addresses = addresses, np.array(addresses, np.int64)
+        """Read what the graph loads, evaluate its nodes, and store its results."""
+        graph, memory = self._graph, self._memory
+        for place, (group, name) in graph.options.items():
+            memory[place] = group[name]
+        addresses = list(map(torch.Tensor.data_ptr, graph.tensors))
+        if addresses != self._known_addresses:
+            self._known_addresses, self._addresses = addresses, np.array(addresses, np.int64)
         self._kernel(self._program, self._addresses, memory, self._stores)
 
 
-def _laid_out(formula: Graph) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The memory of all results, with the formula's numbers at its beginning; the program; and the stores."""
-    memory = list(formula.numbers)
-    places: list[tuple[int, int]] = []  # of each operation's result, and the step to its next entry
+def _layout(graph: Graph) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the memory of all results, which begins with the graph's numbers, the program, and the stores."""
+    memory = list(graph.numbers)
+    places: list[tuple[int, int]] = []  # of each node's result, and the step to its next entry
     rows: list[Sequence[int]] = []
 
-    def put(vector: bool) -> tuple[int, int]:
+    def allocate(vector: bool) -> tuple[int, int]:
         place = len(memory), int(vector)
-        memory.extend([0.0] * (formula.length if vector else 1))
+        memory.extend([0.0] * (graph.length if vector else 1))
         return place
 
     def compute(name: str, vector: bool, width: int, *operands: int) -> tuple[int, int]:
-        place = put(vector)
+        place = allocate(vector)
         rows.append((_CODES[name], place[0], width, *operands, *[0] * (6 - len(operands))))
         return place
 
-    for name, *arguments in formula.operations:
+    for name, *arguments in graph.nodes:
         if name == "number":
             places.append((arguments[0], 0))
         elif name in ("constant", "true", "false"):
-            places.append(put(False))
+            places.append(allocate(False))
             memory[-1] = arguments[0] if arguments else float(name == "true")
-        elif name == "as_number":  # truth is one already
+        elif name == "as_number":  # truth values are stored as numbers
             places.append(places[arguments[0]])
         elif name == "load":
-            number, entry, kind = arguments
-            width = formula.length if entry < 0 else 1
-            places.append(compute(kind, entry < 0, width, number, 0, _offset(entry, kind)))
+            number, entry, dtype = arguments
+            width = graph.length if entry < 0 else 1
+            places.append(compute(dtype, entry < 0, width, number, 0, _offset(entry, dtype)))
         else:
             operands = [places[argument] for argument in arguments]
-            vector = name not in _WHOLE and any(step for _, step in operands)
-            width = formula.length if vector or name in _WHOLE else 1
+            vector = name not in _REDUCTIONS and any(step for _, step in operands)
+            width = graph.length if vector or name in _REDUCTIONS else 1
             places.append(compute(name, vector, width, *(number for operand in operands for number in operand)))
     stores = [
-        (_CODES[kind], number, _offset(entry, kind), places[value][0], formula.length if entry < 0 else 1)
-        for number, entry, kind, value in formula.stores()
+        (_CODES[dtype], number, _offset(entry, dtype), places[node][0], graph.length if entry < 0 else 1)
+        for number, entry, dtype, node in graph.stores()
     ]
     return np.array(memory), np.array(rows, np.int64).reshape(-1, 9), np.array(stores, np.int64).reshape(-1, 5)
 
 
-def _offset(entry: int, kind: str) -> int:
-    """Bytes from the beginning of a tensor to an entry, or to all of them (-1)."""
-    return max(entry, 0) * np.dtype(_TYPES[kind]).itemsize
+def _offset(entry: int, dtype: str) -> int:
+    """Return the bytes from the beginning of a tensor to an entry, or to all entries (-1)."""
+    return max(entry, 0) * np.dtype(_TYPES[dtype]).itemsize
 
 
 @cache
 def _kernel() -> Callable[..., None]:
-    branches = [_BRANCH.format(code=_CODES[name], result=result) for name, result in _EACH.items()]
+    branches = [_BRANCH.format(code=_CODES[name], result=result) for name, result in _ELEMENTWISE.items()]
     operations = [
         *(_LOAD.format(code=_CODES[name], kind=name) for name in _TYPES),
-        *(_REDUCE.format(code=_CODES[name], result=result) for name, result in _WHOLE.items()),
+        *(_REDUCE.format(code=_CODES[name], result=result) for name, result in _REDUCTIONS.items()),
         _COMPUTE.format(branches="".join(branches)),
     ]
     stores = [_STORE.format(code=_CODES[name], kind=name) for name in _TYPES]
     source = _KERNEL.format(operations=indent("".join(operations), "    "), stores=indent("".join(stores), "    "))
     signature = types.void(types.int64[:, ::1], types.int64[::1], types.float64[::1], types.int64[:, ::1])
-    return compile_kernel("decide", source, _TYPES, None, signature)
+    return compile_kernel("graph", source, _TYPES, None, signature)

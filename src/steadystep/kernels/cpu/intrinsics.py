@@ -1,4 +1,4 @@
-"""What compiled kernels are made of: the names that rules are written in, memory by its address, half precision."""
+"""The intrinsics of CPU kernels: the operations that rules use, memory by its address, half precision."""
 
 import platform
 from typing import Any
@@ -11,13 +11,23 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 STRICT: Any = {"error_model": "numpy"}
-"""IEEE arithmetic, in the order that is written: no flag that assumes finite numbers or that reassociates."""
+"""IEEE arithmetic in the order that is written: no flag that assumes finite numbers or that reassociates."""
 
 
-def where(condition, yes, no): ...
-def minimum(x, y): ...
-def maximum(x, y): ...
-def sign(x): ...
+def where(condition, yes, no):
+    """Return `yes` or `no`; see the overload."""
+
+
+def minimum(x, y):
+    """Return the smaller number, or NaN; see the overload."""
+
+
+def maximum(x, y):
+    """Return the larger number, or NaN; see the overload."""
+
+
+def sign(x):
+    """Return -1, 0 or 1; see the overload."""
 
 
 @overload(where, jit_options=STRICT)
@@ -63,18 +73,18 @@ def _sign(x):
 
 
 def _precision(x, y):
-    """The narrower of two types: a rule's 0.0, a float64 to Numba, must not widen the float32 beside it."""
+    """Return the narrower of two types: the 0.0 of a rule, a float64 to Numba, must not widen a float32."""
     floats = [kind for kind in (x, y) if isinstance(kind, types.Float)]
     return min(floats, key=lambda kind: kind.bitwidth)
 
 
 NAMES = {"sqrt": np.sqrt, "where": where, "abs": abs, "sign": sign, "minimum": minimum, "maximum": maximum}
-"""The names of `steadystep.tracing.ops` that rules use, for one number at a time."""
+"""The operations of `steadystep.tracing.ops` that rules use, for one number at a time."""
 
 
 @intrinsic
 def at(context, address):
-    """The memory at an address, for `numba.carray`."""
+    """Return the pointer to an address, for `numba.carray`."""
 
     def generate(context, builder, signature, arguments):
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)
@@ -87,7 +97,7 @@ _WORD = ir.IntType(64)
 
 @intrinsic
 def take_ticket(context, address):
-    """Add 1 to the counter at an address, and return what it was: no two threads get the same."""
+    """Add 1 to the counter at an address and return its old value, atomically."""
 
     def generate(context, builder, signature, arguments):
         counter = builder.inttoptr(arguments[0], _WORD.as_pointer())
@@ -98,7 +108,7 @@ def take_ticket(context, address):
 
 @intrinsic
 def read_counter(context, address):
-    """The counter at an address, as the other threads left it."""
+    """Return the counter at an address, with what other threads have written before."""
 
     def generate(context, builder, signature, arguments):
         counter = builder.inttoptr(arguments[0], _WORD.as_pointer())
@@ -109,14 +119,14 @@ def read_counter(context, address):
 
 @intrinsic
 def prefetch(context, address):
-    """Ask for the cache line at an address."""
+    """Prefetch the cache line at an address."""
 
     def generate(context, builder, signature, arguments):
         byte, word = ir.IntType(8), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), word, word, word])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
         pointer = builder.inttoptr(arguments[0], byte.as_pointer())
-        builder.call(function, [pointer, word(0), word(3), word(1)])  # to be read, to be kept, data
+        builder.call(function, [pointer, word(0), word(3), word(1)])  # read, high locality, data cache
         return context.get_dummy_value()
 
     return types.void(types.int64), generate
@@ -124,10 +134,10 @@ def prefetch(context, address):
 
 @intrinsic
 def wide_vectors(context):
-    """Let the kernel that calls this use the widest vectors of the machine: LLVM alone would keep to 256 bits."""
+    """Allow the calling kernel the widest vectors of the machine; by default LLVM uses at most 256 bits."""
 
     def generate(context, builder, signature, arguments):
-        # llvmlite's list of attributes has none with a value; LLVM reads this one from the text.
+        # llvmlite knows no attribute with a value; LLVM reads this one from the text.
         set.add(builder.function.attributes, '"prefer-vector-width"="512"')
         return context.get_dummy_value()
 
@@ -136,7 +146,7 @@ def wide_vectors(context):
 
 @intrinsic
 def larger_magnitude(context, bits, x):
-    """The larger of |x|, as bits, and `bits`. As bits NaN is larger than infinity, and integers compare in vectors."""
+    """Return the larger of |x|, as bits, and `bits`: as bits NaN is above infinity, and integers vectorise."""
     assert isinstance(x, types.Float)
     word = types.Integer.from_bitwidth(x.bitwidth)
 
@@ -150,7 +160,7 @@ def larger_magnitude(context, bits, x):
 
 @intrinsic
 def from_bits(context, bits):
-    """The float of these bits."""
+    """Return the float that has these bits."""
     result = types.Float(f"float{bits.bitwidth}")
 
     def generate(context, builder, signature, arguments):
@@ -161,7 +171,7 @@ def from_bits(context, bits):
 
 @intrinsic
 def to_bits(context, x):
-    """The bits of a float, as a number without a sign."""
+    """Return the bits of a float as an unsigned integer."""
     result = types.Integer.from_bitwidth(x.bitwidth, signed=False)
 
     def generate(context, builder, signature, arguments):
@@ -188,7 +198,7 @@ def _float_to_half(context, x):
 
 @intrinsic
 def _shifted_up(context, bits):
-    """bfloat16 is the upper half of a float32."""
+    """Return a bfloat16, the upper half of a float32, as a float32."""
 
     def generate(context, builder, signature, arguments):
         word = ir.IntType(32)
@@ -199,7 +209,7 @@ def _shifted_up(context, bits):
 
 @intrinsic
 def _rounded_up(context, x):
-    """The upper half of a float32, rounded to nearest, ties to even; NaN stays NaN."""
+    """Return the upper half of a float32, rounded to nearest, ties to even; NaN stays NaN."""
 
     def generate(context, builder, signature, arguments):
         word = ir.IntType(32)
@@ -219,12 +229,12 @@ def _as_it_is(x):
 
 
 LOADS = {"float32": _as_it_is, "float64": _as_it_is, "bfloat16": _shifted_up, "float16": _half_to_float}
-"""How a stored element becomes a number of the kernel's precision, by the name of its type."""
+"""The conversion from a stored element to the precision of the kernel, by dtype name."""
 
 STORES = {"float32": _as_it_is, "float64": _as_it_is, "bfloat16": _rounded_up, "float16": _float_to_half}
 
 STORED = {"float32": np.float32, "float64": np.float64, "bfloat16": np.uint16, "float16": np.uint16}
-"""As what an element is read from memory."""
+"""The type that an element is read from memory as."""
 
 HAS_HALF = platform.machine() not in ("x86_64", "AMD64") or bool(get_host_cpu_features().get("f16c"))
-"""Whether the machine converts float16 itself; without that, LLVM would call functions that nobody brings."""
+"""Whether the processor converts float16; without it, LLVM would call library functions that are not there."""

@@ -1,4 +1,4 @@
-"""Kernels from source and rules: bound to the primitives, compiled once, kept on disk."""
+"""Compile kernels from generated source and from rules, and cache them on disk."""
 
 import hashlib
 import inspect
@@ -21,13 +21,13 @@ from steadystep.kernels.cpu import intrinsics
 _log = logging.getLogger(__name__)
 
 SAY_AFTER_SECONDS = 1.0
-"""A first use that takes longer than this says what it waits for."""
+"""Compilations that take longer than this are announced in the log."""
 
 
 def bind_rule(function: Callable[..., Any]) -> Any:
-    """A rule's function over single numbers, for kernels to call: the same code, other names behind it.
+    """Compile a rule's function for single numbers: the same code, with the intrinsics in place of `tracing.ops`.
 
-    Its keyword arguments become positional ones, in their order.
+    Keyword arguments become positional ones, in their order.
     """
     code = cast(FunctionType, function).__code__
     code = code.replace(co_argcount=code.co_argcount + code.co_kwonlyargcount, co_kwonlyargcount=0)
@@ -86,7 +86,7 @@ _BUILT_IN = {"carray": carray, "float64": np.float64, "inf": np.inf, "sqrt": np.
 
 
 def _identity(function: Any) -> str:
-    """Of something compiled: its name, which for a kernel changes with everything that it is made of, and its code."""
+    """Return the name and the code of a compiled function; a kernel's name has a hash of all that it is made of."""
     return f"{function.__name__} {_code_identity(function.py_func.__code__)}"
 
 
@@ -96,9 +96,9 @@ def _code_identity(code: CodeType) -> str:
 
 @contextmanager
 def _announce(name: str) -> Iterator[None]:
-    """Say what is compiled, and how long it took, if it is worth a word."""
+    """Log what is being compiled if it takes long, and how long it took."""
     started = time.monotonic()
-    timer = threading.Timer(SAY_AFTER_SECONDS, _log.warning, ("compiling the CPU kernel %s, once for all", name))
+    timer = threading.Timer(SAY_AFTER_SECONDS, _log.warning, ("compiling the CPU kernel %s, only once", name))
     timer.daemon = True
     timer.start()
     try:

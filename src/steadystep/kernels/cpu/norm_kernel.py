@@ -1,7 +1,7 @@
-"""The measuring pass: each gradient's Euclidean norm and largest element, compiled."""
+"""The norm kernel: each gradient's Euclidean norm and largest magnitude in one pass."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -12,13 +12,13 @@ from steadystep.kernels.cpu.jit import compile_kernel
 from steadystep.kernels.cpu.parallel import TEAM, chunks, parallel_kernel
 
 BLOCK = 1024
-"""Elements of which first the largest and then the squares are taken: both loops then run in vectors of their own."""
+"""Elements in a block. Its largest magnitude and its squares are taken in two loops, each of which is vectorised."""
 
 AHEAD = 2
-"""Blocks between the one that is measured and the one that is asked for from memory."""
+"""How many blocks ahead of the measured one are prefetched."""
 
-# A chunk's sum is that of the squares of x / scale. Squares are summed in float64: those of narrower types neither
-# overflow nor vanish there, so their scale is 1; float64 is scaled where its own would.
+# The sum of a chunk is that of the squares of x / scale, in float64. Squares of narrower types neither overflow nor
+# underflow there, so their scale is 1. Chunks of float64 are scaled where their squares would.
 _CHUNK = """\
 address = pointers[tensor] + start * SIZE
 blocks = length // BLOCK
@@ -54,7 +54,7 @@ if (largest < 1e-100) | ((largest > 1e100) & (largest < inf)):
     scale = max(largest, 1e-300)
 """
 
-# The chunks of a tensor, one after the other in their order: however many threads there were.
+# Combines the chunks of each tensor in order, so that the number of threads does not matter.
 _COLLECT = """
 def kernel(table, sums, scales, peaks, norms, largest):
     chunk = 0
@@ -77,8 +77,8 @@ def kernel(table, sums, scales, peaks, norms, largest):
 
 
 @cache
-def norms_kernel(dtype: torch.dtype) -> Callable[..., None]:
-    """Finds each chunk's sum of squares, its scale and its largest magnitude."""
+def chunk_norms_kernel(dtype: torch.dtype) -> Callable[..., None]:
+    """Compile the kernel that finds each chunk's sum of squares, its scale and its largest magnitude."""
     name = str(dtype).removeprefix("torch.")
     wide = name == "float64"
     each = _CHUNK.format(scale=_FIND_SCALE if wide else "", scaled=" / scale" if wide else "")
@@ -90,48 +90,44 @@ def norms_kernel(dtype: torch.dtype) -> Callable[..., None]:
         "BITS": np.int64 if wide else np.int32,
         "load": intrinsics.LOADS[name],
     }
-    signature = types.void(
-        types.int64[::1],
-        types.int64[:, ::1],
-        types.int64[::1],
-        types.float64[::1],
-        types.float64[::1],
-        types.float64[::1],
-    )
-    # Sums may be reordered into vectors: in the same way every time.
+    signature = types.void(types.int64[::1], types.int64[:, ::1], types.int64[::1], *[types.float64[::1]] * 3)
     source = parallel_kernel("pointers, sums, scales, peaks", each)
+    # The sums may be reordered into vectors, in the same way every time.
     return compile_kernel(f"norms_{name}", source, names, None, signature, fastmath={"reassoc", "contract"})
 
 
 @cache
-def collect_kernel() -> Callable[..., None]:
-    """Makes the chunks' numbers those of tensors."""
+def tensor_norms_kernel() -> Callable[..., None]:
+    """Compile the kernel that combines the results of chunks to those of tensors."""
     signature = types.void(types.int64[:, ::1], *[types.float64[::1]] * 5)
     return compile_kernel("norms_of_tensors", _COLLECT, {}, None, signature)
 
 
 class NormPass:
-    """The measuring pass over CPU tensors of one dtype and these sizes, wherever they lie."""
+    """The pass that measures CPU tensors of one dtype and of these numbers of elements, at any addresses."""
 
     def __init__(self, dtype: torch.dtype, sizes: tuple[int, ...]) -> None:
-        self._kernel = norms_kernel(dtype)
+        self._kernel = chunk_norms_kernel(dtype)
         self._chunks = chunks(sizes)
         self._parts = np.empty((3, len(self._chunks.table)))
-        # A tensor that is one chunk needs nothing added up; in float64 its sum may have a scale.
+        # A tensor of a single chunk needs no combining, except that the sum of a float64 chunk may be scaled.
         self._one_chunk_each = dtype != torch.float64 and self._chunks.table[:, 0].tolist() == list(range(len(sizes)))
 
     def run(self, addresses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Norms and largest magnitudes of the dense tensors there, in float64; NaN or inf if an element is."""
-        norms, largest = np.zeros((2, self._chunks.tensors))
-        self.run_into(norms, largest, addresses)
-        return norms, largest
+        """Return norms and largest magnitudes of dense tensors, in float64; not finite if an element is not."""
+        norms, abs_max = np.zeros((2, self._chunks.tensors))
+        self._run_into(norms, abs_max, addresses)
+        return norms, abs_max
 
-    def run_into(self, norms: np.ndarray, largest: np.ndarray, addresses: np.ndarray) -> None:
-        """The same, (tensors,) each, where the caller wants them."""
+    def into(self, norms: np.ndarray, abs_max: np.ndarray) -> Callable[[np.ndarray], None]:
+        """Return a function that measures the tensors at given addresses into these arrays."""
+        return partial(self._run_into, norms, abs_max)
+
+    def _run_into(self, norms: np.ndarray, abs_max: np.ndarray, addresses: np.ndarray) -> None:
         work, (sums, scales, peaks) = self._chunks, self._parts
         TEAM.run(self._kernel, work.elements, work.table, addresses, sums, scales, peaks)
         if self._one_chunk_each:
             np.sqrt(sums, out=norms)
-            largest[:] = peaks
+            abs_max[:] = peaks
         else:
-            collect_kernel()(work.table, sums, scales, peaks, norms, largest)
+            tensor_norms_kernel()(work.table, sums, scales, peaks, norms, abs_max)

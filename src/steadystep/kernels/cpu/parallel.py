@@ -1,7 +1,7 @@
-"""Threads that share one kernel's work. Nothing waits for a thread that has not come yet.
+"""Threads that share the work of a kernel, and the chunks that they share.
 
-A kernel hands its chunks out by a counter. The caller takes chunks like everybody else, so a helper that is late, held
-up by other Python code or by another process, costs nothing: when it comes it finds nothing left to do.
+Every thread of a kernel takes the next free chunk from a shared counter until none is left. The calling thread takes
+chunks like the others, so the kernel never waits for a helper that starts late: by then no chunk may be left for it.
 """
 
 import os
@@ -15,20 +15,43 @@ from typing import Any
 import numpy as np
 import torch
 
-from steadystep.kernels.codegen import lines
+from steadystep.kernels.codegen import indented
 
-WORTH_SHARING = 1 << 16
-"""Elements from which a second thread gains more than it costs to wake."""
+CHUNK = 1 << 15
+"""Elements in a chunk: few enough to share the work evenly, enough that taking a chunk costs nothing."""
+
+MIN_SHARED_ELEMENTS = 1 << 16
+"""The number of elements above which a second thread gains more than it costs to wake."""
 
 Job = tuple[Callable[..., None], tuple[Any, ...]]
 
 
+@dataclass(frozen=True)
+class Chunks:
+    """The chunks of several tensors, in order."""
+
+    table: np.ndarray  # (chunks, 3), int64: the tensor's index, the chunk's first element, its number of elements
+    tensors: int
+    elements: int
+
+
+@lru_cache(maxsize=64)
+def chunks(sizes: tuple[int, ...]) -> Chunks:
+    """Cut tensors of these numbers of elements into chunks."""
+    rows = [
+        (tensor, start, min(CHUNK, size - start))
+        for tensor, size in enumerate(sizes)
+        for start in range(0, size, CHUNK)
+    ]
+    return Chunks(np.array(rows, np.int64).reshape(-1, 3), len(sizes), sum(sizes))
+
+
 class Team:
-    """Helping threads, started when first needed, as many as torch's thread count asks for."""
+    """Helper threads, started when first needed, as many as torch's thread count asks for."""
 
     def __init__(self) -> None:
         self._forget()
-        # A fork takes no threads along; the child starts its own.
+        # A fork copies no threads; the child starts its own.
         os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
@@ -37,12 +60,12 @@ class Team:
         self._starting = threading.Lock()
 
     def run(self, kernel: Callable[..., None], elements: int, *arguments: Any) -> None:
-        """Call ``kernel(counters, *arguments)`` here and in the helpers; return when all chunks are done.
+        """Call ``kernel(counters, *arguments)`` in this thread and in the helpers, and return when all chunks are done.
 
-        `counters` are two: chunks taken, and chunks done. A kernel returns when every chunk is done.
+        `counters` are the numbers of chunks that are taken and that are done. A kernel returns when all are done.
         """
         job = (np.zeros(2, np.int64), *arguments)
-        helpers = torch.get_num_threads() - 1 if elements > WORTH_SHARING else 0
+        helpers = torch.get_num_threads() - 1 if elements > MIN_SHARED_ELEMENTS else 0
         if helpers:
             if len(self._threads) < helpers:
                 self._start(helpers)
@@ -62,11 +85,10 @@ def _help(work: "SimpleQueue[Job]") -> None:
     while True:
         kernel, arguments = work.get()
         kernel(*arguments)
-        del kernel, arguments  # what a step used must not outlive it here
+        del kernel, arguments  # the arrays of a step must not outlive it here
 
 
 TEAM = Team()
-
 
 _LOOP = """
 def kernel(counters, table, {arguments}):
@@ -86,33 +108,14 @@ def kernel(counters, table, {arguments}):
 
 
 def parallel_kernel(arguments: str, each: str, before: str = "") -> str:
-    """The source of a kernel that threads share, as `Team.run` calls it.
+    """Return the source of a kernel whose threads share the chunks, as `Team.run` calls it.
 
-    `each` is what is done to a chunk: `length` elements of tensor number `tensor` from element `start` on, being row
-    `chunk` of the table. `before` is done once by every thread.
+    Args:
+        arguments: the names of the kernel's arguments after `counters` and `table`.
+        each: what is done to a chunk, which is row `chunk` of the table: `length` elements of tensor number `tensor`
+            from element `start` on.
+        before: what every thread does once before its first chunk.
     """
-    return _LOOP.format(arguments=arguments, before=lines(4, before.splitlines()), each=lines(8, each.splitlines()))
-
-
-CHUNK = 1 << 15
-"""Elements in a chunk: few enough to share evenly, enough that taking one costs nothing."""
-
-
-@dataclass(frozen=True)
-class Chunks:
-    """The chunks of tensors of these sizes, in order."""
-
-    table: np.ndarray  # (chunks, 3), int64: the tensor, where in it the chunk starts, and how long it is
-    tensors: int
-    elements: int
-
-
-@lru_cache(maxsize=64)
-def chunks(sizes: tuple[int, ...]) -> Chunks:
-    """The chunks of tensors with so many elements."""
-    rows = [
-        (tensor, start, min(CHUNK, size - start))
-        for tensor, size in enumerate(sizes)
-        for start in range(0, size, CHUNK)
-    ]
-    return Chunks(np.array(rows, np.int64).reshape(-1, 3), len(sizes), sum(sizes))
+    return _LOOP.format(
+        arguments=arguments, before=indented(4, before.splitlines()), each=indented(8, each.splitlines())
+    )

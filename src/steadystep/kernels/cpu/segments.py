@@ -1,4 +1,4 @@
-"""What a kernel handles under one number each: whole tensors, or their units."""
+"""The segments of memory that an update kernel works on: whole tensors, or their units."""
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
@@ -8,72 +8,76 @@ import numpy as np
 from steadystep.clipping.transforms import UnitScale
 from steadystep.kernels import units
 from steadystep.kernels.cpu.parallel import chunks
-from steadystep.kernels.cpu.update_kernel import NOTHING, STAGE
+from steadystep.kernels.cpu.update_kernel import TRANSFORM, UNTRANSFORMED
 from steadystep.kernels.update import Update
 from steadystep.tracing.ops import Number
 
 
 class Segments:
-    """Stretches of the tensors of a pass, each with its address and what clipping does to it.
+    """The segments of the tensors of a pass, each with its addresses and with what clipping does to it.
 
-    Whole tensors are one piece each; where clipping has a factor for every unit, a unit is a piece.
+    A whole tensor is one segment. Where clipping has a factor for every unit, every unit is one.
+
+    Attributes:
+        chunks: the chunks of all segments.
+        addresses: (segments, 2 + slots), int64: of the gradient, the parameter and the state.
+        transform: (segments, columns of `TRANSFORM`), float64.
     """
 
     def __init__(self, updates: Sequence[Update], by_unit: bool) -> None:
         shapes = [_units(update) if by_unit else (1, update.parameter.numel()) for update in updates]
-        where = units.stretches(tuple(shapes))
+        where = units.unit_layout(tuple(shapes))
         self.by_unit = by_unit
         self.chunks = chunks(where.lengths)
-        self.transform = np.full((len(where.lengths), len(STAGE)), NOTHING)
-        self._entered: Collection[int] = ()  # columns of `transform` that are not as in NOTHING
+        self.transform = np.full((len(where.lengths), len(TRANSFORM)), UNTRANSFORMED)
+        self._changed_columns: Collection[int] = ()  # the columns of `transform` that differ from UNTRANSFORMED
         self._owners, self._offsets = where.owners, where.offsets
         self._counts = [count for count, _ in shapes]
         self._indices = np.array([update.index for update in updates])
         written = [(update.parameter, *update.state) for update in updates]
-        # Column 0 is for the gradients, which every step may have elsewhere.
         self.addresses = np.zeros((len(where.lengths), 1 + len(written[0])), np.int64)
         for column, tensors in enumerate(zip(*written, strict=True), start=1):
-            self._point(column, [tensor.data_ptr() for tensor in tensors], tensors[0].itemsize)
+            self._set_addresses(column, [tensor.data_ptr() for tensor in tensors], tensors[0].itemsize)
 
-    def enter(self, columns: Mapping[int, Number]) -> None:
-        """Note what clipping does to each piece: columns of `transform`, the others being as in `NOTHING`."""
-        for column in self._entered:
+    def set_transform(self, columns: Mapping[int, Number]) -> None:
+        """Set columns of `transform`; the others become those of `UNTRANSFORMED`."""
+        for column in self._changed_columns:
             if column not in columns:
-                self.transform[:, column] = NOTHING[column]
+                self.transform[:, column] = UNTRANSFORMED[column]
         for column, entry in columns.items():
             self.transform[:, column] = entry
-        self._entered = columns.keys()
+        self._changed_columns = columns.keys()
 
-    def read_from(self, addresses: Sequence[int] | np.ndarray, itemsize: int) -> None:
-        """Note where the gradients of the tensors are."""
-        self._point(0, addresses, itemsize)
+    def set_gradients(self, addresses: Sequence[int] | np.ndarray, itemsize: int) -> None:
+        """Set the addresses of the gradients, which can be elsewhere in every step."""
+        self._set_addresses(0, addresses, itemsize)
 
-    def _point(self, column: int, addresses: Sequence[int] | np.ndarray, itemsize: int) -> None:
+    def _set_addresses(self, column: int, addresses: Sequence[int] | np.ndarray, itemsize: int) -> None:
         if self.by_unit:
             addresses = np.asarray(addresses)[self._owners] + self._offsets * itemsize
         self.addresses[:, column] = addresses
 
-    def of_each(self, rows: np.ndarray) -> np.ndarray:
-        """What each tensor has, for each piece."""
+    def of_updates(self, rows: np.ndarray) -> np.ndarray:
+        """Return for each segment the row of its tensor in the pass."""
         return rows[self._owners] if self.by_unit else rows
 
-    def of_measured(self, factors: np.ndarray) -> np.ndarray:
-        """What each measured tensor has, for each piece."""
-        return factors[self._indices_of_pieces]
+    def of_gradients(self, factors: np.ndarray) -> np.ndarray:
+        """Return for each segment the factor of its gradient in the whole step."""
+        return factors[self._gradient_indices]
 
     def unit_factors(self, transform: UnitScale) -> np.ndarray:
-        """A unit's factor, for each piece that is one."""
+        """Return the factor of each segment that is a unit."""
         spans = [transform.spans[index] for index in self._indices.tolist()]
         counted = zip(spans, self._counts, strict=True)
         return np.concatenate([np.ones(count) if span is None else transform.factors[span] for span, count in counted])
 
-    def sums(self, parts: np.ndarray) -> np.ndarray:
-        """For each tensor the sum of its chunks' parts, in order: however many threads there were."""
-        return np.bincount(self._owner_of_chunk, parts, minlength=len(self._counts))
+    def sum_by_tensor(self, of_chunks: np.ndarray) -> np.ndarray:
+        """Add up the values of each tensor's chunks, in order, so that the number of threads does not matter."""
+        return np.bincount(self._owner_of_chunk, of_chunks, minlength=len(self._counts))
 
     @cached_property
-    def _indices_of_pieces(self) -> np.ndarray:
-        return self.of_each(self._indices)
+    def _gradient_indices(self) -> np.ndarray:
+        return self.of_updates(self._indices)
 
     @cached_property
     def _owner_of_chunk(self) -> np.ndarray:
@@ -81,8 +85,8 @@ class Segments:
 
 
 def can_split_by_unit(updates: Sequence[Update]) -> bool:
-    """Whether every unit of every tensor fills a stretch of memory."""
-    return all(units.are_stretches(update.parameter, _units(update)) for update in updates)
+    """Return whether the elements of every unit of every tensor are contiguous."""
+    return all(units.are_contiguous(update.parameter, _units(update)) for update in updates)
 
 
 def _units(update: Update) -> units.Shape:

@@ -1,4 +1,4 @@
-"""A rule over many tensors, compiled: each element is read, clipped, updated and written in one pass."""
+"""The update kernel: a rule compiled into one pass that reads, clips, updates and writes each element."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -8,32 +8,32 @@ import numpy as np
 import torch
 from numba import njit, types
 
-from steadystep.kernels.codegen import Equation, lines, local_name
+from steadystep.kernels.codegen import Equation, indented, local_name
 from steadystep.kernels.cpu import intrinsics
 from steadystep.kernels.cpu.jit import compile_kernel
 from steadystep.kernels.cpu.parallel import parallel_kernel
 from steadystep.kernels.update_rms import SMALL
 
 BLOCK = 1024
-"""Elements of a loop of constant length, which LLVM turns into vectors without a remainder."""
+"""Elements in a block: a loop of constant length, which LLVM vectorises without a remainder."""
 
-STAGE = ("before", "before_again", "bound", "after", "after_again")
+TRANSFORM = ("before", "before_again", "bound", "after", "after_again")
 """What clipping does to a tensor's elements: clamp(g * before * before_again, bound) * after * after_again.
 
-Factors come as two numbers, because one of 1e-40 is no normal float32 and its root is.
+A factor is applied as two numbers, because 1e-40 is not a normal float32 number and its root is.
 """
 
-NOTHING = (1.0, 1.0, float("inf"), 1.0, 1.0)
+UNTRANSFORMED = (1.0, 1.0, float("inf"), 1.0, 1.0)
 """The same for a tensor that is not clipped."""
 
 SETTINGS = ("direction", "coupled", "shrink")
-"""What all tensors share besides the rule's coefficients: -1 to climb, L2 decay, and decoupled decay's factor."""
+"""What all tensors share besides the rule's coefficients; see `codegen.direction_and_decay`."""
 
 Kernel = Callable[..., None]
 
 _CHUNK = """\
 blocks = length // BLOCK
-{own}
+{per_tensor}
 for block in range(blocks):
     first = start + block * BLOCK
     {block_arrays}
@@ -49,122 +49,125 @@ for i in range(rest):
 
 
 @njit(**intrinsics.STRICT)
-def _staged(g, before, before_again, bound, after, after_again):
+def _transformed(g, before, before_again, bound, after, after_again):
     g = g * before * before_again
     g = bound if g > bound else (-bound if g < -bound else g)  # NaN stays NaN
     return g * after * after_again
 
 
 @cache
-def update_kernel(equation: Equation, dtype: torch.dtype, given: torch.dtype, plain: bool = False) -> Kernel:
-    """Writes the updated parameter and state; `own` holds the tensor's factors, then the limit of its move.
+def update_kernel(equation: Equation, dtype: torch.dtype, grad_dtype: torch.dtype, plain: bool = False) -> Kernel:
+    """Compile the kernel that writes updated parameters and state.
 
-    `given` is the gradients' type: the parameters', or float32 where clippers have worked on half precision before.
-    A `plain` one leaves out what most steps multiply by 1: of the transform it applies the first factor alone, and neither
-    decay nor the limit. Its numbers are those of the other, bit for bit.
+    Args:
+        equation: the rule.
+        dtype: of the parameters.
+        grad_dtype: of the gradients: `dtype`, or float32 where clippers have worked on half precision before.
+        plain: leave out what most steps multiply by 1: all of the transform but its first factor, weight decay, and the
+            limit of the update. The results are the same, bit for bit.
     """
-    moved = [f"moved{slot}" for slot in range(equation.slots)]
+    new = [f"new{slot}" for slot in range(equation.slots)]
     element = [
-        f"{', '.join(['q', *moved])}, = {equation.call(equation.update)}",
+        f"{', '.join(['q', *new])}, = {equation.call(equation.update)}",
         "P[i] = store(q)" if plain else "P[i] = store(p + limit * (q - p) if limit < 1 else q)",
-        *(f"S{slot}[i] = {value}" for slot, value in enumerate(moved)),
+        *(f"S{slot}[i] = {value}" for slot, value in enumerate(new)),
     ]
-    own = (*map(local_name, equation.factors), "limit")
+    per_tensor = (*map(local_name, equation.factors), "limit")
     purpose = "plain_update" if plain else "update"
-    return _compiled(purpose, equation, equation.update, (dtype, given), own, element)
+    return _compile(purpose, equation, equation.update, (dtype, grad_dtype), per_tensor, element)
 
 
 @cache
-def sums_kernel(equation: Equation, dtype: torch.dtype, given: torch.dtype) -> Kernel:
-    """Adds up what the rule's `sums` gives for each element."""
+def sums_kernel(equation: Equation, dtype: torch.dtype, grad_dtype: torch.dtype) -> Kernel:
+    """Compile the kernel that adds up the terms of the rule's `sums` over each chunk."""
     assert equation.sums is not None, "only a rule with sums has such a kernel"
     terms = [f"term{number}" for number in range(equation.terms)]
     element = [
         f"{', '.join(terms)}, = {equation.call(equation.sums)}",
         *(f"total{number} += float64({term})" for number, term in enumerate(terms)),
     ]
-    return _compiled("sums", equation, equation.sums, (dtype, given), (), element, len(terms))
+    return _compile("sums", equation, equation.sums, (dtype, grad_dtype), (), element, len(terms))
 
 
 @cache
-def move_kernel(equation: Equation, dtype: torch.dtype, given: torch.dtype, from_zero: bool) -> Kernel:
-    """Adds up the squares of `move.squares` of what the rule would change the parameter by; all in float64."""
+def rms_kernel(equation: Equation, dtype: torch.dtype, grad_dtype: torch.dtype, from_zero: bool) -> Kernel:
+    """Compile the kernel that adds up `update_rms.squares` of the update over each chunk, all in float64."""
     unused = [f"_{slot}" for slot in range(equation.slots)]
     element = [
         "origin = 0.0 * p" if from_zero else "origin = p",
         f"{', '.join(['q', *unused])}, = {equation.call(equation.update, 'float64(S{slot}[i])', 'origin')}",
-        "moved = q - origin",
-        "total0 += moved * moved",
-        f"total1 += ({SMALL!r} * moved) * ({SMALL!r} * moved)",
+        "update = q - origin",
+        "total0 += update * update",
+        f"total1 += ({SMALL!r} * update) * ({SMALL!r} * update)",
     ]
-    purpose = "move" if from_zero else "move_within"
-    own = tuple(map(local_name, equation.factors))
-    return _compiled(purpose, equation, equation.update, (dtype, given), own, element, 2)
+    purpose = "rms" if from_zero else "rms_within"
+    per_tensor = tuple(map(local_name, equation.factors))
+    return _compile(purpose, equation, equation.update, (dtype, grad_dtype), per_tensor, element, 2)
 
 
-def _compiled(
+def _compile(
     purpose: str,
     equation: Equation,
     function: Callable[..., Any],
-    stored: tuple[torch.dtype, torch.dtype],
-    own: Sequence[str],
+    dtypes: tuple[torch.dtype, torch.dtype],
+    per_tensor: Sequence[str],
     element: Sequence[str],
     sums: int = 0,
 ) -> Kernel:
     read = [
-        "g = direction * staged(load_given(G[i]), before, before_again, bound, after, after_again)",
+        "g = direction * transformed(load_grad(G[i]), before, before_again, bound, after, after_again)",
         "p = load(P[i])",
         "g = g + coupled * p if coupled != 0 else g",  # 0 * inf is NaN
         "p = shrink * p",
     ]
     if purpose == "plain_update":
-        read = ["g = load_given(G[i]) * before", "p = load(P[i])"]
+        read = ["g = load_grad(G[i]) * before", "p = load(P[i])"]
     totals = [f"total{number}" for number in range(sums)]
     shared = [f"{x} = number(shared[{k}])" for k, x in enumerate((*SETTINGS, *map(local_name, equation.shared)))]
     each = _CHUNK.format(
-        own=lines(
+        per_tensor=indented(
             0,
-            [f"{x} = number(transform[tensor, {k}])" for k, x in enumerate(STAGE)]
-            + [f"{x} = number(own[tensor, {k}])" for k, x in enumerate(own)]
+            [f"{x} = number(transform[tensor, {k}])" for k, x in enumerate(TRANSFORM)]
+            + [f"{x} = number(per_tensor[tensor, {k}])" for k, x in enumerate(per_tensor)]
             + ["before = direction * before"] * (purpose == "plain_update")
             + [f"{total} = 0.0" for total in totals],
         ),
-        block_arrays=lines(4, _arrays(equation.slots, "BLOCK")),
-        block_element=lines(8, [*read, *element]),
-        rest_arrays=lines(0, _arrays(equation.slots, "rest")),
-        rest_element=lines(4, [*read, *element]),
-        end=lines(0, [f"totals[chunk, {number}] = {total}" for number, total in enumerate(totals)]),
+        block_arrays=indented(4, _arrays(equation.slots, "BLOCK")),
+        block_element=indented(8, [*read, *element]),
+        rest_arrays=indented(0, _arrays(equation.slots, "rest")),
+        rest_element=indented(4, [*read, *element]),
+        end=indented(0, [f"totals[chunk, {number}] = {total}" for number, total in enumerate(totals)]),
     )
-    kind, given = (str(dtype).removeprefix("torch.") for dtype in stored)
+    stored, grad = (str(dtype).removeprefix("torch.") for dtype in dtypes)
     module = function.__module__.rpartition(".")[2]
-    wide = kind == "float64"
+    wide = stored == "float64"
     names = {
         "BLOCK": BLOCK,
-        "STORED": intrinsics.STORED[kind],
-        "SIZE": stored[0].itemsize,
-        "GIVEN": intrinsics.STORED[given],
-        "GIVEN_SIZE": stored[1].itemsize,
+        "STORED": intrinsics.STORED[stored],
+        "SIZE": dtypes[0].itemsize,
+        "GRAD": intrinsics.STORED[grad],
+        "GRAD_SIZE": dtypes[1].itemsize,
         "STATE": intrinsics.STORED["float64" if wide else "float32"],
         "STATE_SIZE": 8 if wide else 4,
-        "number": np.float64 if wide or purpose.startswith("move") else np.float32,
-        "load": intrinsics.LOADS[kind],
-        "load_given": intrinsics.LOADS[given],
-        "store": intrinsics.STORES[kind],
-        "staged": _staged,
+        "number": np.float64 if wide or purpose.startswith("rms") else np.float32,
+        "load": intrinsics.LOADS[stored],
+        "load_grad": intrinsics.LOADS[grad],
+        "store": intrinsics.STORES[stored],
+        "transformed": _transformed,
     }
     signature = types.void(
         types.int64[::1], types.int64[:, ::1], types.int64[:, ::1],
         types.float64[:, ::1], types.float64[::1], types.float64[:, ::1], types.float64[:, ::1],
     )  # fmt: skip
-    # Only the sums may be reordered into vectors: a rule is evaluated as it is written.
-    name = f"{module}_{function.__name__}_{purpose}_{kind}" + (f"_{given}" if given != kind else "")
-    source = parallel_kernel("pointers, transform, shared, own, totals", each, before="\n".join(shared))
+    name = f"{module}_{function.__name__}_{purpose}_{stored}" + (f"_{grad}" if grad != stored else "")
+    source = parallel_kernel("pointers, transform, shared, per_tensor, totals", each, before="\n".join(shared))
+    # Only sums may be reordered into vectors: a rule is evaluated as it is written.
     return compile_kernel(name, source, names, function, signature, fastmath={"reassoc"} if sums else False)
 
 
 def _arrays(slots: int, length: str) -> list[str]:
-    """The stretch of memory from element `first` on of gradient, parameter and state."""
-    columns = [("G", "GIVEN", "GIVEN_SIZE"), ("P", "STORED", "SIZE")]
+    """Return the source of the arrays of gradient, parameter and state from element `first` on."""
+    columns = [("G", "GRAD", "GRAD_SIZE"), ("P", "STORED", "SIZE")]
     columns += [(f"S{slot}", "STATE", "STATE_SIZE") for slot in range(slots)]
     return [
         f"{name} = carray(at(pointers[tensor, {column}] + first * {size}), {length}, {stored})"

@@ -1,4 +1,4 @@
-"""One rule over the CPU tensors of one dtype: their addresses, their factors, and the passes of a step."""
+"""The pass of a rule over CPU tensors of one dtype: its addresses, its factors, and the kernels that it runs."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -9,22 +9,33 @@ import torch
 
 from steadystep.clipping.transforms import Clamp, Scale, Transform, UnitScale, apply_transforms
 from steadystep.kernels import update_rms
-from steadystep.kernels.codegen import Equation, settings
+from steadystep.kernels.codegen import Equation, direction_and_decay
 from steadystep.kernels.cpu.parallel import TEAM
 from steadystep.kernels.cpu.segments import Segments, can_split_by_unit
-from steadystep.kernels.cpu.update_kernel import SETTINGS, STAGE, Kernel, move_kernel, sums_kernel, update_kernel
+from steadystep.kernels.cpu.update_kernel import (
+    SETTINGS,
+    TRANSFORM,
+    Kernel,
+    rms_kernel,
+    sums_kernel,
+    update_kernel,
+)
 from steadystep.kernels.layout import in_layout_of
 from steadystep.kernels.update import Update
 from steadystep.rule import Rule
-from steadystep.tracing.graph import Graph, Untraceable, graph_of
+from steadystep.tracing.graph import Graph, Untraceable
 from steadystep.tracing.ops import Number, where
+from steadystep.tracing.verdict import Verdict
 
 SMALLEST_FACTOR = 1e-30
-"""A smaller one is multiplied by in two steps: it may be no normal float32."""
+"""Smaller factors are applied in two steps, because they may not be normal float32 numbers."""
+
+BEFORE, BEFORE_AGAIN, BOUND, AFTER = map(TRANSFORM.index, ("before", "before_again", "bound", "after"))
+COUPLED, SHRINK = map(SETTINGS.index, ("coupled", "shrink"))
 
 
-class Compiled:
-    """The pass of a rule over dense CPU tensors of one dtype."""
+class CPUUpdatePass:
+    """A rule over dense CPU tensors of one dtype."""
 
     def __init__(self, rule: Rule, updates: Sequence[Update]) -> None:
         self._rule, self.updates = rule, updates
@@ -32,130 +43,165 @@ class Compiled:
         self._dtype = updates[0].parameter.dtype
         self._counts = np.array([update.count for update in updates], np.float64)
         self._tensors = [tensor for update in updates for tensor in (update.parameter, *update.state)]
-        self._known = [tensor.data_ptr() for tensor in self._tensors]
+        self._known_addresses = [tensor.data_ptr() for tensor in self._tensors]
         self._indices = np.array([update.index for update in updates])
         self._contiguous = all(update.parameter.is_contiguous() for update in updates)
-        self._whole = Segments(updates, by_unit=False)
-        self._own = np.ones((len(updates), len(self._equation.factors) + 1))
+        # (tensors, factors of the rule, then the limit of the update)
+        self._per_tensor = np.ones((len(updates), len(self._equation.factors) + 1))
         self._no_totals = np.empty((0, 0))
+        self._kernels: dict[tuple[torch.dtype, bool], Kernel] = {}
 
     @cached_property
-    def _units(self) -> Segments | None:
-        """The tensors unit by unit; None where a unit is no stretch of memory."""
+    def _whole(self) -> Segments:
+        return Segments(self.updates, by_unit=False)
+
+    @cached_property
+    def _by_unit(self) -> Segments | None:
+        """One segment per unit, or None where the elements of a unit are not contiguous."""
         return Segments(self.updates, by_unit=True) if can_split_by_unit(self.updates) else None
 
+    @cached_property
+    def _replayed(self) -> Segments:
+        """The segments of replayed steps, which only change the gradients' addresses and two columns of factors."""
+        return Segments(self.updates, by_unit=False)
+
     def fits(self) -> bool:
-        return list(map(torch.Tensor.data_ptr, self._tensors)) == self._known
+        """Return whether parameters and state still have the addresses that the pass was made for."""
+        return list(map(torch.Tensor.data_ptr, self._tensors)) == self._known_addresses
 
     def apply(
         self,
         coefficients: Mapping[str, Number],
         transforms: Sequence[Transform],
         values: Mapping[str, Any],
-        accept: Number,
+        verdict: Verdict,
         update_bound: float | None,
     ) -> bool:
-        """As every `Pass`; `accept` is known on the host here, and true, or part of a formula."""
-        numbers = (*settings(self._rule, values), *coefficients.values())
-        formula = graph_of(accept)
-        if formula is not None:
-            if update_bound is not None:
-                raise Untraceable("how far an update would move a tensor is not known before it is computed")
-            self._defer(formula, numbers, transforms, values, accept)
-            return False
-        return self._update(np.array(numbers, np.float64), transforms, values, update_bound)
+        """Write the update of each tensor; see `UpdatePass.apply`. Here the verdict is true, or a node of a graph."""
+        numbers = (*direction_and_decay(self._rule, values), *coefficients.values())
+        if verdict.graph is None:
+            return self._update(np.array(numbers, np.float64), transforms, values, update_bound)
+        if update_bound is not None:
+            raise Untraceable("the root mean square of an update is measured outside the graph")
+        self._capture(verdict.graph, numbers, transforms, values, verdict.accept)
+        return False
 
-    def _defer(
+    def _capture(
         self,
-        formula: Graph,
+        graph: Graph,
         numbers: Sequence[Number],
         transforms: Sequence[Transform],
         values: Mapping[str, Any],
         accept: Number,
     ) -> None:
-        """Write down what the kernel reads, and run it once that is computed, if the step is accepted."""
-        shared, verdict = torch.empty(len(numbers), dtype=torch.float64), torch.empty((), dtype=torch.bool)
+        """Store what the kernel reads at each evaluation of the graph, and run the kernel afterwards if accepted."""
+        stored, verdict = torch.empty(len(numbers), dtype=torch.float64), torch.empty((), dtype=torch.bool)
         for entry, number in enumerate(numbers):
-            formula.store(shared, number, entry)
-        formula.store(verdict, accept)
-        read: list[Scale] = []
+            graph.store(stored, number, entry)
+        graph.store(verdict, accept)
+        factors: list[np.ndarray] = []
         for transform in transforms:
             if not isinstance(transform, Scale):
-                raise Untraceable("a clipper needs more than factors")
-            factors = formula.as_number(transform.factors)
-            place = torch.empty((formula.length,) if factors.ndim else (), dtype=torch.float64)
-            formula.store(place, factors, -factors.ndim)
-            read.append(Scale(place.numpy()))
+                raise Untraceable("a clipper does more than multiply gradients by factors")
+            node = graph.as_number(transform.factors)
+            memory = torch.empty((graph.length,) if node.is_vector else (), dtype=torch.float64)
+            graph.store(memory, node, -memory.dim())
+            factors.append(memory.numpy())
+        accepted, shared, segments = verdict.numpy(), stored.numpy(), self._replayed
 
-        def run() -> None:
-            if accepted:
-                self._update(found, read, values, None)
+        def run(addresses: np.ndarray) -> None:
+            if not accepted:
+                return
+            segments.addresses[:, 0] = addresses[self._indices]
+            factor: Number = 1.0
+            for one in factors:
+                factor = factor * (one[self._indices] if one.ndim else one[()])
+            if factors:
+                once, again = in_two(factor)
+                segments.transform[:, BEFORE] = once
+                segments.transform[:, BEFORE_AGAIN] = 1.0 if again is None else again
+                self._launch(segments, self._dtype, again is None, shared, values, None)
+            else:
+                self._launch(segments, self._dtype, True, shared, values, None)
 
-        accepted, found = verdict.numpy(), shared.numpy()
-        formula.afterwards.append(run)
+        graph.updates.append(run)
 
     def _update(
         self, shared: np.ndarray, transforms: Sequence[Transform], values: Mapping[str, Any], update_bound: float | None
     ) -> bool:
-        """Run the kernels; `shared` are what all tensors share."""
+        """Run the kernels on the present gradients; `shared` are the numbers that all tensors share."""
         by_unit = UnitScale in map(type, transforms)
-        pieces = (self._units if by_unit else None) or self._whole
-        kept, given, unstaged = self._gradients(transforms, pieces)
-        equation, types, own = self._equation, (self._dtype, given), self._own
-        if self._rule.sums is not None:
-            totals = self._totals(pieces, sums_kernel(equation, *types), shared, equation.terms)
-            factors = self._rule.tensor_factors(self._counts, values, totals)
-            own[:, :-1] = np.transpose(list(factors.values()))
-        bounded = False
-        if update_bound is not None:
-            kernel = move_kernel(equation, *types, update_rms.starts_at_zero(self._rule))
-            totals = self._totals(pieces, kernel, shared, 2)
-            own[:, -1], exceeds = update_rms.limit(totals, self._counts, values["lr"], update_bound)
-            bounded = bool(exceeds.any())
-        plain = unstaged and shared[COUPLED] == 0.0 and shared[SHRINK] == 1.0 and update_bound is None
-        self._run(pieces, update_kernel(equation, *types, plain), shared, self._no_totals)
-        if update_bound is not None:
-            own[:, -1] = 1.0
-        del kept  # the kernels have read it
+        segments = (self._by_unit if by_unit else None) or self._whole
+        alive, grad_dtype, only_scaled = self._set_gradients(transforms, segments)
+        bounded = self._launch(segments, grad_dtype, only_scaled, shared, values, update_bound)
+        del alive  # the kernels have read the gradients
         return bounded
 
-    def _totals(self, pieces: Segments, kernel: Kernel, shared: np.ndarray, terms: int) -> list[np.ndarray]:
-        """The terms of the elements, added up for each tensor."""
-        parts = np.empty((len(pieces.chunks.table), terms))
-        self._run(pieces, kernel, shared, parts)
-        return [pieces.sums(column) for column in parts.T]
+    def _launch(
+        self,
+        segments: Segments,
+        grad_dtype: torch.dtype,
+        only_scaled: bool,
+        shared: np.ndarray,
+        values: Mapping[str, Any],
+        update_bound: float | None,
+    ) -> bool:
+        """Run the kernels on segments whose gradients and transforms are set; return whether the bound limited any."""
+        equation, dtypes, per_tensor = self._equation, (self._dtype, grad_dtype), self._per_tensor
+        if self._rule.sums is not None:
+            totals = self._totals(segments, sums_kernel(equation, *dtypes), shared, equation.terms)
+            factors = self._rule.tensor_factors(self._counts, values, totals)
+            per_tensor[:, :-1] = np.transpose(list(factors.values()))
+        bounded = False
+        if update_bound is not None:
+            kernel = rms_kernel(equation, *dtypes, update_rms.starts_at_zero(self._rule))
+            totals = self._totals(segments, kernel, shared, 2)
+            per_tensor[:, -1], exceeds = update_rms.limit(totals, self._counts, values["lr"], update_bound)
+            bounded = bool(exceeds.any())
+        plain = only_scaled and shared[COUPLED] == 0.0 and shared[SHRINK] == 1.0 and update_bound is None
+        kernel = self._kernels.get((grad_dtype, plain))
+        if kernel is None:
+            kernel = self._kernels[grad_dtype, plain] = update_kernel(equation, *dtypes, plain)
+        self._run(segments, kernel, shared, self._no_totals)
+        if update_bound is not None:
+            per_tensor[:, -1] = 1.0
+        return bounded
 
-    def _run(self, pieces: Segments, kernel: Kernel, shared: np.ndarray, totals: np.ndarray) -> None:
-        work, own = pieces.chunks, pieces.of_each(self._own)
-        TEAM.run(kernel, work.elements, work.table, pieces.addresses, pieces.transform, shared, own, totals)
+    def _totals(self, segments: Segments, kernel: Kernel, shared: np.ndarray, terms: int) -> list[np.ndarray]:
+        """Add up the terms of the elements of each tensor."""
+        sums = np.empty((len(segments.chunks.table), terms))
+        self._run(segments, kernel, shared, sums)
+        return [segments.sum_by_tensor(column) for column in sums.T]
 
-    def _gradients(
-        self, transforms: Sequence[Transform], pieces: Segments
+    def _run(self, segments: Segments, kernel: Kernel, shared: np.ndarray, totals: np.ndarray) -> None:
+        work = segments.chunks
+        per_tensor = segments.of_updates(self._per_tensor) if segments.by_unit else self._per_tensor
+        TEAM.run(kernel, work.elements, work.table, segments.addresses, segments.transform, shared, per_tensor, totals)
+
+    def _set_gradients(
+        self, transforms: Sequence[Transform], segments: Segments
     ) -> tuple[Sequence[torch.Tensor], torch.dtype, bool]:
-        """Note where the gradients are and what the kernel does to them.
+        """Set the addresses of the gradients, in the layout of their parameters, and what the kernel does to them.
 
-        Returns what to keep, its type, and whether the kernel has nothing to do but to multiply by one factor.
-
-        The kernel reads them in the layout of their parameters.
+        Returns:
+            The gradients that must stay alive, their dtype, and whether the kernel only multiplies by one factor.
         """
-        updates, tensors = self.updates, self.updates[0].tensors
-        entered = _enter(transforms, pieces)
-        if entered and self._contiguous and tensors.contiguous:
-            pieces.read_from(tensors.addresses[self._indices], self._dtype.itemsize)
-            return (), self._dtype, entered == "factor"
-        gradients = [update.gradient for update in updates]
-        if not entered:
-            entered = _enter((), pieces)
-            gradients = [
-                apply_transforms(transforms, g, update.index) for g, update in zip(gradients, updates, strict=True)
-            ]
-        gradients = [in_layout_of(update.parameter, g) for g, update in zip(gradients, updates, strict=True)]
-        pieces.read_from([gradient.data_ptr() for gradient in gradients], gradients[0].itemsize)
-        return gradients, gradients[0].dtype, entered == "factor"
+        updates, gradients = self.updates, self.updates[0].gradients
+        done = _set_transform(transforms, segments)
+        if done and self._contiguous and gradients.contiguous:
+            segments.set_gradients(gradients.addresses[self._indices], self._dtype.itemsize)
+            return (), self._dtype, done == "factor"
+        chosen = [update.gradient for update in updates]
+        if not done:
+            done = _set_transform((), segments)
+            chosen = [apply_transforms(transforms, g, update.index) for g, update in zip(chosen, updates, strict=True)]
+        chosen = [in_layout_of(update.parameter, g) for g, update in zip(chosen, updates, strict=True)]
+        segments.set_gradients([gradient.data_ptr() for gradient in chosen], chosen[0].itemsize)
+        return chosen, chosen[0].dtype, done == "factor"
 
 
 def in_two(factors: Number) -> tuple[Number, Number | None]:
-    """Factors as two that are multiplied by one after the other; None for the second where all are 1."""
+    """Split factors into two that are applied one after the other; the second is None where all of them are 1."""
     tiny = factors < SMALLEST_FACTOR
     if not (tiny.any() if isinstance(tiny, np.ndarray) else tiny):
         return factors, None
@@ -163,20 +209,22 @@ def in_two(factors: Number) -> tuple[Number, Number | None]:
     return where(tiny, root, factors), where(tiny, root, 1.0)
 
 
-def _enter(transforms: Sequence[Transform], pieces: Segments) -> Literal["", "factor", "transform"]:
-    """Write what the kernel does to each piece, as `updating.STAGE`; "" for transforms that it cannot do.
+def _set_transform(transforms: Sequence[Transform], segments: Segments) -> Literal["", "factor", "transform"]:
+    """Set what the kernel does to each segment, in the columns of `TRANSFORM`.
 
-    "factor": it is no more than to multiply by the first number of each row.
+    Returns:
+        "factor" if the kernel only multiplies by the first column, "transform" if it does more, and "" if the kernel
+        cannot apply these transforms.
     """
     columns: dict[int, Number] = {}
     column = BEFORE
     for transform in transforms:
         if isinstance(transform, Scale):
-            each = getattr(transform.factors, "ndim", 0)
-            factors = pieces.of_measured(transform.factors) if each else float(transform.factors)
+            per_gradient = getattr(transform.factors, "ndim", 0)
+            factors = segments.of_gradients(transform.factors) if per_gradient else float(transform.factors)
             columns[column] = columns.get(column, 1.0) * factors
-        elif isinstance(transform, UnitScale) and pieces.by_unit:
-            columns[column] = columns.get(column, 1.0) * pieces.unit_factors(transform)
+        elif isinstance(transform, UnitScale) and segments.by_unit:
+            columns[column] = columns.get(column, 1.0) * segments.unit_factors(transform)
         elif isinstance(transform, Clamp) and column == BEFORE:
             columns[BOUND] = transform.bound
             column = AFTER
@@ -187,9 +235,5 @@ def _enter(transforms: Sequence[Transform], pieces: Segments) -> Literal["", "fa
             columns[column], again = in_two(columns[column])
             if again is not None:
                 columns[column + 1] = again
-    pieces.enter(columns)
+    segments.set_transform(columns)
     return "factor" if columns.keys() <= {BEFORE} else "transform"
-
-
-BEFORE, BOUND, AFTER = map(STAGE.index, ("before", "bound", "after"))
-COUPLED, SHRINK = map(SETTINGS.index, ("coupled", "shrink"))

@@ -1,4 +1,4 @@
-"""The Triton backend: rules compiled for CUDA, one kernel over all tensors of a step, nothing read back.
+"""The Triton backend: rules compiled for CUDA, with one kernel over all tensors of a step. Nothing is read back.
 
-Nothing here is imported before the first step on a device: a CPU needs no Triton.
+Nothing here is imported before the first step on a GPU: a CPU needs no Triton.
 """

@@ -1,54 +1,60 @@
-"""A step on one device that is written down as a whole, and then run by a kernel for each of its passes."""
+"""A step on a GPU that is captured as a graph and run by one kernel for each of its passes."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from steadystep.gradients.gradient_set import GradientSet
 from steadystep.kernels.capture import CapturedStep
-from steadystep.kernels.cuda.graph_kernel import decide
+from steadystep.kernels.cuda.graph_kernel import evaluate, kernel_of
 from steadystep.kernels.cuda.norm_kernel import NormPass
-from steadystep.kernels.cuda.runtime import is_captured, keep_for_graphs, upload
-from steadystep.kernels.update import Pass
-from steadystep.tracing.graph import Graph, words
+from steadystep.kernels.cuda.runtime import is_captured, retain_for_cuda_graphs, upload
+from steadystep.kernels.update import UpdatePass
+from steadystep.tracing.graph import Graph
+
+
+class GradientAddresses(NamedTuple):
+    """Where the gradients of a step are."""
+
+    pointers: torch.Tensor  # (tensors,), int64, on the device
+    aligned: bool  # whether all addresses are multiples of 16 bytes
 
 
 class CUDACapturedStep(CapturedStep):
-    """The steps over tensors on one device, all of whose decisions are one kernel."""
+    """The steps over tensors on one device. One kernel evaluates the whole graph, and nothing is read back."""
 
-    def __init__(self, tensors: GradientSet, passes: Sequence[Pass]) -> None:
-        gradients = tensors.gradients
-        self._last: tuple[np.ndarray, torch.Tensor] | None = None  # what the device was told last, and where that is
-        self._device = gradients[0].device
-        self._measuring = NormPass(gradients[0].dtype, tuple(x.numel() for x in gradients), self._device)
-        self._sizes = self._measuring.memory()
-        super().__init__(tensors, self._sizes.norms, self._sizes.largest, passes)
+    def __init__(self, gradients: GradientSet, passes: Sequence[UpdatePass]) -> None:
+        first = gradients.gradients[0]
+        norm_pass = NormPass(first.dtype, tuple(x.numel() for x in gradients.gradients), first.device)
+        self._device = first.device
+        self._last_upload: tuple[np.ndarray, torch.Tensor] | None = None
+        found = norm_pass.allocate()
 
-    def is_worth_it(self, inputs: Sequence[Any]) -> bool:
-        """Always: writing down a step takes less time than starting a hundred kernels."""
+        def measure(addresses: GradientAddresses) -> None:
+            norm_pass.run_into(found, *addresses)
+
+        super().__init__(gradients, found.norms, found.abs_max, passes, measure)
+
+    def should_capture(self, inputs: Sequence[Any]) -> bool:
+        """Return True: capturing a step takes less time than launching a hundred kernels."""
         return True
 
-    def run(self, formula: Graph) -> None:
-        """Measure, compute the formula, and do what waits for it; nothing is read back."""
-        tensors = self._tensors
-        self._check_layout()
-        addresses, rest = self._told(np.concatenate([tensors.addresses, words(formula)]))
-        keep_for_graphs(self._device, addresses, rest, *formula.tensors)
-        formula.gradients, formula.aligned = addresses, not (tensors.addresses % 16).any()
-        self._measuring.start(addresses, formula.aligned, self._sizes)
-        decide(formula, rest)
-        for action in formula.afterwards:
-            action()
+    def _compile(self, graph: Graph) -> Callable[[], None]:
+        kernel = kernel_of(graph)
+        return lambda: evaluate(graph, kernel, self._arguments)
 
-    def _told(self, told: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """The gradients' addresses and the formula's words on the device, where they often are from the last step."""
-        if self._last is not None and np.array_equal(told, self._last[0]):
-            uploaded = self._last[1]
+    def _locate(self, graph: Graph) -> GradientAddresses:
+        """Put the addresses of the gradients and the arguments of the graph on the device, if they have changed."""
+        gradients = self._gradients
+        table, count = np.concatenate([gradients.addresses, graph.arguments()]), len(gradients.gradients)
+        if self._last_upload is not None and np.array_equal(table, self._last_upload[0]):
+            uploaded = self._last_upload[1]
         else:
-            uploaded = upload(told, self._device)
-            # What a graph uploads is there only when it is replayed.
-            self._last = None if is_captured(self._device) else (told, uploaded)
-        count = len(self._tensors.gradients)
-        return uploaded[:count], uploaded[count:]
+            uploaded = upload(table, self._device)
+            # An upload that a CUDA graph captures only happens when that graph is replayed.
+            self._last_upload = None if is_captured(self._device) else (table, uploaded)
+        pointers, self._arguments = uploaded[:count], uploaded[count:]
+        retain_for_cuda_graphs(self._device, pointers, self._arguments, *graph.tensors)
+        return GradientAddresses(pointers, not (gradients.addresses % 16).any())

@@ -1,4 +1,4 @@
-"""How the elements of many tensors are cut into pieces, one for each program of a kernel."""
+"""The chunks that tensors are cut into, one for each program of a kernel."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -6,26 +6,27 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from steadystep.kernels.cuda.runtime import keep_for_graphs, upload
+from steadystep.kernels.cuda.runtime import retain_for_cuda_graphs, upload
 
 CHUNK = 1 << 14
-"""Elements of a program's piece: many pieces to fill the device with, each long enough to pay for finding it."""
+"""Elements in a chunk: enough chunks to fill the device, and long enough to pay for looking one up."""
 
 BLOCK = 1 << 10
-"""Elements that a program holds at a time; chunks are multiples of it."""
+"""Elements that a program handles at a time; a divisor of CHUNK."""
 
 
 @dataclass(frozen=True)
 class Chunks:
-    """The chunks of tensors of these sizes, in order."""
+    """The chunks of several tensors, in order."""
 
-    table: torch.Tensor  # (chunks, 3), int64: the tensor, which of its chunks this is, and how long
-    spans: torch.Tensor  # (tensors, 2), int64: the first chunk of a tensor, and how many it has
+    table: torch.Tensor  # (chunks, 3), int64: the tensor's index, the chunk's index in it, its number of elements
+    spans: torch.Tensor  # (tensors, 2), int64: the first chunk of a tensor, and its number of chunks
     chunk: int
     block: int
 
     @property
     def tensors(self) -> int:
+        """The number of tensors."""
         return len(self.spans)
 
     def __len__(self) -> int:
@@ -33,9 +34,9 @@ class Chunks:
 
 
 def chunks(sizes: tuple[int, ...], device: torch.device) -> Chunks:
-    """The chunks of tensors with so many elements, on a device."""
+    """Cut tensors of these numbers of elements into chunks, whose tables are on the device."""
     found = _chunks(sizes, device, CHUNK, BLOCK)
-    keep_for_graphs(device, found.table, found.spans)
+    retain_for_cuda_graphs(device, found.table, found.spans)
     return found
 
 
@@ -48,6 +49,6 @@ def _chunks(sizes: tuple[int, ...], device: torch.device, chunk: int, block: int
     ]
     counts = np.array([-(-size // chunk) for size in sizes], np.int64)
     spans = np.stack([np.cumsum(counts) - counts, counts], axis=1)
-    words = upload(np.concatenate([np.array(rows, np.int64).ravel(), spans.ravel()]), device)
-    table, spans = words.split([3 * len(rows), 2 * len(sizes)])
+    uploaded = upload(np.concatenate([np.array(rows, np.int64).ravel(), spans.ravel()]), device)
+    table, spans = uploaded.split([3 * len(rows), 2 * len(sizes)])
     return Chunks(table.view(-1, 3), spans.view(-1, 2), chunk, block)

@@ -1,4 +1,4 @@
-"""A formula as one kernel of one program: what a step decides, computed on the device in float64."""
+"""The graph kernel: all nodes of a graph in one kernel of one program, computed on the device in float64."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -8,19 +8,19 @@ import torch
 import triton
 import triton.language as tl
 
-from steadystep.kernels.codegen import lines
+from steadystep.kernels.codegen import indented
 from steadystep.kernels.cuda import intrinsics
 from steadystep.kernels.cuda.intrinsics import bits_of_magnitude
-from steadystep.kernels.cuda.jit import jitted
+from steadystep.kernels.cuda.jit import make_function
 from steadystep.kernels.cuda.runtime import launch
 from steadystep.tracing.graph import Graph
 
-# What runs on the device is Triton, which only looks like Python: types mean nothing in here.
+# Triton code only looks like Python: its types mean nothing to a type checker.
 # pyright: basic, reportGeneralTypeIssues=false, reportAttributeAccessIssue=false, reportArgumentType=false
 
-# All is loaded before anything is stored, whichever thread does it.
+# All loads of all threads happen before the first store.
 _KERNEL = """
-def decide(words, length, BLOCK: tl.constexpr):
+def evaluate(arguments, length, BLOCK: tl.constexpr):
     lanes = tl.arange(0, BLOCK)
     inside = lanes < length
     {operations}
@@ -35,7 +35,7 @@ _SOURCES = {
     "subtract": "{0} - {1}",
     "multiply": "{0} * {1}",
     "divide": "{0} / {1}",
-    "power": "tl.where({2} == 1.0, {0}, tl.exp({2} * {1}))",  # whose rounding is far below that of 1 - base**t
+    "power": "tl.where({2} == 1.0, {0}, tl.exp({2} * {1}))",  # its rounding error is far below that of 1 - base**t
     "less": "{0} < {1}",
     "less_equal": "{0} <= {1}",
     "greater": "{0} > {1}",
@@ -62,14 +62,14 @@ _POINTED = {"float64": "tl.float64", "float32": "tl.float32", "bool": "tl.int8"}
 
 @triton.jit
 def largest(x, inside):
-    """Of numbers that are not negative; NaN if one is."""
+    """Return the largest of non-negative numbers, or NaN if one is NaN."""
     bits = bits_of_magnitude(tl.where(inside, x, 0.0))
     return tl.max(bits, axis=0).to(tl.float64, bitcast=True)
 
 
 @triton.jit
 def norm(x, inside):
-    """Euclidean, scaled so that no square overflows or vanishes."""
+    """Return the Euclidean norm; no square overflows or underflows."""
     x = tl.where(inside, x, 0.0)
     peak = largest(x, inside)
     scale = tl.where((peak > 0.0) & (peak < float("inf")), peak, 1.0)
@@ -77,49 +77,46 @@ def norm(x, inside):
     return scale * tl.sqrt(tl.sum(x * x, axis=0))
 
 
-def decide(formula: Graph, words: torch.Tensor) -> None:
-    """Compute a formula whose `words` are on the device."""
-    if formula.kernel is None:
-        formula.kernel = kernel_of(formula)
-    block = triton.next_power_of_2(max(16, formula.length))
-    launch(formula.kernel, 1, words.device, words, formula.length, BLOCK=block)
+def evaluate(graph: Graph, kernel: Any, arguments: torch.Tensor) -> None:
+    """Evaluate a graph by its kernel, with `Graph.arguments` on the device."""
+    block = triton.next_power_of_2(max(16, graph.length))
+    launch(kernel, 1, arguments.device, arguments, graph.length, BLOCK=block)
 
 
-def kernel_of(formula: Graph) -> Any:
-    """Its kernel, whose first argument is `deferred.words` on the device; formulas of one structure share it."""
-    return _kernel(tuple(formula.operations), formula.stores(), len(formula.tensors))
+def kernel_of(graph: Graph) -> Any:
+    """Return the kernel of a graph, which graphs of one structure share."""
+    return _kernel(tuple(graph.nodes), graph.stores(), len(graph.tensors))
 
 
 @cache
-def _kernel(operations: Sequence[tuple[Any, ...]], stores: Sequence[tuple[Any, ...]], tensors: int) -> Any:
-    """The kernel of all formulas of one structure."""
-    computed = [f"x{number} = {_source(tensors, *operation)}" for number, operation in enumerate(operations)]
+def _kernel(nodes: Sequence[tuple[Any, ...]], stores: Sequence[tuple[Any, ...]], tensors: int) -> Any:
+    computed = [f"x{number} = {_source(tensors, *node)}" for number, node in enumerate(nodes)]
     source = _KERNEL.format(
-        operations=lines(4, computed),
-        stores=lines(4, [_store(*store) for store in stores]),
+        operations=indented(4, computed),
+        stores=indented(4, [_store(*store) for store in stores]),
     )
-    helpers = (intrinsics.minimum, intrinsics.maximum, largest, norm)
-    return jitted("decide", source, {helper.__name__: helper for helper in helpers}, unspecialised=("words",))
+    functions = (intrinsics.minimum, intrinsics.maximum, largest, norm)
+    names = {function.__name__: function for function in functions}
+    return make_function("evaluate", source, names, unspecialised=("arguments",))
 
 
-def _source(tensors: int, name: str, *arguments: Any) -> str:
+def _source(tensors: int, name: str, *operands: Any) -> str:
     match name:
         case "load":
-            return (
-                f"tl.load({_address(*arguments)}{', mask=inside, other=0' if arguments[1] < 0 else ''}).to(tl.float64)"
-            )
+            mask = ", mask=inside, other=0" if operands[1] < 0 else ""
+            return f"tl.load({_address(*operands)}{mask}).to(tl.float64)"
         case "number":
-            return f"tl.load(words + {tensors + arguments[0]}).to(tl.float64, bitcast=True)"
+            return f"tl.load(arguments + {tensors + operands[0]}).to(tl.float64, bitcast=True)"
         case "constant":
-            return f"tl.full([], {arguments[0]}, tl.float64)"
-    return _SOURCES[name].format(*(f"x{argument}" for argument in arguments))
+            return f"tl.full([], {operands[0]}, tl.float64)"
+    return _SOURCES[name].format(*(f"x{operand}" for operand in operands))
 
 
-def _store(place: int, entry: int, kind: str, value: int) -> str:
+def _store(place: int, entry: int, dtype: str, node: int) -> str:
     mask = ", mask=inside" if entry < 0 else ""
-    return f"tl.store({_address(place, entry, kind)}, x{value}.to({_POINTED[kind]}){mask})"
+    return f"tl.store({_address(place, entry, dtype)}, x{node}.to({_POINTED[dtype]}){mask})"
 
 
-def _address(place: int, entry: int, kind: str) -> str:
-    pointer = f"tl.load(words + {place}).to(tl.pointer_type({_POINTED[kind]}))"
+def _address(place: int, entry: int, dtype: str) -> str:
+    pointer = f"tl.load(arguments + {place}).to(tl.pointer_type({_POINTED[dtype]}))"
     return f"{pointer} + {'lanes' if entry < 0 else entry}"

@@ -1,42 +1,45 @@
-"""What Triton kernels are made of: the names that rules are written in, memory by its address, half precision."""
+"""The intrinsics of Triton kernels: the operations that rules use, memory by its address, half precision."""
 
 from typing import Any
 
 import triton
 import triton.language as tl
 
-# What runs on the device is Triton, which only looks like Python: types mean nothing in here.
+# Triton code only looks like Python: its types mean nothing to a type checker.
 # pyright: basic, reportGeneralTypeIssues=false, reportAttributeAccessIssue=false, reportArgumentType=false
 
 
 @triton.jit
 def minimum(x, y):
-    return tl.where((x < y) | (x != x), x, y)  # NaN if either is
+    """Return the smaller number, or NaN if either is NaN."""
+    return tl.where((x < y) | (x != x), x, y)
 
 
 @triton.jit
 def maximum(x, y):
+    """Return the larger number, or NaN if either is NaN."""
     return tl.where((x > y) | (x != x), x, y)
 
 
 @triton.jit
 def sign(x):
-    return tl.where(x > 0, 1.0, tl.where(x < 0, -1.0, 0.0 * x))  # NaN stays NaN
+    """Return -1, 0 or 1; NaN stays NaN."""
+    return tl.where(x > 0, 1.0, tl.where(x < 0, -1.0, 0.0 * x))
 
 
-HELPERS: dict[str, Any] = {"minimum": minimum, "maximum": maximum, "sign": sign}
-"""The names of `steadystep.tracing.ops` that are functions of their own here."""
+FUNCTIONS: dict[str, Any] = {"minimum": minimum, "maximum": maximum, "sign": sign}
+"""The operations of `steadystep.tracing.ops` that Triton does not have."""
 
 BUILT_IN = {
     "float32": {"where": "tl.where", "abs": "tl.abs", "sqrt": "tl.sqrt_rn", "/": "tl.div_rn"},
     "float64": {"where": "tl.where", "abs": "tl.abs", "sqrt": "tl.sqrt"},
 }
-"""Those that Triton has, by precision: its plain float32 root and quotient are approximations, float64's are exact."""
+"""The operations that Triton has, by precision. Its plain float32 root and quotient are approximations."""
 
 
 @triton.jit
 def located(address, STORED: tl.constexpr, ALIGNED: tl.constexpr):
-    """The pointer to elements stored at an address, which is a multiple of 16 bytes if ALIGNED."""
+    """Return the pointer to elements stored at an address, which is a multiple of 16 bytes if ALIGNED."""
     pointer = address.to(tl.pointer_type(STORED))
     if ALIGNED:
         pointer = tl.multiple_of(pointer, 16)
@@ -45,7 +48,7 @@ def located(address, STORED: tl.constexpr, ALIGNED: tl.constexpr):
 
 @triton.jit
 def widen(x):
-    """A stored element as a number: float32, or float64 as it is. A bfloat16 comes as the upper half of a float32."""
+    """Return a stored element as float32, or float64 as it is; a bfloat16 comes as the upper half of a float32."""
     if x.dtype == tl.int16:
         return (x.to(tl.int32) << 16).to(tl.float32, bitcast=True)
     elif x.dtype == tl.float16:
@@ -56,7 +59,7 @@ def widen(x):
 
 @triton.jit
 def narrow(x, STORED: tl.constexpr):
-    """A number as it is stored, rounded to nearest, ties to even; NaN stays NaN."""
+    """Return a number as it is stored, rounded to nearest, ties to even; NaN stays NaN."""
     if STORED == tl.int16:  # noqa: SIM300
         bits = x.to(tl.int32, bitcast=True)
         rounded = bits + 0x7FFF + ((bits >> 16) & 1)
@@ -68,7 +71,7 @@ def narrow(x, STORED: tl.constexpr):
 
 @triton.jit
 def bits_of_magnitude(x):
-    """|x| as an integer: there NaN is larger than infinity, and the order is that of the numbers otherwise."""
+    """Return |x| as an integer: the order is that of the numbers, with NaN above infinity."""
     if x.dtype == tl.float64:
         return x.to(tl.int64, bitcast=True) & 0x7FFFFFFFFFFFFFFF
     else:
@@ -77,7 +80,7 @@ def bits_of_magnitude(x):
 
 @triton.jit
 def factor_in_two(factors, index, MATH: tl.constexpr):
-    """A float64 factor as two: one of 1e-40 is no normal float32, its root is. 1 where there are no factors."""
+    """Split a float64 factor into two: 1e-40 is not a normal float32 number, its root is. 1 where there is none."""
     if factors is None:
         return tl.full([], 1.0, MATH), tl.full([], 1.0, MATH)
     else:
@@ -89,8 +92,9 @@ def factor_in_two(factors, index, MATH: tl.constexpr):
 
 @triton.jit
 def clamped(x, bound):
-    return tl.where(x > bound, bound, tl.where(x < -bound, -bound, x))  # NaN stays NaN
+    """Limit x to [-bound, bound]; NaN stays NaN."""
+    return tl.where(x > bound, bound, tl.where(x < -bound, -bound, x))
 
 
 STORED = {"float32": tl.float32, "float64": tl.float64, "bfloat16": tl.int16, "float16": tl.float16}
-"""As what an element is read from memory, by the name of its type."""
+"""The type that an element is read from memory as, by dtype name."""

@@ -1,4 +1,4 @@
-"""Triton functions from source: a rule's own, and text. Triton reads source code, wherever a function came from."""
+"""Make Triton functions from generated source and from rules. Triton compiles from source text, not from bytecode."""
 
 import ast
 import hashlib
@@ -13,15 +13,15 @@ from typing import Any, cast
 import triton
 import triton.language as tl
 
-from steadystep.kernels.cuda.intrinsics import BUILT_IN, HELPERS
+from steadystep.kernels.cuda.intrinsics import BUILT_IN, FUNCTIONS
 
 
 @cache
-def bound(function: Callable[..., Any], precision: str) -> Any:
-    """A rule's function over blocks of "float32" or "float64" numbers, for kernels to call.
+def bind_rule(function: Callable[..., Any], precision: str) -> Any:
+    """Make a Triton function of a rule's function, over blocks of "float32" or "float64" numbers.
 
-    The same source, with Triton's names for those of `steadystep.tracing.ops`; its keyword arguments become positional ones,
-    in their order, and what it calls is translated with it.
+    The source is the same, with Triton's names in place of those of `steadystep.tracing.ops`. Keyword arguments become
+    positional ones, in their order. Functions that it calls are translated too.
     """
     [definition] = ast.parse(textwrap.dedent(inspect.getsource(function))).body
     assert isinstance(definition, ast.FunctionDef), "a rule is a function with a name"
@@ -32,31 +32,31 @@ def bound(function: Callable[..., Any], precision: str) -> Any:
         del definition.body[0]
     translation = _Translation(cast(FunctionType, function), precision)
     source = ast.unparse(ast.fix_missing_locations(translation.visit(definition)))
-    return jitted(function.__name__, source, translation.called)
+    return make_function(function.__name__, source, translation.called)
 
 
 class _Translation(ast.NodeTransformer):
-    """Names become those that Triton has, numbers of the module are written out, functions of it are bound."""
+    """Translate names to those of Triton, insert the numbers of the rule's module, and bind its functions."""
 
     def __init__(self, function: FunctionType, precision: str) -> None:
         self._precision, self._module = precision, function.__globals__
-        self._kept = {*function.__code__.co_varnames, *HELPERS}
+        self._unchanged = {*function.__code__.co_varnames, *FUNCTIONS}
         self.called: dict[str, Any] = {}
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        if node.id in self._kept:
+        if node.id in self._unchanged:
             return node
         built_in = BUILT_IN[self._precision].get(node.id)
         if built_in:
             return _expression(built_in)
         value = self._module.get(node.id)
         if isinstance(value, FunctionType):
-            self.called[node.id] = bound(value, self._precision)
+            self.called[node.id] = bind_rule(value, self._precision)
         return ast.Constant(value) if isinstance(value, int | float) else node
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         self.generic_visit(node)
-        division = BUILT_IN[self._precision].get("/")  # plain where Triton's own is exact
+        division = BUILT_IN[self._precision].get("/")  # none where Triton's own division is exact
         if isinstance(node.op, ast.Div) and division:
             return ast.Call(_expression(division), [node.left, node.right], [])
         return node
@@ -66,14 +66,14 @@ def _expression(source: str) -> ast.expr:
     return ast.parse(source, mode="eval").body
 
 
-def jitted(name: str, source: str, names: Mapping[str, Any], unspecialised: Sequence[str] = ()) -> Any:
-    """The Triton function `name` that `source` defines, with `names` and the helpers behind its names.
+def make_function(name: str, source: str, names: Mapping[str, Any], unspecialised: Sequence[str] = ()) -> Any:
+    """Make the Triton function `name` that `source` defines, with `names` and the intrinsics as its global names.
 
-    `unspecialised` are its pointers of whose alignment nothing is to be made: that would compile it once more.
+    Triton does not specialise on the alignment of the pointers `unspecialised`, which would compile the function again.
     """
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
     file = f"<steadystep {name} {digest}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    namespace: dict[str, Any] = {"tl": tl, **HELPERS, **names, "__name__": __name__}
+    namespace: dict[str, Any] = {"tl": tl, **FUNCTIONS, **names, "__name__": __name__}
     exec(compile(source, file, "exec"), namespace)
     return triton.jit(do_not_specialize_on_alignment=list(unspecialised))(namespace[name])

@@ -1,4 +1,4 @@
-"""The measuring pass: each gradient's Euclidean norm and largest element, by two kernels and with nothing read back."""
+"""The norm kernels: each gradient's Euclidean norm and largest magnitude, with nothing read back."""
 
 from typing import NamedTuple
 
@@ -9,20 +9,21 @@ import triton.language as tl
 
 from steadystep.kernels.cuda.chunks import Chunks, chunks
 from steadystep.kernels.cuda.intrinsics import STORED, bits_of_magnitude, located, widen
-from steadystep.kernels.cuda.runtime import keep_for_graphs, launch, upload
+from steadystep.kernels.cuda.runtime import launch, retain_for_cuda_graphs, upload
 from steadystep.tracing.ops import Number
 
-# What runs on the device is Triton, which only looks like Python: types mean nothing in here.
+# Triton code only looks like Python: its types mean nothing to a type checker.
 # pyright: basic, reportGeneralTypeIssues=false, reportAttributeAccessIssue=false, reportArgumentType=false
 
 
-# A chunk's sum is that of the squares of x / scale. Squares are summed in float64: those of narrower types neither
-# overflow nor vanish there, so their scale is 1; float64 is scaled where its own would.
+# The sum of a chunk is that of the squares of x / scale, in float64. Squares of narrower types neither overflow nor
+# underflow there, so their scale is 1. Chunks of float64 are scaled where their squares would.
 @triton.jit(do_not_specialize_on_alignment=["table", "addresses", "sums", "scales", "peaks"])
 def measure_chunks(
     table, addresses, sums, scales, peaks,
     KIND: tl.constexpr, ALIGNED: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    """Find the sum of squares, the scale and the largest magnitude of one chunk."""
     WIDE: tl.constexpr = KIND == tl.float64  # noqa: SIM300
     chunk = tl.program_id(0)
     tensor = tl.load(table + 3 * chunk)
@@ -55,9 +56,9 @@ def measure_chunks(
     tl.store(peaks + chunk, tl.max(largest, axis=0).to(tl.float64 if WIDE else tl.float32, bitcast=True).to(tl.float64))
 
 
-# The chunks of a tensor, in one order whatever the order in which they were measured.
 @triton.jit(do_not_specialize_on_alignment=["spans", "sums", "scales", "peaks", "norms", "largest"])
 def collect_chunks(spans, sums, scales, peaks, norms, largest, BLOCK: tl.constexpr):
+    """Combine the chunks of one tensor, in their order, however they were scheduled."""
     tensor = tl.program_id(0)
     first = tl.load(spans + 2 * tensor)
     count = tl.load(spans + 2 * tensor + 1)
@@ -79,64 +80,58 @@ def collect_chunks(spans, sums, scales, peaks, norms, largest, BLOCK: tl.constex
 
 
 TOGETHER = 128
-"""Chunks of a tensor that are put together at a time."""
+"""Chunks of a tensor that are combined at a time."""
+
+
+class Measured(NamedTuple):
+    """Where the norm kernels leave their results on the device."""
+
+    parts: torch.Tensor  # (3, chunks): sum of squares, scale and largest magnitude of each chunk
+    norms: torch.Tensor  # (tensors,)
+    abs_max: torch.Tensor  # (tensors,)
 
 
 class NormPass:
-    """The measuring pass over tensors of one dtype on one device, of these sizes, wherever they lie."""
+    """The pass that measures tensors of one dtype on one device, of these numbers of elements, at any addresses."""
 
     def __init__(self, dtype: torch.dtype, sizes: tuple[int, ...], device: torch.device) -> None:
         self._stored = STORED[str(dtype).removeprefix("torch.")]
         self._work, self._device = chunks(sizes, device), device
 
     def run(self, addresses: np.ndarray) -> tuple[Number, Number]:
-        """Norms and largest magnitudes of the dense tensors there, in float64; NaN or inf if an element is.
+        """Return norms and largest magnitudes of dense tensors, in float64; not finite if an element is not.
 
-        They are left on the device.
+        On a GPU they are left on the device.
         """
-        found = self.memory()
-        self.start(upload(addresses, self._device), not (addresses % 16).any(), found)
-        norms, largest = found.norms, found.largest
-        return (norms.numpy(), largest.numpy()) if self._device.type == "cpu" else (norms, largest)
+        found = self.allocate()
+        self.run_into(found, upload(addresses, self._device), not (addresses % 16).any())
+        norms, abs_max = found.norms, found.abs_max
+        return (norms.numpy(), abs_max.numpy()) if self._device.type == "cpu" else (norms, abs_max)
 
-    def memory(self) -> "Sizes":
-        """Where the sizes are put."""
+    def allocate(self) -> Measured:
+        """Allocate memory for the results."""
         work = self._work
         parts = torch.empty((3, len(work)), dtype=torch.float64, device=self._device)
-        return Sizes(parts, *torch.empty((2, work.tensors), dtype=torch.float64, device=self._device))
+        return Measured(parts, *torch.empty((2, work.tensors), dtype=torch.float64, device=self._device))
 
-    def start(self, addresses: torch.Tensor, aligned: bool, found: "Sizes") -> None:
-        """Measure what lies at addresses on the device."""
+    def run_into(self, found: Measured, addresses: torch.Tensor, aligned: bool) -> None:
+        """Measure the tensors whose addresses are on the device; `aligned` if all are multiples of 16 bytes."""
         device, work = self._device, self._work
-        keep_for_graphs(device, work.table, work.spans, *found)
+        retain_for_cuda_graphs(device, work.table, work.spans, *found)
         sums, scales, peaks = found.parts
         launch(
             measure_chunks, len(work), device, work.table, addresses, sums, scales, peaks,
             KIND=self._stored, ALIGNED=aligned, CHUNK=work.chunk, BLOCK=work.block,
         )  # fmt: skip
         launch(
-            collect_chunks, work.tensors, device, work.spans, sums, scales, peaks, found.norms, found.largest,
+            collect_chunks, work.tensors, device, work.spans, sums, scales, peaks, found.norms, found.abs_max,
             BLOCK=TOGETHER,
         )  # fmt: skip
 
 
-class Sizes(NamedTuple):
-    """What the measuring pass leaves on the device."""
-
-    parts: torch.Tensor  # (3, chunks): sum of squares, scale and largest magnitude of each chunk
-    norms: torch.Tensor  # (tensors,)
-    largest: torch.Tensor  # (tensors,)
-
-
-# What runs on the device is Triton, which only looks like Python: types mean nothing in here.
-# pyright: basic, reportGeneralTypeIssues=false, reportAttributeAccessIssue=false, reportArgumentType=false
-
-TOGETHER = 128
-"""Chunks of a tensor that are added up at a time."""
-
-
 @triton.jit(do_not_specialize=["tensors"], do_not_specialize_on_alignment=["spans", "parts", "totals"])
 def add_chunks(spans, parts, totals, tensors, TERMS: tl.constexpr, BLOCK: tl.constexpr):
+    """Add up one term over the chunks of one tensor, in their order."""
     tensor = tl.program_id(0) // TERMS
     term = tl.program_id(0) % TERMS
     first = tl.load(spans + 2 * tensor)
@@ -149,7 +144,7 @@ def add_chunks(spans, parts, totals, tensors, TERMS: tl.constexpr, BLOCK: tl.con
 
 
 def sum_chunks(parts: torch.Tensor, work: Chunks) -> torch.Tensor:
-    """(terms, tensors), the sums over each tensor's chunks of `parts` (chunks, terms): the same in every run."""
+    """Add up `parts` (chunks, terms) over the chunks of each tensor, always in the same order: (terms, tensors)."""
     terms = parts.shape[1]
     totals = torch.empty((terms, work.tensors), dtype=torch.float64, device=parts.device)
     launch(

@@ -1,4 +1,4 @@
-"""One launch of a Triton kernel."""
+"""Launch Triton kernels, and copy small tables to a device without waiting for it, also under CUDA graph capture."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -7,48 +7,46 @@ import numpy as np
 import torch
 
 WARPS = 4
-"""Of 32 threads each; a block of 1024 elements gives every thread two loads of 16 bytes in float32."""
+"""Warps of 32 threads; for a block of 1024 float32 elements every thread does two loads of 16 bytes."""
+
+_READ_BY_CUDA_GRAPHS: list[torch.Tensor] = []
 
 
 def launch(kernel: Any, programs: int, device: torch.device, *arguments: Any, **constants: Any) -> None:
-    """Start so many programs of a kernel on the device's current stream.
+    """Launch this number of programs of a kernel on the current stream of the device.
 
     A rule is evaluated as it is written: no product is fused with a sum.
     """
     if programs:
-        with on(device):  # Triton launches on the current one
+        with on(device):  # Triton launches on the current device
             kernel[(programs,)](*arguments, **constants, num_warps=WARPS, enable_fp_fusion=False)
 
 
-_READ_BY_GRAPHS: list[torch.Tensor] = []
+def upload(table: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Copy a vector of int64 to the device, in the order of the stream and without waiting.
 
-
-def upload(words: np.ndarray, device: torch.device) -> torch.Tensor:
-    """A vector of int64 on the device: copied in the order of the stream, with no wait.
-
-    The pinned memory that it leaves from goes back to torch's allocator, which hands it out again only once the copy
-    is done. A graph would read it anew at every replay: what is captured takes the words along as the arguments of a
-    kernel instead.
+    The pinned memory of the copy returns to torch's allocator, which reuses it only once the copy is done. A CUDA graph
+    would read that memory again at every replay: under capture the numbers are passed as arguments of a kernel instead.
     """
     if device.type == "cpu":
-        return torch.from_numpy(words)
+        return torch.from_numpy(table)
     if is_captured(device):
-        landing = torch.zeros(len(words), dtype=torch.int64, device=device)
-        torch._foreach_add_(landing.unbind(), words.tolist())  # pyright: ignore[reportPrivateImportUsage]
+        landing = torch.zeros(len(table), dtype=torch.int64, device=device)
+        torch._foreach_add_(landing.unbind(), table.tolist())  # pyright: ignore[reportPrivateImportUsage]
         return landing
-    leaving = torch.empty(len(words), dtype=torch.int64, pin_memory=True)
-    leaving.numpy()[:] = words
-    return leaving.to(device, non_blocking=True)
+    pinned = torch.empty(len(table), dtype=torch.int64, pin_memory=True)
+    pinned.numpy()[:] = table
+    return pinned.to(device, non_blocking=True)
 
 
-def keep_for_graphs(device: torch.device, *tables: torch.Tensor) -> None:
-    """Keep tables that a graph captured now will read for as long as the process lives: nobody says when it goes."""
+def retain_for_cuda_graphs(device: torch.device, *tables: torch.Tensor) -> None:
+    """Keep tables that a CUDA graph under capture reads alive for ever: nobody says when the graph is destroyed."""
     if is_captured(device):
-        _READ_BY_GRAPHS.extend(tables)
+        _READ_BY_CUDA_GRAPHS.extend(tables)
 
 
 def is_captured(device: torch.device) -> bool:
-    """Whether what is done on this device now goes into a CUDA graph."""
+    """Return whether work on this device is being captured into a CUDA graph."""
     if device.type != "cuda":
         return False
     with on(device):
@@ -56,6 +54,6 @@ def is_captured(device: torch.device) -> bool:
 
 
 def on(device: torch.device) -> AbstractContextManager[object]:
-    """Make a device current; costs nothing where it is."""
+    """Make a device the current one; costs nothing if it already is."""
     is_current = device.type != "cuda" or device.index == torch.cuda.current_device()
     return nullcontext() if is_current else torch.cuda.device(device)

@@ -1,4 +1,4 @@
-"""A rule over many tensors, for Triton: each element is read, clipped, updated and written by one kernel."""
+"""The update kernel: a rule compiled into one kernel that reads, clips, updates and writes each element."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -7,31 +7,31 @@ from typing import Any
 import torch
 import triton.language as tl
 
-from steadystep.kernels.codegen import Equation, lines, local_name
+from steadystep.kernels.codegen import Equation, indented, local_name
 from steadystep.kernels.cuda import intrinsics
-from steadystep.kernels.cuda.jit import bound, jitted
+from steadystep.kernels.cuda.jit import bind_rule, make_function
 from steadystep.kernels.update_rms import SMALL
 
 POINTERS = (
     "table",  # of `Chunks`
-    "columns",  # (tensors, 2 + slots), int64: among the measured gradients, and the addresses of parameter and state
-    "gradients",  # (measured gradients,), int64: addresses
+    "columns",  # (tensors, 2 + slots), int64: index of the gradient, addresses of parameter and state
+    "gradients",  # (all gradients,), int64: addresses
     "shared",  # float64: SETTINGS and the coefficients that all tensors share
-    "before",  # float64: factors before the elements are bounded, one or one for each measured gradient; or None
-    "after",  # the same after that
-    "own",  # (tensors, factors of the rule), float64; or None
-    "limits",  # (tensors,), float64: of a tensor's move; or None
-    "result",  # of an update whether the step is accepted; of a sum (chunks, terms), float64
+    "before",  # float64: factors applied before elements are bounded: one, one per gradient, or None
+    "after",  # the same, applied after that
+    "per_tensor",  # (tensors, factors of the rule), float64, or None
+    "limits",  # (tensors,), float64: the limit of a tensor's update, or None
+    "result",  # of an update: whether the step is accepted; of sums: (chunks, terms), float64
 )
 
 CONSTANTS = ("EACH_BEFORE", "EACH_AFTER", "ALIGNED", "CHUNK", "BLOCK")
-"""Whether each gradient has a factor of its own, before and after; whether all addresses divide by 16; sizes."""
+"""Whether each gradient has its own factor, before and after; whether all addresses are multiples of 16; sizes."""
 
 SETTINGS = ("direction", "coupled", "shrink", "bound")
-"""What all tensors share besides the rule's coefficients: `equation.settings`, and how large an element may be."""
+"""What all tensors share besides the rule's coefficients: `direction_and_decay`, and the bound of an element."""
 
 Element = Callable[[str], Sequence[str]]
-"""The source of what is done to a block of elements, by the mask of those within the tensor: none if all are."""
+"""From the mask of the elements within the tensor ("" if all are) to the source of what is done to a block."""
 
 _KERNEL = """
 def {name}({arguments}):
@@ -57,25 +57,25 @@ def {name}({arguments}):
 
 @cache
 def update_kernel(equation: Equation, dtype: torch.dtype, limited: bool) -> Any:
-    """Writes the updated parameter and state, if the step is accepted."""
-    moved = [f"moved{slot}" for slot in range(equation.slots)]
+    """Compile the kernel that writes the updated parameter and state, if the step is accepted."""
+    new = [f"new{slot}" for slot in range(equation.slots)]
 
     def element(mask: str) -> list[str]:
         return [
-            f"{', '.join(['q', *moved])}, = {equation.call(equation.update, 's{slot}')}",
+            f"{', '.join(['q', *new])}, = {equation.call(equation.update, 's{slot}')}",
             *(["q = tl.where(limit < 1, p + limit * (q - p), q)"] if limited else []),
             f"tl.store(P + at, narrow(q, STORED){mask})",
-            *(f"tl.store(S{slot} + at, {value}{mask})" for slot, value in enumerate(moved)),
+            *(f"tl.store(S{slot} + at, {value}{mask})" for slot, value in enumerate(new)),
         ]
 
     limit = ["limit = tl.load(limits + tensor).to(MATH)"] if limited else []
-    # Selected, never multiplied by 0: 0 * NaN is NaN. What is refused is not even read.
+    # The kernel of a refused step does not even read its tensors.
     return _kernel("update", equation, equation.update, dtype, element, condition="tl.load(result)", start=limit)
 
 
 @cache
 def sums_kernel(equation: Equation, dtype: torch.dtype) -> Any:
-    """Adds up what the rule's `sums` gives for each element of a chunk."""
+    """Compile the kernel that adds up the terms of the rule's `sums` over each chunk."""
     assert equation.sums is not None, "only a rule with sums has such a kernel"
     terms = [f"term{number}" for number in range(equation.terms)]
     found = f"{', '.join(terms)}, = {equation.call(equation.sums, 's{slot}')}"
@@ -83,17 +83,17 @@ def sums_kernel(equation: Equation, dtype: torch.dtype) -> Any:
 
 
 @cache
-def move_kernel(equation: Equation, dtype: torch.dtype, from_zero: bool) -> Any:
-    """Adds up the squares of `move.squares` of what the rule would change the parameter by; all in float64."""
+def rms_kernel(equation: Equation, dtype: torch.dtype, from_zero: bool) -> Any:
+    """Compile the kernel that adds up `update_rms.squares` of the update over each chunk, all in float64."""
     unused = [f"unused{slot}" for slot in range(equation.slots)]
     found = [
         f"origin = {'tl.zeros_like(p)' if from_zero else 'p'}",
         f"{', '.join(['q', *unused])}, = {equation.call(equation.update, 's{slot}', 'origin')}",
-        "moved = q - origin",
-        f"small = moved * {SMALL!r}",
+        "change = q - origin",
+        f"small = change * {SMALL!r}",
     ]
-    purpose = "move" if from_zero else "move_within"
-    return _summing(purpose, equation, equation.update, dtype, found, ["moved * moved", "small * small"], "float64")
+    purpose = "rms" if from_zero else "rms_within"
+    return _summing(purpose, equation, equation.update, dtype, found, ["change * change", "small * small"], "float64")
 
 
 def _summing(
@@ -133,9 +133,9 @@ def _kernel(
     end: Sequence[str] = (),
     math: str = "",
 ) -> Any:
-    """The kernel that evaluates `function` in the precision `math`, by default that of the state."""
+    """Compile the kernel that evaluates `function` in the precision `math`, by default that of the state."""
     slots = range(equation.slots)
-    own = equation.factors if function is equation.update else ()
+    per_tensor = equation.factors if function is equation.update else ()
     variables = [
         "G = located(tl.load(gradients + index), STORED, ALIGNED) + start",
         "P = located(tl.load(row + 1), STORED, ALIGNED) + start",
@@ -143,7 +143,7 @@ def _kernel(
         "before_one, before_two = factor_in_two(before, index * EACH_BEFORE, MATH)",
         "after_one, after_two = factor_in_two(after, index * EACH_AFTER, MATH)",
         *_loaded("shared", (*SETTINGS, *map(local_name, equation.shared))),
-        *_loaded(f"own + {len(own)} * tensor", [local_name(name) for name in own]),
+        *_loaded(f"per_tensor + {len(per_tensor)} * tensor", [local_name(name) for name in per_tensor]),
         *start,
     ]
 
@@ -167,22 +167,22 @@ def _kernel(
         arguments=", ".join([*POINTERS, *(f"{constant}: tl.constexpr" for constant in CONSTANTS)]),
         condition=condition,
         width=2 + equation.slots,
-        variables=lines(8, variables),
-        block=lines(12, block("")),
-        rest=lines(12, block(", mask=inside")),
-        end=lines(8, end),
+        variables=indented(8, variables),
+        block=indented(12, block("")),
+        rest=indented(12, block(", mask=inside")),
+        end=indented(8, end),
     )
     names = {
-        "rule": bound(function, math),
+        "rule": bind_rule(function, math),
         "STORED": tl.constexpr(intrinsics.STORED[kind]),
         "STATE": tl.constexpr(intrinsics.STORED[state]),
         "MATH": tl.constexpr(intrinsics.STORED[math]),
-        **{helper.__name__: helper for helper in _HELPERS},
+        **{one.__name__: one for one in _FUNCTIONS},
     }
-    return jitted(name, source, names, unspecialised=POINTERS)
+    return make_function(name, source, names, unspecialised=POINTERS)
 
 
-_HELPERS = (intrinsics.located, intrinsics.widen, intrinsics.narrow, intrinsics.factor_in_two, intrinsics.clamped)
+_FUNCTIONS = (intrinsics.located, intrinsics.widen, intrinsics.narrow, intrinsics.factor_in_two, intrinsics.clamped)
 
 
 def _loaded(pointer: str, names: Sequence[str]) -> list[str]:

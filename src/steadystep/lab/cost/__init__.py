@@ -1,1 +1,1 @@
-"""What optimizers and clippers take of a training step, in time and memory."""
+"""The time and memory that optimizers and clippers add to a training step."""

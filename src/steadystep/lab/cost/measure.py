@@ -1,4 +1,7 @@
-"""Training steps of a task's own model and batches, timed in turns: what slows the machine down slows all arms."""
+"""Time training steps on the model and batches of a task.
+
+The arms take turns, so that a slowdown of the machine affects all of them equally.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,45 +21,45 @@ from steadystep.lab.training.trial import Clip, Trial
 from steadystep.optimizers import Optimizer
 
 LR = 1e-6
-"""So small that all arms can share one model: hundreds of their steps leave it where it was."""
+"""So small that all arms can share one model: hundreds of steps hardly change its parameters."""
 
 WARM_UP = 3
-"""Untimed steps of each arm: kernels are compiled, state is allocated."""
+"""Untimed steps of each arm, in which kernels are compiled and state is allocated."""
 
 TURN_MS = 10.0
-"""A turn is one untimed step, which fetches the arm's state into the caches, and about so much of timed ones."""
+"""Approximate length of the timed part of a turn. One untimed step before it loads the arm's state into the caches."""
 
 LEAST_ROUNDS = 5
 
-Tell = Callable[[float, str], None]
-"""Told the share that is done, and which arm is next."""
+Progress = Callable[[float, str], None]
+"""A callback that receives the completed fraction and the name of the next arm."""
 
 
 @dataclass(frozen=True)
 class Times:
-    """One arm's turns: medians of the steps of a turn, in milliseconds, one entry a round."""
+    """The times of one arm, in milliseconds: the median over the steps of a turn, one entry per round."""
 
-    forward_backward: tuple[float, ...]  # the batch, forward and backward
-    optimizer: tuple[float, ...]  # clipping included
+    forward_backward: tuple[float, ...]  # loading the batch, forward and backward
+    optimizer: tuple[float, ...]  # including clipping
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one arm was measured to take."""
+    """The measured cost of one arm."""
 
     arm: CostArm
     threshold: float | None  # of its clipper
     times: Times
-    state_bytes: int  # of the tensors that optimizer and clipper keep between steps
+    state_bytes: int  # size of the tensors that optimizer and clipper store between steps
 
 
 @dataclass(frozen=True)
 class CostResults:
-    """All arms, SGD first, on one task and machine."""
+    """The costs of all arms, SGD first, on one task and machine."""
 
     task: Task
     costs: tuple[Cost, ...]
-    parameters: int  # trained numbers of the model
+    parameters: int  # number of trainable scalars of the model
     batch_size: int
     rounds: int
     environment: Environment
@@ -67,16 +70,18 @@ def measure(
     data: Path | None,
     arms: Sequence[CostArm],
     seconds: float = 60.0,
-    tell: Tell = lambda done, arm: None,
+    progress: Progress = lambda done, arm: None,
 ) -> CostResults:
-    """Let all arms take turns for about so many seconds, 5 rounds at least. torch's random state is left as it was.
+    """Measure all arms in turns for about `seconds` seconds, but in at least 5 rounds.
+
+    The global random state of torch is restored afterwards.
 
     Args:
-        task: its model, batches, loss and augmentation are used.
+        task: the task whose model, batches, loss and augmentation are used.
         data: folder with local data sets, or None.
-        arms: what is measured, SGD first.
-        seconds: for all rounds together. Default 60.
-        tell: hears how far it is, before every turn.
+        arms: the arms to measure, SGD first.
+        seconds: total time of all rounds. Default 60.
+        progress: called before every turn with the completed fraction and the name of the arm.
     """
     splits = task.load(data)
     with torch.random.fork_rng(devices=()):
@@ -86,8 +91,8 @@ def measure(
         norm = median(training.measured.norm_before)
         optimizers: dict[CostArm, Optimizer] = {}
         thresholds: dict[CostArm, float | None] = {}
-        for place, arm in enumerate(arms):
-            tell(0.0, f"warming up {place + 1} of {len(arms)}")
+        for index, arm in enumerate(arms):
+            progress(0.0, f"warming up {index + 1} of {len(arms)}")
             thresholds[arm] = _threshold(arm, norm)
             trial = _trial(arm, thresholds[arm], task, splits.fingerprint)
             optimizers[arm] = training.optimizer = make_optimizer(trial, training.model)
@@ -96,11 +101,11 @@ def measure(
         step_ms = 1e3 * median(training.measured.step_seconds[-WARM_UP * len(arms) :])
         steps = max(1, round(TURN_MS / step_ms))
         turns: dict[CostArm, list[tuple[float, float]]] = {arm: [] for arm in arms}
-        rounds, begun = 0, time.monotonic()
-        while rounds < LEAST_ROUNDS or time.monotonic() - begun < seconds:
-            for place, arm in enumerate(arms):
-                of_rounds = (rounds + place / len(arms)) / LEAST_ROUNDS
-                tell(min(of_rounds, (time.monotonic() - begun) / seconds, 1.0), arm.name)
+        rounds, started = 0, time.monotonic()
+        while rounds < LEAST_ROUNDS or time.monotonic() - started < seconds:
+            for index, arm in enumerate(arms):
+                of_rounds = (rounds + index / len(arms)) / LEAST_ROUNDS
+                progress(min(of_rounds, (time.monotonic() - started) / seconds, 1.0), arm.name)
                 training.optimizer = optimizers[arm]
                 turns[arm].append(_turn(training, steps))
             rounds += 1
@@ -118,23 +123,23 @@ def measure(
 
 
 def state_bytes(optimizer: Optimizer) -> int:
-    """Of all tensors that it keeps besides parameters and gradients, those that parameters share counted once."""
-    kept = [value for state in optimizer.state.values() for value in state.values()]
-    kept += [value for group in optimizer.param_groups for name, value in group.items() if name != "params"]
-    return sum({id(value): value.nbytes for value in kept if isinstance(value, torch.Tensor)}.values())
+    """Return the size of all state tensors; a tensor that several parameters share counts once."""
+    values = [value for state in optimizer.state.values() for value in state.values()]
+    values += [value for group in optimizer.param_groups for name, value in group.items() if name != "params"]
+    return sum({id(value): value.nbytes for value in values if isinstance(value, torch.Tensor)}.values())
 
 
 def _turn(training: Training, steps: int) -> tuple[float, float]:
-    """Medians over the timed steps: milliseconds before the optimizer, and of it."""
+    """Run one turn; return the median milliseconds of the step without the optimizer and of the optimizer alone."""
     for _ in range(1 + steps):
         training.step()
-    whole = training.measured.step_seconds[-steps:]
-    own = training.measured.optimizer_seconds[-steps:]
-    return 1e3 * median(a - b for a, b in zip(whole, own, strict=True)), 1e3 * median(own)
+    total = training.measured.step_seconds[-steps:]
+    optimizer = training.measured.optimizer_seconds[-steps:]
+    return 1e3 * median(a - b for a, b in zip(total, optimizer, strict=True)), 1e3 * median(optimizer)
 
 
 def _threshold(arm: CostArm, norm: float) -> float | None:
-    """Where a clipper's number is a size of gradients, that at which it acts on about half of the steps."""
+    """Return the threshold of the clipper: its default, or the median norm, which clips about half of the steps."""
     if arm.clip is None:
         return None
     default = CLIPS[arm.clip].default

@@ -1,1 +1,1 @@
-"""Run the trials of a study: choose batches, start workers, store and reuse records."""
+"""Execution of a study's trials: plan batches, run workers, store and reuse records."""

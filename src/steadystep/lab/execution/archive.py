@@ -1,4 +1,4 @@
-"""A finished study in two small files, to be kept beside the results that it supports."""
+"""Pack a study into two small files, to be stored with the results that it supports."""
 
 import gzip
 import json
@@ -7,50 +7,57 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from steadystep.lab.errors import UserError
-from steadystep.lab.system.atomic import refusals_named, write_atomic
+from steadystep.lab.system.atomic import store_errors, write_atomic
 
 NAME = "records.jsonl.gz"
-"""One record a line, with its checksum, as ``records/ID.json`` holds it; in the order of the trials' identities."""
+"""The packed file: one record with its checksum per line, as in ``records/ID.json``, sorted by the trials' ids."""
 
 
 class BrokenPackError(UserError):
-    """Packed records that cannot be read."""
+    """A file of packed records that cannot be read."""
 
 
 def pack(study: Path, into: Path) -> list[Path]:
-    """Pack all records of the study in `study`, and its declaration if it has one, into the folder `into`.
+    """Pack all records of the study in the folder `study`, and its declaration if it has one, into the folder `into`.
 
-    The same records give the same bytes, and `into` is a study's folder again: a report can be made from it, or more
-    trials run in it. What is packed in `study` already is packed again.
+    The same records give the same bytes. `into` is a valid study folder: it can be used to make a report or to run
+    more trials. Records that are already packed in `study` are included.
+
+    Returns:
+        The paths of the files in `into`.
+
+    Raises:
+        BrokenPackError: if `study` contains packed records that cannot be read.
+        StoreError: if `into` cannot be written.
     """
-    with refusals_named(into):
+    with store_errors(into):
         into.mkdir(parents=True, exist_ok=True)
     packed = {trial: json.loads(line) for trial, line in unpack(study).items()}
     loose = {path.stem: json.loads(path.read_bytes()) for path in (study / "records").glob("*.json")}
     records = packed | {trial: {"id": trial, **record} for trial, record in loose.items()}
     content = "".join(json.dumps(records[trial]) + "\n" for trial in sorted(records))
     write_atomic(into / NAME, gzip.compress(content.encode(), mtime=0))
-    declared = study / "study.json"  # a sweep of learning rates is declared by its command alone
-    if declared.exists():
-        write_atomic(into / "study.json", declared.read_bytes())
+    declaration = study / "study.json"  # a sweep of learning rates has none
+    if declaration.exists():
+        write_atomic(into / "study.json", declaration.read_bytes())
     return [path for path in (into / "study.json", into / NAME) if path.exists()]
 
 
 def unpack(folder: Path) -> Mapping[str, bytes]:
-    """The packed records of a folder by the identities of their trials; none where nothing is packed.
+    """Return the packed records of a folder by the ids of their trials; empty if there is no packed file.
 
     Raises:
-        BrokenPackError: if the file is no such pack.
+        BrokenPackError: if the file does not contain packed records.
     """
     path = folder / NAME
     if not path.exists():
         return {}
     try:
         content = path.read_bytes()
-        if not content:  # which gzip takes for an archive of nothing
+        if not content:  # gzip would read an empty file as an empty archive
             raise EOFError
         return {json.loads(line)["id"]: line for line in gzip.decompress(content).splitlines()}
     except (OSError, ValueError, KeyError, TypeError, EOFError, zlib.error) as error:
         raise BrokenPackError(
-            f"{path} holds no packed records ({type(error).__name__}): pack the study again"
+            f"{path} does not contain packed records ({type(error).__name__}): pack the study again"
         ) from error

@@ -1,4 +1,4 @@
-"""Runs trials, in this process or in several, and reports what they do as they do it."""
+"""Executors: run trials in this process or in worker processes, and report their progress."""
 
 import queue
 from collections.abc import Callable, Mapping, Sequence
@@ -7,58 +7,62 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Protocol
 
 from steadystep.lab.errors import UserError
-from steadystep.lab.execution.batches import batches
+from steadystep.lab.execution.batch_plan import plan_batches
 from steadystep.lab.execution.observer import Observer
 from steadystep.lab.execution.store import Store
-from steadystep.lab.execution.worker import Job, Work, perform, start, work
+from steadystep.lab.execution.worker import Job, PendingBatch, initialise_worker, run_in_worker, run_pending
 from steadystep.lab.system.fork_server import warm_up, worker_context
-from steadystep.lab.tasks.task import Splits
-from steadystep.lab.training.processor import computing_alike
+from steadystep.lab.tasks.splits import Splits
+from steadystep.lab.training.processor import cpu_settings
 from steadystep.lab.training.record import Record
 from steadystep.lab.training.trial import Trial
 
 
 class WorkerDiedError(UserError):
-    """A worker process ended without a word: killed, as a rule for want of memory."""
+    """A worker process was killed, usually because the machine ran out of memory."""
 
 
 class Executor(Protocol):
-    """Runs trials and keeps their records; returns them by id. A trial that is given twice runs once.
+    """Runs trials and stores their records."""
 
-    `recorded` are trials of the same stage that are on record: they have a say in which are trained together.
-    """
+    def run(self, trials: Sequence[Trial], observer: Observer, recorded: Sequence[Trial] = ()) -> Mapping[str, Record]:
+        """Run the trials and return their records by id. A trial that occurs twice runs once.
 
-    def run(
-        self, trials: Sequence[Trial], observer: Observer, recorded: Sequence[Trial] = ()
-    ) -> Mapping[str, Record]: ...
+        `recorded` are the trials of the same stage that already have records; the division into batches depends on
+        them.
+        """
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Stop the worker processes."""
+        ...
 
 
 def make_executor(job: Job, splits: Splits, workers: int) -> Executor:
-    """The executor for this many workers. The numbers do not depend on it: every batch has one thread."""
+    """Return the executor for this many workers. Results do not depend on the number: every batch uses one thread."""
     return InProcess(job, splits) if workers == 1 else Processes(job, workers)
 
 
 class InProcess:
-    """One batch after the other, here."""
+    """Runs the batches one after the other in this process."""
 
     def __init__(self, job: Job, splits: Splits) -> None:
         self._job, self._splits = job, splits
 
     def run(self, trials: Sequence[Trial], observer: Observer, recorded: Sequence[Trial] = ()) -> Mapping[str, Record]:
+        """Run the trials in this process, see `Executor.run`."""
         collector = _Collector(observer)
-        with computing_alike():
-            for work in _planned(self._job, trials, recorded):
-                perform(work, self._job, self._splits, collector)
+        with cpu_settings():
+            for pending in _pending_batches(self._job, trials, recorded):
+                run_pending(pending, self._job, self._splits, collector)
         return collector.records
 
     def close(self) -> None:
-        pass
+        """Do nothing."""
 
 
 class Processes:
-    """As many batches at a time as there are workers, longest first. The processes start with the first one."""
+    """Runs the batches in worker processes, longest first. The processes are started by the first call of `run`."""
 
     def __init__(self, job: Job, workers: int) -> None:
         self._job, self._workers = job, workers
@@ -66,65 +70,70 @@ class Processes:
         self._pool: ProcessPoolExecutor | None = None
 
     def run(self, trials: Sequence[Trial], observer: Observer, recorded: Sequence[Trial] = ()) -> Mapping[str, Record]:
-        pool = self._started()
-        planned = _planned(self._job, trials, recorded)
+        """Run the trials in the worker processes, see `Executor.run`."""
+        pool = self._start()
+        pending_batches = _pending_batches(self._job, trials, recorded)
         wanted = {trial.id for trial in trials}
         collector = _Collector(observer)
         failures: list[BaseException] = []
 
-        def watch(future: Future[None]) -> None:
+        def note_failure(future: Future[None]) -> None:
             error = None if future.cancelled() else future.exception()
             if error:
                 failures.append(error)
 
         try:
-            for given in planned:
-                pool.submit(work, given).add_done_callback(watch)
+            for pending in pending_batches:
+                pool.submit(run_in_worker, pending).add_done_callback(note_failure)
             while len(collector.records) < len(wanted):
-                self._pass_on(collector)
+                self._forward_event(collector)
                 if failures:
                     raise failures[0]
         except BrokenProcessPool as error:
-            self._stop_all(observer)
+            self._stop_all()
             raise WorkerDiedError(
-                "a worker process was killed, as a rule for want of memory; what was measured is kept: run the same "
-                "command again, with fewer --workers"
+                "a worker process was killed, usually because the machine ran out of memory; finished trials are "
+                "stored: run the same command again with fewer --workers"
             ) from error
         except BaseException:
-            self._stop_all(observer)
+            self._stop_all()
             raise
         return collector.records
 
     def close(self) -> None:
+        """Wait until the running batches end, and stop the worker processes."""
         if self._pool:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 
-    def _started(self) -> ProcessPoolExecutor:
+    def _start(self) -> ProcessPoolExecutor:
         if not self._pool:
             warm_up()
             self._queue, self._stop = self._context.Queue(), self._context.Event()
             self._pool = ProcessPoolExecutor(
-                self._workers, self._context, initializer=start, initargs=(self._job, self._queue, self._stop)
+                self._workers,
+                self._context,
+                initializer=initialise_worker,
+                initargs=(self._job, self._queue, self._stop),
             )
         return self._pool
 
-    def _pass_on(self, observer: Observer) -> None:
-        """One message from a worker, if there is one soon."""
+    def _forward_event(self, observer: Observer) -> None:
+        """Wait shortly for an event from a worker and forward it to the observer."""
         try:
             name, arguments = self._queue.get(timeout=0.1)
         except queue.Empty:
             return
         getattr(observer, name)(*arguments)
 
-    def _stop_all(self, observer: Observer) -> None:
-        """Every worker writes its checkpoint and ends."""
+    def _stop_all(self) -> None:
+        """Make every worker write its checkpoint and end."""
         self._stop.set()
         self.close()
 
 
 class _Collector:
-    """Passes everything on, and keeps the records."""
+    """An observer that forwards all events to another one and collects the records."""
 
     def __init__(self, observer: Observer) -> None:
         self.records: dict[str, Record] = {}
@@ -139,17 +148,17 @@ class _Collector:
         self._observer.trial_finished(record)
 
 
-def _planned(job: Job, trials: Sequence[Trial], recorded: Sequence[Trial]) -> list[Work]:
-    """The batches that lack a trial, longest first: no worker is left alone with a long one at the end."""
+def _pending_batches(job: Job, trials: Sequence[Trial], recorded: Sequence[Trial]) -> list[PendingBatch]:
+    """Return the batches with missing records, longest first, so that no worker is busy alone for long at the end."""
     store = Store(job.folder)
     missing = {trial.id for trial in trials}
-    # One that was interrupted when it was trained alone goes on alone.
-    begun = [trial.id for trial in trials if store.checkpoint(trial).exists()]
-    planned = []
-    for batch in batches([*trials, *recorded], job.replicas, alone=begun):
-        lacking = frozenset(trial.id for trial in batch.trials if trial.id in missing)
-        if lacking:
-            planned.append(Work(batch, lacking))
+    # A trial that was interrupted while it was trained alone is resumed alone.
+    interrupted = [trial.id for trial in trials if store.checkpoint(trial).exists()]
+    pending = []
+    for batch in plan_batches([*trials, *recorded], job.replicas, alone=interrupted):
+        missing_in_batch = frozenset(trial.id for trial in batch.trials if trial.id in missing)
+        if missing_in_batch:
+            pending.append(PendingBatch(batch, missing_in_batch))
         else:
-            store.drop_checkpoint(batch)  # of a study that was killed after the batch's last record
-    return planned
+            store.drop_checkpoint(batch)  # left over if the study was killed after the batch's last record
+    return pending

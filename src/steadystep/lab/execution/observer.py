@@ -1,4 +1,4 @@
-"""What a study tells about itself while it runs."""
+"""The interface through which a running study reports its progress."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -8,36 +8,41 @@ from steadystep.lab.training.trial import Trial
 
 
 class Observer(Protocol):
-    """Told, in the parent process, what happens. Trials that are on record already are only finished, not started."""
+    """Receives the events of a study, in the parent process.
+
+    A trial that already has a record causes `trial_finished` only, without `trial_started`.
+    """
 
     def stage_started(self, name: str, total_trials: int, total_steps: int) -> None:
-        """A stage begins; the totals count what is on record already."""
+        """Handle the start of a stage; the totals include trials that already have records."""
 
-    def trial_started(self, trial: Trial) -> None: ...
+    def trial_started(self, trial: Trial) -> None:
+        """Handle the start of a trial."""
 
     def trial_progress(self, trial: Trial, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """An epoch is finished, the first is 1; metrics: train_loss, val_loss, val_accuracy."""
+        """Handle the end of an epoch, counted from 1; metrics: train_loss, val_loss, val_accuracy."""
 
-    def trial_finished(self, record: Record) -> None: ...
+    def trial_finished(self, record: Record) -> None:
+        """Handle the end of a trial."""
 
     def warning(self, text: str) -> None:
-        """One line about something that was put right without help, such as a damaged record."""
+        """Handle a one-line warning about a problem that was fixed automatically, such as a damaged record."""
 
 
 class Silent:
-    """Hears everything, says nothing."""
+    """An observer that ignores all events."""
 
     def stage_started(self, name: str, total_trials: int, total_steps: int) -> None:
-        pass
+        """Do nothing."""
 
     def trial_started(self, trial: Trial) -> None:
-        pass
+        """Do nothing."""
 
     def trial_progress(self, trial: Trial, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        pass
+        """Do nothing."""
 
     def trial_finished(self, record: Record) -> None:
-        pass
+        """Do nothing."""
 
     def warning(self, text: str) -> None:
-        pass
+        """Do nothing."""

@@ -1,16 +1,16 @@
-"""A study from its declaration to its results; the same call resumes it."""
+"""Run a study from its declaration to its results; the same call resumes an interrupted study."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from steadystep.lab.errors import UserError
 from steadystep.lab.execution.observer import Observer, Silent
-from steadystep.lab.execution.obtain import allowed_replicas, obtaining, on_record
+from steadystep.lab.execution.stage_runner import allowed_replicas, stage_runner, stored_records
 from steadystep.lab.execution.store import Store, StoredStudy
 from steadystep.lab.execution.worker import Job
 from steadystep.lab.study.records import Results
 from steadystep.lab.study.spec import Study
-from steadystep.lab.study.stages import carry_out
+from steadystep.lab.study.stages import run_stages
 from steadystep.lab.tasks import find_task
 from steadystep.lab.tasks.task import Task
 from steadystep.lab.training.device import find_device
@@ -22,7 +22,7 @@ __all__ = ["Observer", "UnfinishedStudyError", "read_study", "run_study"]
 
 
 class UnfinishedStudyError(UserError):
-    """A report was asked for before all trials were run."""
+    """The results were requested before all trials were run."""
 
 
 def run_study(
@@ -36,58 +36,59 @@ def run_study(
     replicas: int | None = None,
     device: str | None = None,
 ) -> Results:
-    """Run what is not on record in `folder` yet, and return everything. Killed at any moment, it goes on from there.
+    """Run the trials that have no record in `folder` yet, and return all results. A killed study can be resumed.
 
     Args:
-        study: what to compare.
-        task: the task that the study names.
-        data: folder with local data sets, or None.
-        folder: where records are kept; created where it does not exist.
-        workers: how many trials, or batches of them, run at a time, with one thread each. The numbers do not depend
-            on it.
-        observer: told what happens.
-        checkpoint_seconds: how often a running trial saves itself: how much of it a kill can cost. Default 5.
-        replicas: how many trials may be trained side by side, where their model and optimizer allow it; 1:
-            each by itself. Default: the task's. The numbers depend on it by rounding at most.
-        device: where models are trained: "cpu", "cuda" or "cuda:N". A trial is the same on all of them: its numbers
-            depend on it by rounding, and by the noise of a model that has dropout. Default: the CPU.
+        study: The study to run.
+        task: The task of the study.
+        data: Folder with local data sets, or None.
+        folder: Folder of the records; created if it does not exist.
+        workers: Number of trials, or batches of trials, that run at the same time, with one thread each. Results do
+            not depend on it.
+        observer: Receives the progress of the study.
+        checkpoint_seconds: Seconds between checkpoints of a running trial, and so the work lost if it is killed.
+            Default 5.
+        replicas: Number of trials that may be trained side by side, if their model and optimizer allow it; 1 trains
+            each trial alone. Default: the task's. Results differ by rounding at most.
+        device: Device for training: "cpu", "cuda" or "cuda:N". A trial has the same identity on all devices; its
+            results differ by rounding, and by the noise of models with dropout. Default: the CPU.
 
     Raises:
-        UserError: in one line: missing data, a device that there is not, a folder that cannot be written or holds
-            another study, options that an optimizer refuses, a worker that was killed.
+        UserError: if data are missing, the device does not exist, the folder cannot be written or contains another
+            study, an optimizer does not accept its options, or a worker was killed. The message is one line.
         KeyboardInterrupt: on Ctrl-C, after the workers have written their checkpoints.
     """
-    observer, where = observer or Silent(), find_device(device)
+    observer, torch_device = observer or Silent(), find_device(device)
     if study.task != task.name:
-        raise ValueError(f"the study is about {study.task!r}, the task given is {task.name!r}")
+        raise ValueError(f"the study's task is {study.task!r}, but the given task is {task.name!r}")
     splits = task.load(data)
     store = Store(folder, observer.warning)
     store.declare(StoredStudy(study=study, task_version=task.version, data=splits.fingerprint))
-    allowed = allowed_replicas(replicas or task.replicas, task, splits, observer, where)
-    job = Job(task, data, folder, checkpoint_seconds, allowed, where)
-    with obtaining(job, splits, workers, observer) as obtain:
-        return carry_out(study, task, splits.fingerprint, obtain)
+    allowed = allowed_replicas(replicas or task.replicas, task, splits, observer, torch_device)
+    job = Job(task, data, folder, checkpoint_seconds, allowed, torch_device)
+    with stage_runner(job, splits, workers, observer) as run_stage:
+        return run_stages(study, task, splits.fingerprint, run_stage)
 
 
 def read_study(folder: Path, observer: Observer | None = None) -> Results:
-    """The results of a finished study, from its folder alone: neither data nor training.
+    """Read the results of a finished study from its folder, without loading data or training.
 
     Raises:
-        BrokenStudyError: where the folder has no readable study.json.
-        UnknownTaskError: where it is about a task that does not exist here.
-        UnfinishedStudyError: where trials are missing.
+        BrokenStudyError: if the folder has no valid study.json.
+        UnknownTaskError: if the study's task does not exist.
+        UnfinishedStudyError: if trials have no record.
     """
     observer = observer or Silent()
     store = Store(folder, observer.warning)
     declared = store.declared()
 
-    def obtain(stage: str, trials: Sequence[Trial]) -> Mapping[str, Record]:
-        records = on_record(store, trials)
+    def read_stage(stage: str, trials: Sequence[Trial]) -> Mapping[str, Record]:
+        records = stored_records(store, trials)
         if len(records) < len({trial.id for trial in trials}):
             raise UnfinishedStudyError(
-                f"{folder} is not finished: {len(records)} of {len(trials)} trials of the stage '{stage}' are on "
-                "record; run `steadystep reproduce` with the same options to finish it"
+                f"{folder} is not finished: {len(records)} of {len(trials)} trials of the stage '{stage}' have "
+                "a record; run `steadystep reproduce` with the same options to finish the study"
             )
         return records
 
-    return carry_out(declared.study, find_task(declared.study.task), declared.data, obtain)
+    return run_stages(declared.study, find_task(declared.study.task), declared.data, read_stage)

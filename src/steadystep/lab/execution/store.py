@@ -1,4 +1,4 @@
-"""A study's folder: its declaration, one immutable record for each finished trial, checkpoints of unfinished ones."""
+"""The folder of a study: its declaration, immutable records of finished trials, checkpoints of unfinished ones."""
 
 import hashlib
 import json
@@ -12,31 +12,31 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from steadystep.lab.errors import UserError
 from steadystep.lab.execution.archive import unpack
-from steadystep.lab.execution.batches import Batch
 from steadystep.lab.study.spec import Study
-from steadystep.lab.system.atomic import StoreError, refusals_named, write_atomic
+from steadystep.lab.system.atomic import StoreError, store_errors, write_atomic
 from steadystep.lab.tasks.arms import Arm
 from steadystep.lab.training.record import Record
 from steadystep.lab.training.trial import Trial
+from steadystep.lab.training.trial_batch import TrialBatch
 
 __all__ = ["BrokenStudyError", "OtherStudyError", "Store", "StoreError", "StoredStudy", "write_atomic"]
 
 STALE_SECONDS = 3600
-"""An unfinished file older than this was left by a process that was killed."""
+"""A temporary file older than this was left behind by a killed process."""
 
 Warn = Callable[[str], None]
 
 
 class BrokenStudyError(UserError):
-    """A study's folder has no readable study.json."""
+    """The folder of a study has no valid study.json."""
 
 
 class OtherStudyError(UserError):
-    """A folder already holds a study that answers another question."""
+    """The folder already contains a different study."""
 
 
 class StoredStudy(BaseModel):
-    """study.json: what is compared, and on what data, so that a report needs nothing but the folder."""
+    """The content of study.json: the study and the fingerprint of its data, so that a report only needs the folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,10 +46,10 @@ class StoredStudy(BaseModel):
 
 
 class Store:
-    """The folder of one study: study.json, records/ID.json and checkpoints/ID.pt, of a trial or of a batch.
+    """The folder of one study: study.json, records/ID.json of trials, and checkpoints/ID.pt of trials or batches.
 
-    Every file is written atomically, so several processes may work in one folder, and any may be killed.
-    `warn` is told, in one line each, of files that could not be trusted.
+    Every file is written atomically, so several processes may use one folder, and any of them may be killed.
+    `warn` is called with a one-line message for every invalid file.
     """
 
     def __init__(self, folder: Path, warn: Warn = lambda text: None) -> None:
@@ -61,26 +61,26 @@ class Store:
         return self.folder / "study.json"
 
     def prepare(self) -> None:
-        """Make the folder where there is none, and sweep out what killed processes left.
+        """Create the folder if it does not exist, and delete the temporary files of killed processes.
 
         Raises:
-            StoreError: where the folder cannot be written.
+            StoreError: if the folder cannot be written.
         """
         for folder in (self.folder, self.folder / "records", self.folder / "checkpoints"):
-            with refusals_named(folder):
+            with store_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-                _sweep(folder)
+                _remove_stale(folder)
 
     def declare(self, wanted: StoredStudy) -> None:
-        """Make this the folder of the study, creating it where there is none.
+        """Make this the folder of the study, and create it if it does not exist.
 
-        A study may grow: more seeds, more tuning seeds, more budgets; its records stay. Any other difference
-        is refused, so that a folder answers one question.
+        A study may be extended by more seeds, tuning seeds or budgets; its records remain valid. Any other difference
+        from the study in the folder is an error, so that a folder contains one study.
 
         Raises:
-            OtherStudyError: naming the fields that differ.
-            BrokenStudyError: where there is a study.json that cannot be read.
-            StoreError: where the folder cannot be written.
+            OtherStudyError: if the folder contains another study; the message lists the fields that differ.
+            BrokenStudyError: if study.json exists but is invalid.
+            StoreError: if the folder cannot be written.
         """
         self.prepare()
         if self._declaration.exists():
@@ -90,53 +90,60 @@ class Store:
             differences = _conflicts(present, wanted)
             if differences:
                 raise OtherStudyError(
-                    f"{self.folder} holds another study ({'; '.join(differences)}): choose another folder with --out"
+                    f"{self.folder} contains another study ({'; '.join(differences)}): choose another folder with --out"
                 )
         write_atomic(self._declaration, wanted.model_dump_json(indent=1) + "\n")
 
     def declared(self) -> StoredStudy:
-        """The study that the folder holds. Raises BrokenStudyError where it cannot be read."""
+        """Return the study that the folder contains.
+
+        Raises:
+            BrokenStudyError: if study.json does not exist or is invalid.
+        """
         try:
             return StoredStudy.model_validate_json(self._declaration.read_bytes())
         except OSError as error:
-            reason = "there is none" if isinstance(error, FileNotFoundError) else error.strerror
+            reason = "the file does not exist" if isinstance(error, FileNotFoundError) else error.strerror
             raise BrokenStudyError(f"cannot read the study {self._declaration}: {reason}") from error
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the file"
             raise BrokenStudyError(
-                f"{self._declaration} is no study ({where}: {first['msg']}): delete that file and run the same "
-                "command again, the records beside it are kept"
+                f"{self._declaration} is not a valid study ({where}: {first['msg']}): delete that file and run the "
+                "same command again; the records in the folder remain valid"
             ) from error
 
     def read(self, trial: Trial) -> Record | None:
-        """The trial's record, or None where there is none that can be trusted.
+        """Return the trial's record, or None if there is no valid one.
 
-        A record that is truncated, was edited, or belongs to another trial is reported and moved aside.
+        A record that is truncated, was edited, or belongs to another trial is reported and renamed.
+
+        Raises:
+            StoreError: if the record cannot be read or renamed.
         """
         path = self._record(trial)
         try:
             content = path.read_bytes()
         except FileNotFoundError:
-            return self._packed_record(trial)
+            return self._read_packed(trial)
         except OSError as error:
             raise StoreError(f"cannot read {path}: {error.strerror}") from error
         try:
             return _verified(content, trial)
-        except _Untrustworthy as reason:
+        except _InvalidRecord as reason:
             aside = path.with_name(f"{path.name}.corrupt")
-            with refusals_named(aside):
+            with store_errors(aside):
                 path.replace(aside)
             self._warn(f"{path} {reason}: moved to {aside.name}, the trial counts as not run")
             return None
 
-    def _packed_record(self, trial: Trial) -> Record | None:
+    def _read_packed(self, trial: Trial) -> Record | None:
         line = self._packed.get(trial.id)
         if line is None:
             return None
         try:
             return _verified(line, trial)
-        except _Untrustworthy as reason:
+        except _InvalidRecord as reason:
             self._warn(f"the packed record of trial {trial.id} in {self.folder} {reason}: the trial counts as not run")
             return None
 
@@ -145,86 +152,87 @@ class Store:
         return unpack(self.folder)
 
     def write(self, record: Record) -> None:
-        """Keep a finished trial's record and drop its checkpoint. A record that is there is never changed."""
+        """Write the record of a finished trial and delete its checkpoint. An existing record is never changed."""
         path = self._record(record.trial)
         if not path.exists():
             content = record.model_dump(mode="json")
             write_atomic(path, json.dumps({"sha256": _checksum(content), "record": content}) + "\n")
         self.drop_checkpoint(record.trial)
 
-    def checkpoint(self, unfinished: Trial | Batch) -> Path:
-        """Where an unfinished trial, or a batch of them, keeps its state."""
+    def checkpoint(self, unfinished: Trial | TrialBatch) -> Path:
+        """Return the path of the checkpoint of an unfinished trial or batch."""
         return self.folder / "checkpoints" / f"{unfinished.id}.pt"
 
-    def drop_checkpoint(self, finished: Trial | Batch) -> None:
+    def drop_checkpoint(self, finished: Trial | TrialBatch) -> None:
+        """Delete the checkpoint of a finished trial or batch, if there is one."""
         checkpoint = self.checkpoint(finished)
-        with refusals_named(checkpoint):
+        with store_errors(checkpoint):
             checkpoint.unlink(missing_ok=True)
 
     def _record(self, trial: Trial) -> Path:
         return self.folder / "records" / f"{trial.id}.json"
 
 
-class _Untrustworthy(Exception):
-    """Why a record is not believed."""
+class _InvalidRecord(Exception):
+    """Why a record is not valid."""
 
 
 def _verified(content: bytes, trial: Trial) -> Record:
     try:
-        written = json.loads(content)
-        body, checksum = written["record"], written["sha256"]
+        document = json.loads(content)
+        body, checksum = document["record"], document["sha256"]
     except (ValueError, KeyError, TypeError):
-        raise _Untrustworthy("is no whole record") from None
+        raise _InvalidRecord("is not a complete record") from None
     if checksum != _checksum(body):
-        raise _Untrustworthy("was changed after it was written (its checksum differs)")
+        raise _InvalidRecord("was changed after it was written (its checksum differs)")
     try:
-        # As JSON, because only there are arrays read as tuples and "NaN" as a number.
+        # Validated as JSON, because only then does pydantic accept arrays as tuples and "NaN" as a number.
         record = Record.model_validate_json(json.dumps(body))
     except ValidationError as error:
-        raise _Untrustworthy(f"is no record of this version ({error.errors()[0]['msg']})") from None
+        raise _InvalidRecord(f"is not a record of this version ({error.errors()[0]['msg']})") from None
     if record.trial.id != trial.id:
-        raise _Untrustworthy("is the record of another trial")
+        raise _InvalidRecord("is the record of another trial")
     return record
 
 
 def _checksum(content: Any) -> str:
-    # Of the content rather than of the bytes: Python writes a float read from JSON as it was.
+    # Of the content, not of the bytes, so that formatting does not matter: floats survive a JSON round trip in Python.
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _conflicts(present: StoredStudy, wanted: StoredStudy) -> list[str]:
-    """Every difference that is not growth, in words."""
+    """Describe every difference between two studies other than an extension."""
     differences = []
     if present.data != wanted.data:
-        differences.append(f"the data differ: fingerprint there {present.data}, here {wanted.data}")
+        differences.append(f"the data differ: the fingerprint is {present.data} there, {wanted.data} here")
     if present.task_version != wanted.task_version:
-        differences.append(f"the task's version there {present.task_version}, here {wanted.task_version}")
+        differences.append(f"the task's version is {present.task_version} there, {wanted.task_version} here")
     for name in Study.model_fields:
-        there, asked = getattr(present.study, name), getattr(wanted.study, name)
-        if there == asked or _grows(name, there, asked):
+        stored, requested = getattr(present.study, name), getattr(wanted.study, name)
+        if stored == requested or _extends(name, stored, requested):
             continue
         if name == "arms":
-            differences.append(_different_arms(there, asked))
+            differences.append(_different_arms(stored, requested))
         else:
-            differences.append(f"{name} there {there}, asked {asked}")
+            differences.append(f"{name}: {stored} there, {requested} requested")
     return differences
 
 
-def _grows(name: str, there: Any, asked: Any) -> bool:
+def _extends(name: str, stored: Any, requested: Any) -> bool:
     if name in ("seeds", "tune_seeds"):
-        return asked > there
-    return name == "budgets" and set(asked) > set(there)
+        return requested > stored
+    return name == "budgets" and set(requested) > set(stored)
 
 
-def _different_arms(there: Sequence[Arm], asked: Sequence[Arm]) -> str:
-    names, wanted = ([arm.name for arm in arms] for arms in (there, asked))
-    if names != wanted:
-        return f"arms there {', '.join(names)}, asked {', '.join(wanted)}"
-    changed = [one.name for one, other in zip(there, asked, strict=True) if one != other]
+def _different_arms(stored: Sequence[Arm], requested: Sequence[Arm]) -> str:
+    names, requested_names = ([arm.name for arm in arms] for arms in (stored, requested))
+    if names != requested_names:
+        return f"arms: {', '.join(names)} there, {', '.join(requested_names)} requested"
+    changed = [one.name for one, other in zip(stored, requested, strict=True) if one != other]
     return f"the settings of arm {', '.join(changed)}"
 
 
-def _sweep(folder: Path) -> None:
+def _remove_stale(folder: Path) -> None:
     for path in folder.glob(".*.tmp"):
         if time.time() - path.stat().st_mtime > STALE_SECONDS:
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""One process that runs trials: what it sets up, and how it goes when its parent is gone."""
+"""Worker processes: their initialisation, running a batch, and their exit when the parent process is gone."""
 
 import logging
 import os
@@ -15,101 +15,113 @@ from typing import Any
 import torch
 
 from steadystep.lab.errors import UserError
-from steadystep.lab.execution.batches import Batch
 from steadystep.lab.execution.observer import Observer
 from steadystep.lab.execution.store import Store
 from steadystep.lab.replicas.run_batch import run_batch
-from steadystep.lab.system.heap import keep_memory
-from steadystep.lab.tasks.task import Splits, Task
+from steadystep.lab.system.heap import keep_freed_memory
+from steadystep.lab.tasks.splits import Splits
+from steadystep.lab.tasks.task import Task
 from steadystep.lab.training.device import CPU
-from steadystep.lab.training.processor import compute_alike
+from steadystep.lab.training.processor import apply_cpu_settings
 from steadystep.lab.training.record import Record
 from steadystep.lab.training.run_trial import CHECKPOINT_SECONDS, TrialStopped, run_trial
 from steadystep.lab.training.trial import Trial
+from steadystep.lab.training.trial_batch import TrialBatch
 
 
 @dataclass(frozen=True)
 class Job:
-    """What all trials of a study need: what to train, where the data and the folder are."""
+    """The settings that all trials of a study share."""
 
     task: Task
     data: Path | None
     folder: Path
     checkpoint_seconds: float = CHECKPOINT_SECONDS
-    replicas: int = 1  # how many trials may be trained side by side
+    replicas: int = 1  # number of trials that may be trained side by side
     device: torch.device = CPU
 
 
 @dataclass(frozen=True)
-class Work:
-    """A batch, and the identities of those of its trials that are not on record yet."""
+class PendingBatch:
+    """A batch of trials, and the ids of its trials that have no record yet."""
 
-    batch: Batch
+    batch: TrialBatch
     missing: frozenset[str]
 
 
-def perform(work: Work, job: Job, splits: Splits, observer: Observer, stop: Callable[[], bool] = lambda: False) -> None:
-    """Run a batch and keep its records, telling the observer. In every kind of executor."""
-    # That a kernel compiles is no news where progress is shown, and a study's errors stand alone on stderr.
+def run_pending(
+    pending: PendingBatch, job: Job, splits: Splits, observer: Observer, stop: Callable[[], bool] = lambda: False
+) -> None:
+    """Run a batch, store its missing records and report to the observer.
+
+    Raises:
+        UserError: if the data changed since the study was declared.
+    """
+    # Messages about compiled kernels would disturb the progress display and the study's errors on stderr.
     logging.getLogger("steadystep.kernels").setLevel(logging.ERROR)
-    wanted = [trial for trial in work.batch.trials if trial.id in work.missing]
-    for trial in wanted:
+    missing = [trial for trial in pending.batch.trials if trial.id in pending.missing]
+    for trial in missing:
         if trial.data != splits.fingerprint:
             raise UserError(
-                f"the data of {job.task.name} changed while the study ran (fingerprint {trial.data}, now "
+                f"the data of {job.task.name} changed while the study was running (fingerprint {trial.data}, now "
                 f"{splits.fingerprint}): run it in a new folder"
             )
     store = Store(job.folder, observer.warning)
 
-    def keep(record: Record) -> None:
-        if record.trial.id in work.missing:
-            # Kept here and not by the parent: what a worker has finished outlives the parent's death.
+    def store_record(record: Record) -> None:
+        if record.trial.id in pending.missing:
+            # The worker stores the record, not the parent, so that it is not lost if the parent is killed.
             store.write(record)
             observer.trial_finished(record)
 
     def progress(trial: Trial, epoch: int, metrics: Mapping[str, float]) -> None:
-        if trial.id in work.missing:
+        if trial.id in pending.missing:
             observer.trial_progress(trial, epoch, trial.epochs, metrics)
 
-    checkpoint = store.checkpoint(work.batch)
+    checkpoint = store.checkpoint(pending.batch)
     options: Any = {"warn": observer.warning, "stop": stop, "checkpoint_seconds": job.checkpoint_seconds}
-    for trial in wanted:
+    for trial in missing:
         observer.trial_started(trial)
-    if len(work.batch.trials) > 1:
-        run_batch(work.batch, job.task, splits, checkpoint, keep, on_epoch=progress, **options)
-        store.drop_checkpoint(work.batch)
+    if len(pending.batch.trials) > 1:
+        run_batch(pending.batch, job.task, splits, checkpoint, store_record, on_epoch=progress, **options)
+        store.drop_checkpoint(pending.batch)
         return
-    [trial] = wanted
-    keep(
+    [trial] = missing
+    store_record(
         run_trial(trial, job.task, splits, checkpoint, on_epoch=partial(progress, trial), device=job.device, **options)
     )
 
 
-class Messenger:
-    """An observer that sends everything to the parent's."""
+class QueueObserver:
+    """An observer that sends all events to the parent process through a queue."""
 
     def __init__(self, queue: Any) -> None:
         self._queue = queue
 
     def stage_started(self, name: str, total_trials: int, total_steps: int) -> None:
+        """Send the event."""
         self._queue.put(("stage_started", (name, total_trials, total_steps)))
 
     def trial_started(self, trial: Trial) -> None:
+        """Send the event."""
         self._queue.put(("trial_started", (trial,)))
 
     def trial_progress(self, trial: Trial, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        """Send the event."""
         self._queue.put(("trial_progress", (trial, epoch, epochs, metrics)))
 
     def trial_finished(self, record: Record) -> None:
+        """Send the event."""
         self._queue.put(("trial_finished", (record,)))
 
     def warning(self, text: str) -> None:
+        """Send the event."""
         self._queue.put(("warning", (text,)))
 
 
 @dataclass
 class _Worker:
-    """This process's part of the job; the data are loaded when the first trial asks for them."""
+    """The state of this worker process; the data are loaded with the first batch."""
 
     job: Job
     observer: Observer
@@ -117,36 +129,36 @@ class _Worker:
     splits: Splits | None = None
 
 
-# A pool's initializer has no other way to leave something for the pool's tasks.
-_here: list[_Worker] = []
+# Global, because the initializer of a process pool has no other way to pass state to the pool's tasks.
+_worker: list[_Worker] = []
 
 
-def start(job: Job, queue: Any, stop: Any) -> None:
-    """Make this process a worker: it computes as all do, deaf to Ctrl-C, gone as soon as its parent is."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and asks to stop in good order
-    threading.Thread(target=_follow_parent, daemon=True).start()
-    compute_alike()
+def initialise_worker(job: Job, queue: Any, stop: Any) -> None:
+    """Initialise this process as a worker: apply the CPU settings, ignore Ctrl-C, and exit when the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and sets `stop`
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    apply_cpu_settings()
     torch.set_num_interop_threads(1)
-    keep_memory()
-    # Without this a worker that stops early would wait for the parent to read what it still had to say.
+    keep_freed_memory()
+    # Otherwise a worker that stops early would wait until the parent has read all its remaining events.
     queue.cancel_join_thread()
-    _here.append(_Worker(job, Messenger(queue), stop.is_set))
+    _worker.append(_Worker(job, QueueObserver(queue), stop.is_set))
 
 
-def work(given: Work) -> None:
-    """Run one batch in this worker."""
-    [worker] = _here
+def run_in_worker(pending: PendingBatch) -> None:
+    """Run one batch in this worker process."""
+    [worker] = _worker
     if worker.stop():
         return
     if worker.splits is None:
         worker.splits = worker.job.task.load(worker.job.data)
     with suppress(TrialStopped):
-        perform(given, worker.job, worker.splits, worker.observer, worker.stop)
+        run_pending(pending, worker.job, worker.splits, worker.observer, worker.stop)
 
 
-def _follow_parent() -> None:
+def _exit_with_parent() -> None:
     parent = parent_process()
     if parent:
         connection.wait([parent.sentinel])
-        # At once, without clean-up: nobody is left to resume for, and every file on disk is whole.
+        # Exit immediately: no clean-up is needed, because every file on disk is complete.
         os._exit(1)

@@ -1,4 +1,4 @@
-"""The paper, as data: what it says, each with a verdict and the evidence for it."""
+"""The audit of the paper as data: its statements, each with a verdict and evidence."""
 
 from steadystep.lab.paper.audit import audit
 from steadystep.lab.paper.row import Row

@@ -1,4 +1,4 @@
-"""What Table 1 says about itself."""
+"""Arithmetic on Table 1 of the paper."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -7,7 +7,7 @@ from steadystep.lab.paper.entry import TableRow
 
 
 def epoch_ratios(rows: Sequence[TableRow]) -> dict[str, tuple[float, ...]]:
-    """By data set, each technique's epochs over those of SGD, in the table's order.
+    """Return, by data set, the epochs of each technique divided by those of SGD, in the order of the table.
 
     >>> from steadystep.lab.paper.entry import table1
     >>> sorted(set(epoch_ratios(table1()).values()))
@@ -20,10 +20,12 @@ def epoch_ratios(rows: Sequence[TableRow]) -> dict[str, tuple[float, ...]]:
     return ratios
 
 
-def says(rows: Sequence[TableRow]) -> str:
-    """The ratios in words."""
+def ratios_text(rows: Sequence[TableRow]) -> str:
+    """Return the ratios as text."""
     ratios = epoch_ratios(rows)
-    listed = "; ".join(f"{dataset} {', '.join(f'{ratio:.3f}' for ratio in found)}" for dataset, found in ratios.items())
+    by_dataset = "; ".join(
+        f"{dataset} {', '.join(f'{ratio:.3f}' for ratio in values)}" for dataset, values in ratios.items()
+    )
     names = ", ".join(dict.fromkeys(row.technique for row in rows))
     same = " - the same everywhere" if len(set(ratios.values())) == 1 else ""
-    return f"epochs over SGD's ({names}): {listed}{same}"
+    return f"epochs divided by those of SGD ({names}): {by_dataset}{same}"

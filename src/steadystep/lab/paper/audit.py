@@ -1,27 +1,27 @@
-"""The audit: every judged statement with its evidence looked up, and Table 1 against what was measured."""
+"""The audit: every judged statement with its evidence, and Table 1 compared with measured results."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
 from steadystep.lab.paper.entry import Kind, entries
-from steadystep.lab.paper.results import published
-from steadystep.lab.paper.row import Row, look_up
+from steadystep.lab.paper.results import published_results
+from steadystep.lab.paper.row import Row, find_source
 from steadystep.lab.paper.table_rows import accuracies, improvements
 from steadystep.lab.theory import RECORDED, Status
 
 
 def audit(results: Path | None = None, statuses: Mapping[str, Status] = RECORDED) -> tuple[Row, ...]:
-    """Every row, in the order claims, equations, citations, method, numbers.
+    """Return every row, in the order claims, equations, citations, method, numbers.
 
     Args:
-        results: the folder of published studies. Default: those that come with the package.
-        statuses: of the theory's claims. Default: the recorded ones.
+        results: the folder of published studies. Default: the studies in the package.
+        statuses: the statuses of the claims of the theory. Default: the recorded ones.
 
     Raises:
-        BrokenResultsError: if a study is there and cannot be read.
+        BrokenResultsError: if a study exists and cannot be read.
     """
-    folder = results or published()
+    folder = results or published_results()
     judged = [
         Row(
             entry.id,
@@ -30,7 +30,7 @@ def audit(results: Path | None = None, statuses: Mapping[str, Status] = RECORDED
             entry.quote,
             entry.verdict,
             entry.explanation,
-            tuple(look_up(evidence, folder, statuses) for evidence in entry.evidence),
+            tuple(find_source(evidence, folder, statuses) for evidence in entry.evidence),
         )
         for kind in get_args(Kind)
         for entry in entries(kind)

@@ -1,4 +1,4 @@
-"""What the paper's text is judged by: entries, and the evidence that they must name."""
+"""The entries of the audit: quoted statements with their verdicts and evidence, read from YAML files."""
 
 from functools import cache
 from importlib import resources
@@ -25,11 +25,13 @@ Kind = Literal["claims", "equations", "citations", "method", "numbers"]
 
 
 class Strict(BaseModel):
+    """A frozen model that refuses unknown fields."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Measured(Strict):
-    """A result in docs/results: of an arm, of two, or of the whole study."""
+    """A result in docs/results, of one arm, of two arms, or of a whole study."""
 
     study: str
     what: Literal["accuracy", "difference", "epochs", "tuning", "clipping", "cost", "batch_size", "seeds"]
@@ -38,7 +40,7 @@ class Measured(Strict):
 
 
 class Evidence(Strict):
-    """One of: a theory check, a study's result, what a report found, arithmetic over Table 1, a publication."""
+    """One of: a theory check, a result of a study, the answer of a report, arithmetic on Table 1, a publication."""
 
     theory: str | None = None
     measured: Measured | None = None
@@ -49,12 +51,12 @@ class Evidence(Strict):
     @model_validator(mode="after")
     def _is_one(self) -> "Evidence":
         if len(self.model_fields_set) != 1:
-            raise ValueError(f"evidence must be one thing, got {sorted(self.model_fields_set)}")
+            raise ValueError(f"evidence must have exactly one field, got {sorted(self.model_fields_set)}")
         return self
 
 
 class Entry(Strict):
-    """Something that the paper says, word for word, and what is to be said of it."""
+    """A verbatim statement of the paper with the verdict on it."""
 
     id: str
     section: str
@@ -74,17 +76,18 @@ class TableRow(Strict):
     epochs: int
     study: str
     arm: str
-    published: str | None = None  # what others measured, with the source
+    published: str | None = None  # results of others, with the source
 
 
 @cache
 def entries(kind: Kind) -> tuple[Entry, ...]:
-    """The judged statements of one kind."""
+    """Return the judged statements of one kind."""
     return tuple(Entry.model_validate(entry) for entry in _read(kind))
 
 
 @cache
 def table1() -> tuple[TableRow, ...]:
+    """Return the rows of the paper's Table 1."""
     return tuple(TableRow.model_validate(row) for row in _read("table1"))
 
 

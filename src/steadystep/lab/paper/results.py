@@ -1,4 +1,4 @@
-"""Measured results, from the tables that a published study keeps in docs/results."""
+"""Measured results, from the tables of the published studies in docs/results."""
 
 import csv
 import json
@@ -10,28 +10,29 @@ from typing import Any
 
 from steadystep.lab.errors import UserError
 from steadystep.lab.paper.entry import Measured
+from steadystep.lab.statistics.convergence import DEFINITION_NAMES
 
 
 class BrokenResultsError(UserError):
     """Published results that cannot be read."""
 
 
-def published() -> Path:
-    """Where the results that come with the package are: within it, or in docs/results of a source tree."""
+def published_results() -> Path:
+    """Return the folder of the published results: within the installed package, or docs/results of a source tree."""
     installed = Path(__file__).parent / "results"
     return installed if installed.is_dir() else Path(__file__).parents[4] / "docs" / "results"
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A measured value with its 95% interval, fractions of 1."""
+    """A measured value with its 95% interval, as fractions of 1."""
 
     value: float
     low: float
     high: float
 
-    def holds(self, stated: float) -> bool:
-        """Whether a stated value lies within it."""
+    def contains(self, stated: float) -> bool:
+        """Return whether a stated value lies within the interval."""
         return self.low <= stated <= self.high
 
 
@@ -42,49 +43,49 @@ class Results:
     folder: Path
 
     @property
-    def found(self) -> bool:
+    def exists(self) -> bool:
+        """Whether the folder has results."""
         return (self.folder / "summary.csv").is_file()
 
     def accuracy(self, arm: str) -> Interval:
-        """Test accuracy at the largest budget."""
+        """Return the test accuracy of an arm at the largest budget."""
         return self._interval(self._arm(arm), "test_accuracy")
 
     def difference(self, arm: str, against: str) -> tuple[Interval, str]:
-        """The paired difference of test accuracy, arm - against, and the study's verdict on it."""
+        """Return the paired difference of test accuracy, arm - against, and the verdict of the study on it."""
         for row in self._verdicts:
             if (row["arm"], row["against"]) == (arm, against):
                 return self._interval(row, "difference"), row["verdict"]
         raise BrokenResultsError(f"{self.folder / 'verdicts.csv'} does not compare {arm!r} with {against!r}")
 
-    def says(self, measured: Measured) -> str:
-        """A result in words."""
+    def describe(self, measured: Measured) -> str:
+        """Return a result as text."""
         arm, against = measured.arm or "", measured.against or ""
         match measured.what:
             case "accuracy":
-                found = self.accuracy(arm)
-                return f"{arm} reaches {_percent(found)} after {self._arm(arm)['budget']} epochs"
+                return f"{arm} reaches {_percent(self.accuracy(arm))} after {self._arm(arm)['budget']} epochs"
             case "difference":
-                found, verdict = self.difference(arm, against)
-                return f"{arm} against {against}: {verdict}, {_points(found)}"
+                difference, verdict = self.difference(arm, against)
+                return f"{arm} against {against}: {verdict}, {_points(difference)}"
             case "epochs":
-                reached = ", ".join(f"{row['definition']} {_epochs(row['epochs'])}" for row in self._epochs(arm))
-                return f"{arm}, epochs to converge by five definitions: {reached}"
+                times = ", ".join(
+                    f"{DEFINITION_NAMES[row['definition']]} {_epochs(row['epochs'])}" for row in self._convergence(arm)
+                )
+                return f"{arm}, convergence by five definitions: {times}"
             case "tuning":
                 row = self._arm(arm)
                 return f"{arm}: learning rate {float(row['lr']):.3g}, the best of {row['tuning_runs']} settings tried"
             case "clipping":
                 row = self._arm(arm)
                 share = 100 * float(row["clip_rate"])
-                return (
-                    f"{arm}: global norm clipped at {float(row['threshold']):.3g}, which acts in {share:.1f}% of steps"
-                )
+                return f"{arm}: global norm clipped at {float(row['threshold']):.3g}, in {share:.1f}% of the steps"
             case "cost":
                 row = self._arm(arm)
                 return f"{arm}: {float(row['optimizer_ms']):.2g} ms of a step of {float(row['step_ms']):.2g} ms"
             case "batch_size":
-                return f"batch size {self._study['batch_size']}, schedule {self._study['schedule']}, in its study.json"
+                return f"batch size {self._study['batch_size']}, schedule {self._study['schedule']}, in study.json"
             case "seeds":
-                return f"{self._study['seeds']} paired seeds an arm"
+                return f"{self._study['seeds']} paired seeds per arm"
 
     def _arm(self, arm: str) -> dict[str, str]:
         rows = [row for row in self._summary if row["arm"] == arm]
@@ -92,8 +93,11 @@ class Results:
             raise BrokenResultsError(f"{self.folder / 'summary.csv'} has no arm {arm!r}")
         return max(rows, key=lambda row: int(row["budget"]))
 
-    def _epochs(self, arm: str) -> Sequence[dict[str, str]]:
-        return [row for row in self._table("convergence.csv") if row["arm"] == arm]
+    def _convergence(self, arm: str) -> Sequence[dict[str, str]]:
+        rows = [row for row in self._table("convergence.csv") if row["arm"] == arm]
+        if not {row["definition"] for row in rows} <= set(DEFINITION_NAMES):
+            raise BrokenResultsError(f"{self.folder / 'convergence.csv'} has an unknown definition")
+        return rows
 
     @cached_property
     def _summary(self) -> list[dict[str, str]]:
@@ -109,7 +113,7 @@ class Results:
         try:
             return json.loads(path.read_bytes())["study"]
         except (OSError, ValueError, KeyError) as error:
-            raise BrokenResultsError(f"{path} declares no study ({type(error).__name__})") from error
+            raise BrokenResultsError(f"{path} does not declare a study ({type(error).__name__})") from error
 
     def _table(self, name: str) -> list[dict[str, str]]:
         try:
@@ -122,18 +126,18 @@ class Results:
         try:
             return Interval(float(row[name]), float(row[f"{name}_low"]), float(row[f"{name}_high"]))
         except (KeyError, ValueError) as error:
-            raise BrokenResultsError(f"a table in {self.folder} has no {name} with its interval") from error
+            raise BrokenResultsError(f"a table in {self.folder} has no {name} with an interval") from error
 
 
 def _epochs(text: str) -> str:
     return f"{float(text):g}" if text else "never"
 
 
-def _percent(found: Interval) -> str:
-    return f"{100 * found.value:.2f}% [{100 * found.low:.2f}, {100 * found.high:.2f}]"
+def _percent(interval: Interval) -> str:
+    return f"{100 * interval.value:.2f}% [{100 * interval.low:.2f}, {100 * interval.high:.2f}]"
 
 
-def _points(found: Interval) -> str:
+def _points(interval: Interval) -> str:
     # + 0.0 turns -0.0 into 0.0.
-    value, low, high = (round(100 * x, 2) + 0.0 for x in (found.value, found.low, found.high))
+    value, low, high = (round(100 * x, 2) + 0.0 for x in (interval.value, interval.low, interval.high))
     return f"{value:+.2f} points [{low:+.2f}, {high:+.2f}]"

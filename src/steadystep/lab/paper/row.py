@@ -1,11 +1,11 @@
-"""A line of the audit, and its evidence looked up."""
+"""A row of the audit, and the current content of its evidence."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from steadystep.lab.paper.arithmetic import says
+from steadystep.lab.paper.arithmetic import ratios_text
 from steadystep.lab.paper.entry import Evidence, Kind, Measured, Verdict, table1
 from steadystep.lab.paper.reports import read_report
 from steadystep.lab.paper.results import Results
@@ -14,7 +14,7 @@ from steadystep.lab.theory import CLAIMS, Status
 
 @dataclass(frozen=True)
 class Source:
-    """A piece of evidence in words, and what it refers to: a claim's id, a study's name, or nothing that runs."""
+    """A piece of evidence as text. `reference` is the id of a claim, the name of a study, or empty."""
 
     kind: Literal["theory", "measured", "arithmetic", "citation"]
     text: str
@@ -23,7 +23,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Row:
-    """Something that the paper says, the verdict on it, why, and the evidence."""
+    """A statement of the paper with the verdict on it, the explanation and the evidence."""
 
     id: str
     kind: Kind
@@ -35,36 +35,36 @@ class Row:
 
     @property
     def data(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """All fields, for JSON."""
         return {**vars(self), "evidence": [vars(source) for source in self.evidence]}
 
 
-def look_up(evidence: Evidence, folder: Path, statuses: Mapping[str, Status]) -> Source:
-    """What a piece of evidence says today."""
+def find_source(evidence: Evidence, folder: Path, statuses: Mapping[str, Status]) -> Source:
+    """Return the current content of a piece of evidence."""
     if evidence.theory is not None:
         return Source("theory", f"{CLAIMS[evidence.theory].title}: {statuses[evidence.theory]}", evidence.theory)
     if evidence.measured is not None:
-        return measured(folder, evidence.measured)
+        return result_source(folder, evidence.measured)
     if evidence.reported is not None:
-        return reported(folder, evidence.reported)
+        return report_source(folder, evidence.reported)
     if evidence.arithmetic is not None:
-        return Source("arithmetic", says(table1()))
-    assert evidence.citation is not None, "evidence is one of five"
+        return Source("arithmetic", ratios_text(table1()))
+    assert evidence.citation is not None, "evidence has exactly one of five fields"
     return Source("citation", evidence.citation)
 
 
-def reported(folder: Path, name: str) -> Source:
-    """What a report found, in its own words, or that there is none."""
+def report_source(folder: Path, name: str) -> Source:
+    """Return the answer of a published report, or the statement that there is no report."""
     page = folder / f"{name}.md"
     text = f"no report {page.name} in {page.parent}"
     if page.is_file():
         report = read_report(page)
-        text = f"{report.title}: {report.found}"
+        text = f"{report.title}: {report.answer}"
     return Source("measured", text, page.parent.name)
 
 
-def measured(folder: Path, wanted: Measured) -> Source:
-    """A result in words, or that there is none."""
-    results = Results(folder / wanted.study)
-    text = results.says(wanted) if results.found else f"no result of {wanted.study} in {folder}"
-    return Source("measured", text, wanted.study)
+def result_source(folder: Path, measured: Measured) -> Source:
+    """Return a result as text, or the statement that there is no result."""
+    results = Results(folder / measured.study)
+    text = results.describe(measured) if results.exists else f"no result of {measured.study} in {folder}"
+    return Source("measured", text, measured.study)

@@ -1,4 +1,4 @@
-"""How a replica lies in memory: everything that its steps change, one after the other."""
+"""The memory layout of a replica: everything that its steps change, in one contiguous row."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,24 +6,24 @@ from math import prod
 
 import torch
 
-CACHE = 1 << 20
-"""Bytes that replicas which take steps together may have, gradients included: they stay in a core's own cache."""
+CACHE_BYTES = 1 << 20
+"""Memory that the replicas of a group may use together, gradients included. It fits into a core's own cache."""
 
-AT_A_TIME = 16
-"""Small replicas that take steps together, at most: starting an operation is then a small share of it."""
+MAX_GROUP_SIZE = 16
+"""Maximum number of replicas in a group. The overhead of starting an operation is small from there on."""
 
-LINE = 16
-"""Elements of a cache line of float32."""
+CACHE_LINE = 16
+"""Number of float32 elements in a cache line."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A row of memory for one replica: its parameters, then each of the rule's slots for all of them.
+    """The layout of a replica's row of memory: its parameters, then each of the rule's slots for all parameters.
 
     >>> layout = Layout(("weight", "bias"), (torch.Size([5, 4]), torch.Size([5])), slots=1)
     >>> layout.size, layout.stride, layout.width
     (25, 48, 96)
-    >>> [[tuple(view.shape) for view in part] for part in layout.parts(torch.zeros(7, 96))]
+    >>> [[tuple(view.shape) for view in part] for part in layout.split_rows(torch.zeros(7, 96))]
     [[(7, 5, 4), (7, 5)], [(7, 5, 4), (7, 5)]]
     """
 
@@ -33,48 +33,55 @@ class Layout:
 
     @property
     def counts(self) -> list[int]:
-        """Elements of each parameter."""
+        """The number of elements of each parameter."""
         return [prod(shape) for shape in self.shapes]
 
     @property
     def size(self) -> int:
-        """Elements of all parameters."""
+        """The number of elements of all parameters."""
         return sum(self.counts)
 
     @property
-    def _room(self) -> list[int]:
-        """Elements from the beginning of one parameter to that of the next: vectors do not lie across cache lines."""
-        return [-(-count // LINE) * LINE for count in self.counts]
+    def _padded_counts(self) -> list[int]:
+        """The number of elements of each parameter, padded to whole cache lines: no vector crosses two lines."""
+        return [-(-count // CACHE_LINE) * CACHE_LINE for count in self.counts]
 
     @property
     def stride(self) -> int:
-        """Elements from the parameters to the first slot, and from there to the next."""
-        return sum(self._room)
+        """The number of elements from the parameters to the first slot, and from each slot to the next."""
+        return sum(self._padded_counts)
 
     @property
     def width(self) -> int:
-        """Elements of a row."""
+        """The number of elements of a row."""
         return self.stride * (1 + self.slots)
 
-    def at_a_time(self, itemsize: int, flops: float) -> int:
-        """How many replicas take steps together, where a step on one example takes so many operations.
+    def group_size(self, itemsize: int, flops: float) -> int:
+        """Return how many replicas to step together in one group.
 
-        A recurrent network uses each of its weights many times in a step: what it costs to fetch them is little then.
+        As many as fit into the cache. The limit is lifted for a recurrent network: it uses each weight many times in a
+        step, so fetching the weights costs little.
+
+        Args:
+            itemsize: bytes of an element.
+            flops: operations of a step per example.
         """
-        uses = flops / (6 * self.size)  # a product of two numbers and its sum, forwards and for both gradients
-        return AT_A_TIME if uses > 2 else min(max(CACHE // ((self.width + self.size) * itemsize), 1), AT_A_TIME)
+        uses = flops / (6 * self.size)  # a multiplication and an addition, in the forward pass and for both gradients
+        if uses > 2:
+            return MAX_GROUP_SIZE
+        return min(max(CACHE_BYTES // ((self.width + self.size) * itemsize), 1), MAX_GROUP_SIZE)
 
-    def parts(self, rows: torch.Tensor) -> list[list[torch.Tensor]]:
-        """What lies in rows of memory: the parameters, (rows, ...) each, and the same for every slot."""
-        return [self.tensors(part) for part in rows.split(self.stride, 1)]
+    def split_rows(self, rows: torch.Tensor) -> list[list[torch.Tensor]]:
+        """Return views into rows of memory: the parameters, (rows, ...) each, and the same for every slot."""
+        return [self.views(part) for part in rows.split(self.stride, 1)]
 
-    def tensors(self, rows: torch.Tensor) -> list[torch.Tensor]:
-        """What lies in rows for the parameters alone, or for a slot."""
-        each = zip(rows.split(self._room, 1), self.counts, self.shapes, strict=True)
-        return [part[:, :count].view(len(rows), *shape) for part, count, shape in each]
+    def views(self, rows: torch.Tensor) -> list[torch.Tensor]:
+        """Return views into the part of the rows that holds the parameters, or one slot: (rows, ...) each."""
+        parts = zip(rows.split(self._padded_counts, 1), self.counts, self.shapes, strict=True)
+        return [part[:, :count].view(len(rows), *shape) for part, count, shape in parts]
 
 
-def layout_of(model: torch.nn.Module, slots: Sequence[str]) -> Layout:
-    """Where a model's parameters and a rule's slots for them go."""
+def make_layout(model: torch.nn.Module, slots: Sequence[str]) -> Layout:
+    """Return the memory layout of a model's parameters and a rule's slots for them."""
     names, parameters = zip(*model.named_parameters(), strict=True)
     return Layout(names, tuple(parameter.shape for parameter in parameters), len(slots))

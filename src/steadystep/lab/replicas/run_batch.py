@@ -1,4 +1,4 @@
-"""From the trials of a batch to their records: one training, as many runs."""
+"""Run a batch of trials as one training of many replicas, and make their records."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -6,21 +6,22 @@ from pathlib import Path
 
 import torch
 
-from steadystep.lab.execution.batches import Batch
 from steadystep.lab.replicas.trainer import ReplicatedTraining
-from steadystep.lab.tasks.task import Splits, Task
+from steadystep.lab.tasks.splits import Splits
+from steadystep.lab.tasks.task import Task
 from steadystep.lab.training.checkpoint import BrokenCheckpointError, load_checkpoint, save_checkpoint
 from steadystep.lab.training.evaluation import Evaluation
-from steadystep.lab.training.outcome import latest, make_record, no_better_than_guessing
+from steadystep.lab.training.outcome import last_epoch_metrics, make_record, no_better_than_guessing
 from steadystep.lab.training.record import Record
 from steadystep.lab.training.run_trial import CHECKPOINT_SECONDS, train
 from steadystep.lab.training.trial import Trial
+from steadystep.lab.training.trial_batch import TrialBatch
 
 _UNTESTED = Evaluation(math.nan, math.nan)
 
 
 def run_batch(
-    batch: Batch,
+    batch: TrialBatch,
     task: Task,
     splits: Splits,
     checkpoint: Path,
@@ -31,21 +32,22 @@ def run_batch(
     stop: Callable[[], bool] = lambda: False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> None:
-    """Train a batch's trials as one model, from its checkpoint where there is one; `on_record` gets each record.
+    """Train the trials of a batch side by side and pass each record to `on_record`.
 
-    As `run_trial` for every one of them, but for rounding. The same batch gives the same records but for times and
-    environment, however often it was interrupted. A trial that diverges is recorded at once, the others at the end; a
-    batch that goes on from a checkpoint gives the records of those that had diverged before once more.
+    Training resumes from the batch's checkpoint if there is one. The records equal those of `run_trial` for each trial,
+    except for rounding. The same batch gives the same records, except for times and environment, no matter how often it
+    was interrupted. A trial that diverges is recorded at once, the others at the end. A batch that resumes from a
+    checkpoint records the trials that had diverged before it once more.
 
     Raises:
-        TrialStopped: after `stop()` returned true, with the checkpoint written.
-        UnsafeCheckpointError: where the checkpoint could run code when loaded.
-        StoreError: where a checkpoint cannot be written.
+        TrialStopped: after `stop()` returned true and the checkpoint was written.
+        UnsafeCheckpointError: if the checkpoint could run code when loaded.
+        StoreError: if a checkpoint cannot be written.
     """
     trials = batch.trials
     with torch.random.fork_rng(devices=()):
 
-        def tell(trial: Trial, reason: str, test: Evaluation = _UNTESTED) -> None:
+        def record(trial: Trial, reason: str, test: Evaluation = _UNTESTED) -> None:
             on_record(
                 make_record(
                     trial,
@@ -64,13 +66,14 @@ def run_batch(
 
         def end_epoch() -> None:
             for trial in training.running:
-                on_epoch(trial, training.epoch, latest(training.measured[trial.id], training.steps_per_epoch))
+                metrics = last_epoch_metrics(training.measured[trial.id], training.steps_per_epoch)
+                on_epoch(trial, training.epoch, metrics)
 
-        training = ReplicatedTraining(trials, task, splits, on_diverged=tell)
+        training = ReplicatedTraining(trials, task, splits, on_diverged=record)
         _resume(training, checkpoint, batch.id, warn)
         for trial in trials:
             if trial.id in training.diverged:
-                tell(trial, training.diverged[trial.id])
+                record(trial, training.diverged[trial.id])
         train(training, end_epoch, save, stop, checkpoint_seconds)
         reasons = [
             no_better_than_guessing(training.measured[trial.id], training.steps_per_epoch, task)
@@ -80,14 +83,15 @@ def run_batch(
         if trials[0].role == "final" and not all(reasons):
             tests = training.test()
         for trial, reason, test in zip(training.running, reasons, tests, strict=True):
-            tell(trial, reason, test)
+            record(trial, reason, test)
 
 
-def _resume(training: ReplicatedTraining, checkpoint: Path, identity: str, warn: Callable[[str], None]) -> None:
+def _resume(training: ReplicatedTraining, checkpoint: Path, batch_id: str, warn: Callable[[str], None]) -> None:
+    """Restore the training from its checkpoint; warn and start over if the checkpoint is broken."""
     try:
-        state = load_checkpoint(checkpoint, identity)
+        state = load_checkpoint(checkpoint, batch_id)
     except BrokenCheckpointError as error:
-        warn(f"{error}: its trials start over")
+        warn(f"{error}: the trials of this batch start over")
         return
     if state is not None:
         training.restore(state)

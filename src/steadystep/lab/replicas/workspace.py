@@ -1,31 +1,36 @@
-"""Where a few replicas are worked on: memory that stays in a core's cache, and all operations bound to it."""
+"""A workspace in which a group of replicas is trained: memory that stays in a core's cache, and bound operations."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from steadystep.lab.replicas.compiled.executable import Plan
-from steadystep.lab.replicas.compiled.ops import chosen_line
+from steadystep.lab.replicas.compiled.executable import Executable
+from steadystep.lab.replicas.compiled.ops import gather_instruction
 from steadystep.lab.replicas.memory_layout import Layout
-from steadystep.lab.replicas.model import Kind, judging_graph, step_graph
-from steadystep.lab.tasks.task import Arrays, Batch, Task
-from steadystep.lab.training.evaluation import Evaluation, asked, judged
+from steadystep.lab.replicas.model import TensorSpec, evaluation_graph, step_graph
+from steadystep.lab.tasks.splits import Arrays, Batch
+from steadystep.lab.tasks.task import Task
+from steadystep.lab.training.evaluation import Evaluation, make_evaluation, metric_functions
 
 
-class Desk:
-    """The place of so many replicas of a task's model.
+class Workspace:
+    """Memory and executables for a fixed number of replicas of a task's model.
 
     Args:
-        kinds: of a batch's examples and of their labels.
-        examples: of which `choose` names the batches; without them `put` brings them.
+        task: the task.
+        layout: the memory layout of a replica.
+        replicas: the number of replicas.
+        dtype: of the parameters.
+        specs: shape and dtype of a batch's examples and of its labels.
+        examples: the examples that `set_indices` refers to. Without them batches are set with `set_batch`.
 
     Attributes:
-        memory: (replicas, layout.stride), the parameters of each.
-        parameters: views of it, (replicas, ...) each.
+        memory: the parameters of each replica, (replicas, layout.stride).
+        parameters: views into `memory`, (replicas, ...) each.
         x, y: the batches of a step, (replicas, batch, ...).
-        losses: what `compute` finds, (replicas,).
-        gradients: and these, as the parameters, contiguous.
+        losses: the losses that `compute_gradients` writes, (replicas,).
+        gradients: the gradients that it writes, contiguous and of the parameters' shapes.
     """
 
     def __init__(
@@ -34,64 +39,67 @@ class Desk:
         layout: Layout,
         replicas: int,
         dtype: torch.dtype,
-        kinds: tuple[Kind, Kind],
+        specs: tuple[TensorSpec, TensorSpec],
         examples: Arrays | None = None,
     ) -> None:
         self._task, self._layout, self._replicas = task, layout, replicas
         self.memory = torch.zeros(replicas, layout.stride, dtype=dtype)
-        self.parameters = layout.tensors(self.memory)
-        self.x, self.y = (torch.zeros(replicas, *shape, dtype=kind) for shape, kind in kinds)
-        self._of_x, self._of_y = self.x.flatten(0, 1).numpy(), self.y.flatten(0, 1).numpy()
-        chosen = torch.zeros(replicas, self.y.shape[1], dtype=torch.int64)
-        self._chosen = chosen.numpy()
+        self.parameters = layout.views(self.memory)
+        self.x, self.y = (torch.zeros(replicas, *shape, dtype=dtype) for shape, dtype in specs)
+        self._flat_x, self._flat_y = self.x.flatten(0, 1).numpy(), self.y.flatten(0, 1).numpy()
+        indices = torch.zeros(replicas, self.y.shape[1], dtype=torch.int64)
+        self._indices = indices.numpy()
         pairs = ((examples.x, self.x), (examples.y, self.y)) if examples is not None else ()
-        gathering = [chosen_line(source.contiguous(), chosen, here, dtype) for source, here in pairs]
-        graph = step_graph(task, layout, replicas, dtype, *kinds)
-        self._step = Plan(graph, [self.x, self.y, *self.parameters], before=gathering)
+        gathers = [gather_instruction(source.contiguous(), indices, target, dtype) for source, target in pairs]
+        graph = step_graph(task, layout, replicas, dtype, *specs)
+        self._step = Executable(graph, [self.x, self.y, *self.parameters], before=gathers)
         self.losses, *gradients = self._step.outputs
         self.gradients = [gradient.contiguous() for gradient in gradients]
-        self._scattered = [
-            (ours, theirs) for ours, theirs in zip(self.gradients, gradients, strict=True) if ours is not theirs
+        self._copies = [
+            (target, source) for target, source in zip(self.gradients, gradients, strict=True) if target is not source
         ]
-        self._judging: dict[tuple[bool, tuple[Kind, Kind]], tuple[torch.Tensor, torch.Tensor, Plan]] = {}
+        self._evaluations: dict[
+            tuple[bool, tuple[TensorSpec, TensorSpec]], tuple[torch.Tensor, torch.Tensor, Executable]
+        ] = {}
 
-    def put(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        """The batches of the coming step, one replica's examples after the other's."""
-        # By NumPy: for a few kilobytes torch takes four times as long.
-        self._of_x[:] = x.numpy()
-        self._of_y[:] = y.numpy()
+    def set_batch(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        """Set the batches of the next step; x and y concatenate the examples of all replicas."""
+        # With NumPy: torch takes four times as long for a few kilobytes.
+        self._flat_x[:] = x.numpy()
+        self._flat_y[:] = y.numpy()
 
-    def choose(self, chosen: np.ndarray) -> None:
-        """Have `compute` take those of the examples that are at these places: (replicas, batch) int64."""
-        self._chosen[:] = chosen
+    def set_indices(self, indices: np.ndarray) -> None:
+        """Set the indices of the examples that `compute_gradients` gathers: (replicas, batch), int64."""
+        self._indices[:] = indices
 
-    def compute(self) -> None:
-        """Losses and gradients of the batches at the parameters."""
+    def compute_gradients(self) -> None:
+        """Compute the losses and gradients of the current batches at the current parameters."""
         self._step.run()
-        for ours, theirs in self._scattered:
-            ours.copy_(theirs)
+        for target, source in self._copies:
+            target.copy_(source)
 
     def evaluate(self, batches: Sequence[Batch], *, test: bool = False) -> list[Evaluation]:
-        """What these batches of a split say of each replica; the test split's with all shares that are asked for."""
-        names = list(asked(self._task.recipe, test))
+        """Evaluate each replica on all batches of a split; with `test`, by all metrics of the test split."""
+        names = list(metric_functions(self._task.recipe, test))
         totals, labels = np.zeros((1 + len(names), self._replicas)), 0
         for x, y, _ in batches:
-            loss, *counts = self._judge(x, y, test)
+            loss, *counts = self._evaluate_batch(x, y, test)
             totals += [loss * y.numel(), *counts]
             labels += y.numel()
         return [
-            judged(loss / labels, dict(zip(names, counts, strict=True)), labels) for loss, *counts in totals.T.tolist()
+            make_evaluation(loss / labels, dict(zip(names, counts, strict=True)), labels)
+            for loss, *counts in totals.T.tolist()
         ]
 
-    def _judge(self, x: torch.Tensor, y: torch.Tensor, test: bool) -> list[np.ndarray]:
-        """Mean loss and counts of each replica in a batch that all of them share."""
-        kinds = (x.shape, x.dtype), (y.shape, y.dtype)
-        if (test, kinds) not in self._judging:
-            graph = judging_graph(self._task, test, self._layout, self._replicas, self.memory.dtype, *kinds)
-            places = torch.zeros_like(x), torch.zeros_like(y)
-            self._judging[test, kinds] = (*places, Plan(graph, [*places, *self.parameters]))
-        of_x, of_y, plan = self._judging[test, kinds]
-        of_x.copy_(x)
-        of_y.copy_(y)
-        plan.run()
-        return [found.numpy().astype(np.float64) for found in plan.outputs]
+    def _evaluate_batch(self, x: torch.Tensor, y: torch.Tensor, test: bool) -> list[np.ndarray]:
+        """Return the mean loss and the counts of each replica on a batch that all replicas share."""
+        specs = (x.shape, x.dtype), (y.shape, y.dtype)
+        if (test, specs) not in self._evaluations:
+            graph = evaluation_graph(self._task, test, self._layout, self._replicas, self.memory.dtype, *specs)
+            inputs = torch.zeros_like(x), torch.zeros_like(y)
+            self._evaluations[test, specs] = (*inputs, Executable(graph, [*inputs, *self.parameters]))
+        x_input, y_input, executable = self._evaluations[test, specs]
+        x_input.copy_(x)
+        y_input.copy_(y)
+        executable.run()
+        return [output.numpy().astype(np.float64) for output in executable.outputs]

@@ -1,1 +1,1 @@
-"""From a study's statistics to what people read: a terminal table, an HTML page, Markdown and CSV files."""
+"""Reports of results: tables in a terminal, HTML pages, Markdown and CSV files."""

@@ -1,4 +1,4 @@
-"""Text for a terminal that shows ASCII alone."""
+"""Text for a terminal that can show only ASCII."""
 
 from rich.console import Console
 from rich.text import Text
@@ -13,8 +13,8 @@ ASCII = str.maketrans(
 )  # fmt: skip
 
 
-def shown(words: str, console: Console, style: str = "") -> Text:
-    """The words as text without markup, in ASCII where the console knows no more."""
+def console_text(text: str, console: Console, style: str = "") -> Text:
+    """Return text without markup, transliterated to ASCII if the console cannot show more."""
     if console.options.ascii_only:
-        words = words.translate(ASCII).encode("ascii", "replace").decode()
-    return Text(words, style)
+        text = text.translate(ASCII).encode("ascii", "replace").decode()
+    return Text(text, style)

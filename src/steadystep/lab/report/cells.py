@@ -1,4 +1,4 @@
-"""Numbers as text: every surface of a report writes the same number in the same way."""
+"""Format numbers as text, in the same way in every form of a report."""
 
 import math
 from collections import Counter
@@ -9,11 +9,11 @@ from steadystep.lab.tasks.loss_unit import LossUnit
 from steadystep.lab.training.trial import Trial
 
 NOTHING = "–"
-"""What stands where nothing was measured."""
+"""The text of a cell without a measured value."""
 
 
 def percent(fraction: float, digits: int = 2) -> str:
-    """A fraction of 1 in percent, without the sign: columns name their unit.
+    """Return a fraction of 1 in percent, without the percent sign, because columns name their unit.
 
     >>> percent(0.9553), percent(float("nan"))
     ('95.53', '–')
@@ -22,7 +22,7 @@ def percent(fraction: float, digits: int = 2) -> str:
 
 
 def estimate(value: Estimate) -> str:
-    """A mean with half the width of its symmetric 95% interval, in percent.
+    """Return a mean and half the width of its symmetric 95% interval, in percent.
 
     >>> estimate(Estimate(0.9553, 0.9521, 0.9585)), estimate(Estimate(0.9553, math.nan, math.nan))
     ('95.53 ± 0.32', '95.53')
@@ -32,7 +32,7 @@ def estimate(value: Estimate) -> str:
 
 
 def loss_estimate(value: Estimate, unit: LossUnit) -> str:
-    """A mean loss with its 95% interval in a unit: the interval lies unevenly around the mean where the unit bends.
+    """Return a mean loss and its 95% interval in a unit. A nonlinear unit makes the interval asymmetric.
 
     >>> loss_estimate(Estimate(5.0, 4.9, 5.1), LossUnit("perplexity", math.exp))
     '148 [134, 164]'
@@ -42,7 +42,7 @@ def loss_estimate(value: Estimate, unit: LossUnit) -> str:
 
 
 def points(fraction: float, digits: int = 2) -> str:
-    """A difference of two accuracies in points (1 point = 0.01), always signed.
+    """Return a difference of two accuracies in points (1 point = 0.01), with its sign.
 
     >>> points(0.0003), points(-0.0241), points(-1e-9)
     ('+0.03', '−2.41', '+0.00')
@@ -54,7 +54,7 @@ def points(fraction: float, digits: int = 2) -> str:
 
 
 def points_interval(value: Estimate) -> str:
-    """The 95% interval of a difference in points; empty where there is none.
+    """Return the 95% interval of a difference in points, or an empty string if there is no interval.
 
     >>> points_interval(Estimate(0.0003, -0.001, 0.0016))
     '[−0.10, +0.16]'
@@ -63,7 +63,7 @@ def points_interval(value: Estimate) -> str:
 
 
 def margin(fraction: float) -> str:
-    """A margin in points, as short as it was declared.
+    """Return a margin in points, with up to three significant digits.
 
     >>> margin(0.005)
     '0.5'
@@ -72,7 +72,7 @@ def margin(fraction: float) -> str:
 
 
 def setting(value: float) -> str:
-    """A hyperparameter.
+    """Return a hyperparameter with up to three significant digits.
 
     >>> setting(0.001), setting(3e-05), setting(2.15743)
     ('0.001', '3e-05', '2.16')
@@ -81,7 +81,7 @@ def setting(value: float) -> str:
 
 
 def quantity(value: float) -> str:
-    """A measured number to three digits, never in powers of ten.
+    """Return a measured number with three significant digits, never in scientific notation.
 
     >>> [quantity(value) for value in (0.0312, 1.2345, 12.345, 1234.5)]
     ['0.0312', '1.23', '12.3', '1234']
@@ -92,7 +92,7 @@ def quantity(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration.
+    """Return a duration in seconds, minutes, or hours and minutes.
 
     >>> seconds(0.42), seconds(90), seconds(7325)
     ('0.42 s', '90 s', '2 h 2 min')
@@ -106,7 +106,7 @@ def seconds(value: float) -> str:
 
 
 def flops(value: float) -> str:
-    """Floating-point operations with an SI prefix.
+    """Return a number of floating-point operations with an SI prefix.
 
     >>> flops(3.2e10), flops(1800)
     ('32.0 G', '1.80 k')
@@ -118,7 +118,7 @@ def flops(value: float) -> str:
 
 
 def p_value(value: float | None) -> str:
-    """A p value; empty where nothing was tested.
+    """Return a p value with three decimals, or a dash if nothing was tested.
 
     >>> p_value(0.0312), p_value(1e-9), p_value(None)
     ('0.031', '< 0.001', '–')
@@ -128,17 +128,18 @@ def p_value(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def listed(items: Sequence[str]) -> str:
-    """Items in a sentence.
+def join_with_and(items: Sequence[str]) -> str:
+    """Return the items as a list in a sentence.
 
-    >>> listed(["a"]), listed(["a", "b", "c"])
+    >>> join_with_and(["a"]), join_with_and(["a", "b", "c"])
     ('a', 'a, b and c')
     """
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else list(items))
 
 
 def count(number: int, noun: str) -> str:
-    """
+    """Return a number with a noun in the singular or plural.
+
     >>> count(1, "run"), count(1200, "run")
     ('1 run', '1,200 runs')
     """
@@ -146,21 +147,23 @@ def count(number: int, noun: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Names are a user's: line breaks and control characters would break a table or drive a terminal.
+    r"""Replace line breaks and control characters, which could break a table or control a terminal.
 
-    >>> printable("Adam\\x1b[31m")
+    Names come from the user.
+
+    >>> printable("Adam\x1b[31m")
     'Adam�[31m'
     """
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def clip(trial: Trial) -> str:
-    """Which clipper a trial uses, and its threshold."""
+    """Return the clipper of a trial and its threshold."""
     return str(trial.clip) if trial.clip else NOTHING
 
 
 def share(part: float, whole: float) -> str:
-    """A part in percent of a whole.
+    """Return a part of a whole in percent, or a dash if the whole is 0.
 
     >>> share(0.23, 1.23)
     '19'
@@ -169,9 +172,9 @@ def share(part: float, whole: float) -> str:
 
 
 def distinct(values: Iterable[str]) -> str:
-    """All values that occur, the most frequent first.
+    """Return the distinct values as a list in a sentence, the most frequent first.
 
     >>> distinct(["2.6.0", "2.7.0", "2.7.0"])
     '2.7.0 and 2.6.0'
     """
-    return listed([value for value, _ in Counter(values).most_common()])
+    return join_with_and([value for value, _ in Counter(values).most_common()])

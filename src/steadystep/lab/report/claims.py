@@ -1,4 +1,4 @@
-"""Claims of the theory in a terminal: what each check found."""
+"""Print the claims of the theory in a terminal, with the findings of each check."""
 
 from collections.abc import Sequence
 
@@ -7,20 +7,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from steadystep.lab.report.ascii import shown
+from steadystep.lab.report.ascii import console_text
 from steadystep.lab.theory.claim import Finding
 from steadystep.lab.theory.run import Outcome
 
 STYLES = {"holds": "green", "refuted": "red", "needs an assumption": "yellow", "unsettled": "bold magenta"}
 
 BEARINGS = {"stated": "", "assuming": "given the assumption: ", "instead": "instead: "}
+"""The prefix of a finding, by its bearing on the claim."""
 
 
 def render(outcomes: Sequence[Outcome], console: Console, in_full: bool) -> None:
-    """A table of the claims with status and evidence; or, in full, all about each."""
+    """Print a table of the claims with their status and evidence or, `in_full`, all details of each claim."""
     if in_full:
         for outcome in outcomes:
-            _tell_all(outcome, console)
+            _print_claim(outcome, console)
         return
     table = Table(box=box.ASCII2 if console.options.ascii_only else box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for title in ("claim", "status", "figures", "evidence"):
@@ -32,36 +33,38 @@ def render(outcomes: Sequence[Outcome], console: Console, in_full: bool) -> None
             outcome.claim.id,
             Text(evidence.status, STYLES[evidence.status]),
             f"{reproduced} of {len(evidence.measurements)}" if evidence.measurements else "",
-            shown(_said(outcome.decisive), console),
+            console_text(_finding_text(outcome.decisive), console),
         )
     console.print(table)
     statuses = [outcome.evidence.status for outcome in outcomes]
     counts = ", ".join(f"{status}: {statuses.count(status)}" for status in STYLES if status in statuses)
     seconds = sum(outcome.seconds for outcome in outcomes)
     console.print(f"\n{len(outcomes)} claims in {seconds:.0f} s; {counts}.", highlight=False)
-    console.print("Figures: how many of the theory's figures were reproduced, to the digits given.", highlight=False)
-    console.print("`steadystep theory ID` gives a statement, its source and all findings.", highlight=False)
+    console.print("Figures: how many of the stated values were reproduced to the last digit.", highlight=False)
+    console.print("`steadystep theory ID` prints a statement, its source and all findings.", highlight=False)
 
 
-def _tell_all(outcome: Outcome, console: Console) -> None:
+def _print_claim(outcome: Outcome, console: Console) -> None:
     claim, evidence = outcome.claim, outcome.evidence
     console.print(Text(f"{claim.id}: ", "bold"), Text(evidence.status, STYLES[evidence.status]), sep="")
-    console.print(shown(claim.title, console))
-    console.print(shown(f"\n{claim.statement}", console), soft_wrap=False)
-    console.print(shown(f"\nSource: {claim.source}", console))
+    console.print(console_text(claim.title, console))
+    console.print(console_text(f"\n{claim.statement}", console), soft_wrap=False)
+    console.print(console_text(f"\nSource: {claim.source}", console))
     for assumption in claim.assumptions:
-        console.print(shown(f"Assuming: {assumption}", console))
+        console.print(console_text(f"Assuming: {assumption}", console))
     console.print()
     for finding in evidence.findings:
-        console.print(shown(_said(finding), console))
+        console.print(console_text(_finding_text(finding), console))
     if evidence.measurements:
         console.print()
     for measurement in evidence.measurements:
         mark = "✓" if measurement.reproduced else "✗"
         line = f"{mark} {measurement.name}: {measurement.shown}"
-        console.print(shown(line if measurement.reproduced else f"{line}, stated as {measurement.stated}", console))
+        if not measurement.reproduced:
+            line += f", stated as {measurement.stated}"
+        console.print(console_text(line, console))
     console.print(f"\nChecked in {outcome.seconds:.1f} s.\n", highlight=False)
 
 
-def _said(finding: Finding) -> str:
+def _finding_text(finding: Finding) -> str:
     return f"{'✓' if finding.true else '✗'} {BEARINGS[finding.bearing]}{finding.text}"

@@ -1,4 +1,4 @@
-"""A page with figures and tables, the same as Markdown, its numbers as CSV, and its essence in a terminal."""
+"""A report with figures and tables as an HTML page, as Markdown, as CSV files and in a terminal."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,18 +7,19 @@ from pathlib import Path
 from rich.console import Console
 
 from steadystep.lab.figure import Figure
-from steadystep.lab.report.ascii import shown
+from steadystep.lab.report.ascii import console_text
 from steadystep.lab.report.cells import printable
 from steadystep.lab.report.files import write_files
-from steadystep.lab.report.html import rendered
-from steadystep.lab.report.markdown_parts import bullets, code, escape, joined, section, table
+from steadystep.lab.report.glossary import TERMS
+from steadystep.lab.report.html import render_page
+from steadystep.lab.report.markdown_parts import bullets, code, escape, join_blocks, section, table_lines
 from steadystep.lab.report.tables.table import Table
 from steadystep.lab.report.terminal import show_table
 
 
 @dataclass(frozen=True)
 class Section:
-    """Figures, then tables, under a title."""
+    """A title, then figures, then tables."""
 
     title: str
     figures: tuple[Figure, ...] = ()
@@ -26,65 +27,68 @@ class Section:
 
     @property
     def id(self) -> str:
+        """The identifier of the section in the HTML page."""
         return self.title.lower().replace(" ", "-")
 
 
 @dataclass(frozen=True)
 class Document:
-    """What was found, to be shown in several forms."""
+    """The content of a report, independent of its form."""
 
-    name: str  # of its files
-    subject: str  # the task's name
+    name: str  # the stem of the file names
+    subject: str  # the name of the task
     title: str
-    lede: str  # the answer, in a sentence or two
+    lede: str  # the answer, in one or two sentences
     facts: tuple[str, ...]
-    notes: tuple[str, ...]  # what to beware of
+    notes: tuple[str, ...]  # caveats
     sections: tuple[Section, ...]
-    setting: tuple[Table, ...]  # what was run, and on what
-    sheets: Mapping[str, str]  # CSV by file name
-    command: str  # what reproduces it
+    setting: tuple[Table, ...]  # the declaration and the environment
+    sheets: Mapping[str, str]  # CSV text by file name
+    command: str  # the command that reproduces the results
 
 
 def write_document(document: Document, folder: Path) -> list[Path]:
-    """Write NAME.html, NAME.md and the sheets, each whole or not at all. Returns what was written, the page first.
+    """Write NAME.html, NAME.md and the sheets, each atomically, and return their paths, the page first.
 
-    Raises StoreError, in one line, where the folder cannot be written.
+    Raises:
+        StoreError: if the folder cannot be written; the message is one line.
     """
     name = document.name
     return write_files(folder, {f"{name}.html": html(document), f"{name}.md": markdown(document), **document.sheets})
 
 
 def html(document: Document) -> str:
-    """One file that needs nothing else; all text is escaped."""
+    """Return the report as one self-contained HTML file; all text is escaped."""
     figures = [figure for part in document.sections for figure in part.figures]
-    names = [part.id for part in document.sections] + [figure.id for figure in figures]
-    assert len(set(names)) == len(names), f"sections and figures of a page have names of their own, got {names}"
-    return rendered("document.html.j2", figures, document=document)
+    ids = [part.id for part in document.sections] + [figure.id for figure in figures]
+    assert len(set(ids)) == len(ids), f"sections and figures of a page must have distinct ids, got {ids}"
+    return render_page("document.html.j2", figures, document=document, glossary=TERMS)
 
 
 def markdown(document: Document) -> str:
-    """Everything but the figures."""
+    """Return the report without its figures as Markdown."""
     parts = [f"# {escape(document.title)}", f"**{escape(document.lede)}**", bullets(document.facts)]
     for part in document.sections:
         if part.tables:
-            parts += [f"## {part.title}", *(text for given in part.tables for text in _titled(given, part))]
+            parts += [f"## {part.title}", *(text for table in part.tables for text in _titled(table, part))]
     parts += ["## Notes", bullets(document.notes)] if document.notes else []
-    parts += [text for given in document.setting for text in section(given)]
-    return joined([*parts, "## How to reproduce", code(document.command)])
+    parts += [text for table in document.setting for text in section(table)]
+    return join_blocks([*parts, "## How to reproduce", code(document.command)])
 
 
 def show(document: Document, console: Console) -> None:
-    """Title, answer, every table and note."""
-    console.print(shown(printable(document.title), console, "bold"))
+    """Print the title, every table, the answer and the notes."""
+    console.print(console_text(printable(document.title), console, "bold"))
     for part in document.sections:
-        for given in part.tables:
-            console.print(shown(printable(given.title), console, "dim"))
-            show_table(given, console)
-    console.print(shown(printable(document.lede), console))
+        for table in part.tables:
+            console.print(console_text(printable(table.title), console, "dim"))
+            show_table(table, console)
+    console.print(console_text(printable(document.lede), console))
     for note in document.notes:
-        console.print(shown(printable(f"Note: {note}"), console, "dim"))
+        console.print(console_text(printable(f"Note: {note}"), console, "dim"))
 
 
-def _titled(given: Table, part: Section) -> list[str]:
-    """A table under a heading of its own, where the section's does not say the same."""
-    return [table(given)] if given.title == part.title else [f"### {escape(given.title)}", table(given)]
+def _titled(table: Table, part: Section) -> list[str]:
+    """Return a table as Markdown, with a heading unless it has the same title as its section."""
+    heading = [] if table.title == part.title else [f"### {escape(table.title)}"]
+    return [*heading, table_lines(table)]

@@ -1,21 +1,26 @@
-"""Text files in a folder, each whole or not at all."""
+"""Write text files into a folder, each atomically."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from steadystep.lab.system.atomic import refusals_named, write_atomic
+from steadystep.lab.system.atomic import store_errors, write_atomic
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder where it is missing. Raises StoreError, in one line, where that cannot be."""
-    with refusals_named(folder):
+    """Create the folder if it does not exist.
+
+    Raises:
+        StoreError: if the folder cannot be created; the message is one line.
+    """
+    with store_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
-    """Write each content under its name, and return where; the folder is made where it is missing.
+    """Write each content under its name and return the paths; create the folder if it does not exist.
 
-    Raises StoreError, in one line, where the folder cannot be written.
+    Raises:
+        StoreError: if the folder cannot be written; the message is one line.
     """
     make_folder(folder)
     for name, content in files.items():

@@ -1,4 +1,4 @@
-"""The front page of docs/results: the paper's research questions, answered from the records beside it."""
+"""Render the front page of docs/results, which answers the paper's research questions from the published records."""
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +20,7 @@ from steadystep.lab.study.records import Results
 from steadystep.lab.study.spec import command_for
 
 DOCUMENTS = {"stability": "together", "success": "together", "cost": "cost"}
-"""Reports of other commands by the names of their files: which question each answers."""
+"""The question that the report of another command answers, by the stem of its file name."""
 
 _environment = Environment(
     loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, autoescape=False,
@@ -29,8 +29,8 @@ _environment = Environment(
 
 
 @dataclass(frozen=True)
-class Listed:
-    """A report that is kept in the folder: what it is about, what it found, and where it came from."""
+class ReportEntry:
+    """The entry of one published report."""
 
     name: str
     title: str
@@ -38,18 +38,18 @@ class Listed:
     page: str
     picture: str
     command: str
-    origin: str = ""
-    pairs: tuple[str, ...] = ()  # of a study: its arms that differ in clipping alone
+    origin: str = ""  # number and time of the runs, hardware and precision
+    pairs: tuple[str, ...] = ()  # the verdicts on the arms of a study that differ in clipping only
 
 
 def front_page(folder: Path) -> str:
-    """The page, in Markdown. The same records give the same page."""
+    """Return the page as Markdown. The same records give the same page."""
     studies = [_study(path.parent) for path in sorted(folder.glob("*/summary.md"))]
     documents = {
         kind: [_document(path) for path in sorted(folder.glob(f"*/{kind}.md"))] for kind in DOCUMENTS
     }  # fmt: skip
     answering = {
-        question: [found for kind, answers in DOCUMENTS.items() if answers == question for found in documents[kind]]
+        question: [entry for kind, answered in DOCUMENTS.items() if answered == question for entry in documents[kind]]
         for question in set(DOCUMENTS.values())
     }
     return _environment.get_template("front_page.md.j2").render(
@@ -61,17 +61,18 @@ def front_page(folder: Path) -> str:
 
 
 def _row(row: Row) -> tuple[str, str, str]:
-    """What the table says, the verdict, and what was measured or is known, for a table in Markdown."""
-    found = "; ".join(source.text for source in row.evidence[:1]) or row.explanation
-    said = f"{found}. {row.explanation}" if row.verdict == "not measured" and row.evidence else found
-    return tuple(text.replace("|", "\\|") for text in (row.quote, row.verdict, said))  # pyright: ignore[reportReturnType]
+    """Return the quote, the verdict, and the measured or known result, for a table in Markdown."""
+    result = "; ".join(source.text for source in row.evidence[:1]) or row.explanation
+    if row.verdict == "not measured" and row.evidence:
+        result = f"{result}. {row.explanation}"
+    return tuple(text.replace("|", "\\|") for text in (row.quote, row.verdict, result))  # pyright: ignore[reportReturnType]
 
 
-def _study(folder: Path) -> Listed:
+def _study(folder: Path) -> ReportEntry:
     results = read_study(folder)
     summary = summarise(results)
     twins = [verdict for verdict in summary.verdicts if differ_in_clipping(results, verdict)]
-    return Listed(
+    return ReportEntry(
         name=folder.name,
         title=results.task.title,
         lede=headline(results, summary),
@@ -84,48 +85,50 @@ def _study(folder: Path) -> Listed:
 
 
 def _origin(results: Results) -> str:
-    """Hardware, precision and time of a study."""
+    """Return the number of runs of a study, their time, the hardware and the precision."""
     records = [record for runs in (*results.tuning.values(), *results.final.values()) for record in runs]
     distinct = {record.trial.id: record for record in records}.values()
     minutes = sum(record.times.wall_seconds for record in distinct) / 60
-    machines = _all_of(_machine(r.environment.device, r.environment.processor, r.environment.threads) for r in distinct)
-    precision = _all_of(r.environment.dtype for r in distinct)
+    machines = _join_distinct(
+        _machine(r.environment.device, r.environment.processor, r.environment.threads) for r in distinct
+    )
+    precision = _join_distinct(r.environment.dtype for r in distinct)
     time = f"{minutes / 60:.1f} hours" if minutes >= 90 else f"{minutes:.1f} minutes"
     return f"{len(distinct)} runs, {time} of one worker; {machines}; {precision}"
 
 
-def _all_of(texts: Iterable[str]) -> str:
+def _join_distinct(texts: Iterable[str]) -> str:
     return " and ".join(dict.fromkeys(texts))
 
 
-def _document(page: Path) -> Listed:
-    """What another command's report says of itself."""
+def _document(page: Path) -> ReportEntry:
+    """Return the entry of the report of another command, from its Markdown page."""
     report = read_report(page)
-    return Listed(
+    return ReportEntry(
         name=page.parent.name,
         title=report.title,
-        lede=report.found,
+        lede=report.answer,
         page=f"{page.parent.name}/{page.name}",
         picture=f"{page.parent.name}/{page.stem}.png",
         command=next(line for line in report.lines if line.startswith("steadystep ")),
-        origin=_fields(report.lines),
+        origin=_environment_text(report.lines),
     )
 
 
-def _fields(lines: Sequence[str]) -> str:
-    """Processor, threads and precision from the page's table of its environment."""
+def _environment_text(lines: Sequence[str]) -> str:
+    """Return processor, threads and precision from the environment table of a page."""
     cells = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
-    found = {cell[0]: cell[1] for cell in cells if len(cell) == 2}
-    return f"{_machine(found['device'], found['processor'], int(found['threads']))}; {found['dtype']}"
+    fields = {cell[0]: cell[1] for cell in cells if len(cell) == 2}
+    return f"{_machine(fields['device'], fields['processor'], int(fields['threads']))}; {fields['dtype']}"
 
 
 def _machine(device: str, processor: str, threads: int) -> str:
-    """What a run was trained on."""
-    return device if device != "cpu" else f"{processor}, {count(threads, 'thread')} a run"
+    """Return the hardware that a run was trained on."""
+    return device if device != "cpu" else f"{processor}, {count(threads, 'thread')} per run"
 
 
 def _shares(folders: Iterable[Path]) -> Iterator[str]:
-    """Of each study, what share of a training step each arm's optimizer takes, clipping included."""
+    """Yield, for each study, the share of a training step that the optimizer of each arm takes, including clipping."""
     for folder in folders:
         with (folder / "summary.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))

@@ -1,15 +1,15 @@
-"""The study's answer in one sentence."""
+"""Summarise a study in one sentence."""
 
 from collections import Counter
 from collections.abc import Sequence
 
-from steadystep.lab.report.cells import NOTHING, count, estimate, listed, points, points_interval
+from steadystep.lab.report.cells import NOTHING, count, estimate, join_with_and, points, points_interval
 from steadystep.lab.statistics.summary import ArmSummary, Summary, Verdict
 from steadystep.lab.study.records import Results
 from steadystep.lab.tasks.task import Task
 
 CLAUSES = 4
-"""How many findings a sentence can hold; beyond, pairs that differ in more than clipping are only counted."""
+"""The maximum number of findings in the sentence. Beyond it, pairs that differ in more than clipping are counted."""
 
 PHRASES = {
     "better": "{arms} {are} better than {against}",
@@ -20,7 +20,7 @@ PHRASES = {
 
 
 def headline(results: Results, summary: Summary) -> str:
-    """First what clipping changes, then how the optimizers differ."""
+    """Return the sentence: first the effect of clipping, then the differences between optimizers."""
     rows = headline_rows(results, summary)
     budget = count(results.study.epochs, "epoch")
     if not summary.verdicts:
@@ -39,19 +39,19 @@ def headline(results: Results, summary: Summary) -> str:
 
 
 def headline_rows(results: Results, summary: Summary) -> tuple[ArmSummary, ...]:
-    """Every arm at the headline budget, in the study's order."""
+    """Return the summary of every arm at the headline budget, in the study's order."""
     rows = {row.arm: row for row in summary.arms if row.budget == results.study.epochs}
     return tuple(rows[arm.name] for arm in results.study.arms)
 
 
-def claim(task: Task, arm: str) -> str:
-    """The paper's row for an arm."""
+def claim_text(task: Task, arm: str) -> str:
+    """Return the paper's claim for an arm."""
     claimed = task.claims.get(arm)
     return f"{100 * claimed.accuracy:.4g}% in {count(claimed.epochs, 'epoch')}" if claimed else "no claim"
 
 
 def differ_in_clipping(results: Results, verdict: Verdict) -> bool:
-    """Whether a pair differs in clipping alone: what the paper's title is about."""
+    """Return whether a pair differs in clipping only, which is the subject of the paper's title."""
     arms = {arm.name: arm for arm in results.study.arms}
     first, second = arms[verdict.arm], arms[verdict.against]
     if bool(first.clip) == bool(second.clip):
@@ -61,20 +61,20 @@ def differ_in_clipping(results: Results, verdict: Verdict) -> bool:
 
 def _clause(group: Sequence[Verdict]) -> str:
     first = group[0]
-    words = PHRASES[first.verdict].format(
-        arms=listed([verdict.arm for verdict in group]),
+    phrase = PHRASES[first.verdict].format(
+        arms=join_with_and([verdict.arm for verdict in group]),
         are="is" if len(group) == 1 else "are",
         against=first.against,
     )
     if len(group) == 1:
-        return f"{words} ({points(first.difference.mean)} points {points_interval(first.difference)}".rstrip() + ")"
-    return f"{words} ({listed([points(verdict.difference.mean) for verdict in group])} points)"
+        return f"{phrase} ({points(first.difference.mean)} points {points_interval(first.difference)}".rstrip() + ")"
+    return f"{phrase} ({join_with_and([points(verdict.difference.mean) for verdict in group])} points)"
 
 
 def _tally(verdicts: Sequence[Verdict], pairs: str) -> str:
     kinds = Counter("different" if v.verdict in ("better", "worse") else v.verdict for v in verdicts)
-    found = [f"{kinds[kind]} {kind}" for kind in ("different", "equivalent", "undecided") if kinds[kind]]
-    return f"of {len(verdicts)} {pairs}, {listed(found)}"
+    counts = [f"{kinds[kind]} {kind}" for kind in ("different", "equivalent", "undecided") if kinds[kind]]
+    return f"of {len(verdicts)} {pairs}, {join_with_and(counts)}"
 
 
 def _accuracy(row: ArmSummary) -> str:

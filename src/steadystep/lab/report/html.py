@@ -1,4 +1,4 @@
-"""One HTML file that needs nothing else: what every page here shares."""
+"""Render self-contained HTML pages from the templates in this package."""
 
 import base64
 import hashlib
@@ -16,18 +16,18 @@ from plotly.offline import get_plotlyjs
 from steadystep.lab.figure import Figure
 
 
-def rendered(template: str, figures: Sequence[Figure], **content: Any) -> str:
-    """A page from a template that extends shell.html.j2, with style, scripts and figures in it.
+def render_page(template: str, figures: Sequence[Figure], **content: Any) -> str:
+    """Render a template that extends shell.html.j2, with style, scripts and figures inline.
 
-    All text is escaped, and the page's own policy lets no script run but its two.
+    All text is escaped, and the content security policy of the page allows only its two scripts.
     """
-    scripts = [get_plotlyjs(), asset("page.js")]
+    scripts = [get_plotlyjs(), read_asset("page.js")]
     return (
         _environment()
         .get_template(template)
         .render(
             figures={figure.id: figure for figure in figures},
-            style=Markup(asset("page.css")),
+            style=Markup(read_asset("page.css")),
             scripts=[Markup(script) for script in scripts],
             script_hashes=[_hash(script) for script in scripts],
             plots=Markup(_plots(figures)),
@@ -36,12 +36,13 @@ def rendered(template: str, figures: Sequence[Figure], **content: Any) -> str:
     )
 
 
-def filled(template: str, **content: Any) -> str:
-    """A template that stands for itself, with this in it; all text is escaped."""
+def render_template(template: str, **content: Any) -> str:
+    """Render a template that does not extend another; all text is escaped."""
     return _environment().get_template(template).render(**content)
 
 
-def asset(name: str) -> str:
+def read_asset(name: str) -> str:
+    """Return the text of a file in this package."""
     return resources.files("steadystep.lab.report").joinpath(name).read_text(encoding="utf-8")
 
 
@@ -51,12 +52,12 @@ def _environment() -> Environment:
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
-def _plots(drawn: Sequence[Figure]) -> str:
-    """The figures as JSON that cannot end the script element it stands in."""
-    plots = [{"id": figure.id} | json.loads(to_json(figure.plot, validate=False) or "{}") for figure in drawn]
+def _plots(figures: Sequence[Figure]) -> str:
+    """Return the figures as JSON in which "<" is escaped, so that it cannot close its script element."""
+    plots = [{"id": figure.id} | json.loads(to_json(figure.plot, validate=False) or "{}") for figure in figures]
     return json.dumps(plots).replace("<", "\\u003c")
 
 
 def _hash(script: str) -> str:
-    """What a content security policy knows an inline script by."""
+    """Return the hash that identifies an inline script in a content security policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,4 +1,4 @@
-"""What a reader must know before believing a row."""
+"""Caveats that a reader needs for the interpretation of the results."""
 
 from steadystep.lab.report.cells import count, percent, setting
 from steadystep.lab.report.headline import headline_rows
@@ -9,22 +9,22 @@ from steadystep.lab.tasks.task import Task
 
 
 def notes(results: Results, summary: Summary) -> tuple[str, ...]:
-    """Runs that diverged, choices at the edge of a search, and a task without claims."""
+    """Return notes about diverged runs, learning rates at the edge of the search, and a task without claims."""
     rows = headline_rows(results, summary)
-    found = [_diverged(row, results.task) for row in rows if row.diverged]
-    found += [
+    texts = [_diverged(row, results.task) for row in rows if row.diverged]
+    texts += [
         f"{row.arm}: the chosen learning rate, {setting(row.lr)}, is the {edge(arm, row)} of those tried. "
         "A wider search may do better."
         for arm, row in zip(results.study.arms, rows, strict=True)
         if row.edge
     ]
     if not results.task.claims:
-        found.append(f"The paper makes no claim about this task's data: {results.task.dataset}.")
-    return tuple(found)
+        texts.append(f"The paper makes no claim about this task's data: {results.task.dataset}.")
+    return tuple(texts)
 
 
 def edge(arm: Arm, row: ArmSummary) -> str:
-    """Which end of the searched learning rates the chosen one is."""
+    """Return which end of the searched learning rates the chosen one is."""
     if len(arm.lrs) == 1:
         return "only one"
     return "lowest" if row.lr == min(arm.lrs) else "highest"
@@ -34,6 +34,6 @@ def _diverged(row: ArmSummary, task: Task) -> str:
     rate = row.divergence_rate
     return (
         f"{row.arm}: {row.diverged} of {count(row.runs, 'run')} diverged (95% interval of the rate "
-        f"{percent(rate.low, 0)} to {percent(rate.high, 0)}%). Accuracy is that of the finished runs; in verdicts a "
-        f"diverged run counts as a guess, {percent(task.chance, 1)}%."
+        f"{percent(rate.low, 0)} to {percent(rate.high, 0)}%). The accuracy is that of the finished runs; in verdicts "
+        f"a diverged run counts as a guess, {percent(task.chance, 1)}%."
     )

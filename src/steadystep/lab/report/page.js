@@ -1,5 +1,5 @@
 "use strict";
-// Draws the figures, and redraws their text and grid in the colours of the page when the colour scheme changes.
+// Draw the figures, and redraw their text and grid in the colours of the page when the colour scheme changes.
 (() => {
   document.documentElement.classList.add("scripted");
   const plots = JSON.parse(document.getElementById("plots").textContent);
@@ -25,9 +25,9 @@
   const config = {
     responsive: true,
     displaylogo: false,
-    // On a touch screen a finger on a figure scrolls the page.
+    // On a touch screen, dragging a figure scrolls the page.
     displayModeBar: pointer ? "hover" : false,
-    // Named one by one: the default bar has a button that uploads the figure.
+    // The buttons are listed explicitly, because the default bar has a button that uploads the figure.
     modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
     showSendToCloud: false,
     plotlyServerURL: "",

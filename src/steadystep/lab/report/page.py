@@ -1,9 +1,10 @@
-"""The report as one HTML file that needs nothing else: no network, no server, no fonts."""
+"""The report of a study as one self-contained HTML file: it needs no network, server or fonts."""
 
 from steadystep.lab.report.cells import count, seconds
 from steadystep.lab.report.figures import figures
+from steadystep.lab.report.glossary import GLOSSARY
 from steadystep.lab.report.headline import headline
-from steadystep.lab.report.html import rendered
+from steadystep.lab.report.html import render_page
 from steadystep.lab.report.notes import notes
 from steadystep.lab.report.runs import all_runs, total_seconds
 from steadystep.lab.report.tables import (
@@ -24,14 +25,13 @@ from steadystep.lab.study.records import Results
 
 
 def page(results: Results, summary: Summary, command: str) -> str:
-    """The whole report. All text is escaped, and the page's own policy lets no script run but its two.
+    """Return the whole report. All text is escaped, and the page's security policy allows only its two scripts.
 
-    `command` is what reproduces the study.
+    `command` is the command that reproduces the study.
     """
-    drawn = figures(results, summary)
-    return rendered(
+    return render_page(
         "page.html.j2",
-        drawn,
+        figures(results, summary),
         task=results.task,
         headline=headline(results, summary),
         facts=_facts(results),
@@ -47,6 +47,7 @@ def page(results: Results, summary: Summary, command: str) -> str:
         cost_table=cost_table(results, summary),
         study_table=study_table(results),
         environment_table=environment_table(results),
+        glossary=GLOSSARY,
         command=command,
     )
 

@@ -1,4 +1,4 @@
-"""All the runs of a study, tuning included."""
+"""All runs of a study, including tuning runs."""
 
 from itertools import chain
 from math import fsum, isfinite
@@ -8,10 +8,10 @@ from steadystep.lab.training.record import Record
 
 
 def all_runs(results: Results) -> list[Record]:
-    """Every record, tuning runs first."""
+    """Return every record, tuning runs first."""
     return [*chain.from_iterable(results.tuning.values()), *chain.from_iterable(results.final.values())]
 
 
 def total_seconds(results: Results) -> float:
-    """Wall time of all runs."""
+    """Return the total wall time of all runs."""
     return fsum(run.times.wall_seconds for run in all_runs(results) if isfinite(run.times.wall_seconds))

@@ -1,4 +1,4 @@
-"""The numbers of a study as CSV, at full precision: percentages and rounding are for people."""
+"""The numbers of a study as CSV at full precision, without percentages or rounding."""
 
 import csv
 import io
@@ -14,24 +14,24 @@ Row = Mapping[str, Any]
 
 
 def summary_csv(results: Results, summary: Summary) -> str:
-    """One row for each arm and budget, with every number of its summary and the paper's claim.
+    """Return one row for each arm and budget, with every number of its summary and the paper's claim.
 
-    Accuracies and rates are fractions of 1, losses in nats; a task with a unit for its losses has the test loss in it
-    besides, and further shares of the test split have names such as test_top_5. An estimate takes three columns: the
-    mean under its name, and the ends of its 95% interval under name_low and name_high. nan: not measured; empty: not
-    applicable.
+    Accuracies and rates are fractions of 1. Losses are in nats; if the task has a unit for its losses, the test loss in
+    that unit has columns too. Further test metrics have names such as test_top_5. An estimate has three columns: the
+    mean under its name, and the ends of its 95% interval under name_low and name_high. nan means not measured, and an
+    empty cell means not applicable.
     """
     rows = []
     for row in summary.arms:
         chosen, claim = results.chosen[row.arm, row.budget], results.task.claims.get(row.arm)
-        known = asdict(row)
-        also = known.pop("test_also")
+        fields = asdict(row)
+        also = fields.pop("test_also")
         rows.append(
             {
                 "task": results.task.name,
                 "optimizer": chosen.optimizer,
                 "clip": chosen.clip.kind if chosen.clip else None,
-                **known,
+                **fields,
                 **{f"test_{name.replace('-', '_')}": share for name, share in also.items()},
                 **_in_unit(row.test_loss, results.task.loss_unit),
                 "paper_accuracy": claim.accuracy if claim else None,
@@ -42,12 +42,12 @@ def summary_csv(results: Results, summary: Summary) -> str:
 
 
 def verdicts_csv(summary: Summary) -> str:
-    """One row for each pair of arms. Differences and margins are fractions of 1."""
+    """Return one row for each pair of arms. Differences and margins are fractions of 1."""
     return as_csv([asdict(verdict) for verdict in summary.verdicts])
 
 
 def convergence_csv(summary: Summary) -> str:
-    """One row for each arm and definition. epochs is empty where fewer than half of the runs got there."""
+    """Return one row for each arm and definition. `epochs` is empty if fewer than half of the runs converged."""
     return as_csv([asdict(row) for row in summary.convergence])
 
 
@@ -56,7 +56,7 @@ def _in_unit(loss: Estimate, unit: LossUnit | None) -> Row:
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """Rows of the same fields under a header; an estimate takes three columns."""
+    """Return rows with equal fields as CSV with a header; an estimate has three columns."""
     flat = [_flat(row) for row in rows]
     file = io.StringIO()
     writer = csv.DictWriter(file, fieldnames=list(flat[0]) if flat else [], lineterminator="\n")

@@ -1,4 +1,4 @@
-"""A study's report in a terminal."""
+"""Print the report of a study in a terminal."""
 
 from rich import box
 from rich.console import Console
@@ -6,7 +6,7 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from steadystep.lab.report.ascii import ASCII
+from steadystep.lab.report.ascii import console_text
 from steadystep.lab.report.cells import count, printable
 from steadystep.lab.report.headline import headline
 from steadystep.lab.report.notes import notes
@@ -19,13 +19,11 @@ COLORS = {"better": "green", "worse": "red", "equivalent": "cyan", "undecided": 
 
 
 def render(results: Results, summary: Summary, console: Console) -> None:
-    """The results, a verdict for each pair, and what to beware of; without colours where there is no terminal."""
-    plain = console.options.ascii_only
+    """Print the results table, a verdict for each pair and the notes, with colours if the console is a terminal."""
     main = results_table(results, summary)
 
-    def text(words: str, style: str = "") -> Text:
-        shown = printable(words)
-        return Text(shown.translate(ASCII) if plain else shown, style=style)
+    def text(content: str, style: str = "") -> Text:
+        return console_text(printable(content), console, style)
 
     seeds = count(results.study.seeds, "paired seed")
     console.print(text(f"{results.task.title}: {main.title.lower()}, {seeds}", "bold"))
@@ -41,44 +39,36 @@ def render(results: Results, summary: Summary, console: Console) -> None:
 
 
 def show_table(table: Table, console: Console) -> None:
-    """The table, in as many parts as the console is too narrow for it."""
-    for part in fitting(table, console):
-        console.print(_rich(part, console), Text())
+    """Print the table, split into several parts if the console is too narrow for it."""
+    for part in split_to_width(table, console):
+        console.print(_rich_table(part, console), Text())
 
 
-def fitting(table: Table, console: Console) -> list[Table]:
-    """The table, or parts of it that fit the console's width, each led by the column that names the rows."""
+def split_to_width(table: Table, console: Console) -> list[Table]:
+    """Return parts of the table that fit the width of the console. Each part starts with the column of row names."""
     parts: list[list[int]] = [[0]]
+    groups = [column.group or column.title for column in table.columns]
     for i in range(1, len(table.columns)):
         parts[-1].append(i)
-        if len(parts[-1]) > 2 and _width(_columns(table, parts[-1]), console) > console.width:
-            # Columns of one title, such as epochs by two definitions, stay side by side.
-            first = next(j for j in range(i + 1) if table.columns[j].title == table.columns[i].title)
+        if len(parts[-1]) > 2 and _width(table.select(parts[-1]), console) > console.width:
+            # The columns of one group stay side by side.
+            first = groups.index(groups[i])
             parts[-1] = [j for j in parts[-1] if j < first]
             parts.append([0, *range(first, i + 1)])
-    return [_columns(table, part) for part in parts]
-
-
-def _columns(table: Table, keep: list[int]) -> Table:
-    return Table(
-        table.title,
-        tuple(table.columns[i] for i in keep),
-        tuple(tuple(row[i] for i in keep) for row in table.rows),
-        table.note,
-    )
+    return [table.select(part) for part in parts]
 
 
 def _width(table: Table, console: Console) -> int:
     options = console.options.update(max_width=10_000)
-    return Measurement.get(console, options, _rich(table, console)).maximum
+    return Measurement.get(console, options, _rich_table(table, console)).maximum
 
 
-def _rich(table: Table, console: Console) -> RichTable:
-    plain = console.options.ascii_only
-    drawn = RichTable(box=box.ASCII2 if plain else box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+def _rich_table(table: Table, console: Console) -> RichTable:
+    style = box.ASCII2 if console.options.ascii_only else box.SIMPLE_HEAD
+    rich_table = RichTable(box=style, show_edge=False, pad_edge=False)
     for column in table.columns:
-        header = Text(f"{column.title}\n{column.unit}" if column.unit else column.title)
-        drawn.add_column(header, justify="right" if column.kind == "number" else "left", overflow="fold")
+        header = console_text(f"{column.title}\n{column.unit}" if column.unit else column.title, console)
+        rich_table.add_column(header, justify="right" if column.kind == "number" else "left", overflow="fold")
     for row in table.rows:
-        drawn.add_row(*(Text(cell.translate(ASCII) if plain else cell) for cell in row))
-    return drawn
+        rich_table.add_row(*(console_text(cell, console) for cell in row))
+    return rich_table

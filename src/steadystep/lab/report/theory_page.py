@@ -1,4 +1,4 @@
-"""The theory as one HTML file, and its figures as Plotly JSON for other pages."""
+"""The theory as one HTML file, with its figures as Plotly JSON for other pages."""
 
 import json
 from collections.abc import Sequence
@@ -8,26 +8,27 @@ from plotly.io import to_json
 
 from steadystep.lab.figure import Figure
 from steadystep.lab.report.files import write_files
-from steadystep.lab.report.html import rendered
+from steadystep.lab.report.html import render_page
 from steadystep.lab.report.mathematics import mathematics
 from steadystep.lab.theory.run import Outcome
 
 KINDS = {"holds": "better", "refuted": "worse", "needs an assumption": "equivalent", "unsettled": "undecided"}
-"""The colour of a status: the class that page.css gives it."""
+"""The CSS class of each status, which gives it its colour in page.css."""
 
 
 def theory_page(outcomes: Sequence[Outcome], figures: Sequence[Figure]) -> str:
-    """Statement, source, findings and figure of every claim."""
-    return rendered("theory.html.j2", figures, outcomes=outcomes, kinds=KINDS, mathematics=mathematics)
+    """Return a page with the statement, source, findings and figure of every claim."""
+    return render_page("theory.html.j2", figures, outcomes=outcomes, kinds=KINDS, mathematics=mathematics)
 
 
 def write_theory(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
-    """Write theory.html, theory.json with all findings, and ID.json for each figure. Returns what was written.
+    """Write theory.html, theory.json with all findings, and ID.json for each figure, and return their paths.
 
-    A figure's JSON holds "title", "caption", and "data" and "layout" for Plotly, on a transparent background: text
-    and grid take the colours of the page that shows it.
+    The JSON of a figure has the keys "title" and "caption", and "data" and "layout" for Plotly. Its background is
+    transparent, and text and grid take the colours of the page that shows it.
 
-    Raises StoreError, in one line, where the folder cannot be written.
+    Raises:
+        StoreError: if the folder cannot be written; the message is one line.
     """
     figures = [outcome.evidence.figure() for outcome in outcomes if outcome.evidence.figure]
     files = {

@@ -1,36 +1,33 @@
-"""Which runs a report's times are of: one that was trained together with others has no step of its own."""
+"""State which runs were timed: a run that was trained together with others has no step time of its own."""
 
 from collections.abc import Sequence
 
-from steadystep.lab.report.cells import count, listed
+from steadystep.lab.report.cells import count, join_with_and
 from steadystep.lab.statistics.summary import ArmSummary
 from steadystep.lab.training.record import Record
 
 
-def timed(rows: Sequence[ArmSummary]) -> str:
-    """A sentence about the times of these arms, led by a space; empty where every run was trained alone."""
-    shares = [row.arm for row in rows if not row.timed_alone]
-    if shares:
+def timing_note(rows: Sequence[ArmSummary]) -> str:
+    """Return a sentence about the times of these arms, after a space; empty if every run was trained alone."""
+    batched = [row.arm for row in rows if not row.timed_alone]
+    if batched:
         return (
-            f" Times of {listed(shares)}: shares of batched steps that many runs took together, not what a run takes "
-            "by itself."
+            f" Times of {join_with_and(batched)}: each run's share of steps that were batched over many runs, not the "
+            "time of a run that is trained alone."
         )
     measured = [(row.timed_alone, row.runs - row.diverged or row.runs) for row in rows]
     if all(alone == runs for alone, runs in measured):
         return ""
     alone, runs = (sum(column) for column in zip(*measured, strict=True))
-    return f" Times are those of the {count(alone, 'run')} of {runs} that {_was(alone)} trained alone."
+    verb = "was" if alone == 1 else "were"
+    return f" Times are those of the {count(alone, 'run')} of {runs} that {verb} trained alone."
 
 
-def trained(runs: Sequence[Record]) -> str:
-    """How many runs were trained alone, and how many side by side with others."""
+def training_mode(runs: Sequence[Record]) -> str:
+    """Return how many runs were trained alone and how many side by side with others."""
     alone = sum(run.replicas == 1 for run in runs)
     together = len(runs) - alone
     if not together:
-        return "each run by itself"
+        return "each run alone"
     most = max(run.replicas for run in runs)
     return f"{count(together, 'run')} as replicas, up to {most} side by side; {count(alone, 'run')} alone"
-
-
-def _was(number: int) -> str:
-    return "was" if number == 1 else "were"

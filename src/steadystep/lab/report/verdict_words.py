@@ -1,4 +1,4 @@
-"""Verdicts as sentences."""
+"""Format verdicts as sentences."""
 
 from steadystep.lab.report.cells import margin, points, points_interval
 from steadystep.lab.statistics.summary import Verdict
@@ -6,12 +6,12 @@ from steadystep.lab.tasks.task import Task
 
 
 def sentence(verdict: Verdict, task: Task) -> str:
-    """One verdict in words, such as "Adam vs SGD: equivalent, +0.03 points [−0.10, +0.16], margin 0.5"."""
+    """Return a sentence such as "Adam vs SGD: equivalent, +0.03 points [−0.10, +0.16], margin 0.5"."""
     return f"{verdict.arm} vs {verdict.against}: {verdict.verdict}, {evidence(verdict, task)}"
 
 
 def evidence(verdict: Verdict, task: Task) -> str:
-    """What a verdict rests on: difference, interval, margin, and the paper's difference."""
+    """Return the evidence for a verdict: difference, interval, margin, and the paper's difference."""
     if not verdict.pairs:
         return "no pair of seeds to compare"
     difference = f"{points(verdict.difference.mean)} points {points_interval(verdict.difference)}".rstrip()
@@ -21,6 +21,6 @@ def evidence(verdict: Verdict, task: Task) -> str:
 
 
 def claimed_difference(verdict: Verdict, task: Task) -> float | None:
-    """The paper's accuracy of the one arm minus that of the other; None where it does not claim both."""
+    """Return the difference of the paper's accuracies, arm - against, or None if it does not claim both."""
     first, second = task.claims.get(verdict.arm), task.claims.get(verdict.against)
     return first.accuracy - second.accuracy if first and second else None

@@ -1,4 +1,4 @@
-"""A study's report as files in a folder."""
+"""Write the report of a study as files in a folder."""
 
 from pathlib import Path
 
@@ -10,16 +10,27 @@ from steadystep.lab.statistics.summary import Summary
 from steadystep.lab.study.records import Results
 
 
-def write_report(results: Results, summary: Summary, folder: Path, command: str) -> list[Path]:
-    """Write report.html, summary.md, summary.csv, verdicts.csv and convergence.csv, each whole or not at all.
+def write_report(
+    results: Results, summary: Summary, folder: Path, command: str, glossary: str | None = None
+) -> list[Path]:
+    """Write report.html, summary.md, summary.csv, verdicts.csv and convergence.csv, each atomically.
 
-    `command` is what reproduces the study; `folder` is made where it is missing. Returns what was written.
+    Args:
+        results: the runs of the study.
+        summary: their statistics.
+        folder: the folder, which is created if it does not exist.
+        command: the command that reproduces the study.
+        glossary: the link from summary.md to a glossary page. Default: no link.
 
-    Raises StoreError, in one line, where the folder cannot be written.
+    Returns:
+        The paths of the files.
+
+    Raises:
+        StoreError: if the folder cannot be written; the message is one line.
     """
     files = {
         "report.html": page(results, summary, command),
-        "summary.md": markdown(results, summary, command),
+        "summary.md": markdown(results, summary, command, glossary),
         "summary.csv": summary_csv(results, summary),
         "verdicts.csv": verdicts_csv(summary),
         "convergence.csv": convergence_csv(summary),

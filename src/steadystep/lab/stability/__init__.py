@@ -1,1 +1,1 @@
-"""Which learning rates an optimizer bears, with clipping and without: sweeps, and what they say."""
+"""Learning-rate sweeps that measure at which learning rates an optimizer is stable, with and without clipping."""

@@ -1,11 +1,11 @@
-"""What a sweep compares: every optimizer without clipping and with each clipper, over many learning rates."""
+"""Declare a sweep: every optimizer without clipping and with each clipper, over many learning rates."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from steadystep.lab.errors import UserError
-from steadystep.lab.named import clipper_named, optimizer_named
 from steadystep.lab.stability.grid import grid_around
+from steadystep.lab.study.names import resolve_clipper, resolve_optimizer
 from steadystep.lab.study.spec import Study
 from steadystep.lab.tasks.arms import Arm
 from steadystep.lab.tasks.clips import CLIPS
@@ -22,26 +22,27 @@ def sweep_for(
     epochs: int | None = None,
     quantile: float = 0.5,
 ) -> Study:
-    """A sweep, declared as a study of which only the tuning is run: no run reads the test split.
+    """Declare a sweep as a study whose tuning phase alone is run, so that no run reads the test split.
 
     Args:
-        task: what is trained.
-        optimizers: names of the task's unclipped arms, whose options then hold, or of optimizers. Default: all the
-            unclipped arms.
+        task: the task to train.
+        optimizers: names of the task's unclipped arms, which are used with their options, or names of optimizers.
+            Default: all unclipped arms of the task.
         clips: names of clippers. Default: "norm".
-        lrs: the learning rates of all arms. Default: `grid_around` those that the task declares for the optimizer.
-        seeds: runs at each learning rate. Default 3.
-        epochs: of each run. Default: that of the task's tuning runs, or its largest budget.
-        quantile: a clip threshold is this quantile of the gradient norms that the unclipped runs met at their best
-            learning rate; a clipper whose number has no unit takes its authors'. Default 0.5.
+        lrs: learning rates of all arms. Default: `grid_around` the learning rates that the task declares for the
+            optimizer.
+        seeds: number of runs at each learning rate. Default 3.
+        epochs: epochs of each run. Default: those of the task's tuning runs, or its largest budget.
+        quantile: the clipping threshold is this quantile of the gradient norms of the unclipped runs at their best
+            learning rate. A clipper with a dimensionless parameter uses its authors' default instead. Default 0.5.
 
     Raises:
-        UserError: for names that there are not, and where an optimizer's learning rates are not known.
+        UserError: if a name is unknown, or if no learning rates are known for an optimizer.
     """
     unclipped = {arm.name: arm for arm in task.arms if not arm.clip}
-    clips = list(dict.fromkeys(map(clipper_named, clips)))
+    clips = list(dict.fromkeys(map(resolve_clipper, clips)))
     arms = []
-    known = (name if name in unclipped else optimizer_named(name) for name in optimizers or unclipped)
+    known = (name if name in unclipped else resolve_optimizer(name) for name in optimizers or unclipped)
     for name in dict.fromkeys(known):
         base = _base(name, task, unclipped, tuple(lrs))
         arms += [base, *(_clipped(base, clip, quantile) for clip in clips)]
@@ -57,7 +58,7 @@ def sweep_for(
 
 
 def _base(name: str, task: Task, unclipped: dict[str, Arm], lrs: tuple[float, ...]) -> Arm:
-    """The unclipped arm of that name; else that of the optimizer of that name; else the optimizer by itself."""
+    """Return the unclipped arm with this name, else the arm of the optimizer with this name, else a default arm."""
     declared = unclipped.get(name) or next((arm for arm in unclipped.values() if arm.optimizer == name), None)
     if declared:
         return Arm(
@@ -68,13 +69,14 @@ def _base(name: str, task: Task, unclipped: dict[str, Arm], lrs: tuple[float, ..
         )
     if not lrs:
         raise UserError(
-            f"{task.name} declares no learning rates for {name}: give them with --lrs LOW:HIGH:POINTS, or choose of "
+            f"{task.name} declares no learning rates for {name}: set them with --lrs LOW:HIGH:POINTS, or choose one of "
             f"{', '.join(unclipped)}"
         )
     return Arm(name=name, optimizer=name, lrs=lrs)
 
 
 def _clipped(base: Arm, clip: str, quantile: float) -> Arm:
+    """Return the arm with this clipper added."""
     default = CLIPS[clip].default
     thresholds: dict[str, Any] = {"quantiles": (quantile,)} if default is None else {"thresholds": (default,)}
     return Arm(

@@ -1,4 +1,4 @@
-"""Learning rates to sweep: as a person writes them, or around those that a task declares."""
+"""Grids of learning rates: parsed from the command line, or centred on the learning rates that a task declares."""
 
 import math
 from collections.abc import Sequence
@@ -7,19 +7,21 @@ from steadystep.lab.errors import UserError
 from steadystep.lab.tasks.arms import geometric_grid
 
 DECADES = 3
-"""How far a default grid reaches to each side of its centre."""
+"""Decades of a default grid on each side of its centre."""
 
 PER_DECADE = 2
-"""Points of a default grid in each decade."""
+"""Points per decade of a default grid."""
 
-_ACCEPTED = "give LOW:HIGH:POINTS, such as 1e-4:10:11, or two or more learning rates, such as 0.001,0.01,0.1"
+_ACCEPTED = "use LOW:HIGH:POINTS, such as 1e-4:10:11, or two or more learning rates, such as 0.001,0.01,0.1"
 
 
 def parse_grid(text: str) -> tuple[float, ...]:
-    """Learning rates from LOW:HIGH:POINTS, at equal ratios, or from a list with commas; rising, each once.
+    """Parse learning rates from LOW:HIGH:POINTS, a geometric grid, or from a comma-separated list.
+
+    The result is sorted in ascending order and has no duplicates.
 
     Raises:
-        UserError: in one line: what was given and what is accepted.
+        UserError: if the text is not a grid. The message is one line and says what is accepted.
 
     >>> parse_grid("1e-3:10:5")
     (0.001, 0.01, 0.1, 1.0, 10.0)
@@ -36,17 +38,19 @@ def parse_grid(text: str) -> tuple[float, ...]:
         if len(lrs) < 2 or not all(0 < lr < math.inf for lr in lrs):
             raise ValueError
     except (ValueError, OverflowError):
-        raise UserError(f"{text!r} is no grid of learning rates: {_ACCEPTED}") from None
+        raise UserError(f"{text!r} is not a grid of learning rates: {_ACCEPTED}") from None
     return lrs
 
 
 def grid_around(declared: Sequence[float]) -> tuple[float, ...]:
-    """Half-decades, three decades to each side of the geometric centre of the learning rates that an arm declares.
+    """Return a grid in half-decades that spans three decades on each side of the centre of the declared learning rates.
+
+    The centre is the geometric mean of the smallest and the largest declared learning rate, rounded to a half-decade.
 
     >>> grid_around((0.001, 0.1))[0], grid_around((0.001, 0.1))[6], grid_around((0.001, 0.1))[-1]
     (1e-05, 0.01, 10.0)
     """
     middle = math.log10(min(declared) * max(declared)) / 2
-    # On powers of ten and their halves, so that the grids of several optimizers share their points.
+    # Rounded to half-decades, so that the grids of several optimizers share their points.
     centre = round(middle * PER_DECADE) / PER_DECADE
     return geometric_grid(10 ** (centre - DECADES), 10 ** (centre + DECADES), 2 * DECADES * PER_DECADE + 1)

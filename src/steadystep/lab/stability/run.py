@@ -1,11 +1,11 @@
-"""A sweep from its declaration to its records; the same call resumes it."""
+"""Run a declared sweep and collect its records. The same call resumes an interrupted sweep."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from steadystep.lab.execution.observer import Observer, Silent
-from steadystep.lab.execution.obtain import allowed_replicas, obtaining
+from steadystep.lab.execution.stage_runner import allowed_replicas, stage_runner
 from steadystep.lab.execution.store import Store
 from steadystep.lab.execution.worker import Job
 from steadystep.lab.study.spec import Study
@@ -18,7 +18,7 @@ from steadystep.lab.training.run_trial import CHECKPOINT_SECONDS
 
 @dataclass(frozen=True)
 class SweepResults:
-    """The records of a sweep by arm, in the order of learning rates and, of one rate, of seeds."""
+    """The records of a sweep by arm, sorted by learning rate and then by seed."""
 
     study: Study
     task: Task
@@ -36,18 +36,19 @@ def run_sweep(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     device: str | None = None,
 ) -> SweepResults:
-    """Run what is not on record in `folder` yet, and return everything. Killed at any moment, it goes on from there.
+    """Run the trials that have no record in `folder` yet and return all records.
 
-    A folder may hold several sweeps: a record belongs to its trial, so more seeds, learning rates or optimizers
-    train only what is new. Arguments and errors are those of `steadystep.lab.execution.run_study.run_study`.
+    A sweep that was killed at any moment is resumed by the same call. A folder may hold several sweeps: each record
+    belongs to one trial, so that adding seeds, learning rates or optimizers trains only the new trials. Arguments and
+    errors are those of `steadystep.lab.execution.run_study.run_study`.
     """
     observer, where = observer or Silent(), find_device(device)
     splits = task.load(data)
     Store(folder, observer.warning).prepare()
     allowed = allowed_replicas(task.replicas, task, splits, observer, where)
     job = Job(task, data, folder, checkpoint_seconds, allowed, where)
-    with obtaining(job, splits, workers, observer) as obtain:
-        tuning = tune(study, task, splits.fingerprint, obtain)
+    with stage_runner(job, splits, workers, observer) as run_stage:
+        tuning = tune(study, task, splits.fingerprint, run_stage)
     return SweepResults(
         study,
         task,

@@ -1,4 +1,4 @@
-"""What a sweep says of each arm: who diverges where, and how wide the range of stable learning rates is."""
+"""Summarise a sweep: at which learning rates each arm diverges, and its range of stable learning rates."""
 
 import math
 from collections.abc import Sequence
@@ -12,70 +12,72 @@ from steadystep.lab.training.outcome import GUESSING, NO_BETTER
 from steadystep.lab.training.record import Record
 
 WITHIN = 0.05
-"""How far below its arm's best accuracy a stable learning rate may end, as a fraction of 1."""
+"""How far below the best accuracy of its arm the accuracy at a stable learning rate may be, as a fraction of 1."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One learning rate of one arm."""
+    """The results of one arm at one learning rate."""
 
     lr: float
     runs: int
     diverged: int
-    slow: int  # took all steps and learned nothing, at a learning rate not above the arm's best
+    slow: int  # runs that took all steps and learned nothing, at a learning rate not above the arm's best
     divergence: Estimate  # share of diverged runs, Wilson interval
-    accuracy: Estimate  # final validation accuracy; t interval; a run that did not finish counts as a guess
+    accuracy: Estimate  # final validation accuracy, t interval; a run that did not finish counts at chance level
     stable: bool
 
 
 @dataclass(frozen=True)
 class Range:
-    """The stable learning rates of an arm."""
+    """The range of stable learning rates of an arm."""
 
     low: float
     high: float
-    open_low: bool  # low is the smallest that was tried: the range may go on
+    open_low: bool  # low is the smallest rate that was tried: the range may extend further
     open_high: bool
-    gaps: int  # tried learning rates between low and high that are not stable
+    gaps: int  # number of tried learning rates between low and high that are not stable
 
     @property
     def open(self) -> bool:
+        """Whether the range may extend beyond the grid on either side."""
         return self.open_low or self.open_high
 
     @property
     def decades(self) -> float:
+        """The width of the range in decades."""
         return math.log10(self.high / self.low)
 
 
 @dataclass(frozen=True)
 class ArmStability:
-    """One arm of a sweep."""
+    """The summary of one arm of a sweep."""
 
     arm: str
-    optimizer: str  # the name of its unclipped twin: its own where it does not clip
+    optimizer: str  # the name of its unclipped twin, or its own name if it does not clip
     clip: str | None
     threshold: float | None
     best: float
-    points: tuple[Point, ...]  # learning rates rising
-    stable: Range | None  # None where no learning rate is stable
+    points: tuple[Point, ...]  # in ascending order of the learning rate
+    stable: Range | None  # None if no learning rate is stable
 
 
 def summarise_sweep(results: SweepResults, within: float = WITHIN) -> tuple[ArmStability, ...]:
-    """Every arm, in the sweep's order.
+    """Summarise every arm, in the order of the sweep.
 
     A learning rate is stable for an arm if every run at it finished (all losses and gradients finite) and learned
-    more than how frequent the classes are, and the mean final validation accuracy is no more than `within` below that
-    at the arm's best learning rate. The stable range goes from the smallest to the largest stable learning rate.
+    more than the class frequencies, and if the mean final validation accuracy is at most `within` below that at the
+    arm's best learning rate. The stable range goes from the smallest to the largest stable learning rate.
 
-    A run that took all steps and learned nothing counts as too slow up to the arm's best learning rate, and as
-    diverged above it: an optimizer that was thrown out of the region where the network learns often stays finite.
+    A run that took all steps and learned nothing counts as too slow up to the arm's best learning rate and as
+    diverged above it: an optimizer that leaves the region in which the network learns often stays finite.
     """
     summaries = []
     for arm in results.study.arms:
         runs, best = results.records[arm.name], results.best[arm.name]
         points = points_of(runs, best, results.task, within)
         twin = results.study.twin(arm) if arm.clip else arm
-        assert twin, "a clipped arm of a sweep comes with its twin"
+        assert twin, "a sweep contains the unclipped twin of every clipped arm"
         clip = runs[0].trial.clip
         summaries.append(
             ArmStability(
@@ -86,11 +88,11 @@ def summarise_sweep(results: SweepResults, within: float = WITHIN) -> tuple[ArmS
 
 
 def points_of(runs: Sequence[Record], best: float, task: Task, within: float) -> tuple[Point, ...]:
-    """One point for each learning rate, rising."""
+    """Return one point per learning rate, in ascending order."""
     chance = task.chance
     by_lr = {lr: [run for run in runs if run.trial.lr == lr] for lr in sorted({run.trial.lr for run in runs})}
     means = {lr: t_interval([_accuracy(run, chance) for run in tried]) for lr, tried in by_lr.items()}
-    # Free of rounding error: accuracies are counts over examples.
+    # Accuracies are counts divided by the number of examples: rounding removes the floating-point error.
     enough = round(means[best].mean - within, 12)
     points = []
     for lr, tried in by_lr.items():
@@ -113,8 +115,8 @@ def points_of(runs: Sequence[Record], best: float, task: Task, within: float) ->
 
 
 def stable_range(points: Sequence[Point]) -> Range | None:
-    """From the smallest to the largest stable learning rate; None where none is stable."""
-    stable = [place for place, point in enumerate(points) if point.stable]
+    """Return the range from the smallest to the largest stable learning rate, or None if none is stable."""
+    stable = [index for index, point in enumerate(points) if point.stable]
     if not stable:
         return None
     first, last = stable[0], stable[-1]
@@ -128,17 +130,17 @@ def stable_range(points: Sequence[Point]) -> Range | None:
 
 
 def top_shift(clipped: ArmStability, twin: ArmStability) -> float:
-    """By how many decades clipping moves the largest stable learning rate; nan where either arm has none."""
+    """Return by how many decades clipping moves the largest stable learning rate; NaN if either arm has none."""
     if clipped.stable is None or twin.stable is None:
         return math.nan
     return math.log10(clipped.stable.high / twin.stable.high) + 0.0
 
 
 def _learned_nothing(run: Record, task: Task) -> bool:
-    """Whether it took all its steps, and neither on the training nor on the validation split is better than a guess.
+    """Return whether a run took all its steps and is no better than a guess on both training and validation splits.
 
-    The validation split is asked as well, for an epoch's mean training loss has its first steps in it: a run of a
-    single epoch may end far below.
+    The validation split is needed because the mean training loss of an epoch includes its first steps: the final loss
+    of a single-epoch run may be far below that mean.
     """
     if run.outcome == "diverged" or task.frequencies is None:
         return run.reason.startswith(NO_BETTER)
@@ -146,4 +148,5 @@ def _learned_nothing(run: Record, task: Task) -> bool:
 
 
 def _accuracy(run: Record, chance: float) -> float:
+    """Return the final validation accuracy, or the accuracy of a guess if the run did not finish."""
     return chance if run.outcome == "diverged" or run.val_accuracy is None else run.val_accuracy

@@ -1,1 +1,1 @@
-"""Intervals, verdicts, convergence times and summaries, computed from records."""
+"""The statistics of a study: intervals, verdicts, convergence times and summaries."""

@@ -1,4 +1,4 @@
-"""Epochs to converge, by five definitions, with the runs that never got there counted as such."""
+"""Epochs to convergence by five definitions; runs that never converge are treated as censored."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,14 +14,14 @@ from steadystep.lab.tasks.task import Task
 from steadystep.lab.training.record import Curve, Record
 
 SUSTAINED = 3
-"""How many evaluations in a row D2 asks for."""
+"""Number of consecutive evaluations that D2 requires."""
 
 NEAR = 0.001
-"""How far below its own best accuracy, as a fraction of 1, D3 counts a run as converged."""
+"""Distance below the run's best accuracy, as a fraction of 1, within which D3 counts the run as converged."""
 
 
 def first_reach(curve: Curve, target: float) -> int | None:
-    """D1: the first epoch with validation accuracy >= target; None where there is none.
+    """Return D1: the first epoch with validation accuracy >= target, or None.
 
     >>> first_reach(Curve(val_accuracy=(0.7, 0.91, 0.89, 0.9, 0.92, 0.93)), 0.9)
     2
@@ -30,9 +30,9 @@ def first_reach(curve: Curve, target: float) -> int | None:
 
 
 def sustained_reach(curve: Curve, target: float) -> int | None:
-    """D2: the epoch that starts the first 3 evaluations in a row with validation accuracy >= target.
+    """Return D2: the start of the first 3 consecutive evaluations with validation accuracy >= target, or None.
 
-    A target first reached in the last two epochs was not seen to hold: None.
+    The result is also None if the target is first reached in the last two epochs, because three evaluations are needed.
 
     >>> sustained_reach(Curve(val_accuracy=(0.7, 0.91, 0.89, 0.9, 0.92, 0.93)), 0.9)
     4
@@ -41,19 +41,20 @@ def sustained_reach(curve: Curve, target: float) -> int | None:
     return _first([all(reached[i : i + SUSTAINED]) for i in range(len(reached) - SUSTAINED + 1)])
 
 
-def near_own_best(curve: Curve) -> int | None:
-    """D3: the first epoch with validation accuracy >= the run's own best - 0.001.
+def near_best(curve: Curve) -> int | None:
+    """Return D3: the first epoch with validation accuracy >= the run's best - 0.001.
 
-    >>> near_own_best(Curve(val_accuracy=(0.7, 0.919, 0.918, 0.92)))
+    >>> near_best(Curve(val_accuracy=(0.7, 0.919, 0.918, 0.92)))
     2
     """
     best = max((accuracy for accuracy in curve.val_accuracy if math.isfinite(accuracy)), default=math.nan)
-    # Accuracies are counts over examples: 1e-9 is below any step between two, and above the rounding error.
+    # Accuracies are counts divided by the number of examples: 1e-9 is smaller than any difference between two of them,
+    # and larger than the rounding error.
     return _first([best - accuracy <= NEAR + 1e-9 for accuracy in curve.val_accuracy])
 
 
 def loss_reach(curve: Curve, target: float) -> int | None:
-    """D4: the first epoch with training loss <= target; None where there is none.
+    """Return D4: the first epoch with training loss <= target, or None.
 
     >>> loss_reach(Curve(train_loss=(1.2, 0.3, 0.1)), 0.3)
     2
@@ -61,13 +62,23 @@ def loss_reach(curve: Curve, target: float) -> int | None:
     return _first([loss <= target for loss in curve.train_loss])
 
 
+DEFINITION_NAMES = {
+    "D1": "epochs to target",
+    "D2": "epochs to sustained target",
+    "D3": "epochs to near best",
+    "D4": "epochs to target loss",
+    "D5": "budget to target",
+}
+"""The name of each definition in reports. Records, CSV files and `Convergence.definition` hold the key."""
+
+
 @dataclass(frozen=True)
 class Definition:
-    """A definition of the time to converge: its name, what a report says of it, and its rule on one curve."""
+    """A definition of the time to convergence: its name, its statement in a report, and its rule for one curve."""
 
     id: str
     statement: str
-    epoch: Callable[[Curve, Task], int | None] | None  # None: D5 is a rule on budgets, not on a curve
+    epoch: Callable[[Curve, Task], int | None] | None  # None for D5, which is a rule on budgets, not on a curve
 
 
 DEFINITIONS = (
@@ -85,7 +96,7 @@ DEFINITIONS = (
         "D3",
         f"First epoch within {100 * NEAR:.1f} points of the run's own best validation accuracy. It penalises "
         "better methods: one that stops improving early, at a lower accuracy, counts as fast.",
-        lambda curve, task: near_own_best(curve),
+        lambda curve, task: near_best(curve),
     ),
     Definition(
         "D4",
@@ -99,14 +110,14 @@ DEFINITIONS = (
         None,
     ),
 )
-"""What a report can be asked for. D1 to D4 read the curves of the headline budget, D5 all budgets."""
+"""The definitions that a report can show. D1 to D4 use the curves of the headline budget, D5 uses all budgets."""
 
 
 def convergence(results: Results) -> tuple[Convergence, ...]:
-    """Every definition for every arm: definitions in order, arms within them in the study's order.
+    """Compute every definition for every arm: definitions in order, and for each the arms in the study's order.
 
-    A diverged run never converged, whatever its curve touched on the way: by D1 to D4 it is censored at the
-    budget, as is a run that did not get there.
+    D1 to D4 censor a run at the budget if it diverged, even if its curve reached the target before, or if it never
+    reached the target.
     """
     study = results.study
     rows = []
@@ -134,28 +145,28 @@ def convergence(results: Results) -> tuple[Convergence, ...]:
 
 
 def smallest_budget(results: Results, arm: str) -> Convergence:
-    """D5: the smallest budget whose mean final validation accuracy over seeds is >= the target.
+    """Compute D5: the smallest budget whose mean final validation accuracy over seeds is >= the target.
 
-    A diverged run counts with chance accuracy, so that no arm gains by losing its worst runs: chance rather
-    than 0, because a network of nan still answers as well as a guess, and as in the verdicts.
-    `reached` counts the runs at or above the target at that budget, or at the largest where no mean is.
+    A diverged run counts with chance accuracy, so that no arm gains from the divergence of its worst runs. Chance is
+    used rather than 0, because a network with nan outputs is still as accurate as guessing; the verdicts do the same.
+    `reached` counts the runs at or above the target at that budget, or at the largest budget if no mean reaches it.
     """
     task, runs, reached = results.task, (), 0
     for budget in results.study.budgets:
         runs = results.final[arm, budget]
         accuracies = [_final_accuracy(run, task.chance) for run in runs]
         reached = sum(accuracy >= task.target_accuracy for accuracy in accuracies)
-        # statistics.mean is exact, fmean is not: ten runs that all end on 0.94 have a mean of 0.94.
+        # statistics.mean is exact, unlike fmean: the mean of ten runs that all end at 0.94 is 0.94.
         if accuracies and mean(accuracies) >= task.target_accuracy:
             return Convergence(arm, "D5", float(budget), reached, len(runs), None)
     return Convergence(arm, "D5", None, reached, len(runs), None)
 
 
 def kaplan_meier_median(epochs: Sequence[int | None], budget: int) -> float | None:
-    """Median of the times to converge, None entries censored at the budget: the smallest t with S(t) <= 1/2.
+    """Return the median time to convergence, the smallest t with S(t) <= 1/2; None entries are censored at the budget.
 
-    S is the Kaplan-Meier estimate of the share still to converge after epoch t. None where fewer than half
-    of the runs converged, and where there is no run.
+    S is the Kaplan-Meier estimate of the fraction of runs that have not converged by epoch t. The result is None if
+    fewer than half of the runs converged, or if there is no run.
     Source: Kaplan and Meier, Nonparametric estimation from incomplete observations, JASA 53 (1958).
 
     >>> kaplan_meier_median([3, 5, None, 4, None], budget=8)
@@ -166,16 +177,16 @@ def kaplan_meier_median(epochs: Sequence[int | None], budget: int) -> float | No
     if not epochs:
         return None
     survival = stats.ecdf(_censored(epochs, budget)).sf
-    # S is a product of rounded ratios: half of the runs may leave it a rounding error above 1/2.
-    half = survival.quantiles[survival.probabilities <= 0.5 + 1e-9]
-    return float(half[0]) if half.size else None
+    # S is a product of rounded ratios, so it may exceed 1/2 by a rounding error when half of the runs have converged.
+    below_half = survival.quantiles[survival.probabilities <= 0.5 + 1e-9]
+    return float(below_half[0]) if below_half.size else None
 
 
 def log_rank(epochs: Sequence[int | None], against: Sequence[int | None], budget: int) -> float:
-    """Two-sided p of the log-rank test that both samples converge alike, None entries censored at the budget.
+    """Return the two-sided p value of the log-rank test that both samples converge equally fast.
 
-    Z = Σ (O - E) / √ΣV over the epochs at which a run converged. Where ΣV = 0 (nothing converged, or all runs
-    at the same epoch) O = E as well: p = 1. nan where a sample is empty.
+    None entries are censored at the budget. Z = Σ (O - E) / √ΣV over the epochs at which a run converged. If ΣV = 0
+    (no run converged, or all at the same epoch), O = E too, and p = 1. The result is nan if a sample is empty.
     Source: Mantel, Evaluation of survival data, Cancer Chemotherapy Reports 50 (1966).
 
     >>> log_rank([2, 2, None], [2, 2, None], budget=4)
@@ -189,7 +200,7 @@ def log_rank(epochs: Sequence[int | None], against: Sequence[int | None], budget
 
 
 def _first(hits: Sequence[bool]) -> int | None:
-    """Epochs count from 1. A nan in a curve compares as false: it is no hit."""
+    """Return the first epoch that is a hit, counted from 1. A nan in a curve compares as false, so it is not a hit."""
     return next((epoch for epoch, hit in enumerate(hits, start=1) if hit), None)
 
 

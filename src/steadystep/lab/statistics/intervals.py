@@ -1,4 +1,4 @@
-"""95% intervals: of means and interquartile means over seeds, of differences over paired seeds, of rates."""
+"""95% intervals of means and interquartile means over seeds, of differences over paired seeds, and of rates."""
 
 import math
 import warnings
@@ -17,41 +17,44 @@ Values = Sequence[float] | np.ndarray
 
 
 def t_interval(values: Values) -> Estimate:
-    """Mean with its t interval: mean ± t(n-1, .975) · s / √n, s the sample standard deviation.
+    """Return the mean and its t interval: mean ± t(n-1, .975) · s / √n, where s is the sample standard deviation.
 
-    Equal values have zero width. One value has a mean and no interval (nan), no value has neither.
+    The interval of equal values has zero width. A single value has no interval (nan); without values the mean is nan
+    too.
     Source: Student, The probable error of a mean, Biometrika 6 (1908).
 
     >>> t_interval([0.0, 2.0])  # t(1, .975) = 12.706, s / √n = 1
     Estimate(mean=1.0, low=-11.706..., high=13.706...)
     """
-    known = _without_spread(values)
-    if known:
-        return known
+    trivial = _trivial_estimate(values)
+    if trivial:
+        return trivial
     mean, count = float(np.mean(values)), len(values)
-    half = float(stdtrit(count - 1, (1 + LEVEL) / 2) * np.std(values, ddof=1)) / math.sqrt(count)
-    return Estimate(mean, mean - half, mean + half)
+    half_width = float(stdtrit(count - 1, (1 + LEVEL) / 2) * np.std(values, ddof=1)) / math.sqrt(count)
+    return Estimate(mean, mean - half_width, mean + half_width)
 
 
 def paired_differences(first: Values, second: Values) -> np.ndarray:
-    """first - second, pair by pair, free of rounding error.
+    """Return first - second for each pair, without rounding error.
 
-    Raises ValueError where the two differ in length.
+    Raises:
+        ValueError: if the two samples differ in length.
 
     >>> paired_differences([0.93, 0.97], [0.92, 0.96]).tolist()
     [0.01, 0.01]
     """
     if len(first) != len(second):
         raise ValueError(f"pairs need two samples of the same length, got {len(first)} and {len(second)}")
-    # Accuracies are counts over examples: what is below 1e-12 is rounding error, and it must not decide
-    # whether all differences are equal, or equal to the margin.
+    # Accuracies are counts divided by the number of examples, so anything below 1e-12 is rounding error. It must not
+    # affect whether all differences are equal, or equal to the margin.
     return np.round(np.asarray(first, float) - np.asarray(second, float), 12)
 
 
 def paired_t_interval(first: Values, second: Values) -> Estimate:
-    """Mean of first - second over pairs with its t interval.
+    """Return the mean of first - second over pairs and its t interval.
 
-    Raises ValueError where the two differ in length.
+    Raises:
+        ValueError: if the two samples differ in length.
 
     >>> paired_t_interval([0.93, 0.97], [0.92, 0.96])
     Estimate(mean=0.01, low=0.01, high=0.01)
@@ -60,7 +63,7 @@ def paired_t_interval(first: Values, second: Values) -> Estimate:
 
 
 def bootstrap_interval(values: Values) -> Estimate:
-    """Mean with its BCa bootstrap interval, from a fixed random state: same values, same interval.
+    """Return the mean and its BCa bootstrap interval; the random state is fixed, so the result is reproducible.
 
     Source: Efron, Better bootstrap confidence intervals, JASA 82 (1987).
 
@@ -71,9 +74,9 @@ def bootstrap_interval(values: Values) -> Estimate:
 
 
 def interquartile_mean(values: Values) -> Estimate:
-    """Mean of what is left without the lowest and the highest ⌊n/4⌋ values, with its BCa bootstrap interval.
+    """Return the mean without the lowest and the highest ⌊n/4⌋ values, and its BCa bootstrap interval.
 
-    Where BCa is undefined (no single value moves the statistic) the interval is the bootstrap's percentiles.
+    If BCa is undefined (leaving out any single value does not change the statistic), the percentile interval is used.
     Source: Agarwal et al., Deep RL at the edge of the statistical precipice, NeurIPS 2021.
 
     >>> interquartile_mean([0.0, 0.9, 0.9, 0.9]).mean
@@ -83,7 +86,7 @@ def interquartile_mean(values: Values) -> Estimate:
 
 
 def wilson_interval(successes: int, trials: int) -> Estimate:
-    """Share of successes with its Wilson score interval; nan where nothing was tried.
+    """Return the fraction of successes and its Wilson score interval; nan without trials.
 
     Source: Wilson, Probable inference, JASA 22 (1927).
 
@@ -96,8 +99,8 @@ def wilson_interval(successes: int, trials: int) -> Estimate:
     return Estimate(successes / trials, float(interval.low), float(interval.high))
 
 
-def _without_spread(values: Values) -> Estimate | None:
-    """The estimate that no formula is needed for: fewer than two values, or all of them equal."""
+def _trivial_estimate(values: Values) -> Estimate | None:
+    """Return the estimate of fewer than two values or of equal values, which needs no formula; otherwise None."""
     if len(values) == 0:
         return Estimate(math.nan, math.nan, math.nan)
     value = float(values[0])
@@ -111,9 +114,9 @@ def _middle_half(values: np.ndarray, axis: int = -1) -> np.ndarray:
 
 
 def _bootstrap(values: Values, statistic: Callable[..., np.ndarray | np.floating]) -> Estimate:
-    known = _without_spread(values)
-    if known:
-        return known
+    trivial = _trivial_estimate(values)
+    if trivial:
+        return trivial
     sample = np.asarray(values, float)
 
     def interval(method: str) -> tuple[float, float]:

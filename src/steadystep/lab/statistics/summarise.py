@@ -1,4 +1,4 @@
-"""From the records of a study to its statistics."""
+"""Compute the statistics of a study from its records."""
 
 import math
 from collections.abc import Iterable
@@ -19,9 +19,9 @@ from steadystep.lab.training.record import QUANTILES
 
 
 def summarise(results: Results) -> Summary:
-    """All statistics of a study: the same results give the same summary. Accuracies are fractions of 1.
+    """Return all statistics of a study; the same results give the same summary. Accuracies are fractions of 1.
 
-    An arm all of whose runs diverged has nan accuracies, a divergence rate of 1, and no time to converge.
+    If all runs of an arm diverged, its accuracies are nan, its divergence rate is 1, and it has no time to convergence.
     """
     study = results.study
     return Summary(
@@ -32,7 +32,7 @@ def summarise(results: Results) -> Summary:
 
 
 def summarise_arm(results: Results, arm: Arm, budget: int) -> ArmSummary:
-    """One arm at one budget. Times and counts are those of finished runs, or of all where none finished."""
+    """Summarise one arm at one budget. Times and counts are those of the finished runs, or of all if none finished."""
     cell = (arm.name, budget)
     chosen, tuning, runs = results.chosen[cell], results.tuning[cell], results.final[cell]
     finished = [run for run in runs if run.outcome == "finished"]
@@ -72,15 +72,15 @@ def summarise_arm(results: Results, arm: Arm, budget: int) -> ArmSummary:
 
 
 def _mean(values: Iterable[float]) -> float:
-    known = _known(values)
-    return fmean(known) if known else math.nan
+    numbers = _without_nan(values)
+    return fmean(numbers) if numbers else math.nan
 
 
 def _median(values: Iterable[float]) -> float:
-    known = _known(values)
-    return median(known) if known else math.nan
+    numbers = _without_nan(values)
+    return median(numbers) if numbers else math.nan
 
 
-def _known(values: Iterable[float]) -> list[float]:
-    """A run that diverged at once measured no norm, no clip rate and no step time: its record has nan."""
+def _without_nan(values: Iterable[float]) -> list[float]:
+    """Leave out nan values: a run that diverged at its first step has no norm, no clip rate and no step time."""
     return [value for value in values if not math.isnan(value)]

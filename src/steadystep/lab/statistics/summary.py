@@ -1,4 +1,4 @@
-"""The statistics of a study, computed from its records: what a report's tables and figures are drawn from."""
+"""The statistics of a study, which the tables and figures of a report are made from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds with its 95% interval."""
+    """A mean over seeds and its 95% interval."""
 
     mean: float
     low: float
@@ -15,26 +15,27 @@ class Estimate:
 
 @dataclass(frozen=True)
 class ArmSummary:
-    """One arm at one budget. Accuracies are fractions of 1."""
+    """The statistics of one arm at one budget. Accuracies are fractions of 1."""
 
     arm: str
     budget: int
     lr: float
-    threshold: float | None  # of the clipper; None for an unclipped arm
-    edge: bool  # the chosen lr is the first or last of the searched ones: a wider search may do better
+    threshold: float | None  # the clipper's threshold; None for an unclipped arm
+    edge: bool  # whether the chosen lr is the lowest or highest of the search: a wider search may do better
     runs: int
     diverged: int
     divergence_rate: Estimate  # Wilson interval
     test_accuracy: Estimate  # over finished runs; t interval
-    test_accuracy_bootstrap: Estimate  # percentile-free BCa bootstrap of the mean
+    test_accuracy_bootstrap: Estimate  # mean over finished runs; BCa bootstrap interval
     test_accuracy_iqm: Estimate  # interquartile mean, bootstrap interval
     val_accuracy: Estimate  # over finished runs; t interval
     test_loss: Estimate  # in nats, over finished runs; t interval
-    test_also: Mapping[str, Estimate]  # further shares of the test split, such as top-5, by name; t intervals
-    clip_rate: float  # mean over runs, diverged ones included
-    norm_median: float  # median over runs of the runs' median norm before clipping
-    # Of finished runs, or of all runs where none finished; times of those that were trained alone, if any was:
-    timed_alone: int  # how many that is; 0: the times are shares of runs that were trained together
+    test_also: Mapping[str, Estimate]  # further test metrics by name, such as top-5; t intervals
+    clip_rate: float  # mean over all runs, including diverged ones
+    norm_median: float  # median over runs of each run's median norm before clipping
+    # The following are over finished runs, or over all runs if none finished. Times are over the runs among them that
+    # were trained alone, if there are any.
+    timed_alone: int  # number of runs trained alone; 0: the times are shares of batches that were trained together
     step_ms: float  # median over runs
     optimizer_ms: float  # median over runs
     seconds: float  # mean wall time of a run
@@ -46,35 +47,35 @@ class ArmSummary:
 
 @dataclass(frozen=True)
 class Convergence:
-    """Epochs to converge by one definition, for one arm."""
+    """The epochs to convergence of one arm, by one definition."""
 
     arm: str
     definition: str  # "D1" ... "D5"
-    epochs: float | None  # Kaplan-Meier median, None where fewer than half got there; D5: the budget or None
-    reached: int  # how many runs got there; D5: at that budget, or at the largest where epochs is None
+    epochs: float | None  # Kaplan-Meier median, None if fewer than half converged; D5: the budget or None
+    reached: int  # number of runs that converged; D5: at that budget, or at the largest if epochs is None
     runs: int
     log_rank_p: float | None  # against the first arm; None for D5 and for the first arm itself
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One arm against another at the headline budget, on paired seeds. p values are nan below two pairs."""
+    """The comparison of two arms at the headline budget on paired seeds. With fewer than two pairs p values are nan."""
 
     arm: str
     against: str
     difference: Estimate  # arm - against, fraction of 1; paired t interval
-    improvement: float  # probability of improvement: share of pairs won, ties counted half
+    improvement: float  # probability of improvement: fraction of pairs won, where ties count half
     p_difference: float  # two-sided paired t, Holm-adjusted
-    p_equivalence: float  # the larger of the two one-sided tests at the margin, Holm-adjusted
+    p_equivalence: float  # larger p of the two one-sided tests at the margin, Holm-adjusted
     margin: float
-    pairs: int  # seeds that both ran and at least one finished; a diverged run counts with chance accuracy
+    pairs: int  # seeds that both arms ran and at least one finished; diverged runs count with chance accuracy
     verdict: str  # "better", "worse", "equivalent", "undecided"
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Everything a report says."""
+    """All statistics in a report."""
 
-    arms: tuple[ArmSummary, ...]  # every arm at every budget, budgets rising
+    arms: tuple[ArmSummary, ...]  # every arm at every budget, in increasing order of budgets
     convergence: tuple[Convergence, ...]
     verdicts: tuple[Verdict, ...]

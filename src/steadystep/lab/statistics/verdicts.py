@@ -1,4 +1,4 @@
-"""Verdicts: every arm against every other, on paired seeds, against the task's declared margin."""
+"""Verdicts: pairwise comparisons of all arms on paired seeds, with the task's declared equivalence margin."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,13 +19,13 @@ Samples = tuple[Sequence[float], Sequence[float]]
 
 
 def verdicts(results: Results) -> tuple[Verdict, ...]:
-    """Test accuracy of all pairs of arms at the headline budget, each against those before it in the study.
+    """Compare the test accuracy of all pairs of arms at the headline budget, each with the arms before it.
 
-    Runs pair up by seed. A run that diverged where the other finished counts with chance accuracy:
-    dropping the pair would hide the divergence. One or two such pairs of ten also widen the difference so
-    much that nothing is decided, which is the truth about an arm whose outcome is luck. A seed on which both
-    diverged does not say which is better and is left out: two arms that never train are undecided, not
-    equivalent.
+    Runs are paired by seed. If one run of a pair diverged and the other finished, the diverged run counts with chance
+    accuracy, because dropping the pair would hide the divergence. One or two such pairs of ten widen the interval of
+    the difference so much that the verdict is undecided, which is right for an arm whose outcome depends on luck. A
+    seed on which both arms diverged does not show which one is better and is left out, so two arms that never train
+    are undecided, not equivalent.
     """
     study, chance = results.study, results.task.chance
     runs = {arm.name: {r.trial.seed: r for r in results.final[arm.name, study.epochs]} for arm in study.arms}
@@ -34,18 +34,18 @@ def verdicts(results: Results) -> tuple[Verdict, ...]:
 
 
 def paired_accuracies(runs: Mapping[int, Record], against: Mapping[int, Record], chance: float) -> Samples:
-    """Test accuracies on the seeds that both have and at least one finished; a diverged run's is `chance`."""
+    """Return the test accuracies on the seeds that both arms ran and at least one finished; `chance` if diverged."""
     pairs = [(runs[seed], against[seed]) for seed in sorted(runs.keys() & against.keys())]
-    kept = [pair for pair in pairs if any(run.outcome == "finished" for run in pair)]
-    return [_accuracy(run, chance) for run, _ in kept], [_accuracy(run, chance) for _, run in kept]
+    valid = [pair for pair in pairs if any(run.outcome == "finished" for run in pair)]
+    return [_accuracy(run, chance) for run, _ in valid], [_accuracy(run, chance) for _, run in valid]
 
 
 def judge(samples: Mapping[tuple[str, str], Samples], margin: float) -> tuple[Verdict, ...]:
-    """One verdict for each pair of arms, its p values adjusted over all of them.
+    """Return one verdict for each pair of arms, with p values adjusted over all pairs.
 
-    Holm adjusts the two-sided tests among themselves and the equivalence tests among themselves, so each of
-    the two kinds of false claim has a probability of at most 5% over the whole family. Pairs that cannot be
-    tested (fewer than 2 seeds) have p = nan, are undecided, and take no part in the adjustment.
+    Holm's method adjusts the two-sided tests and the equivalence tests separately, so each of the two kinds of false
+    claim has a probability of at most 5% over the whole family. Pairs that cannot be tested (fewer than 2 seeds) have
+    p = nan, are undecided, and are left out of the adjustment.
 
     >>> drawn = judge({("b", "a"): ([0.9, 0.91, 0.92], [0.9, 0.91, 0.92])}, margin=0.005)[0]
     >>> drawn.verdict, drawn.improvement, drawn.p_difference, drawn.p_equivalence
@@ -54,10 +54,10 @@ def judge(samples: Mapping[tuple[str, str], Samples], margin: float) -> tuple[Ve
     differences = [paired_differences(*pair) for pair in samples.values()]
     p_difference = holm([difference_p(values) for values in differences])
     p_equivalence = holm([equivalence_p(values, margin) for values in differences])
-    found = []
+    result = []
     for i, ((arm, against), pair) in enumerate(samples.items()):
         difference = paired_t_interval(*pair)
-        found.append(
+        result.append(
             Verdict(
                 arm=arm,
                 against=against,
@@ -70,11 +70,11 @@ def judge(samples: Mapping[tuple[str, str], Samples], margin: float) -> tuple[Ve
                 verdict=decide(difference.mean, p_difference[i], p_equivalence[i]),
             )
         )
-    return tuple(found)
+    return tuple(result)
 
 
 def decide(difference: float, p_difference: float, p_equivalence: float) -> str:
-    """Verdict from adjusted p values; where both tests reject, the difference is too small to matter.
+    """Return the verdict for adjusted p values; if both tests reject, the difference is too small to matter.
 
     >>> decide(0.001, p_difference=0.01, p_equivalence=0.01)
     'equivalent'
@@ -89,9 +89,10 @@ def decide(difference: float, p_difference: float, p_equivalence: float) -> str:
 
 
 def difference_p(differences: np.ndarray) -> float:
-    """Two-sided p of the paired t test: 2 P(T(n-1) >= |t|), t = mean / (s / √n).
+    """Return the two-sided p value of the paired t test: 2 P(T(n-1) >= |t|), t = mean / (s / √n).
 
-    Without variance the difference is known: p = 1 if it is 0, else 0. nan below two pairs.
+    Without variance the difference is certain: p = 1 if it is 0, otherwise 0. The result is nan for fewer than two
+    pairs.
 
     >>> round(difference_p(np.array([1.0, 2.0, 3.0])), 4)  # t = 2 √3 at 2 degrees of freedom
     0.0742
@@ -105,10 +106,10 @@ def difference_p(differences: np.ndarray) -> float:
 
 
 def equivalence_p(differences: np.ndarray, margin: float) -> float:
-    """p of the two one-sided paired t tests of |mean| >= margin: the larger of the two.
+    """Return the larger p value of the two one-sided paired t tests of |mean| >= margin.
 
-    p = P(T(n-1) >= (margin - |mean|) / (s / √n)). Without variance p = 0 if |mean| < margin, else 1. nan
-    below two pairs.
+    p = P(T(n-1) >= (margin - |mean|) / (s / √n)). Without variance p = 0 if |mean| < margin, otherwise 1. The result
+    is nan for fewer than two pairs.
     Source: Schuirmann, A comparison of the two one-sided tests procedure, J. Pharmacokin. Biopharm. 15, 1987.
 
     >>> round(equivalence_p(np.array([-1.0, 0.0, 1.0]), margin=2), 4)  # t = 2 √3 at 2 degrees of freedom
@@ -123,7 +124,7 @@ def equivalence_p(differences: np.ndarray, margin: float) -> float:
 
 
 def improvement_probability(differences: np.ndarray) -> float:
-    """Share of pairs with a positive difference, ties counted half; nan without pairs.
+    """Return the fraction of pairs with a positive difference, where ties count half; nan without pairs.
 
     >>> improvement_probability(np.array([0.1, 0.0, -0.2, 0.3]))
     0.625
@@ -132,7 +133,7 @@ def improvement_probability(differences: np.ndarray) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment: max over j <= i of (m - j + 1) p(j), at most 1. nan entries are left out.
+    """Apply Holm's step-down adjustment: max over j <= i of (m - j + 1) p(j), at most 1. nan entries are left out.
 
     Source: Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6 (1979).
 
@@ -147,7 +148,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _mean_and_error(differences: np.ndarray) -> tuple[float, float]:
-    if np.ptp(differences) == 0:  # exact, where the formulas would leave a rounding error
+    if np.ptp(differences) == 0:  # exact, whereas the formulas would have a rounding error
         return float(differences[0]), 0.0
     return float(np.mean(differences)), float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
 

@@ -1,1 +1,1 @@
-"""From a declared study to verdicts: spec -> trials -> executor -> records -> statistics."""
+"""Studies: their declaration, the stages that their trials run in, and the results."""

@@ -1,4 +1,4 @@
-"""Arms from a few words, such as ``adam,adam+clip,adamw+zclip,yogi+agc``: any optimizer with any clipper."""
+"""Make a study from a short list of arms such as ``adam,adam+clip,adamw+zclip,yogi+agc``: optimizers with clippers."""
 
 import re
 from collections.abc import Sequence
@@ -8,19 +8,19 @@ import numpy as np
 
 from steadystep.lab.choices import Schedule
 from steadystep.lab.errors import UserError
-from steadystep.lab.named import clipper_named, optimizer_named
+from steadystep.lab.study.names import resolve_clipper, resolve_optimizer
 from steadystep.lab.study.spec import Study
 from steadystep.lab.tasks.arms import Arm, geometric_grid
 from steadystep.lab.tasks.clips import CLIPS
 from steadystep.lab.tasks.task import Task
 
 QUANTILES = (0.1, 0.9)
-"""Of the unclipped twin's gradient norms: the thresholds that an arm tries whose clipper needs one."""
+"""Quantiles of the unclipped twin's gradient norms: the thresholds to try for a clipper that needs a threshold."""
 
 FORM = re.compile(r"(?P<optimizer>\w+)(\+(?P<clip>\w+))?(@(?P<low>[^:@]+):(?P<high>[^:@]+))?")
 
 RELATIVE_TO_ADAM = {"Lion": 0.2, "LAMB": 4.0, "Adagrad": 8.0, "Adadelta": 300.0}
-"""Learning rates of other adaptive rules, where they live elsewhere than Adam's, in Adam's."""
+"""Typical learning rates of other adaptive optimizers, as multiples of Adam's."""
 
 
 def comparison(
@@ -32,20 +32,21 @@ def comparison(
     epochs: int | None = None,
     schedule: Schedule | None = None,
 ) -> Study:
-    """A study of these arms on this task, each tuned over the same number of settings.
+    """Return a study of these arms on this task, each tuned over the same number of settings.
 
     Args:
-        task: what is trained.
-        arms: OPTIMIZER, OPTIMIZER+CLIPPER or either with ``@LOW:HIGH``, the ends of its searched learning rates;
-            separated by commas. ``clip`` is the clipper ``norm``. An arm whose threshold is taken from gradient norms
-            brings its unclipped twin along.
-        settings: tried for each arm, an even number. Default 4: four learning rates, or two at two thresholds each.
-        seeds: paired seeds. Default: the task's.
-        epochs: of every run. Default: the task's largest budget.
-        schedule: of the learning rate. Default: the task's.
+        task: The task to train.
+        arms: Arms separated by commas: OPTIMIZER or OPTIMIZER+CLIPPER, either with ``@LOW:HIGH``, the range of its
+            learning rates. ``clip`` means the clipper ``norm``. For an arm whose threshold is computed from gradient
+            norms, its unclipped twin is added to the study.
+        settings: Settings tried for each arm, an even number. Default 4: four learning rates, or two learning rates
+            with two thresholds each.
+        seeds: Number of paired seeds. Default: the task's.
+        epochs: Epochs of every run. Default: the task's largest budget.
+        schedule: Learning-rate schedule. Default: the task's.
 
     Raises:
-        UserError: in one line: what was given, and what is accepted.
+        UserError: if an argument is invalid; the message is one line with the given and the accepted values.
 
     >>> from steadystep.lab.tasks import find_task
     >>> [arm.name for arm in comparison(find_task("digits-mlp"), "adam+clip,yogi+agc").arms]
@@ -55,12 +56,12 @@ def comparison(
         raise UserError(f"the number of settings must be even and at least 2, got {settings}")
     if schedule is not None and schedule not in get_args(Schedule):
         raise UserError(f"there is no schedule {schedule!r}: choose one of {', '.join(get_args(Schedule))}")
-    read = [arm for text in arms.split(",") if text.strip() for arm in _arms(text.strip(), task, settings)]
-    if not read:
+    parsed = [arm for text in arms.split(",") if text.strip() for arm in _parse_arm(text.strip(), task, settings)]
+    if not parsed:
         raise UserError("no arms were given: name some, such as adam,adam+clip,yogi+agc")
     return Study(
         task=task.name,
-        arms=_once(read),
+        arms=_without_duplicates(parsed),
         seeds=seeds or task.seeds,
         tune_seeds=task.tune_seeds,
         budgets=(epochs or task.budgets[-1],),
@@ -70,14 +71,14 @@ def comparison(
     )
 
 
-def _arms(text: str, task: Task, settings: int) -> list[Arm]:
-    """The arm, after the unclipped twin that it takes its thresholds from."""
+def _parse_arm(text: str, task: Task, settings: int) -> list[Arm]:
+    """Return the arm; if its thresholds come from an unclipped twin, return the twin first."""
     form = FORM.fullmatch(text)
     if not form:
         raise UserError(f"cannot read the arm {text!r}: write OPTIMIZER, OPTIMIZER+CLIPPER, or either with @LOW:HIGH")
-    optimizer = optimizer_named(form["optimizer"])
-    clip = clipper_named(form["clip"]) if form["clip"] else None
-    low, high = _range(form["low"], form["high"], text) if form["low"] else _usual(optimizer, task)
+    optimizer = resolve_optimizer(form["optimizer"])
+    clip = resolve_clipper(form["clip"]) if form["clip"] else None
+    low, high = _parse_range(form["low"], form["high"], text) if form["low"] else _default_range(optimizer, task)
     options = next((arm.options for arm in task.arms if arm.optimizer == optimizer), {})
     lrs = geometric_grid(low, high, settings)
     unclipped = Arm(name=optimizer, optimizer=optimizer, options=options, lrs=lrs)
@@ -86,31 +87,31 @@ def _arms(text: str, task: Task, settings: int) -> list[Arm]:
     name, kind = f"{optimizer} + {clip}", CLIPS[clip]
     if kind.default is not None:
         return [unclipped.model_copy(update={"name": name, "clip": clip, "thresholds": (kind.default,)})]
-    # Half as many learning rates, each at two thresholds: every second one of the twin's.
-    half = {"name": name, "lrs": lrs[1::2], "clip": clip, "quantiles": QUANTILES}
-    return [unclipped, unclipped.model_copy(update=half)]
+    # Every second learning rate of the twin, each with two thresholds: the same number of settings.
+    fields = {"name": name, "lrs": lrs[1::2], "clip": clip, "quantiles": QUANTILES}
+    return [unclipped, unclipped.model_copy(update=fields)]
 
 
-def _range(low: str, high: str, text: str) -> tuple[float, float]:
+def _parse_range(low: str, high: str, text: str) -> tuple[float, float]:
     try:
         ends = float(low), float(high)
     except ValueError:
         raise UserError(f"cannot read the learning rates of {text!r}: write two numbers, such as @1e-4:1e-1") from None
     if not 0 < ends[0] < ends[1] < np.inf:
-        raise UserError(f"the learning rates of {text!r} must rise and be positive")
+        raise UserError(f"the learning rates of {text!r} must be positive and increasing")
     return ends
 
 
-def _usual(optimizer: str, task: Task) -> tuple[float, float]:
-    """The ends of the task's own search for this optimizer, or of Adam's, moved to where the rule lives."""
-    own = [lr for arm in task.arms if arm.optimizer == optimizer for lr in arm.lrs]
-    if own:
-        return min(own), max(own)
+def _default_range(optimizer: str, task: Task) -> tuple[float, float]:
+    """Return the range of the task's learning rates for this optimizer, or else Adam's range times a typical factor."""
+    declared = [lr for arm in task.arms if arm.optimizer == optimizer for lr in arm.lrs]
+    if declared:
+        return min(declared), max(declared)
     factor = RELATIVE_TO_ADAM.get(optimizer, 1.0)
-    adams = [lr * factor for arm in task.arms if arm.optimizer in ("Adam", "AdamW") for lr in arm.lrs]
-    return min(adams), max(adams)
+    scaled = [lr * factor for arm in task.arms if arm.optimizer in ("Adam", "AdamW") for lr in arm.lrs]
+    return min(scaled), max(scaled)
 
 
-def _once(arms: Sequence[Arm]) -> tuple[Arm, ...]:
-    """A twin that was asked for too is there once, with the learning rates that it was given first."""
+def _without_duplicates(arms: Sequence[Arm]) -> tuple[Arm, ...]:
+    """Keep one arm of each name, the first, such as a twin that was also requested explicitly."""
     return tuple({arm.name: arm for arm in reversed(arms)}[name] for name in dict.fromkeys(arm.name for arm in arms))

@@ -1,4 +1,4 @@
-"""What a finished study holds: the chosen setting and the records of every arm at every budget."""
+"""The results of a finished study: the chosen setting and the records of every arm at every budget."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ Cell = tuple[str, int]
 
 @dataclass(frozen=True)
 class Results:
-    """The records of a study, by arm and budget. `final` records are in the order of their seeds: they pair up."""
+    """The records of a study by arm and budget. `final` records are in the order of their seeds, so they are paired."""
 
     study: Study
     task: Task
-    chosen: Mapping[Cell, Trial]  # the best tuning trial: its lr and clip are what the final runs used
+    chosen: Mapping[Cell, Trial]  # the best tuning trial; the final runs use its lr and clip
     tuning: Mapping[Cell, Sequence[Record]]
     final: Mapping[Cell, Sequence[Record]]

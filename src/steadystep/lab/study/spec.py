@@ -1,4 +1,4 @@
-"""A study, declared: the task, the arms to compare, and the budgets that every arm gets alike."""
+"""The declaration of a study: the task, the arms to compare, and the budgets, which are equal for all arms."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,11 +15,11 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Study(BaseModel):
-    """The whole comparison as data. Its arms get equal tuning budgets, or it is refused.
+    """The whole comparison as data. Arms with unequal tuning budgets raise an error.
 
-    `budgets` are the declared numbers of epochs, each run with its own full schedule and tuned on its own; the
-    largest one is the headline. Tuning runs are as long as the runs that they are for, or `tune_epochs` if that is
-    less. Seeds 0, 1, ... are paired over arms; tuning uses its own seeds, from 1000 up.
+    `budgets` are numbers of epochs. Each budget is run with its own full schedule and is tuned separately; the largest
+    one is the headline. Tuning runs are as long as the final runs, or `tune_epochs` if that is less. Seeds 0, 1, ...
+    are paired over arms; tuning uses other seeds, from 1000 up.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,7 +38,7 @@ class Study(BaseModel):
     @classmethod
     def _budgets_rise(cls, budgets: tuple[int, ...]) -> tuple[int, ...]:
         if list(budgets) != sorted(set(budgets)):
-            raise ValueError(f"budgets must rise and not repeat, got {budgets}")
+            raise ValueError(f"budgets must increase and not repeat, got {budgets}")
         return budgets
 
     @model_validator(mode="after")
@@ -52,7 +52,7 @@ class Study(BaseModel):
         for arm in self.arms:
             if arm.quantiles and self.twin(arm) is None:
                 raise ValueError(
-                    f"arm {arm.name!r} takes its thresholds from the norms of an unclipped arm with "
+                    f"arm {arm.name!r} takes its thresholds from the gradient norms of an unclipped arm with "
                     f"optimizer {arm.optimizer} and options {arm.options}: add one"
                 )
         return self
@@ -63,7 +63,7 @@ class Study(BaseModel):
         return self.budgets[-1]
 
     def twin(self, arm: Arm) -> "Arm | None":
-        """The unclipped arm with the same optimizer and options."""
+        """Return the unclipped arm with the same optimizer and options, or None."""
         for other in self.arms:
             if not other.clip and (other.optimizer, other.options) == (arm.optimizer, arm.options):
                 return other
@@ -71,29 +71,30 @@ class Study(BaseModel):
 
 
 class StudyFileError(UserError):
-    """A study file that cannot be read or declares no valid study."""
+    """A study file that cannot be read or does not declare a valid study."""
 
 
 def load_study(path: Path) -> Study:
-    """A study from a YAML file, or from the study.json of one that was kept.
+    """Load a study from a YAML file, or from the study.json of a study's folder.
 
     Raises:
-        StudyFileError: in one line that names the field, what was given and what is accepted.
+        StudyFileError: if the file is invalid; the message is one line with the field, the given value and the
+            accepted values.
     """
     try:
         content = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise StudyFileError(f"cannot read the study file {path}: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise StudyFileError(f"the study file {path} must hold fields such as task, arms and budgets")
+        raise StudyFileError(f"the study file {path} must contain fields such as task, arms and budgets")
     try:
         return Study.model_validate(content.get("study", content))
     except ValidationError as error:
-        raise StudyFileError(f"the study file {path} declares no valid study: {explain(error)}") from None
+        raise StudyFileError(f"the study file {path} does not declare a valid study: {explain(error)}") from None
 
 
 def explain(error: ValidationError) -> str:
-    """The first thing wrong, in one line: where, what, and what was given."""
+    """Return the first error in one line: the field, the problem and the given value."""
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
@@ -102,7 +103,7 @@ def explain(error: ValidationError) -> str:
 
 
 def study_for(task: Task, seeds: int | None = None, epochs: int | None = None) -> Study:
-    """The task's own comparison, with another number of seeds or another largest budget if given."""
+    """Return the task's default comparison, with another number of seeds or another largest budget if given."""
     budgets = task.budgets
     if epochs is not None:
         budgets = (*(budget for budget in budgets if budget < epochs), epochs)
@@ -119,7 +120,7 @@ def study_for(task: Task, seeds: int | None = None, epochs: int | None = None) -
 
 
 def command_for(study: Study, task: Task, file: str = "FILE") -> str:
-    """The command that runs this study again; for one that was declared in a file, with that file."""
+    """Return the command that runs this study again; it names the file if the study was declared in one."""
     command = f"steadystep reproduce --task {task.name}"
     if study == study_for(task):
         return command

@@ -1,4 +1,4 @@
-"""Which trials a study is made of: tuning, thresholds from its norms, tuning again, final runs."""
+"""The stages of a study: tune unclipped arms, compute thresholds from their norms, tune clipped arms, final runs."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -16,40 +16,41 @@ from steadystep.lab.training.record import QUANTILES, Record
 from steadystep.lab.training.trial import Clip, Trial
 
 FIRST_TUNING_SEED = 1000
-"""Final runs use the seeds from 0 up: no run is judged on a seed that it was tuned on."""
+"""Tuning uses the seeds from here up and final runs those from 0 up, so no final run uses a tuning seed."""
 
 Setting = Sequence[Trial]
-"""The trials of one tried setting, one for each seed."""
+"""The trials of one tuning setting, one for each seed."""
 
-Obtain = Callable[[str, Sequence[Trial]], Mapping[str, Record]]
-"""From a stage's name and its trials to their records by id."""
+RunStage = Callable[[str, Sequence[Trial]], Mapping[str, Record]]
+"""A function of a stage's name and its trials that returns their records by id."""
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """What every arm's tuning measured at every budget, and the first trial of the setting that it chose."""
+    """The tuning records of every arm at every budget, and the first trial of the chosen setting."""
 
     records: Mapping[Cell, Sequence[Record]]
     chosen: Mapping[Cell, Trial]
 
 
-def carry_out(study: Study, task: Task, data: str, obtain: Obtain) -> Results:
-    """All stages of a study, each made of what the one before measured. `data` is the data's fingerprint.
+def run_stages(study: Study, task: Task, data: str, run_stage: RunStage) -> Results:
+    """Run all stages of a study; each stage depends on the records of the one before.
 
-    Stages: the two of `tune`; then every arm at its best setting on the paired seeds.
+    The stages are the two of `tune`, and then final runs of every arm at its best setting on the paired seeds. `data`
+    is the fingerprint of the data.
     """
-    plan = _Plan(study, task, data)
-    tuning = tune(study, task, data, obtain)
+    plan = _TrialPlan(study, task, data)
+    tuning = tune(study, task, data, run_stage)
     cells = [(arm, budget) for arm in study.arms for budget in study.budgets]
     runs = {(arm.name, budget): plan.final(arm, budget, tuning.chosen[arm.name, budget]) for arm, budget in cells}
-    records = obtain("final runs", [trial for trials in runs.values() for trial in trials])
+    records = run_stage("final runs", [trial for trials in runs.values() for trial in trials])
     final = {cell: [records[trial.id] for trial in trials] for cell, trials in runs.items()}
     return Results(study=study, task=task, chosen=tuning.chosen, tuning=tuning.records, final=final)
 
 
-def tune(study: Study, task: Task, data: str, obtain: Obtain) -> Tuning:
-    """Tune the unclipped arms; then the clipped ones, at thresholds from their twins' norms."""
-    plan = _Plan(study, task, data)
+def tune(study: Study, task: Task, data: str, run_stage: RunStage) -> Tuning:
+    """Tune the unclipped arms, and then the clipped ones at thresholds computed from their twins' gradient norms."""
+    plan = _TrialPlan(study, task, data)
     tuning: dict[Cell, Sequence[Record]] = {}
     chosen: dict[Cell, Trial] = {}
     for stage, arms in (
@@ -61,7 +62,7 @@ def tune(study: Study, task: Task, data: str, obtain: Obtain) -> Tuning:
             for arm, budget in product(arms, study.budgets)
         }
         trials = [trial for tried in settings.values() for setting in tried for trial in setting]
-        records = obtain(stage, trials) if trials else {}
+        records = run_stage(stage, trials) if trials else {}
         for cell, tried in settings.items():
             tuning[cell] = [records[trial.id] for setting in tried for trial in setting]
             chosen[cell] = best_setting([[records[trial.id] for trial in setting] for setting in tried])
@@ -69,15 +70,15 @@ def tune(study: Study, task: Task, data: str, obtain: Obtain) -> Tuning:
 
 
 def final_trials(study: Study, task: Task, data: str, arm: Arm, best: Trial) -> list[Trial]:
-    """The runs of an arm at the largest budget with the setting of `best`, one for each paired seed."""
-    return _Plan(study, task, data).final(arm, study.epochs, best)
+    """Return the final trials of an arm at the largest budget with the setting of `best`, one for each paired seed."""
+    return _TrialPlan(study, task, data).final(arm, study.epochs, best)
 
 
 def best_setting(settings: Sequence[Sequence[Record]]) -> Trial:
-    """The first trial of the best setting: highest mean validation accuracy over its tuning seeds.
+    """Return the first trial of the setting with the highest mean validation accuracy over its tuning seeds.
 
-    A setting that diverged on any seed has accuracy 0. Of equals the lower mean validation loss wins, then the
-    earlier in the declared order.
+    A setting that diverged on any seed has accuracy 0. Ties are broken by the lower mean validation loss, and then by
+    the declared order.
     """
 
     def merit(records: Sequence[Record]) -> tuple[float, float]:
@@ -92,9 +93,9 @@ def best_setting(settings: Sequence[Sequence[Record]]) -> Trial:
 
 
 def threshold(quantile: float, records: Sequence[Record]) -> float | None:
-    """That quantile of the gradient norms before clipping, the mean over these runs; None where none took a step.
+    """Return the mean over runs of this quantile of the gradient norms before clipping; None if no run took a step.
 
-    Rounded to 4 significant digits, so that it reads well and names its trials.
+    The threshold is rounded to 4 significant digits, so that it is readable. It is part of the identity of its trials.
     """
     levels = [np.interp(quantile, QUANTILES, r.norm_quantiles) for r in records if r.norm_quantiles]
     if not levels:
@@ -103,8 +104,8 @@ def threshold(quantile: float, records: Sequence[Record]) -> float | None:
     return max(float(f"{np.mean(levels):.4g}"), 1e-12)
 
 
-class _Plan:
-    """A study's trials, from its declaration and what is known so far."""
+class _TrialPlan:
+    """Makes the trials of a study from its declaration and the tuning results so far."""
 
     def __init__(self, study: Study, task: Task, data: str) -> None:
         self._study, self._task, self._data = study, task, data
@@ -112,7 +113,7 @@ class _Plan:
     def settings(
         self, arm: Arm, budget: int, chosen: Mapping[Cell, Trial], tuning: Mapping[Cell, Sequence[Record]]
     ) -> list[Setting]:
-        """Everything that the arm's tuning tries at this budget."""
+        """Return all tuning settings of the arm at this budget."""
         clips = self._clips(arm, budget, chosen, tuning) if arm.clip else [None]
         seeds = range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + self._study.tune_seeds)
         tried = product(arm.lrs, clips)
@@ -120,6 +121,7 @@ class _Plan:
         return [[self._trial(arm, epochs, lr, clip, seed, "tune") for seed in seeds] for lr, clip in tried]
 
     def final(self, arm: Arm, budget: int, best: Trial) -> list[Trial]:
+        """Return the final trials of the arm with the setting of `best`, one for each paired seed."""
         seeds = range(self._study.seeds)
         return [self._trial(arm, budget, best.lr, best.clip, seed, "final") for seed in seeds]
 
@@ -130,7 +132,7 @@ class _Plan:
         if arm.thresholds:
             return [Clip(kind=arm.clip, threshold=value) for value in arm.thresholds]
         twin = self._study.twin(arm)
-        assert twin  # the declaration was validated
+        assert twin  # checked when the study was validated
         cell = (twin.name, budget)
         runs = [record for record in tuning[cell] if record.trial.lr == chosen[cell].lr]
         thresholds = [threshold(quantile, runs) for quantile in arm.quantiles]
@@ -138,7 +140,7 @@ class _Plan:
         if not clips:
             raise UserError(
                 f"arm {arm.name!r} takes its thresholds from {twin.name!r}, whose runs of {budget} epochs all diverged "
-                f"at the first step with learning rates {twin.lrs}: declare smaller ones"
+                f"at the first step with the learning rates {twin.lrs}: declare smaller ones"
             )
         return clips
 

@@ -1,1 +1,1 @@
-"""How often a training run solves a problem at all, against the length of its sequences."""
+"""Success rates: the share of training runs that solve a problem, as a function of the sequence length."""

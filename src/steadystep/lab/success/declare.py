@@ -1,4 +1,4 @@
-"""What a measurement of success compares: arms on one problem, over cells and lengths."""
+"""Declare a measurement of success rates: several arms on one problem, over recurrent cells and lengths."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from steadystep.lab.tasks.task import Task
 
 @dataclass(frozen=True)
 class Measurement:
-    """Arms that are tuned at one length, for each cell anew, and judged at all lengths on seeds of their own."""
+    """A declared measurement. Arms are tuned per cell at one length and evaluated at all lengths on separate seeds."""
 
     problem: str
     cells: tuple[str, ...]
@@ -28,10 +28,11 @@ class Measurement:
     tuned_at: int
 
     def task(self, cell: str, length: int) -> Task:
+        """Return the task of one cell at one length."""
         return make_task(self.problem, cell, length, self.hidden)
 
     def study(self, task: Task) -> Study:
-        """What a length's runs have in common. Its arms get equal numbers of settings to try, or it is refused."""
+        """Return the study of one task. It is refused unless all arms have equally many settings to try."""
         return Study(
             task=task.name,
             arms=self.arms,
@@ -54,21 +55,21 @@ def measurement_for(
     epochs: int = 20,
     hidden: int = 50,
 ) -> Measurement:
-    """A measurement, declared. It is tuned at the lower median of its lengths.
+    """Declare a measurement. Its arms are tuned at the lower median of its lengths.
 
     Args:
-        name: a task's name, such as rnn-addition.
-        cells: of `networks.rnn.CELLS`. Default: "tanh".
-        lengths: lengths T. Default 10, 20, 30, 40.
+        name: name of a task, such as rnn-addition.
+        cells: names from `networks.rnn.CELLS`. Default: "tanh".
+        lengths: sequence lengths T. Default 10, 20, 30, 40.
         arms: names of arms of the task. Default: all.
-        seeds: runs of each arm at each length. Default 20.
-        tune_seeds: runs of each setting that is tried. Default 3.
-        epochs: of each run. Default 20.
-        hidden: units of a network. Default 50.
+        seeds: number of runs of each arm at each length. Default 20.
+        tune_seeds: number of tuning runs of each setting. Default 3.
+        epochs: epochs of each run. Default 20.
+        hidden: number of hidden units. Default 50.
 
     Raises:
-        UserError: for names that there are not, lengths that the problem is not defined for, and a clipped arm
-            without the unclipped one that its thresholds come from.
+        UserError: if a name is unknown, if the problem is not defined for a length, or if a clipped arm comes without
+            the unclipped arm that its thresholds are derived from.
 
     >>> measurement_for("rnn-addition", lengths=(40, 10, 20, 30)).tuned_at
     20
@@ -76,14 +77,14 @@ def measurement_for(
     problem = name.removeprefix("rnn-")
     if problem == name or problem not in PROBLEMS:
         known = ", ".join(f"rnn-{problem}" for problem in PROBLEMS)
-        raise UserError(f"success is measured of generated sequences, got {name!r}: choose one of {known}")
+        raise UserError(f"success rates are measured on generated sequences, got {name!r}: choose one of {known}")
     known_arms = {arm.name: arm for arm in ARMS}
     unknown = [arm for arm in arms if arm not in known_arms]
     if unknown:
-        raise UserError(f"there is no arm {unknown[0]!r}: choose of {', '.join(known_arms)}")
+        raise UserError(f"unknown arm {unknown[0]!r}: choose one of {', '.join(known_arms)}")
     lengths, cells = tuple(sorted(set(lengths))), tuple(dict.fromkeys(cells))
     if not lengths or not cells:
-        raise UserError("at least one length and one cell are needed: give them with --lengths and --cells")
+        raise UserError("at least one length and one cell are needed: set them with --lengths and --cells")
     declared = Measurement(
         problem,
         cells,

@@ -1,11 +1,11 @@
-"""From a declared measurement to its records; the same call resumes it."""
+"""Run a declared measurement and collect its records. The same call resumes an interrupted measurement."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from steadystep.lab.execution.observer import Observer, Silent
-from steadystep.lab.execution.obtain import allowed_replicas, obtaining
+from steadystep.lab.execution.stage_runner import allowed_replicas, stage_runner
 from steadystep.lab.execution.store import Store
 from steadystep.lab.execution.worker import Job
 from steadystep.lab.study.stages import final_trials, tune
@@ -18,7 +18,7 @@ from steadystep.lab.training.trial import Trial
 
 @dataclass(frozen=True)
 class SuccessResults:
-    """The records of a measurement. Final ones are in the order of their seeds: they pair up."""
+    """The records of a measurement. Final records are sorted by seed, so that those of two arms are paired."""
 
     measurement: Measurement
     chosen: Mapping[tuple[str, str], Trial]  # by cell and arm: the tuning trial whose lr and clip were used
@@ -35,26 +35,27 @@ def run_success(
     replicas: int | None = None,
     device: str | None = None,
 ) -> SuccessResults:
-    """Run what is not on record in `folder` yet, and return everything. Killed at any moment, it goes on from there.
+    """Run the trials that have no record in `folder` yet and return all records.
 
-    A folder may hold several measurements: a record belongs to its trial, so more seeds, lengths or cells train only
-    what is new. Arguments and errors are those of `steadystep.lab.execution.run_study.run_study`.
+    A measurement that was killed at any moment is resumed by the same call. A folder may hold several measurements:
+    each record belongs to one trial, so that adding seeds, lengths or cells trains only the new trials. Arguments and
+    errors are those of `steadystep.lab.execution.run_study.run_study`.
     """
     observer, where = observer or Silent(), find_device(device)
     Store(folder, observer.warning).prepare()
     chosen: dict[tuple[str, str], Trial] = {}
     tuning: dict[tuple[str, str], Sequence[Record]] = {}
     final: dict[tuple[str, str, int], Sequence[Record]] = {}
-    at = measurement.tuned_at
+    tuned_at = measurement.tuned_at
     for cell in measurement.cells:
-        for length in (at, *(length for length in measurement.lengths if length != at)):
+        for length in (tuned_at, *(length for length in measurement.lengths if length != tuned_at)):
             task = measurement.task(cell, length)
             study, splits = measurement.study(task), task.load(None)
             allowed = allowed_replicas(replicas or task.replicas, task, splits, observer, where)
             job = Job(task, None, folder, checkpoint_seconds, allowed, where)
-            with obtaining(job, splits, workers, observer) as obtain:
-                if length == at:
-                    tuned = tune(study, task, splits.fingerprint, obtain)
+            with stage_runner(job, splits, workers, observer) as run_stage:
+                if length == tuned_at:
+                    tuned = tune(study, task, splits.fingerprint, run_stage)
                     for arm in study.arms:
                         chosen[cell, arm.name] = tuned.chosen[arm.name, study.epochs]
                         tuning[cell, arm.name] = tuned.records[arm.name, study.epochs]
@@ -62,7 +63,7 @@ def run_success(
                     arm.name: final_trials(study, task, splits.fingerprint, arm, chosen[cell, arm.name])
                     for arm in study.arms
                 }
-                found = obtain(f"{cell}, T = {length}", [trial for trials in runs.values() for trial in trials])
+                records = run_stage(f"{cell}, T = {length}", [trial for trials in runs.values() for trial in trials])
             for arm, trials in runs.items():
-                final[cell, arm, length] = [found[trial.id] for trial in trials]
+                final[cell, arm, length] = [records[trial.id] for trial in trials]
     return SuccessResults(measurement, chosen, tuning, final)

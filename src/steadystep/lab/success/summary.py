@@ -1,4 +1,4 @@
-"""How many runs succeeded, and how sure that is."""
+"""Success rates and accuracies with their confidence intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from steadystep.lab.training.record import Record
 
 @dataclass(frozen=True)
 class Rate:
-    """The runs of one arm with one cell at one length."""
+    """The success rate of one arm with one cell at one length."""
 
     cell: str
     arm: str
@@ -22,17 +22,17 @@ class Rate:
     runs: int
     succeeded: int
     diverged: int
-    success: Estimate  # share of the runs; Wilson interval
-    accuracy: Estimate  # share of the test sequences; t interval over the runs, a diverged one counting as a guess
+    success: Estimate  # share of successful runs; Wilson interval
+    accuracy: Estimate  # share of correct test sequences; t interval over runs; a diverged run counts at chance level
 
 
 def succeeded(record: Record) -> bool:
-    """Whether the run was right in more than 99% of the test sequences; one that diverged was not."""
+    """Return whether the run was correct on more than 99% of the test sequences. A diverged run was not."""
     return record.test_accuracy is not None and record.test_accuracy > SUCCESS
 
 
 def summarise_success(results: SuccessResults) -> list[Rate]:
-    """By cell, arm and length, in the order in which they were declared."""
+    """Summarise the runs by cell, arm and length, in the order of the declaration."""
     measurement = results.measurement
     return [
         _rate(results, cell, arm.name, length, results.final[cell, arm.name, length])
@@ -43,7 +43,7 @@ def summarise_success(results: SuccessResults) -> list[Rate]:
 
 
 def _rate(results: SuccessResults, cell: str, arm: str, length: int, records: Sequence[Record]) -> Rate:
-    chosen, good = results.chosen[cell, arm], sum(succeeded(record) for record in records)
+    chosen, successes = results.chosen[cell, arm], sum(succeeded(record) for record in records)
     chance = results.measurement.task(cell, length).chance
     return Rate(
         cell,
@@ -52,8 +52,8 @@ def _rate(results: SuccessResults, cell: str, arm: str, length: int, records: Se
         lr=chosen.lr,
         threshold=chosen.clip.threshold if chosen.clip else None,
         runs=len(records),
-        succeeded=good,
+        succeeded=successes,
         diverged=sum(record.outcome == "diverged" for record in records),
-        success=wilson_interval(good, len(records)),
+        success=wilson_interval(successes, len(records)),
         accuracy=t_interval([chance if run.test_accuracy is None else run.test_accuracy for run in records]),
     )

@@ -1,1 +1,1 @@
-"""What the lab needs of the operating system: atomic files, a fork server, heap settings."""
+"""Operating-system support for the lab: atomic file writes, a fork server, heap settings."""

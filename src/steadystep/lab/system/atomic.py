@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic file writes: a file is complete or does not exist."""
 
 import os
 import secrets
@@ -10,17 +10,17 @@ from steadystep.lab.errors import UserError
 
 
 class StoreError(UserError):
-    """Something cannot be kept on disk: no permission, no room, no such place."""
+    """A file or folder cannot be written: no permission, no space, or no such path."""
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a file so that whoever reads `path`, at any moment and after any crash, finds all of it or none.
+    """Write a file atomically: any reader, at any time and after any crash, sees the complete content or none of it.
 
-    A uniquely named file in the same folder is written, flushed to the disk and renamed over `path`. Text is
-    written in UTF-8. On failure `path` is as it was and the unfinished file is gone.
+    Writes a uniquely named file in the same folder, flushes it to disk and renames it to `path`. Text is encoded as
+    UTF-8. On failure `path` is unchanged and the temporary file is deleted.
 
     Raises:
-        StoreError: in one line, where the folder cannot be written or the disk is full.
+        StoreError: if the folder cannot be written or the disk is full; the message is one line.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -29,23 +29,23 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     ['a.txt']
     """
     content = data.encode() if isinstance(data, str) else data
-    unfinished = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
-    with refusals_named(path):
+    temporary = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    with store_errors(path):
         try:
-            with unfinished.open("xb") as file:
+            with temporary.open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            unfinished.replace(path)
+            temporary.replace(path)
         except BaseException:
-            unfinished.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
         _sync_folder(path.parent)
 
 
 @contextmanager
-def refusals_named(path: Path) -> Iterator[None]:
-    """What the system refuses, as a StoreError that names the path."""
+def store_errors(path: Path) -> Iterator[None]:
+    """Convert an OSError within the block into a StoreError that names the path."""
     try:
         yield
     except OSError as error:
@@ -53,7 +53,7 @@ def refusals_named(path: Path) -> Iterator[None]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut, where folders can be opened (not on Windows)."""
+    """Flush the rename itself to disk, so that it survives a power cut; not possible on Windows."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

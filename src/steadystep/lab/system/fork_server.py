@@ -1,4 +1,4 @@
-"""The process that workers are forked from: it imports everything heavy, once for all of them."""
+"""The fork server: the process that workers are forked from. It imports the heavy modules once for all workers."""
 
 import multiprocessing
 import signal
@@ -6,13 +6,14 @@ from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
 PRELOAD = ["steadystep.lab.execution.worker", "steadystep.lab.tasks"]
-"""What it imports."""
+"""Modules that the fork server imports."""
 
 
 def worker_context() -> Any:
-    """How worker processes are started: from the fork server, or afresh where there is none (Windows).
+    """Return the multiprocessing context for workers: "forkserver", or "spawn" where that does not exist (Windows).
 
-    Never by forking this process: a forked child of a process with threads, which torch starts, may hang.
+    Workers are never forked from this process: torch starts threads, and a child forked from a process with threads
+    may hang.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
@@ -22,14 +23,14 @@ def worker_context() -> Any:
 
 
 def warm_up() -> None:
-    """Start the fork server. Called before this process imports torch, it makes both import at the same time.
+    """Start the fork server. If called before this process imports torch, both processes import it at the same time.
 
-    It and the workers are deaf to Ctrl-C from their first instruction on: one that heard it while it started would
-    die, and the pool would kill all others before they could save what they had.
+    The fork server and the workers ignore Ctrl-C from their first instruction on. A process that received it during
+    startup would die, and the pool would then kill all other workers before they could save their state.
     """
     if worker_context().get_start_method() == "forkserver":
-        resource_tracker.ensure_running()  # which would lift the mask
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what is started inherits it
+        resource_tracker.ensure_running()  # started first, because starting it would unblock the signal
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # child processes inherit the signal mask
         try:
             forkserver.ensure_running()
         finally:

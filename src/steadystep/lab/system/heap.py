@@ -1,4 +1,4 @@
-"""Memory that a process has had once stays with it, instead of going back to the system after every step."""
+"""A malloc setting that keeps freed memory in the process instead of returning it to the system after every step."""
 
 import ctypes
 import platform
@@ -7,11 +7,12 @@ TRIM_THRESHOLD, MMAP_MAX = -1, -4
 """Parameters of glibc's mallopt, from its malloc.h."""
 
 
-def keep_memory() -> bool:
-    """Let the heap keep what is freed; true where the C library is one that can (glibc).
+def keep_freed_memory() -> bool:
+    """Configure the heap to keep freed memory; return whether the C library supports it (glibc does).
 
-    A step allocates its activations anew. By default glibc maps each large one and gives it back, and the system
-    clears every page again: a quarter of a step's time for a small convolutional network on one core.
+    Every training step allocates its activations anew. By default glibc maps each large one and unmaps it when it is
+    freed, and the system has to clear every page again. This takes a quarter of the step time of a small
+    convolutional network on one core.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

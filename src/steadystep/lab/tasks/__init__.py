@@ -1,4 +1,4 @@
-"""The tasks, one a file. Adding one is a file that defines TASK and a row here."""
+"""The tasks, one file each. To add a task, write a file that defines TASK and list it here."""
 
 from collections.abc import Callable
 
@@ -40,22 +40,22 @@ _WITH_OPTIONS: dict[str, Callable[[str], Task]] = {
     "cifar10-resnet": cifar10_resnet.find,
     "imagenet-resnet": imagenet_resnet.find,
 }
-"""By a task's name: what makes the task of a name that goes on with options after a colon."""
+"""By task name: the function that makes a task from a name with options after a colon."""
 
 
 class UnknownTaskError(UserError):
-    """There is no task of that name."""
+    """Raised when there is no task of the given name."""
 
 
 def find_task(name: str) -> Task:
-    """The task of that name, or of one that goes on with its options.
+    """Return the task of the given name, which may end with options.
 
-    Those are rnn-addition:lstm:100:50 (cell, length, units), cifar10-cnn:64:256:256 (widths) and imagenet-resnet:18
-    (depth).
+    Examples with options are rnn-addition:lstm:100:50 (cell, length, units), cifar10-cnn:64:256:256 (widths),
+    cifar10-resnet:18 and imagenet-resnet:18 (depth).
 
     Raises:
-        UnknownTaskError: which lists the names there are.
-        UserError: for options that there are not.
+        UnknownTaskError: If there is no such task; the message lists all names.
+        UserError: If the options are invalid.
 
     >>> find_task("digits-mlp").classes
     10

@@ -1,4 +1,4 @@
-"""Arms: what a comparison compares, and the search space that each gets."""
+"""Arms: the optimizer configurations that a study compares, each with its search space."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -13,11 +13,11 @@ Option = float | bool | tuple[float, ...]
 
 
 class Arm(BaseModel):
-    """One column of the comparison: an optimizer, clipped or not.
+    """One column of the comparison: an optimizer, with or without clipping.
 
-    `lrs` is the declared search space of its learning rate. A clipped arm searches `lrs` x `quantiles`: each
-    threshold is that quantile of the gradient norms that its unclipped twin met at its best learning rate. A clipper
-    whose number has no unit, such as AGC's ratio, searches `lrs` x `thresholds` instead.
+    `lrs` is the declared search space of the learning rate. A clipped arm searches `lrs` x `quantiles`: each threshold
+    is the given quantile of the gradient norms that the unclipped twin of the arm recorded at its best learning rate.
+    A clipper with a dimensionless parameter, such as AGC's ratio, searches `lrs` x `thresholds` instead.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,28 +32,31 @@ class Arm(BaseModel):
 
     @property
     def configurations(self) -> int:
-        """How many settings its tuning tries."""
+        """The number of settings that tuning tries."""
         return len(self.lrs) * (len(self.quantiles or self.thresholds) if self.clip else 1)
 
     @model_validator(mode="after")
-    def _a_clipped_arm_has_thresholds_to_try(self) -> "Arm":
+    def _check_clipping(self) -> "Arm":
         if self.clip is None:
             if self.quantiles or self.thresholds:
-                raise ValueError(f"arm {self.name!r}: thresholds are given and no clip")
+                raise ValueError(f"arm {self.name!r} has thresholds but no clip")
         elif bool(self.quantiles) == bool(self.thresholds):
-            raise ValueError(f"arm {self.name!r}: its clip {self.clip} needs quantiles or thresholds, and not both")
+            raise ValueError(f"arm {self.name!r}: clip {self.clip} needs either quantiles or thresholds, not both")
         elif self.quantiles and not CLIPS[self.clip].from_norms:
-            raise ValueError(f"arm {self.name!r}: the number of {self.clip} is no gradient norm, give thresholds")
+            raise ValueError(
+                f"arm {self.name!r}: the parameter of {self.clip} is not a gradient norm; declare thresholds instead "
+                "of quantiles"
+            )
         return self
 
 
 def paper_arms(
     sgd: tuple[float, float], adam: tuple[float, float], settings: int, quantiles: Sequence[float]
 ) -> tuple[Arm, ...]:
-    """SGD, Adam, and Adam with clipping by global norm, each tuned over the same number of settings.
+    """Return SGD, Adam, and Adam with clipping by global norm, each tuned over the same number of settings.
 
-    `sgd` and `adam` are the smallest and largest learning rate, searched on a logarithmic grid of `settings` points;
-    the clipped arm spends the same number on a coarser grid over the same range, once for each quantile.
+    `sgd` and `adam` are the smallest and largest learning rate of a logarithmic grid of `settings` points. The clipped
+    arm has as many settings in total: a coarser grid over the same range for each quantile.
     """
     coarse, remainder = divmod(settings, len(quantiles))
     assert not remainder, f"{settings} settings do not divide into {len(quantiles)} quantiles"
@@ -71,10 +74,10 @@ def paper_arms(
 
 
 def geometric_grid(low: float, high: float, points: int) -> tuple[float, ...]:
-    """Learning rates at equal ratios, from low to high, to 3 significant digits.
+    """Return a geometric grid of learning rates from low to high, rounded to 3 significant digits.
 
     >>> geometric_grid(0.001, 0.1, 5)
     (0.001, 0.00316, 0.01, 0.0316, 0.1)
     """
-    # Rounded, so that a trial's identity does not hang on the last digit of a power.
+    # Rounded so that a trial's identity does not depend on the last digit of a power.
     return tuple(float(f"{lr:.3g}") for lr in np.geomspace(low, high, points))

@@ -1,4 +1,4 @@
-"""Arrays that are slow to make, made once and kept in the user's cache folder."""
+"""A cache on disk for arrays that are slow to compute, in the user's cache folder."""
 
 import hashlib
 import io
@@ -18,22 +18,22 @@ _log = logging.getLogger(__name__)
 
 
 def cached_arrays(name: str, key: str, make: Callable[[], Mapping[str, np.ndarray]]) -> Mapping[str, np.ndarray]:
-    """What `make` returns, from the cache where it was made before with this key.
+    """Return the arrays that `make` returns, from the cache if they were made before with the same key.
 
-    The key is any text that changes when the result may. A damaged file is made again; a cache that cannot be
-    written is done without. Nothing is ever unpickled.
+    The key is any text that changes whenever the result may change. A damaged cache file is replaced. If the cache
+    cannot be written, the arrays are returned all the same. Nothing is ever unpickled.
     """
     path = cache_folder() / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
-    found = _read(path)
-    if found is None:
+    arrays = _read(path)
+    if arrays is None:
         _log.info("making the arrays of %s, once", name)
-        found = make()
-        _write(path, found)
-    return found
+        arrays = make()
+        _write(path, arrays)
+    return arrays
 
 
 def cache_folder() -> Path:
-    """STEADYSTEP_CACHE, or else this user's cache folder on this platform."""
+    """Return the folder in STEADYSTEP_CACHE, or else this user's cache folder on this platform."""
     if os.environ.get("STEADYSTEP_CACHE"):
         return Path(os.environ["STEADYSTEP_CACHE"])
     if sys.platform == "win32":
@@ -52,7 +52,7 @@ def _read(path: Path) -> dict[str, np.ndarray] | None:
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
-        _log.warning("the cached arrays %s are damaged: making them again", path)
+        _log.warning("the cached arrays in %s are damaged: making them again", path)
         return None
 
 
@@ -63,4 +63,4 @@ def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, content.getvalue())
     except (OSError, StoreError) as error:
-        _log.warning("arrays are not kept: %s", error)
+        _log.warning("the arrays were not cached: %s", error)

@@ -1,4 +1,4 @@
-"""Images that cannot be read: named, counted, and endured up to a limit."""
+"""Images that cannot be read: each is logged, and a split may have a limited number of them."""
 
 import logging
 from collections.abc import Iterable
@@ -7,46 +7,46 @@ from typing import NamedTuple
 from steadystep.lab.tasks.data import BrokenDataError
 
 LIMIT = 10
-"""How many images of a split may be broken, unless the task says otherwise."""
+"""The default number of images of a split that may be broken."""
 
 _log = logging.getLogger(__name__)
 
 
-class Broken(NamedTuple):
+class BrokenImage(NamedTuple):
     """One image that cannot be read."""
 
-    place: int
-    name: str  # its file's, where it has one
-    why: str
+    position: int  # its index in the split
+    name: str  # of its file; "" if it has none
+    reason: str
 
 
 class BrokenImages:
-    """Those of one split that were met so far."""
+    """The broken images of one split that have been found so far."""
 
     def __init__(self, split: str, limit: int) -> None:
         self._split, self._limit = split, limit
-        self._places: set[int] = set()
+        self._positions: set[int] = set()
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._positions)
 
-    def note(self, found: Iterable[Broken]) -> None:
-        """Say each of them once.
+    def add(self, images: Iterable[BrokenImage]) -> None:
+        """Log a warning for each of these images that is new.
 
         Raises:
-            BrokenDataError: where there are more than the limit.
+            BrokenDataError: If there are more broken images than the limit.
         """
-        for broken in found:
-            if broken.place in self._places:
+        for broken in images:
+            if broken.position in self._positions:
                 continue
-            self._places.add(broken.place)
-            said = f"image {broken.place} of {self._split}{f' ({broken.name})' if broken.name else ''}"
+            self._positions.add(broken.position)
+            label = f"image {broken.position} of {self._split}{f' ({broken.name})' if broken.name else ''}"
             if len(self) > self._limit:
                 raise BrokenDataError(
-                    f"{said} cannot be read: {broken.why}; it is number {len(self)} and up to {self._limit} are "
-                    "endured: replace the broken images, or load the data set anew"
+                    f"{label} cannot be read: {broken.reason}; it is broken image number {len(self)}, and at most "
+                    f"{self._limit} are tolerated: replace the broken images, or download the data set again"
                 )
             _log.warning(
-                "%s cannot be read: %s; the next readable one stands in for it (%d of at most %d)",
-                said, broken.why, len(self), self._limit,
+                "%s cannot be read: %s; it is replaced by the next readable image (%d of at most %d)",
+                label, broken.reason, len(self), self._limit,
             )  # fmt: skip

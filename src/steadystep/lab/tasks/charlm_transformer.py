@@ -1,4 +1,4 @@
-"""charlm-transformer: the characters of Tiny Shakespeare and a small GPT."""
+"""charlm-transformer: a small GPT on the characters of Tiny Shakespeare."""
 
 from functools import partial
 from pathlib import Path
@@ -8,15 +8,16 @@ from steadystep.lab.tasks.data import fingerprint_arrays
 from steadystep.lab.tasks.loss_unit import BITS
 from steadystep.lab.tasks.networks.gpt import GPT
 from steadystep.lab.tasks.recipe import Recipe
-from steadystep.lab.tasks.task import Arrays, Frequencies, Splits, Task
-from steadystep.lab.tasks.text import characters, likeliest_token, load_tokens, next_token_loss, windows
+from steadystep.lab.tasks.splits import Arrays, Splits
+from steadystep.lab.tasks.task import Frequencies, Task
+from steadystep.lab.tasks.text import characters, load_tokens, next_token_correct, next_token_loss, windows
 
 VOCABULARY = 65
 CONTEXT = 64
 
 
 def load(data: Path | None) -> Splits[Arrays]:
-    """The data set's first 90, next 5 and last 5% of the text, in windows of 64 characters."""
+    """Return the first 90, the next 5 and the last 5% of the text, as the data set splits it, in windows of 64."""
     tokens = load_tokens(
         "karpathy/tiny_shakespeare", data, column="text", tokenise=characters, vocabulary=VOCABULARY
     )  # fmt: skip
@@ -25,7 +26,7 @@ def load(data: Path | None) -> Splits[Arrays]:
     return Splits(train, val, test, fingerprint_arrays(*parts))
 
 
-DECAYED: dict[str, Option] = {"weight_decay": 0.1}
+WEIGHT_DECAY: dict[str, Option] = {"weight_decay": 0.1}
 
 TASK = Task(
     name="charlm-transformer",
@@ -36,12 +37,12 @@ TASK = Task(
     load=load,
     model=partial(GPT, VOCABULARY, CONTEXT, width=128, heads=4, layers=4),
     arms=(
-        Arm(name="AdamW", optimizer="AdamW", options=DECAYED, lrs=(1e-3, 2e-3, 4e-3, 8e-3)),
-        # 1 is what nearly everyone clips transformers at.
+        Arm(name="AdamW", optimizer="AdamW", options=WEIGHT_DECAY, lrs=(1e-3, 2e-3, 4e-3, 8e-3)),
+        # 1 is the usual clipping threshold for transformers.
         Arm(
             name="AdamW + clip 1",
             optimizer="AdamW",
-            options=DECAYED,
+            options=WEIGHT_DECAY,
             lrs=(1e-3, 2e-3, 4e-3, 8e-3),
             clip="norm",
             thresholds=(1.0,),
@@ -49,7 +50,7 @@ TASK = Task(
         Arm(
             name="AdamW + clip",
             optimizer="AdamW",
-            options=DECAYED,
+            options=WEIGHT_DECAY,
             lrs=(2e-3, 4e-3),
             clip="norm",
             quantiles=(0.1, 0.5),
@@ -64,5 +65,5 @@ TASK = Task(
     target_accuracy=0.5,
     target_loss=1.5,
     loss_unit=BITS,
-    recipe=Recipe(loss=next_token_loss, evaluate=next_token_loss, correct=likeliest_token, evaluation_batch=64),
+    recipe=Recipe(loss=next_token_loss, evaluate=next_token_loss, correct=next_token_correct, evaluation_batch=64),
 )

@@ -1,4 +1,4 @@
-"""cifar10-resnet: CIFAR-10 and the residual network that was published for it."""
+"""cifar10-resnet: the residual network that was published for CIFAR-10."""
 
 from functools import partial
 from typing import Literal, cast, get_args
@@ -6,30 +6,34 @@ from typing import Literal, cast, get_args
 import torch
 
 from steadystep.lab.tasks.arms import Arm
-from steadystep.lab.tasks.augment import alternating_flip, shifted
+from steadystep.lab.tasks.augment import alternating_flip, random_shift
 from steadystep.lab.tasks.cifar10_cnn import load
 from steadystep.lab.tasks.imagenet_recipe import NESTEROV
 from steadystep.lab.tasks.networks.resnet import ResNet, resnet, resnet_cifar
-from steadystep.lab.tasks.options import numbers
+from steadystep.lab.tasks.options import parse_numbers
 from steadystep.lab.tasks.recipe import Moment, Recipe
-from steadystep.lab.tasks.task import Arrays, Split, Task
+from steadystep.lab.tasks.splits import Arrays, Split
+from steadystep.lab.tasks.task import Task
 
 Depth = Literal[18, 20]
 
 
-def augment(x: torch.Tensor, chosen: torch.Tensor, now: Moment) -> torch.Tensor:
-    """Mirrored in every second epoch, and moved by up to four pixels."""
-    return shifted(alternating_flip(x.float(), chosen, now.epoch), most=4)
+def augment(x: torch.Tensor, indices: torch.Tensor, now: Moment) -> torch.Tensor:
+    """Flip every image in every second epoch, and shift it by up to four pixels."""
+    return random_shift(alternating_flip(x.float(), indices, now.epoch), max_shift=4)
 
 
-def standardise_as_data(model: torch.nn.Module, train: Split) -> None:
-    """Mean and deviation of the training pixels."""
+def fit_standardisation(model: torch.nn.Module, train: Split) -> None:
+    """Set the mean and standard deviation of the input layer from the training images."""
     assert isinstance(model, ResNet) and isinstance(train, Arrays)
     model.pixels.fit(train.x)
 
 
 def make_task(name: str, depth: Depth) -> Task:
-    """The comparison with ResNet-20, of 0.27 million parameters, or with ResNet-18 for 32x32 images, of 11 million."""
+    """Return the task with a ResNet of the given depth.
+
+    ResNet-20 has 0.27 million parameters; ResNet-18, adapted to 32x32 images, has 11 million.
+    """
     return Task(
         name=name,
         title=f"CIFAR-10, ResNet-{depth}",
@@ -51,13 +55,13 @@ def make_task(name: str, depth: Depth) -> Task:
         target_accuracy=0.85,
         target_loss=0.4,
         schedule="triangle",
-        recipe=Recipe(augment=augment, initialise=standardise_as_data, channels_last=True),
+        recipe=Recipe(augment=augment, initialise=fit_standardisation, channels_last=True),
     )
 
 
 def find(name: str) -> Task:
-    """The task of a name that gives the depth: cifar10-resnet:18 or cifar10-resnet:20."""
-    [depth] = numbers(name, "cifar10-resnet:18", count=1, among=get_args(Depth))
+    """Return the task of a name that ends with the depth: cifar10-resnet:18 or cifar10-resnet:20."""
+    [depth] = parse_numbers(name, "cifar10-resnet:18", count=1, choices=get_args(Depth))
     return make_task(name, cast(Depth, depth))
 
 

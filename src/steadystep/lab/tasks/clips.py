@@ -1,4 +1,4 @@
-"""The clippers that an arm can have, by the names that commands and study files use. A clipper is a row here."""
+"""The clippers that an arm can use, by their names in commands and study files. A new clipper is one more row here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,10 +9,14 @@ import steadystep
 
 @dataclass(frozen=True)
 class ClipKind:
-    """How a clipper is made from its one number, and where that number comes from.
+    """A kind of clipper with one tuned parameter.
 
-    `threshold` names the constructor's argument. `from_norms`: it is a size of gradients, so it is taken from the
-    norms that the unclipped twin met; otherwise it has no unit, and `default` is what its authors recommend.
+    Attributes:
+        clipper: The constructor.
+        threshold: The name of the constructor's argument that is tuned.
+        from_norms: Whether the parameter is a gradient norm. If so, it is chosen from the norms that the unclipped twin
+            of the arm recorded; otherwise the parameter is dimensionless.
+        default: For a dimensionless parameter, the value that its authors recommend.
     """
 
     clipper: Callable[..., Any]
@@ -21,6 +25,7 @@ class ClipKind:
     default: float | None = None
 
     def make(self, threshold: float) -> Any:
+        """Return a clipper with this value of the parameter."""
         return self.clipper(**{self.threshold: threshold})
 
 
@@ -38,7 +43,10 @@ CLIPS = {
 
 
 def known_clip(name: str) -> str:
-    """The name, if there is a clipper of it. Raises ValueError, which lists the names there are.
+    """Return the name unchanged if it names a clipper.
+
+    Raises:
+        ValueError: If there is no such clipper; the message lists all names.
 
     >>> known_clip("agc")
     'agc'

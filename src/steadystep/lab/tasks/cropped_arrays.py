@@ -1,4 +1,4 @@
-"""Images of one size, decoded beforehand, cropped as they are needed."""
+"""A split of decoded images of equal size, which are cropped when a batch is made."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ import torch
 
 from steadystep.lab.tasks.crops import random_crop
 from steadystep.lab.tasks.resample import crop_and_resize, resize_and_centre_crop
-from steadystep.lab.tasks.task import Batch
+from steadystep.lab.tasks.splits import Batch
 
 
 @dataclass(frozen=True)
 class CroppedArrays:
-    """Whole images and their labels; a stream shows crops of `size` x `size` pixels: random ones, or the centres."""
+    """Whole images and their labels; a stream yields crops of `size` x `size` pixels, either random or centre crops."""
 
     pixels: torch.Tensor  # (examples, channels, height, width), uint8
     y: torch.Tensor  # (examples,), int64
@@ -23,13 +23,13 @@ class CroppedArrays:
         return len(self.y)
 
     def stream(self, order: torch.Tensor, batch: int, epoch: int) -> Iterator[Batch]:
-        """The batches of the examples at these places, in this order; the last may be smaller."""
+        """Yield the examples at the indices in `order`, `batch` at a time; the last batch may be smaller."""
         height, width = self.pixels.shape[2:]
-        for chosen in order.split(batch):
-            whole = self.pixels.index_select(0, chosen)
+        for indices in order.split(batch):
+            whole = self.pixels.index_select(0, indices)
             if self.random:
-                crops = [random_crop(width, height, place, epoch) for place in chosen.tolist()]
+                crops = [random_crop(width, height, index, epoch) for index in indices.tolist()]
                 x = crop_and_resize(whole, crops, self.size)
             else:
                 x = resize_and_centre_crop(whole, self.size)
-            yield Batch(x, self.y.index_select(0, chosen), chosen)
+            yield Batch(x, self.y.index_select(0, indices), indices)

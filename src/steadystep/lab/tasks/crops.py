@@ -1,7 +1,7 @@
-"""Which part of an image is shown: random for training, the centre for evaluation, as is usual for ImageNet.
+"""Crops of images: random ones for training and centre crops for evaluation, as is usual for ImageNet.
 
-Everything random is decided by an image's place in its split and the epoch alone: the same whoever decodes the image,
-in whatever order, before or after an interruption.
+A random crop depends only on the image's index in its split and on the epoch. It is therefore the same in every worker
+process, in any order, and before and after an interruption.
 """
 
 import math
@@ -10,20 +10,20 @@ from typing import NamedTuple
 import numpy as np
 
 AREA = (0.08, 1.0)
-"""Of a random crop, as a fraction of the image's."""
+"""Range of a random crop's area, as a fraction of the image's area."""
 
 RATIO = (3 / 4, 4 / 3)
-"""Of a random crop's width to its height."""
+"""Range of the ratio of a random crop's width to its height."""
 
 ATTEMPTS = 10
-"""How many random crops are drawn for an image before its centre is taken."""
+"""How many random crops are tried for an image before its centre is taken."""
 
 MARGIN = 256 / 224
-"""How much larger than the centre crop the whole image's shorter side is made for evaluation."""
+"""Ratio of the image's shorter side to the size of the centre crop, after resizing for evaluation."""
 
 
 class Crop(NamedTuple):
-    """A part of an image, in pixels, and whether it is mirrored."""
+    """A rectangle of an image, in pixels, and whether it is flipped horizontally."""
 
     left: int
     top: int
@@ -32,17 +32,19 @@ class Crop(NamedTuple):
     mirrored: bool = False
 
 
-def random_crop(width: int, height: int, place: int, epoch: int) -> Crop:
-    """8 to 100% of an image's area, in a shape from 3:4 to 4:3, mirrored or not; to be resized to a square.
+def random_crop(width: int, height: int, index: int, epoch: int) -> Crop:
+    """Draw a crop of 8 to 100% of an image's area and of an aspect ratio from 3:4 to 4:3, flipped with probability 1/2.
 
-    Area uniform, ratio log-uniform, drawn until the crop fits, ten times at most. Source: Szegedy et al., Going
-    deeper with convolutions, CVPR 2015, section 6; the same distribution as torchvision's RandomResizedCrop.
+    The crop is meant to be resized to a square. Its area is uniform and its aspect ratio log-uniform. Crops are drawn
+    until one fits, at most ten times; then the largest centre crop within the range of ratios is taken. Source:
+    Szegedy et al., Going deeper with convolutions, CVPR 2015, section 6; the same distribution as torchvision's
+    RandomResizedCrop.
 
-    >>> random_crop(500, 375, place=7, epoch=0) == random_crop(500, 375, place=7, epoch=0)
+    >>> random_crop(500, 375, index=7, epoch=0) == random_crop(500, 375, index=7, epoch=0)
     True
     """
-    # Philox is counted from its key: a stream of its own for each pair, and RandomState's draws are frozen for ever.
-    draws = np.random.RandomState(np.random.Philox(key=[place, epoch])).random_sample(2 * ATTEMPTS + 3).tolist()
+    # Philox keyed by the pair gives every pair a separate stream. RandomState's streams never change.
+    draws = np.random.RandomState(np.random.Philox(key=[index, epoch])).random_sample(2 * ATTEMPTS + 3).tolist()
     across, down, coin = draws[-3:]
     low, high = math.log(RATIO[0]), math.log(RATIO[1])
     for first, second in zip(draws[0:-3:2], draws[1:-3:2], strict=True):
@@ -57,10 +59,10 @@ def random_crop(width: int, height: int, place: int, epoch: int) -> Crop:
     return Crop((width - wide) // 2, (height - tall) // 2, wide, tall, coin < 0.5)
 
 
-def resized(width: int, height: int, size: int) -> tuple[int, int]:
-    """Width and height of the whole image before a centre crop of this size: its shorter side is size x 256 / 224.
+def resized_shape(width: int, height: int, size: int) -> tuple[int, int]:
+    """Return the image's width and height before a centre crop: the shorter side becomes size x 256 / 224.
 
-    >>> resized(500, 375, 224)
+    >>> resized_shape(500, 375, 224)
     (341, 256)
     """
     shorter = round(size * MARGIN)

@@ -1,4 +1,4 @@
-"""The one loader: data sets by their hub name or from a local folder, made once into arrays."""
+"""The loader of all data sets: by name from the Hugging Face hub, or from a local folder, cached as arrays."""
 
 import hashlib
 import io
@@ -21,15 +21,15 @@ _log = logging.getLogger(__name__)
 
 
 class DataNotFoundError(UserError):
-    """A data set is neither in the local folder nor to be had from the hub."""
+    """Raised when a data set is neither in a local folder nor available from the hub."""
 
 
 class BrokenDataError(UserError):
-    """A data set is in the local folder, and a file of it cannot be read."""
+    """Raised when a data set was found but a part of it is unreadable, missing or unexpected."""
 
 
 class Images(NamedTuple):
-    """One split, in the data set's order."""
+    """The images of one split, in the data set's order."""
 
     pixels: np.ndarray  # (examples, height, width) or (examples, height, width, channels), uint8
     labels: np.ndarray  # (examples,), int64
@@ -39,9 +39,19 @@ def load_images(
     hub_name: str, data: Path | None, *, splits: tuple[str, ...] = ("train", "test"), image: str = "image",
     label: str = "label", mode: str | None = None,
 ) -> Mapping[str, Images]:  # fmt: skip
-    """The splits of an image data set whose images all have one size, decoded: see `load_arrays`.
+    """Return the decoded splits of an image data set whose images all have the same size.
 
-    `mode`: into which all images are brought first, such as "RGB"; default: as they are.
+    Args:
+        hub_name: Owner/name on the hub.
+        data: A local folder, or None; see `load_arrays`.
+        splits: The splits to load.
+        image: The column of the images.
+        label: The column of the labels.
+        mode: The Pillow mode that all images are converted to, such as "RGB". Default: no conversion.
+
+    Raises:
+        DataNotFoundError: As `load_arrays`.
+        BrokenDataError: As `load_arrays`.
     """
 
     def decode(opened: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -56,29 +66,29 @@ def load_arrays(
     hub_name: str, data: Path | None, splits: tuple[str, ...], columns: tuple[str, ...],
     make: Callable[[Mapping[str, Any]], dict[str, np.ndarray]], *, key: str = "", revision: str | None = None,
 ) -> Mapping[str, np.ndarray]:  # fmt: skip
-    """What `make` gives for a data set's splits, from the cache where it was made before.
+    """Return the arrays that `make` returns for a data set's splits, from the cache if they were made before.
 
-    `data`, or else the environment variable STEADYSTEP_DATA, is a local folder: that of the data set itself or
-    one that holds it under its short name (``mnist`` for ``ylecun/mnist``), in the layout of Hugging Face
-    `datasets`. With it no network is touched; without it `datasets` finds or downloads the set by name.
+    `data`, or else the environment variable STEADYSTEP_DATA, is a local folder: either the folder of the data set or
+    one that contains it under its short name (``mnist`` for ``ylecun/mnist``), in the layout of Hugging Face
+    `datasets`. With a local folder the network is not used. Without one, `datasets` finds or downloads the data set by
+    name.
 
     Args:
-        hub_name: owner/name on the hub.
-        data: a local folder, or None.
-        splits: the splits that `make` reads.
-        columns: the columns that `make` reads.
-        make: from splits, as `datasets` opens them, to arrays by name.
-        key: changes when `make` does.
-        revision: of the hub's repository. Default: its main branch.
+        hub_name: Owner/name on the hub.
+        data: A local folder, or None.
+        splits: The splits that `make` reads.
+        columns: The columns that `make` reads.
+        make: A function from the splits, as `datasets` opens them, to arrays by name.
+        key: Any text that changes when `make` changes.
+        revision: The revision of the hub's repository. Default: its main branch.
 
     Raises:
-        DataNotFoundError: in one line, with the two ways to get the data.
-        BrokenDataError: naming the file of the local folder that cannot be read, or the split or column that is
-            not there.
+        DataNotFoundError: If the data set was not found. The message is one line and names both ways to get the data.
+        BrokenDataError: If a file cannot be read, or a split or column is missing. The message names it.
     """
-    folder = locate(hub_name, data)
+    folder = find_local_folder(hub_name, data)
     with TemporaryDirectory() as scratch:
-        # A local folder needs no second copy of its examples in the Hugging Face cache.
+        # The scratch folder spares a second copy of the local examples in the Hugging Face cache.
         loaded: Any = None if folder else _from_hub(hub_name, revision)
         sources = parquet_files(folder) if folder else _arrow_files(loaded, splits)
 
@@ -87,28 +97,30 @@ def load_arrays(
             _check_columns(hub_name, opened, splits, columns)
             return make(opened)
 
-        return cached_arrays(_short(hub_name), _key(sources, splits, columns, key), open_and_make)
+        return cached_arrays(_short_name(hub_name), _key(sources, splits, columns, key), open_and_make)
 
 
-def locate(hub_name: str, data: Path | None, holds: Callable[[Path], object] | None = None) -> Path | None:
-    """The local folder of a data set, or None where none was asked for: then the hub is.
+def find_local_folder(
+    hub_name: str, data: Path | None, has_data: Callable[[Path], object] | None = None
+) -> Path | None:
+    """Return the local folder of a data set, or None if neither `data` nor the environment variable names a folder.
 
-    `holds` says whether a folder holds such data; default: whether there are parquet files.
+    `has_data` returns whether a folder contains such data. Default: whether it contains parquet files.
 
     Raises:
-        DataNotFoundError: where a folder was given and does not hold the data set.
+        DataNotFoundError: If a folder is named and does not contain the data set.
     """
-    given = data or (Path(os.environ[ENVIRONMENT_VARIABLE]) if os.environ.get(ENVIRONMENT_VARIABLE) else None)
-    if given is None:
+    parent = data or (Path(os.environ[ENVIRONMENT_VARIABLE]) if os.environ.get(ENVIRONMENT_VARIABLE) else None)
+    if parent is None:
         return None
-    for folder in (given / _short(hub_name), given):
-        if (holds or parquet_files)(folder):
+    for folder in (parent / _short_name(hub_name), parent):
+        if (has_data or parquet_files)(folder):
             return folder
-    raise not_found(hub_name, f"no data files in {given / _short(hub_name)} or {given}")
+    raise not_found(hub_name, f"no data files in {parent / _short_name(hub_name)} or {parent}")
 
 
 def fingerprint_arrays(*arrays: np.ndarray) -> str:
-    """16 hexadecimal digits that name the content of these arrays, in this order.
+    """Return 16 hexadecimal digits that identify the content of the arrays, in this order.
 
     >>> fingerprint_arrays(np.arange(3)) == fingerprint_arrays(np.arange(3)) != fingerprint_arrays(np.arange(4))
     True
@@ -120,21 +132,21 @@ def fingerprint_arrays(*arrays: np.ndarray) -> str:
     return digest.hexdigest()[:16]
 
 
-def usual_names(splits: Mapping[str, Any]) -> dict[str, Any]:
-    """Splits by name, where what some data sets call valid or val is called validation.
+def normalise_split_names(splits: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename the split that some data sets call valid or val to validation.
 
-    >>> usual_names({"train": 1, "valid": 2})
+    >>> normalise_split_names({"train": 1, "valid": 2})
     {'train': 1, 'validation': 2}
     """
     return {"validation" if name in ("valid", "val") else name: split for name, split in splits.items()}
 
 
-def _short(hub_name: str) -> str:
+def _short_name(hub_name: str) -> str:
     return hub_name.rpartition("/")[2]
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """The data files of a folder in one of the hub's layouts: beside its README or in `data`."""
+    """Return the data files of a folder in one of the hub's layouts: beside the README or in `data`."""
     patterns = ("*.parquet", "data/*.parquet")
     return sorted(path for pattern in patterns for path in folder.glob(pattern)) if folder.is_dir() else []
 
@@ -144,10 +156,14 @@ def _arrow_files(loaded: Any, splits: tuple[str, ...]) -> list[Path]:
 
 
 def open_folder(hub_name: str, folder: Path, cache: str | Path) -> Any:
-    """The splits of a local folder by their usual names, converted to Arrow in `cache`; no network is touched."""
+    """Open the splits of a local folder, converted to Arrow files in `cache`, without using the network.
+
+    Raises:
+        BrokenDataError: If a file cannot be read. The message names it.
+    """
     with quiet_datasets(offline=True) as datasets:
         try:
-            return usual_names(datasets.load_dataset(str(folder), cache_dir=str(cache)))
+            return normalise_split_names(datasets.load_dataset(str(folder), cache_dir=str(cache)))
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             damaged = next((path for path in parquet_files(folder) if not _is_whole_parquet(path)), folder)
             raise BrokenDataError(
@@ -179,18 +195,18 @@ def _check_columns(hub_name: str, opened: Any, splits: tuple[str, ...], columns:
 
 
 def _from_hub(hub_name: str, revision: str | None) -> Any:
-    if parent_process() is None:  # workers find it in the hub's cache, and need not say it again
-        _log.warning("looking for %s on the Hugging Face hub, or in its cache", hub_name)
+    if parent_process() is None:  # workers find it in the hub's cache and need not log it again
+        _log.warning("looking for %s on the Hugging Face hub or in its cache", hub_name)
     with quiet_datasets(offline=False) as datasets:
         try:
-            return usual_names(datasets.load_dataset(hub_name, revision=revision))
+            return normalise_split_names(datasets.load_dataset(hub_name, revision=revision))
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            raise not_found(hub_name, f"the hub gave nothing ({first_line(error)})") from error
+            raise not_found(hub_name, f"the hub did not return it ({first_line(error)})") from error
 
 
 @contextmanager
 def quiet_datasets(offline: bool) -> Iterator[Any]:
-    """The `datasets` library without its bars and chatter and, where asked for, cut off from the network."""
+    """Provide the `datasets` library without progress bars and log messages and, if `offline`, without the network."""
     import datasets
     import datasets.config
     from huggingface_hub import constants
@@ -198,7 +214,7 @@ def quiet_datasets(offline: bool) -> Iterator[Any]:
     settings = [(datasets.config, "HF_HUB_OFFLINE"), (constants, "HF_HUB_OFFLINE")]
     before = [getattr(module, name) for module, name in settings]
     bars = datasets.is_progress_bar_enabled()
-    # What goes wrong is in the error that is raised; `datasets` says it in its log before.
+    # Failures are reported by the error that is raised; `datasets` would log them before that.
     logs = [(logging.getLogger("huggingface_hub"), logging.ERROR), (logging.getLogger("datasets"), logging.CRITICAL)]
     levels = [log.level for log, _ in logs]
     datasets.disable_progress_bars()
@@ -218,13 +234,16 @@ def quiet_datasets(offline: bool) -> Iterator[Any]:
 
 
 def not_found(hub_name: str, why: str) -> DataNotFoundError:
+    """Return the error for a data set that was not found, with both ways to get the data."""
     return DataNotFoundError(
-        f"the data set {hub_name} was not found: {why}; give its folder (or the one that holds {_short(hub_name)}) "
-        f"with --data DIR or {ENVIRONMENT_VARIABLE}, or leave both out while online and it is downloaded by name"
+        f"the data set {hub_name} was not found: {why}; give its folder (or the one that contains "
+        f"{_short_name(hub_name)}) with --data DIR or {ENVIRONMENT_VARIABLE}, or leave both out while online and it is "
+        "downloaded by name"
     )
 
 
 def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or the error's type if there is no message."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
@@ -234,12 +253,12 @@ def _decode(split: Any, image: str, label: str, mode: str | None) -> Images:
 
     raw = split.cast_column(image, datasets.Image(decode=False))[:]
     pictures = [Image.open(io.BytesIO(item["bytes"]) if item["bytes"] else item["path"]) for item in raw[image]]
-    shown = (picture.convert(mode) if mode else picture for picture in pictures)
-    return Images(np.stack([np.asarray(picture) for picture in shown]), np.array(raw[label], np.int64))
+    converted = (picture.convert(mode) if mode else picture for picture in pictures)
+    return Images(np.stack([np.asarray(picture) for picture in converted]), np.array(raw[label], np.int64))
 
 
 def _key(sources: list[Path], splits: tuple[str, ...], columns: tuple[str, ...], key: str) -> str:
-    """Changes whenever a source file may have."""
+    """Return a text that changes whenever a source file may have changed."""
     text = repr((splits, *columns)) + key
     for path in sources:
         status = path.stat()

@@ -1,4 +1,4 @@
-"""Handwriting, deformed: random affine maps and smooth displacements of whole batches."""
+"""Random deformation of handwriting: affine maps and smooth displacements of whole batches."""
 
 import math
 
@@ -8,25 +8,26 @@ from torch.nn import functional
 ROTATION = math.radians(6)
 SCALE = 0.06
 SHEAR = 0.075
-SHIFT = 0.04  # of half the image's side
-BEND = 0.09  # deviation of the displacement, of half the image's side
+SHIFT = 0.04  # as a fraction of half the image's side
+BEND = 0.09  # standard deviation of the displacement, as a fraction of half the image's side
 KNOTS = 5
-"""The displacement is drawn on a grid of so many points a side, and smooth between them."""
+"""Points per side of the grid on which the displacement is drawn; between them it is interpolated smoothly."""
 
 
-def deformed(x: torch.Tensor, strength: float) -> torch.Tensor:
-    """Every image under a map of its own: (batch, 1, height, width) floats in and out, 0 outside the image.
+def random_deformation(x: torch.Tensor, strength: float) -> torch.Tensor:
+    """Deform every image by a random affine map and a random smooth displacement.
 
-    Rotation, scale, shear and shift are uniform within the constants above times `strength`, the displacement of each
-    knot is normal; at strength 0 the images are as they were. Source: Simard, Steinkraus & Platt, Best practices for
-    convolutional neural networks applied to visual document analysis, ICDAR 2003, for the elastic part.
+    (batch, 1, height, width) floats in and out; pixels from outside the image are 0. Rotation, scale, shear and shift
+    are uniform within plus or minus `strength` times the constants above, and the displacement of each knot is normal.
+    At strength 0 the images stay unchanged. Source: Simard, Steinkraus & Platt, Best practices for convolutional neural
+    networks applied to visual document analysis, ICDAR 2003, for the elastic part.
 
     >>> x = torch.rand(2, 1, 28, 28)
-    >>> torch.allclose(deformed(x, strength=0.0), x, atol=1e-5)
+    >>> torch.allclose(random_deformation(x, strength=0.0), x, atol=1e-5)
     True
     """
     batch, _, height, width = x.shape
-    # Drawn on the CPU wherever the images are: the same on every device.
+    # Drawn on the CPU, so that the numbers are the same for every device.
     turn, shear, *rest = (strength * (2 * torch.rand(6, batch) - 1)).to(x.device)
     grow_x, grow_y, right, down = rest
     turn, shear = ROTATION * turn, SHEAR * shear

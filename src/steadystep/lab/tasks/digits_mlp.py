@@ -1,4 +1,4 @@
-"""digits-mlp: scikit-learn's 1,797 real 8x8 digits, nothing to download, a small MLP."""
+"""digits-mlp: a small MLP on scikit-learn's 1,797 handwritten digits of 8x8 pixels, without a download."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -10,13 +10,14 @@ from steadystep.lab.tasks.arms import paper_arms
 from steadystep.lab.tasks.array_cache import cached_arrays
 from steadystep.lab.tasks.data import fingerprint_arrays
 from steadystep.lab.tasks.networks.mlp import make_mlp
-from steadystep.lab.tasks.task import Arrays, Splits, Task
+from steadystep.lab.tasks.splits import Arrays, Splits
+from steadystep.lab.tasks.task import Task
 
 SHARES = (0.6, 0.2, 0.2)
 
 
 def load(data: Path | None) -> Splits[Arrays]:
-    """60 / 20 / 20% of every class for training, validation and test, fixed for ever. `data` is not needed."""
+    """Return 60, 20 and 20% of every class for training, validation and test, always the same. `data` is ignored."""
     digits = cached_arrays("digits", f"scikit-learn {version('scikit-learn')}", _digits)
     images, labels = digits["images"], digits["labels"]
     parts = _stratified(labels)
@@ -31,11 +32,12 @@ def load(data: Path | None) -> Splits[Arrays]:
 
 
 def model() -> torch.nn.Module:
+    """Return a new MLP with hidden layers of 256 and 128 units."""
     return make_mlp((64, 256, 128, 10))
 
 
 def _digits() -> dict[str, np.ndarray]:
-    # Imported for the first run only: it takes longer than a hundred trials.
+    # Imported only when the arrays are not cached: the import takes longer than a hundred trials.
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
@@ -43,14 +45,14 @@ def _digits() -> dict[str, np.ndarray]:
 
 
 def _stratified(labels: np.ndarray) -> list[np.ndarray]:
-    # RandomState's streams are frozen; those of default_rng may change between versions of NumPy.
+    # The streams of RandomState are frozen; those of default_rng may change between versions of NumPy.
     random = np.random.RandomState(0)
     parts: list[list[int]] = [[], [], []]
     for label in np.unique(labels):
         members = random.permutation(np.flatnonzero(labels == label))
         cuts = np.round(np.cumsum(SHARES[:2]) * len(members)).astype(int)
-        for part, chosen in zip(parts, np.split(members, cuts), strict=True):
-            part.extend(chosen.tolist())
+        for part, indices in zip(parts, np.split(members, cuts), strict=True):
+            part.extend(indices.tolist())
     return [np.sort(part) for part in parts]
 
 

@@ -1,4 +1,4 @@
-"""fashion-mlp: Fashion-MNIST and the MLP of mnist-mlp, the same code on harder data."""
+"""fashion-mlp: the MLP of mnist-mlp on Fashion-MNIST, which is harder."""
 
 from dataclasses import replace
 from functools import partial

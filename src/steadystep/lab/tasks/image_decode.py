@@ -1,4 +1,4 @@
-"""From an encoded image to the pixels that a network sees, one function a stage."""
+"""The stages from an encoded image to the pixels that a network takes, one function each."""
 
 import io
 from collections.abc import Mapping
@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from steadystep.lab.tasks.crops import random_crop, resized
+from steadystep.lab.tasks.crops import random_crop, resized_shape
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
 class UnreadableImageError(Exception):
-    """An image is missing or damaged; the message says how."""
+    """Raised when an image is missing or damaged; the message gives the reason."""
 
 
 def read(image: Mapping[str, bytes | str | None]) -> bytes:
-    """The encoded bytes of an image as `datasets` hands it over: held in its table, or in a file of their own."""
+    """Return the encoded bytes of an image from `datasets`, which stores them in its table or in a separate file.
+
+    Raises:
+        UnreadableImageError: If the file cannot be read.
+    """
     content, path = image["bytes"], image["path"]
     if isinstance(content, bytes):
         return content
@@ -30,36 +34,43 @@ def read(image: Mapping[str, bytes | str | None]) -> bytes:
 
 
 def decode(content: bytes) -> "Image":
-    """All of the image, in RGB: grey ones three times the same, CMYK converted."""
+    """Decode an image to RGB; grey images get three equal channels, CMYK images are converted.
+
+    Raises:
+        UnreadableImageError: If the image is damaged.
+    """
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(content)) as image:
             return image.convert("RGB")
-    # What Pillow's decoders raise for damaged files of the various formats.
+    # Pillow's decoders raise different errors for damaged files of different formats.
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError) as error:
         raise UnreadableImageError(" ".join(str(error).split())) from error
 
 
-def random_view(image: "Image", size: int, place: int, epoch: int) -> "Image":
-    """The image's random crop in this epoch, resized to size x size."""
+def random_view(image: "Image", size: int, index: int, epoch: int) -> "Image":
+    """Return the image's random crop for this epoch, resized to size x size."""
     from PIL import Image
 
-    crop = random_crop(*image.size, place, epoch)
+    crop = random_crop(*image.size, index, epoch)
     part = image.crop((crop.left, crop.top, crop.left + crop.width, crop.top + crop.height))
     view = part.resize((size, size), Image.Resampling.BILINEAR)
     return view.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if crop.mirrored else view
 
 
 def centre_view(image: "Image", size: int) -> "Image":
-    """The middle of the image, size x size, after its shorter side became size x 256 / 224."""
+    """Resize the image so that its shorter side is size x 256 / 224, and return its size x size centre crop."""
     from PIL import Image
 
-    width, height = resized(*image.size, size)
+    width, height = resized_shape(*image.size, size)
     left, top = (width - size) // 2, (height - size) // 2
     return image.resize((width, height), Image.Resampling.BILINEAR).crop((left, top, left + size, top + size))
 
 
 def to_tensor(view: "Image") -> torch.Tensor:
-    """(3, height, width), uint8: a quarter of what float32 would move; the network's first layer standardises."""
+    """Convert an image to a (3, height, width) tensor of uint8.
+
+    Bytes are a quarter of the size of float32. The network's first layer standardises them.
+    """
     return torch.from_numpy(np.array(view)).permute(2, 0, 1)

@@ -1,4 +1,4 @@
-"""Where encoded images come from: a local folder of parquet files or of images, or the hub, streamed."""
+"""Data sets of encoded images: from a local folder of parquet or image files, or streamed from the hub."""
 
 import hashlib
 import logging
@@ -13,56 +13,57 @@ import numpy as np
 from steadystep.lab.errors import UserError
 from steadystep.lab.tasks.array_cache import cache_folder
 from steadystep.lab.tasks.data import (
+    find_local_folder,
     first_line,
-    locate,
+    normalise_split_names,
     not_found,
     open_folder,
     parquet_files,
     quiet_datasets,
-    usual_names,
 )
 from steadystep.lab.tasks.image_decode import UnreadableImageError, read
 
-SAMPLED = 64
-"""Images of each split whose bytes are part of its fingerprint, besides all labels."""
+FINGERPRINT_IMAGES = 64
+"""How many images of each split are part of its fingerprint, in addition to all labels."""
 
 _log = logging.getLogger(__name__)
 
 
 class UnsuitableDataError(UserError):
-    """A data set was found, and it is not one that the task can learn from."""
+    """Raised when a data set was found but the task cannot be trained on it."""
 
 
 @dataclass(frozen=True)
 class EncodedSplits:
-    """Undecoded rows with `image` and `label`, by split."""
+    """The training and validation splits of an image data set, not decoded."""
 
-    rows: Mapping[str, Any]
+    rows: Mapping[str, Any]  # by split; each row has `image` and `label`
     streamed: bool
-    examples: Mapping[str, int]
+    examples: Mapping[str, int]  # by split
     fingerprint: str
 
 
 def open_images(hub_name: str, data: Path | None, classes: int) -> EncodedSplits:
-    """The training and validation splits of an image data set.
+    """Open the training and validation splits of an image data set.
 
     `data`, or else the environment variable STEADYSTEP_DATA, is a local folder: of parquet files in the hub's layout,
-    or with an image a file, in ``train/CLASS/`` and ``val/CLASS/``. Without it the hub's files are streamed.
+    or of image files in ``train/CLASS/`` and ``val/CLASS/``. Without a local folder the hub's files are streamed.
 
     Raises:
-        DataNotFoundError: in one line, with the two ways to get the data.
-        BrokenDataError: naming the file of the local folder that cannot be read.
-        UnsuitableDataError: where a split is missing, or there are more than so many classes.
+        DataNotFoundError: If the data set was not found. The message is one line and names both ways to get the data.
+        BrokenDataError: If a local file cannot be read. The message names it.
+        UnsuitableDataError: If a split is missing, or a local data set has more than `classes` classes.
     """
-    folder = locate(hub_name, data, lambda folder: parquet_files(folder) or _is_image_folder(folder))
+    folder = find_local_folder(hub_name, data, lambda folder: parquet_files(folder) or _is_image_folder(folder))
     splits = _from_hub(hub_name) if folder is None else open_folder(hub_name, folder, cache_folder() / "datasets")
     rows = {name: _undecoded(hub_name, splits, name) for name in ("train", "validation")}
     examples = {name: _examples(hub_name, split, streamed=folder is None) for name, split in rows.items()}
-    kind = "streamed from the Hugging Face hub" if folder is None else f"in {folder}"
+    source = "streamed from the Hugging Face hub" if folder is None else f"in {folder}"
     if folder is not None and not parquet_files(folder):
-        kind += ", an image a file"
-    if parent_process() is None:  # workers need not say it again
-        _log.warning("%s %s: %s", hub_name, kind, ", ".join(f"{count} images of {n}" for n, count in examples.items()))
+        source += ", as image files"
+    if parent_process() is None:  # workers need not log it again
+        sizes = ", ".join(f"{count} images of {name}" for name, count in examples.items())
+        _log.warning("%s %s: %s", hub_name, source, sizes)
     if folder is None:
         text = f"{hub_name} {sorted(examples.items())}".encode()
         return EncodedSplits(rows, True, examples, hashlib.sha256(text).hexdigest()[:16])
@@ -70,13 +71,13 @@ def open_images(hub_name: str, data: Path | None, classes: int) -> EncodedSplits
     if most >= classes:
         raise UnsuitableDataError(
             f"{folder} has a label {most}, and the task has the {classes} classes from 0 to {classes - 1}: give a "
-            "folder with at most so many"
+            "folder with these classes only"
         )
     return EncodedSplits(rows, False, examples, _fingerprint(rows))
 
 
 def labels_of(rows: Any) -> np.ndarray:
-    """All labels of a split that is not streamed."""
+    """Return all labels of a split that is not streamed."""
     return np.asarray(rows.with_format("numpy")["label"][:], np.int64)
 
 
@@ -87,9 +88,9 @@ def _is_image_folder(folder: Path) -> bool:
 def _from_hub(hub_name: str) -> dict[str, Any]:
     with quiet_datasets(offline=False) as datasets:
         try:
-            return usual_names(datasets.load_dataset(hub_name, streaming=True))
+            return normalise_split_names(datasets.load_dataset(hub_name, streaming=True))
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            raise not_found(hub_name, f"the hub gave nothing ({first_line(error)})") from error
+            raise not_found(hub_name, f"the hub did not return it ({first_line(error)})") from error
 
 
 def _undecoded(hub_name: str, splits: Mapping[str, Any], name: str) -> Any:
@@ -97,8 +98,8 @@ def _undecoded(hub_name: str, splits: Mapping[str, Any], name: str) -> Any:
 
     if name not in splits or not {"image", "label"} <= set(splits[name].column_names or ()):
         raise UnsuitableDataError(
-            f"the data set {hub_name} was found with the splits {', '.join(splits)}: it needs train and validation, "
-            "with the columns image and label; give another folder with --data"
+            f"the data set {hub_name} has the splits {', '.join(splits)}: it needs train and validation, with the "
+            "columns image and label; give another folder with --data"
         )
     return splits[name].cast_column("image", datasets.Image(decode=False))
 
@@ -109,8 +110,8 @@ def _examples(hub_name: str, rows: Any, *, streamed: bool) -> int:
     declared = (rows.info.splits or {}).get(str(rows.split))
     if declared is None or not declared.num_examples:
         raise UnsuitableDataError(
-            f"the data set {hub_name} does not say how many images it has, so its epochs cannot be streamed: download "
-            "it and give its folder with --data"
+            f"the data set {hub_name} does not declare its number of images, so its epochs cannot be streamed: "
+            "download it and give its folder with --data"
         )
     return declared.num_examples
 
@@ -120,9 +121,9 @@ def _fingerprint(rows: Mapping[str, Any]) -> str:
     for name, split in rows.items():
         digest.update(f"{name} {len(split)}".encode())
         digest.update(labels_of(split).data)
-        for place in np.linspace(0, len(split) - 1, min(SAMPLED, len(split))).astype(int).tolist():
+        for index in np.linspace(0, len(split) - 1, min(FINGERPRINT_IMAGES, len(split))).astype(int).tolist():
             try:
-                digest.update(read(split[place]["image"]))
+                digest.update(read(split[index]["image"]))
             except UnreadableImageError:
                 digest.update(b"unreadable")
     return digest.hexdigest()[:16]

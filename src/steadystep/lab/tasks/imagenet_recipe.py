@@ -1,27 +1,27 @@
-"""How networks are trained on ImageNet and its smaller relatives, and what is asked of them."""
+"""The recipe for ImageNet and its smaller variants."""
 
 from functools import partial
 
 import numpy as np
 from torch.nn import functional
 
-from steadystep.lab.tasks.recipe import Recipe, among_first
+from steadystep.lab.tasks.recipe import Recipe, topk_correct
 
 RECIPE = Recipe(
     loss=partial(functional.cross_entropy, label_smoothing=0.1),
-    also={"top-5": partial(among_first, k=5)},
+    also={"top-5": partial(topk_correct, k=5)},
     channels_last=True,
     evaluation_batch=250,
 )
-"""The random crops are the splits': a crop is taken before the image is resized, so no batch holds the whole ones."""
+"""There is no `augment`: the splits take random crops themselves, before images are resized and batched."""
 
 NESTEROV = {"momentum": 0.9, "nesterov": True, "weight_decay": 1e-4}
 
 
-def held_out(labels: np.ndarray, every: int) -> np.ndarray:
-    """One in so many examples of every class, for validation: a mask, the same for ever.
+def held_out_mask(labels: np.ndarray, every: int) -> np.ndarray:
+    """Return a mask of the examples held out for validation: always the same one of `every` examples of each class.
 
-    >>> held_out(np.array([1, 0, 0, 1, 0, 0]), every=2)
+    >>> held_out_mask(np.array([1, 0, 0, 1, 0, 0]), every=2)
     array([ True,  True, False, False,  True, False])
     """
     mask = np.zeros(len(labels), bool)

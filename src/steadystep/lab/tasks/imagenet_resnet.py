@@ -1,5 +1,6 @@
-"""imagenet-resnet: ImageNet and a residual network, rows 7 to 9 of the paper's Table 1."""
+"""imagenet-resnet: a residual network on ImageNet, rows 7 to 9 of the paper's Table 1."""
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import cast, get_args
@@ -8,37 +9,39 @@ import numpy as np
 
 from steadystep.lab.tasks.arms import Arm
 from steadystep.lab.tasks.image_source import EncodedSplits, labels_of, open_images
-from steadystep.lab.tasks.imagenet_recipe import NESTEROV, RECIPE, held_out
+from steadystep.lab.tasks.imagenet_recipe import NESTEROV, RECIPE, held_out_mask
 from steadystep.lab.tasks.networks.resnet import Depth, resnet
-from steadystep.lab.tasks.options import numbers
+from steadystep.lab.tasks.options import parse_numbers
 from steadystep.lab.tasks.pipeline import EncodedImages
+from steadystep.lab.tasks.splits import Splits
 from steadystep.lab.tasks.streamed_images import StreamedImages
-from steadystep.lab.tasks.task import Claim, Splits, Task
+from steadystep.lab.tasks.task import Claim, Task
 
 DATASET = "ILSVRC/imagenet-1k"
 CLASSES = 1000
 VALIDATION_EVERY = 100
-"""One training image in 100 of every class is held out for validation; the published validation set is the test."""
+"""One in 100 training images of every class is held out; the published validation set serves as the test set."""
 
 
 def load(data: Path | None, size: int = 224, workers: int | None = None) -> Splits[EncodedImages | StreamedImages]:
-    """Training images, a hundredth of them for validation, and for the test the published validation set.
+    """Return the training images without one hundredth, which is held out, and the published validation set for test.
 
     Args:
-        data: folder with the images, see `open_images`; None: they are streamed from the hub, and then the first
+        data: The folder of the images, see `open_images`. None: images are streamed from the hub, and the first
             hundredth is held out.
-        size: height and width of what the network sees.
-        workers: processes that decode, of images that are not streamed. Default: as many as there are idle cores.
+        size: The height and width of the network's input.
+        workers: The number of worker processes that decode images, unless they are streamed. Default: the number of
+            idle cores.
     """
     opened = open_images(DATASET, data, CLASSES)
     if opened.streamed:
         return _streamed(opened, size)
     train = opened.rows["train"]
-    kept_back = held_out(labels_of(train), VALIDATION_EVERY)
+    held_out = held_out_mask(labels_of(train), VALIDATION_EVERY)
     return Splits(
-        EncodedImages(train.select(np.flatnonzero(~kept_back)), name="train", size=size, random=True, workers=workers),
+        EncodedImages(train.select(np.flatnonzero(~held_out)), name="train", size=size, random=True, workers=workers),
         EncodedImages(
-            train.select(np.flatnonzero(kept_back)), name="held-out train", size=size, random=False, workers=workers
+            train.select(np.flatnonzero(held_out)), name="held-out train", size=size, random=False, workers=workers
         ),
         EncodedImages(opened.rows["validation"], name="validation", size=size, random=False, workers=workers),
         opened.fingerprint,
@@ -47,18 +50,18 @@ def load(data: Path | None, size: int = 224, workers: int | None = None) -> Spli
 
 def _streamed(opened: EncodedSplits, size: int) -> Splits[EncodedImages | StreamedImages]:
     train, examples = opened.rows["train"], opened.examples
-    kept_back = -(-examples["train"] // VALIDATION_EVERY)
-    left = examples["train"] - kept_back
+    held_out = math.ceil(examples["train"] / VALIDATION_EVERY)
+    left = examples["train"] - held_out
     return Splits(
-        StreamedImages(train.skip(kept_back), left, name="train", size=size, random=True),
-        StreamedImages(train.take(kept_back), kept_back, name="held-out train", size=size, random=False),
+        StreamedImages(train.skip(held_out), left, name="train", size=size, random=True),
+        StreamedImages(train.take(held_out), held_out, name="held-out train", size=size, random=False),
         StreamedImages(opened.rows["validation"], examples["validation"], name="validation", size=size, random=False),
         opened.fingerprint,
     )
 
 
 def make_task(name: str, depth: Depth, size: int = 224) -> Task:
-    """The comparison with a ResNet of that depth on images of that height and width."""
+    """Return the task with a ResNet of the given depth, on images of `size` x `size` pixels."""
     return Task(
         name=name,
         title=f"ImageNet {size}x{size}, ResNet-{depth}",
@@ -86,8 +89,8 @@ def make_task(name: str, depth: Depth, size: int = 224) -> Task:
 
 
 def find(name: str) -> Task:
-    """The task of a name that gives the depth: imagenet-resnet:18, :34 or :50."""
-    [depth] = numbers(name, "imagenet-resnet:18", count=1, among=get_args(Depth))
+    """Return the task of a name that ends with the depth: imagenet-resnet:18, :34 or :50."""
+    [depth] = parse_numbers(name, "imagenet-resnet:18", count=1, choices=get_args(Depth))
     return make_task(name, cast(Depth, depth))
 
 

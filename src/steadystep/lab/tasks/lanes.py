@@ -1,20 +1,20 @@
-"""Text that goes on from batch to batch, as truncated backpropagation through time reads it."""
+"""A split of one long text that continues from batch to batch, for truncated backpropagation through time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
-from steadystep.lab.tasks.task import Batch
+from steadystep.lab.tasks.splits import Batch
 
 
 @dataclass(frozen=True)
 class Lanes:
-    """Windows of one text, in its order; row b of every batch goes on where row b of the batch before it ended.
+    """Consecutive windows of one text; row b of every batch continues where row b of the previous batch ended.
 
-    A stream cuts the text into as many lanes of equal length as a batch has rows: row b of batch i is window i of lane
-    b. Windows that fill no lane come last, as a batch of their own. With `parts`, epoch e reads part e mod `parts` of
-    the text, so that so many epochs read it once.
+    A stream cuts the text into lanes of equal length, one for each row of a batch: row b of batch i is window i of lane
+    b. Windows that do not fill a lane come last, as a separate batch. If there are several `parts`, epoch e reads part
+    e mod `parts` of the text, so that `parts` epochs read the whole text once.
 
     >>> text = torch.arange(6).view(6, 1)
     >>> [batch.x.flatten().tolist() for batch in Lanes(text, text + 1).stream(torch.arange(6), 2, 0)]
@@ -22,17 +22,20 @@ class Lanes:
     """
 
     x: torch.Tensor  # (windows, length), int64
-    y: torch.Tensor  # (windows, length), int64: the tokens that come next
+    y: torch.Tensor  # (windows, length), int64: the next tokens
     parts: int = 1
 
     def __len__(self) -> int:
         return len(self.y) // self.parts
 
     def stream(self, order: torch.Tensor, batch: int, epoch: int) -> Iterator[Batch]:
-        """The batches with these numbers of rows, counted through all batches: rows that follow each other in `order`,
-        from a multiple of `batch` on, make a batch."""
+        """Yield the rows numbered in `order`, `batch` at a time.
+
+        Row r of an epoch is row r mod `batch` of batch r // `batch`. Rows continue from batch to batch if `order` is a
+        range of consecutive numbers that starts at a multiple of `batch`.
+        """
         lane = len(self) // batch
         begin = epoch % self.parts * len(self)
         for rows in order.split(batch):
-            chosen = begin + torch.where(rows < lane * batch, rows % batch * lane + rows // batch, rows)
-            yield Batch(self.x.index_select(0, chosen), self.y.index_select(0, chosen), chosen)
+            indices = begin + torch.where(rows < lane * batch, rows % batch * lane + rows // batch, rows)
+            yield Batch(self.x.index_select(0, indices), self.y.index_select(0, indices), indices)

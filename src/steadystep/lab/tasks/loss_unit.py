@@ -1,4 +1,4 @@
-"""Units in which a field reads its losses."""
+"""Units in which losses are reported, such as perplexity."""
 
 import math
 from collections.abc import Callable
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LossUnit:
-    """A name, and how a mean loss in nats is read in it: rising, so that the ends of an interval stay its ends.
+    """A unit of the loss: its name, and the function that converts a mean loss in nats to it.
+
+    The function must be increasing, so that it maps the ends of a confidence interval to the ends of the interval.
 
     >>> LossUnit("bits", lambda nats: nats / math.log(2)).of(math.log(4))
     2.0
@@ -18,7 +20,7 @@ class LossUnit:
 
 
 def _perplexity(nats: float) -> float:
-    # e^709.8 is the largest float; a loss above that has no perplexity to speak of.
+    # The largest float64 is about e^709.8, so a larger loss has no finite perplexity.
     return math.exp(nats) if nats < 709 else math.inf
 
 

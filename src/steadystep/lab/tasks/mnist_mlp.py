@@ -1,4 +1,4 @@
-"""mnist-mlp: MNIST and a large MLP, rows 1 to 3 of the paper's Table 1."""
+"""mnist-mlp: a large MLP on MNIST, rows 1 to 3 of the paper's Table 1."""
 
 from pathlib import Path
 
@@ -8,30 +8,31 @@ import torch
 from steadystep.lab.tasks.arms import Arm
 from steadystep.lab.tasks.data import Images, fingerprint_arrays, load_images
 from steadystep.lab.tasks.networks.mlp import make_mlp
-from steadystep.lab.tasks.task import Arrays, Claim, Splits, Task
+from steadystep.lab.tasks.splits import Arrays, Splits
+from steadystep.lab.tasks.task import Claim, Task
 
 VALIDATION = 5_000
 
 
-def images(data: Path | None, hub_name: str = "ylecun/mnist") -> tuple[Images, Images, Images]:
-    """The first 55,000 training images, the last 5,000 of them for validation, and the 10,000 test images."""
-    found = load_images(hub_name, data)
-    pixels, labels = found["train"]
+def load_parts(data: Path | None, hub_name: str = "ylecun/mnist") -> tuple[Images, Images, Images]:
+    """Return the first 55,000 training images, the other 5,000 for validation, and the 10,000 test images."""
+    images = load_images(hub_name, data)
+    pixels, labels = images["train"]
     return (
         Images(pixels[:-VALIDATION], labels[:-VALIDATION]),
         Images(pixels[-VALIDATION:], labels[-VALIDATION:]),
-        found["test"],
+        images["test"],
     )
 
 
 def load(data: Path | None, hub_name: str = "ylecun/mnist") -> Splits[Arrays]:
-    """Those images as standardised vectors: (examples, 784), float32."""
-    parts = images(data, hub_name)
-    # Through a histogram: exact, and without a float copy of the images.
+    """Return the images as standardised vectors: (examples, 784), float32."""
+    parts = load_parts(data, hub_name)
+    # Computed from a histogram: exact, and without a float copy of the images.
     counts, values = np.bincount(parts[0].pixels.ravel(), minlength=256), np.arange(256)
     mean = np.average(values, weights=counts)
     std = np.average((values - mean) ** 2, weights=counts) ** 0.5
-    # Every pixel has one of 256 values: standardising is a look-up.
+    # Pixels have only 256 values, so standardising is a table look-up.
     standardised = ((values - mean) / std).astype(np.float32)
     train, val, test = (
         Arrays(torch.from_numpy(standardised[x.reshape(len(x), -1)]), torch.from_numpy(y)) for x, y in parts
@@ -40,6 +41,7 @@ def load(data: Path | None, hub_name: str = "ylecun/mnist") -> Splits[Arrays]:
 
 
 def model() -> torch.nn.Module:
+    """Return a new MLP with two hidden layers of 512 units and dropout 0.2."""
     return make_mlp((784, 512, 512, 10), dropout=0.2)
 
 

@@ -1,22 +1,29 @@
-"""Options in a task's name, after colons."""
+"""Options in a task's name, separated by colons."""
 
 from collections.abc import Collection
 
 from steadystep.lab.errors import UserError
 
 
-def numbers(name: str, example: str, count: int, among: Collection[int] = ()) -> tuple[int, ...]:
-    """So many positive numbers after the name; `among`: those that there are.
+def parse_numbers(name: str, example: str, count: int, choices: Collection[int] = ()) -> tuple[int, ...]:
+    """Return the `count` positive integers after the first colon of a task's name.
 
-    Raises UserError, which shows the example.
+    Args:
+        name: The task's name with its options.
+        example: A valid name, which the error message shows.
+        count: How many integers are required.
+        choices: The accepted values. Default: all positive integers.
 
-    >>> numbers("cifar10-cnn:64:256:256", "cifar10-cnn:64:256:256", count=3)
+    Raises:
+        UserError: If the name has another form, or a value is not one of `choices`.
+
+    >>> parse_numbers("cifar10-cnn:64:256:256", "cifar10-cnn:64:256:256", count=3)
     (64, 256, 256)
     """
-    given = name.split(":")[1:]
-    if len(given) == count and all(part.isdecimal() and int(part) > 0 for part in given):
-        found = tuple(map(int, given))
-        if not among or set(found) <= set(among):
-            return found
-    choices = f" with {' or '.join(map(str, among))}" if among else ""
-    raise UserError(f"{name!r} is no task: write it like {example}{choices}")
+    parts = name.split(":")[1:]
+    if len(parts) == count and all(part.isdecimal() and int(part) > 0 for part in parts):
+        values = tuple(map(int, parts))
+        if not choices or set(values) <= set(choices):
+            return values
+    accepted = f" with {' or '.join(map(str, choices))}" if choices else ""
+    raise UserError(f"{name!r} is not a task: write it like {example}{accepted}")

@@ -1,7 +1,7 @@
-"""Encoded images by place: read, decoded, cropped and collated as they are needed, by worker processes if any.
+"""A split of encoded images that are read, decoded, cropped and collated on demand, optionally in worker processes.
 
-What a batch holds depends on the places and the epoch alone, so neither the number of workers nor an interruption in
-mid-epoch changes it.
+The content of a batch depends only on the indices and the epoch, so neither the number of workers nor an interruption
+in the middle of an epoch changes it.
 """
 
 import math
@@ -13,29 +13,29 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from steadystep.lab.system.fork_server import worker_context
-from steadystep.lab.tasks.broken_images import LIMIT, Broken, BrokenImages
+from steadystep.lab.tasks.broken_images import LIMIT, BrokenImage, BrokenImages
 from steadystep.lab.tasks.image_decode import UnreadableImageError, centre_view, decode, random_view, read, to_tensor
-from steadystep.lab.tasks.task import Batch
+from steadystep.lab.tasks.splits import Batch
 
-MOST_WORKERS = 8
+MAX_WORKERS = 8
 
 
 def idle_cores() -> int:
-    """Cores that nobody uses, besides one for the training itself: from 0 to 8."""
-    return max(0, min(MOST_WORKERS, (psutil.cpu_count() or 1) - math.ceil(psutil.getloadavg()[0]) - 1))
+    """Return the number of idle cores after leaving one for the training itself: from 0 to 8."""
+    return max(0, min(MAX_WORKERS, (psutil.cpu_count() or 1) - math.ceil(psutil.getloadavg()[0]) - 1))
 
 
 class EncodedImages:
-    """A split of images that are decoded anew in every epoch; a stream shows crops of `size` x `size` pixels.
+    """A split of images that are decoded again in every epoch; a stream yields crops of `size` x `size` pixels.
 
     Args:
-        rows: what `datasets` calls a Dataset, with undecoded `image` and `label`.
-        name: what messages call the split.
-        size: height and width of the crops.
-        random: random crops, mirrored or not; else the centres.
-        workers: processes that decode. Default: as many as there are idle cores when a stream begins, or 0, which is
-            in this process.
-        limit: how many images may be broken. The next readable one stands in for a broken one.
+        rows: A `datasets.Dataset` with the columns `image`, not decoded, and `label`.
+        name: The name of the split in messages.
+        size: The height and width of the crops.
+        random: Whether crops are random, with random horizontal flips, or centre crops.
+        workers: The number of worker processes for decoding; 0 decodes in this process. Default: as many as there are
+            idle cores when a stream begins, see `idle_cores`.
+        limit: How many images may be broken. A broken image is replaced by the next readable one.
     """
 
     def __init__(
@@ -48,67 +48,70 @@ class EncodedImages:
         return len(self._rows)
 
     def stream(self, order: torch.Tensor, batch: int, epoch: int) -> Iterator[Batch]:
-        """The batches of the examples at these places, in this order; the last may be smaller.
+        """Yield the examples at the indices in `order`, `batch` at a time; the last batch may be smaller.
 
         Raises:
-            BrokenDataError: where more images cannot be read than the limit.
+            BrokenDataError: If more images than the limit cannot be read.
         """
         workers = idle_cores() if self._workers is None else self._workers
         loader: DataLoader[_Fetched] = DataLoader(
             _Epoch(self._rows, self._size, self._random, self._limit, epoch),
-            batch_size=None,  # the places come in batches already, and an item is a whole batch
-            sampler=[chosen.tolist() for chosen in order.split(batch)],
+            batch_size=None,  # the sampler yields the indices of whole batches
+            sampler=[indices.tolist() for indices in order.split(batch)],
             num_workers=workers,
-            collate_fn=_as_it_is,
+            collate_fn=_identity,
             multiprocessing_context=worker_context() if workers else None,
-            generator=torch.Generator(),  # else torch's global random state would be drawn from
+            generator=torch.Generator(),  # otherwise the loader would draw from torch's global random state
         )
         for fetched in loader:
-            self.broken.note(fetched.broken)
+            self.broken.add(fetched.broken)
             yield fetched.batch
 
 
 class _Fetched(NamedTuple):
     batch: Batch
-    broken: tuple[Broken, ...]
+    broken: tuple[BrokenImage, ...]
 
 
 class _Epoch(Dataset[_Fetched]):
-    """One epoch's images: what a worker gets."""
+    """The images of one epoch, as the data set of a `DataLoader`."""
 
     def __init__(self, rows: Any, size: int, random: bool, limit: int, epoch: int) -> None:
         self._rows, self._size, self._random, self._limit, self._epoch = rows, size, random, limit, epoch
 
-    def __getitem__(self, places: Sequence[int]) -> _Fetched:
+    def __getitem__(self, indices: Sequence[int]) -> _Fetched:
         views, labels, broken = [], [], {}
-        for place in places:
-            row, image = self._readable(place, broken)
+        for index in indices:
+            row, image = self._readable(index, broken)
             if image is None:
-                break  # no batch; the process that counts them says so
+                break  # the batch is incomplete; the main process counts the broken images and raises the error
             view = (
-                random_view(image, self._size, place, self._epoch) if self._random else centre_view(image, self._size)
+                random_view(image, self._size, index, self._epoch) if self._random else centre_view(image, self._size)
             )
             views.append(to_tensor(view))
             labels.append(row["label"])
-        return _Fetched(collated(views, labels, places), tuple(broken.values()))
+        return _Fetched(collate(views, labels, indices), tuple(broken.values()))
 
-    def _readable(self, place: int, broken: dict[int, Broken]) -> tuple[Any, Any]:
-        """The first readable image from this place on, and its row; nothing once more are broken than may be."""
+    def _readable(self, index: int, broken: dict[int, BrokenImage]) -> tuple[Any, Any]:
+        """Return the row and the image at the first readable index from this one on.
+
+        Broken images on the way are added to `broken`. Returns None twice once there are more of them than the limit.
+        """
         while len(broken) <= self._limit:
-            row = self._rows[place]
+            row = self._rows[index]
             try:
                 return row, decode(read(row["image"]))
             except UnreadableImageError as error:
-                broken[place] = Broken(place, row["image"]["path"] or "", str(error))
-            place = (place + 1) % len(self._rows)
+                broken[index] = BrokenImage(index, row["image"]["path"] or "", str(error))
+            index = (index + 1) % len(self._rows)
         return None, None
 
 
-def collated(views: Sequence[torch.Tensor], labels: Sequence[int], places: Sequence[int]) -> Batch:
-    """One batch of them; without any views an empty one."""
+def collate(views: Sequence[torch.Tensor], labels: Sequence[int], indices: Sequence[int]) -> Batch:
+    """Stack images into one batch; the batch is empty if there are no images."""
     x = torch.stack(tuple(views)) if views else torch.empty(0)
-    return Batch(x, torch.tensor(labels, dtype=torch.int64), torch.tensor(places, dtype=torch.int64))
+    return Batch(x, torch.tensor(labels, dtype=torch.int64), torch.tensor(indices, dtype=torch.int64))
 
 
-def _as_it_is(fetched: Any) -> Any:
+def _identity(fetched: Any) -> Any:
     return fetched

@@ -1,4 +1,4 @@
-"""ptb-lstm: the words of the Penn Treebank and a small LSTM language model."""
+"""ptb-lstm: a small LSTM language model on the words of the Penn Treebank."""
 
 from functools import partial
 from pathlib import Path
@@ -11,19 +11,20 @@ from steadystep.lab.tasks.lanes import Lanes
 from steadystep.lab.tasks.loss_unit import PERPLEXITY
 from steadystep.lab.tasks.networks.lstm_lm import LSTMLanguageModel
 from steadystep.lab.tasks.recipe import Recipe
-from steadystep.lab.tasks.task import Frequencies, Splits, Task
-from steadystep.lab.tasks.text import likeliest_token, load_tokens, next_token_loss, windows, words
+from steadystep.lab.tasks.splits import Splits
+from steadystep.lab.tasks.task import Frequencies, Task
+from steadystep.lab.tasks.text import load_tokens, next_token_correct, next_token_loss, windows, words
 
 VOCABULARY = 10_000
 LENGTH = 35
-"""Words that a gradient goes back through."""
+"""Words per window: the length of truncated backpropagation through time."""
 
 PARTS = 5
-"""Epochs that read the training text once: 186,000 words each, so that a run is validated more than once."""
+"""Epochs needed to read the training text once, 186,000 words each, so that a run is validated more than once."""
 
 
 def load(data: Path | None) -> Splits[Lanes]:
-    """The treebank's three parts, words and ends of sentences, in the order in which they were written."""
+    """Return the three splits of the treebank, words and ends of sentences, in their original order."""
     tokens = load_tokens(
         "ptb-text-only/ptb_text_only", data, column="sentence", tokenise=words, vocabulary=VOCABULARY
     )  # fmt: skip
@@ -36,7 +37,8 @@ def load(data: Path | None) -> Splits[Lanes]:
     )
 
 
-def begin_text(model: torch.nn.Module) -> None:
+def reset_state(model: torch.nn.Module) -> None:
+    """Reset the model's recurrent state, as at the start of a text."""
     assert isinstance(model, LSTMLanguageModel)
     model.restart()
 
@@ -51,7 +53,7 @@ TASK = Task(
     model=partial(LSTMLanguageModel, VOCABULARY, width=200, layers=2),
     arms=(
         Arm(name="SGD", optimizer="SGD", lrs=(0.5, 1, 2, 4)),
-        # What everyone takes: Zaremba's norm of 5 is of losses that are sums over 20 words.
+        # The usual threshold. Zaremba's norm of 5 is for losses that are summed over 20 words.
         Arm(name="SGD + clip 0.25", optimizer="SGD", lrs=(5, 10, 20, 40), clip="norm", thresholds=(0.25,)),
         Arm(name="SGD + clip", optimizer="SGD", lrs=(10, 20), clip="norm", quantiles=(0.1, 0.5)),
     ),
@@ -67,8 +69,8 @@ TASK = Task(
     recipe=Recipe(
         loss=next_token_loss,
         evaluate=next_token_loss,
-        correct=likeliest_token,
-        restart=begin_text,
+        correct=next_token_correct,
+        restart=reset_state,
         shuffled=False,
         evaluation_batch=20,
     ),

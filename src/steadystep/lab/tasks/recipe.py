@@ -1,91 +1,91 @@
-"""How a task trains and judges, besides its model, optimizer and learning rate: the same for all its arms."""
+"""How a task is trained and evaluated, apart from its model, optimizer and learning rate: shared by all its arms."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional
 
-if TYPE_CHECKING:
-    from steadystep.lab.tasks.task import Split
+from steadystep.lab.tasks.splits import Split
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""From outputs and labels to a mean over all labels."""
+"""A function of outputs and labels that returns the mean over all labels."""
 
 Correct = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""From outputs and labels to booleans, one a label."""
+"""A function of outputs and labels that returns one boolean per label."""
 
 
 class Moment(NamedTuple):
-    """Where in a run a batch is."""
+    """The position of a batch within a run."""
 
     epoch: int  # counted from 0
-    progress: float  # share of all steps that are taken
+    progress: float  # fraction of the run's steps that are already taken
 
 
-def likeliest(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Whether the class with the largest output is the label's."""
+def top1_correct(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Return whether the class with the largest output is the label's class."""
     return outputs.argmax(1) == y
 
 
-def among_first(outputs: torch.Tensor, y: torch.Tensor, k: int) -> torch.Tensor:
-    """Whether the label's class is among those with the k largest outputs.
+def topk_correct(outputs: torch.Tensor, y: torch.Tensor, k: int) -> torch.Tensor:
+    """Return whether the label's class is among the classes with the k largest outputs.
 
-    >>> among_first(torch.tensor([[3.0, 1.0, 2.0]] * 3), torch.arange(3), k=2)
+    >>> topk_correct(torch.tensor([[3.0, 1.0, 2.0]] * 3), torch.arange(3), k=2)
     tensor([ True, False,  True])
     """
     return (outputs.topk(k, dim=1).indices == y.unsqueeze(1)).any(1)
 
 
-def as_it_is(x: torch.Tensor, chosen: torch.Tensor, now: Moment) -> torch.Tensor:
-    """No augmentation."""
+def no_augmentation(x: torch.Tensor, indices: torch.Tensor, now: Moment) -> torch.Tensor:
+    """Return the inputs unchanged."""
     return x
 
 
-def one_view(model: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """The model's outputs, and nothing else."""
+def single_view(model: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Return the model's outputs for the inputs as they are."""
     return model(x)
 
 
-def _leave(model: torch.nn.Module, train: "Split") -> None:
+def _no_initialisation(model: torch.nn.Module, train: Split) -> None:
     pass
 
 
-def _no_state(model: torch.nn.Module) -> None:
+def _no_restart(model: torch.nn.Module) -> None:
     pass
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What all arms of a task share.
+    """The training and evaluation settings that all arms of a task share.
 
     Attributes:
-        loss: of a training batch.
-        evaluate: loss of a validation or test batch.
-        correct: which predictions are right: their share is the accuracy.
-        also: further shares that the test split is asked for, such as {"top-5": ...}, by name.
-        augment: the inputs of a training batch from its examples, their places in the training split, and where in
-            the run they are used. It draws on the CPU, from torch's global random state alone, wherever the inputs are:
-            the same for every device.
-        predict: outputs for the test split; may average several views of an example.
-        initialise: called once on a new model with the training split, for what starts from the data.
-        restart: called on the model, in the mode that it concerns, where an epoch ends and where an evaluation begins:
-            for a state that is carried from batch to batch.
-        average_every: training examples between two averages of the weights, see `study.averaging`; 0: none is taken.
-        channels_last: keep images with the channels innermost, as fast convolutions on a CPU want them.
-        shuffled: every epoch visits the examples in another order; False: in their own, for text that goes on.
-        evaluation_batch: examples at once where nothing is learned: large enough to be fast, small enough for a cache.
+        loss: Loss of a training batch.
+        evaluate: Loss of a validation or test batch.
+        correct: Which predictions are correct; their share is the accuracy.
+        also: Further measures of accuracy on the test split, by name, such as {"top-5": ...}.
+        augment: Returns the inputs of a training batch, given the examples, their indices in the training split and
+            the position in the run. Random numbers are drawn on the CPU, from torch's global random state only,
+            wherever the inputs are, so that they are the same for every device.
+        predict: Returns the outputs for the test split; may average over several views of an example.
+        initialise: Called once on a new model with the training split, to initialise what depends on the data.
+        restart: Called on the model at the end of an epoch and at the start of an evaluation, with the model in the
+            mode concerned; resets a state that is carried from batch to batch.
+        average_every: Training examples between two averages of the weights, see `training.weight_average`; 0 for no
+            averaging.
+        channels_last: Store images with the channels innermost, which makes convolutions on a CPU fast.
+        shuffled: Visit the examples in a new order in every epoch. False keeps their order, for continuous text.
+        evaluation_batch: Examples per batch in evaluation: large enough to be fast, small enough for a cache.
     """
 
     loss: Loss = functional.cross_entropy
     evaluate: Loss = functional.cross_entropy
-    correct: Correct = likeliest
+    correct: Correct = top1_correct
     also: Mapping[str, Correct] = field(default_factory=dict)
-    augment: Callable[[torch.Tensor, torch.Tensor, Moment], torch.Tensor] = as_it_is
-    predict: Callable[[torch.nn.Module, torch.Tensor], torch.Tensor] = one_view
-    initialise: Callable[[torch.nn.Module, "Split"], None] = _leave
-    restart: Callable[[torch.nn.Module], None] = _no_state
+    augment: Callable[[torch.Tensor, torch.Tensor, Moment], torch.Tensor] = no_augmentation
+    predict: Callable[[torch.nn.Module, torch.Tensor], torch.Tensor] = single_view
+    initialise: Callable[[torch.nn.Module, Split], None] = _no_initialisation
+    restart: Callable[[torch.nn.Module], None] = _no_restart
     average_every: int = 0
     channels_last: bool = False
     shuffled: bool = True

@@ -1,17 +1,18 @@
-"""Crops of whole batches of images of one size, resized with a triangle filter, as tensor code.
+"""Cropping and resizing of whole batches of images of equal size with a triangle filter, in tensor code.
 
-The same numbers as Pillow's `crop(...).resize(..., BILINEAR)`, up to the last digit of its fixed-point arithmetic.
+The results equal those of Pillow's `crop(...).resize(..., BILINEAR)`, up to the last digit of its fixed-point
+arithmetic.
 """
 
 from collections.abc import Sequence
 
 import torch
 
-from steadystep.lab.tasks.crops import Crop, resized
+from steadystep.lab.tasks.crops import Crop, resized_shape
 
 
 def crop_and_resize(pixels: torch.Tensor, crops: Sequence[Crop], size: int) -> torch.Tensor:
-    """A crop of each image, resized to a square and mirrored where the crop says so.
+    """Crop each image, resize the crop to a square, and flip it horizontally if the crop is mirrored.
 
     (batch, channels, height, width) in uint8 -> (batch, channels, size, size) in uint8.
 
@@ -22,33 +23,39 @@ def crop_and_resize(pixels: torch.Tensor, crops: Sequence[Crop], size: int) -> t
     left, top, width, height, mirrored = torch.tensor(crops).T
     columns = _weights(left, width, pixels.shape[3], size)
     columns = torch.where(mirrored.bool().view(-1, 1, 1), columns.flip(1), columns)
-    return _applied(pixels, columns, _weights(top, height, pixels.shape[2], size))
+    return _resample(pixels, columns, _weights(top, height, pixels.shape[2], size))
 
 
 def resize_and_centre_crop(pixels: torch.Tensor, size: int) -> torch.Tensor:
-    """The middle of every image after its shorter side became size x 256 / 224: as shapes, see `crop_and_resize`."""
+    """Resize each image so that its shorter side is size x 256 / 224, and return the centre crops.
+
+    The shapes are those of `crop_and_resize`.
+    """
     height, width = pixels.shape[2:]
     start = torch.zeros(1, dtype=torch.int64)
     matrices = []
-    for length, target in zip((width, height), resized(width, height, size), strict=True):
+    for length, target in zip((width, height), resized_shape(width, height, size), strict=True):
         first = (target - size) // 2
         matrices.append(_weights(start, torch.tensor([length]), length, target)[:, first : first + size])
-    return _applied(pixels, *matrices)
+    return _resample(pixels, *matrices)
 
 
 def _weights(start: torch.Tensor, extent: torch.Tensor, length: int, size: int) -> torch.Tensor:
-    """How `size` positions are made of the `extent` pixels from `start` on, of `length`: (crops, size, length)."""
+    """Return the filter weights that map the `extent` pixels from `start` on, of `length`, to `size` positions.
+
+    Shape: (crops, size, length).
+    """
     start, extent = start.view(-1, 1, 1).double(), extent.view(-1, 1, 1).double()
     step = extent / size
     centres = start + (torch.arange(size).view(1, -1, 1) + 0.5) * step
     pixels = torch.arange(length).view(1, 1, -1) + 0.5
-    # A filter that is wider than a step lets nothing through that the smaller image could not show.
+    # When downscaling, the filter is as wide as a step, which avoids aliasing.
     weights = (1 - (pixels - centres).abs() / step.clamp(min=1)).clamp(min=0)
     weights *= (pixels > start) & (pixels < start + extent)
     return (weights / weights.sum(2, keepdim=True)).float()
 
 
-def _applied(pixels: torch.Tensor, columns: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    # Rounded in between, as Pillow does: widths first, then heights.
+def _resample(pixels: torch.Tensor, columns: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    # Pillow resizes widths first, then heights, and rounds in between.
     narrowed = (pixels.float() @ columns.mT.unsqueeze(1)).add_(0.5).floor_()
     return (rows.unsqueeze(1) @ narrowed).add_(0.5).floor_().clamp_(0, 255).byte()

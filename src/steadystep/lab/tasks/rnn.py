@@ -1,4 +1,4 @@
-"""rnn-*: generated sequences with long time lags, where gradients through a recurrent network vanish and explode."""
+"""rnn-*: recurrent networks on generated sequences with long time lags, where gradients vanish and explode."""
 
 import math
 from dataclasses import replace
@@ -11,18 +11,19 @@ from steadystep.lab.tasks.data import fingerprint_arrays
 from steadystep.lab.tasks.networks.rnn import CELLS, RNN
 from steadystep.lab.tasks.recipe import Recipe
 from steadystep.lab.tasks.sequences import PROBLEMS
-from steadystep.lab.tasks.sequences.fresh import Fresh, drawn
+from steadystep.lab.tasks.sequences.fresh import FreshSequences, draw_epoch
 from steadystep.lab.tasks.sequences.problem import Problem
-from steadystep.lab.tasks.task import Splits, Task
+from steadystep.lab.tasks.splits import Splits
+from steadystep.lab.tasks.task import Task
 
 BATCH = 20
 UPDATES = 200
-"""An epoch has so many."""
+"""Updates per epoch."""
 
 VALIDATION, TEST = 1_000, 10_000
 
 SUCCESS = 0.99
-"""A run succeeds if it is right in more than this share of the 10,000 test sequences: Pascanu et al. (2013)."""
+"""A run succeeds if more than this share of the 10,000 test sequences is correct: Pascanu et al. (2013)."""
 
 ARMS = (
     Arm(name="SGD", optimizer="SGD", lrs=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0)),
@@ -32,21 +33,28 @@ ARMS = (
 )
 
 
-def load(data: Path | None, *, problem: Problem, length: int) -> Splits[Fresh]:
-    """Sequences drawn from streams of their own. `data` is not needed."""
-    train = Fresh(problem, length, "train", BATCH * UPDATES)
-    val, test = Fresh(problem, length, "val", VALIDATION), Fresh(problem, length, "test", TEST)
-    # The validation split stands for all: the three are drawn by the same function.
-    known = drawn(val, 0)
-    return Splits(train, val, test, fingerprint_arrays(known.x.numpy(), known.y.numpy()))
+def load(data: Path | None, *, problem: Problem, length: int) -> Splits[FreshSequences]:
+    """Return generated splits, each with a separate random stream. `data` is ignored."""
+    train = FreshSequences(problem, length, "train", BATCH * UPDATES)
+    val = FreshSequences(problem, length, "val", VALIDATION)
+    test = FreshSequences(problem, length, "test", TEST)
+    # The validation split identifies all three, since the same function draws them.
+    sample = draw_epoch(val, 0)
+    return Splits(train, val, test, fingerprint_arrays(sample.x.numpy(), sample.y.numpy()))
 
 
 def make_task(problem: str, cell: str = "tanh", length: int = 50, hidden: int = 50) -> Task:
-    """A problem of sequences.PROBLEMS at a length T, and a network of so many units of a kind in networks.rnn.CELLS.
+    """Return the task of a problem and a recurrent network.
+
+    Args:
+        problem: A name in `sequences.PROBLEMS`.
+        cell: A kind of cell in `networks.rnn.CELLS`.
+        length: The length T of the sequences.
+        hidden: The number of hidden units.
 
     Raises:
-        UserError: for a problem or a cell that there is not, a length that the problem is not defined for, or a
-            network without units.
+        UserError: If the problem or the cell is unknown, the problem is not defined for the length, or the network has
+            no units.
 
     >>> make_task("addition", "lstm", length=100).title
     'Addition of two marked numbers, T = 100, LSTM of 50 units'
@@ -55,19 +63,19 @@ def make_task(problem: str, cell: str = "tanh", length: int = 50, hidden: int = 
         raise UserError(f"there is no problem {problem!r}: choose one of {', '.join(PROBLEMS)}")
     if cell not in CELLS:
         raise UserError(f"there is no cell {cell!r}: choose one of {', '.join(CELLS)}")
-    drawing = PROBLEMS[problem]
-    if length < drawing.shortest:
-        raise UserError(f"a sequence of {problem} has at least {drawing.shortest} steps, got length {length}")
+    definition = PROBLEMS[problem]
+    if length < definition.shortest:
+        raise UserError(f"a sequence of {problem} has at least {definition.shortest} steps, got length {length}")
     if hidden < 1:
         raise UserError(f"a network has at least 1 unit, got {hidden}")
     kind = cell.upper() if cell in ("lstm", "gru") else f"{cell} network"
     return Task(
         name=task_name(problem, cell, length, hidden),
-        title=f"{drawing.title}, T = {length}, {kind} of {hidden} unit{'s' if hidden > 1 else ''}",
+        title=f"{definition.title}, T = {length}, {kind} of {hidden} unit{'s' if hidden > 1 else ''}",
         dataset="sequences (generated)",
-        classes=drawing.guess,
-        load=partial(load, problem=drawing, length=length),
-        model=partial(RNN, cell, drawing.inputs, hidden, drawing.outputs, drawing.read),
+        classes=definition.guess,
+        load=partial(load, problem=definition, length=length),
+        model=partial(RNN, cell, definition.inputs, hidden, definition.outputs, definition.read),
         arms=ARMS,
         batch_size=BATCH,
         budgets=(20,),
@@ -76,14 +84,14 @@ def make_task(problem: str, cell: str = "tanh", length: int = 50, hidden: int = 
         margin=0.01,
         target_accuracy=SUCCESS,
         target_loss=0.01,
-        recipe=Recipe(loss=drawing.loss, evaluate=drawing.loss, correct=drawing.correct),
-        guess_loss=math.inf,  # not learning is a result here, and no divergence
+        recipe=Recipe(loss=definition.loss, evaluate=definition.loss, correct=definition.correct),
+        guess_loss=math.inf,  # a run that does not learn is a result here and does not count as diverged
         replicas=20,
     )
 
 
 def task_name(problem: str, cell: str, length: int, hidden: int) -> str:
-    """What `find_sequence_task` reads.
+    """Return the name from which `find_sequence_task` makes the task.
 
     >>> task_name("addition", "lstm", 100, 50)
     'rnn-addition:lstm:100:50'
@@ -92,10 +100,10 @@ def task_name(problem: str, cell: str, length: int, hidden: int) -> str:
 
 
 def find_sequence_task(name: str) -> Task:
-    """The task of a name such as rnn-addition:lstm:100:50: problem, cell, length, units.
+    """Return the task of a name with options, such as rnn-addition:lstm:100:50: problem, cell, length and units.
 
     Raises:
-        UserError: for a name of another form, and as `make_task`.
+        UserError: If the name has another form, or as `make_task`.
 
     >>> find_sequence_task("rnn-addition:lstm:100:50").name
     'rnn-addition:lstm:100:50'
@@ -103,7 +111,7 @@ def find_sequence_task(name: str) -> Task:
     match name.removeprefix("rnn-").split(":"):
         case [problem, cell, length, hidden] if length.isdecimal() and hidden.isdecimal():
             return make_task(problem, cell, int(length), int(hidden))
-    raise UserError(f"{name!r} is no task: write rnn-PROBLEM:CELL:LENGTH:UNITS, such as rnn-addition:lstm:100:50")
+    raise UserError(f"{name!r} is not a task: write rnn-PROBLEM:CELL:LENGTH:UNITS, such as rnn-addition:lstm:100:50")
 
 
 def _registered(problem: str, length: int, hidden: int = 50) -> Task:
@@ -117,5 +125,5 @@ TASKS = (
     _registered("temporal-order-3bit", 50),
     _registered("permutation", 50),
     _registered("memorization", 50),
-    _registered("latch", 50, hidden=1),  # one unit is all that keeping a bit takes
+    _registered("latch", 50, hidden=1),  # one unit is enough to store one bit
 )

@@ -1,4 +1,4 @@
-"""Encoded images as they come over the network, one after the other."""
+"""A split of encoded images that are streamed over the network."""
 
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -6,26 +6,30 @@ from typing import Any
 
 import torch
 
-from steadystep.lab.tasks.broken_images import LIMIT, Broken, BrokenImages
+from steadystep.lab.tasks.broken_images import LIMIT, BrokenImage, BrokenImages
 from steadystep.lab.tasks.image_decode import UnreadableImageError, centre_view, decode, random_view, read, to_tensor
-from steadystep.lab.tasks.pipeline import collated
-from steadystep.lab.tasks.task import Batch
+from steadystep.lab.tasks.pipeline import collate
+from steadystep.lab.tasks.splits import Batch
 
 BUFFER = 10_000
-"""Images that wait to be drawn at random: what `datasets` calls the buffer of a shuffled IterableDataset."""
+"""Images in the shuffle buffer of a `datasets.IterableDataset`."""
 
 
 class StreamedImages:
-    """A split that has no places to jump to: an epoch is the files in an order of its own through a shuffled buffer.
+    """A split without random access: every epoch reads the files in a new order, through a shuffle buffer.
 
-    The order is the epoch's, not the trial's: all seeds see the same one, and an image's place is its position in it.
-    A stream that is begun anew in mid-epoch reads what was seen already and drops it undecoded, up to the same image.
+    The order depends on the epoch and not on the trial, so it is the same for all seeds. An image's index is its
+    position in this order. A stream that is restarted in the middle of an epoch reads the images that were already
+    used and drops them without decoding, up to the image where it was interrupted.
 
     Args:
-        rows: what `datasets` calls an IterableDataset, with undecoded `image` and `label`.
-        examples: how many there are.
-        name, size, random, limit: as of `EncodedImages`.
-        buffer: images in the shuffled buffer of a training epoch. Default 10,000.
+        rows: A `datasets.IterableDataset` with `image`, not decoded, and `label`.
+        examples: The number of images.
+        name: The name of the split in messages.
+        size: The height and width of the crops.
+        random: Whether images are shuffled and their crops random, with random horizontal flips, or centre crops.
+        limit: How many images may be broken. A broken image is replaced by the next readable one.
+        buffer: The number of images in the shuffle buffer of a training epoch. Default 10,000.
     """
 
     def __init__(
@@ -38,31 +42,34 @@ class StreamedImages:
         return self._examples
 
     def stream(self, order: torch.Tensor, batch: int, epoch: int) -> Iterator[Batch]:
-        """The last `len(order)` images of an epoch that drops its last, incomplete batch, or all; `order` is not kept.
+        """Yield the last `len(order)` images of an epoch, `batch` at a time.
+
+        Only the length of `order` is used, since the stream determines the order itself. The epoch drops its
+        last, incomplete batch unless `order` has all images.
 
         Raises:
-            BrokenDataError: where more images cannot be read than the limit.
+            BrokenDataError: If more images than the limit cannot be read.
         """
         first = max(0, self._examples // batch * batch - len(order))
-        shown = islice(self._readable(first, epoch), len(order))
-        while views := list(islice(shown, batch)):
-            places, images, labels = zip(*views, strict=True)
-            yield collated([to_tensor(image) for image in images], labels, places)
+        remaining = islice(self._readable(first, epoch), len(order))
+        while views := list(islice(remaining, batch)):
+            indices, images, labels = zip(*views, strict=True)
+            yield collate([to_tensor(image) for image in images], labels, indices)
 
     def _readable(self, first: int, epoch: int) -> Iterator[tuple[int, Any, int]]:
-        """Position, view and label from this position on; the next readable image stands in for a broken one."""
+        """Yield index, view and label from this index on; a broken image is replaced by the next readable one."""
         rows = self._rows.shuffle(seed=epoch, buffer_size=self._buffer) if self._random else self._rows
-        waiting = []
-        # After the last image the first ones again, in case the last are broken.
-        for number, row in enumerate(chain(rows.skip(first), rows), first):
-            place = number % self._examples
-            waiting.append(place)
+        pending = []
+        # The stream wraps around to the first images, in case the last ones are broken.
+        for position, row in enumerate(chain(rows.skip(first), rows), first):
+            index = position % self._examples
+            pending.append(index)
             try:
                 image = decode(read(row["image"]))
             except UnreadableImageError as error:
-                self.broken.note([Broken(place, row["image"]["path"] or "", str(error))])
+                self.broken.add([BrokenImage(index, row["image"]["path"] or "", str(error))])
                 continue
-            for shown in waiting:
-                view = random_view(image, self._size, shown, epoch) if self._random else centre_view(image, self._size)
-                yield shown, view, row["label"]
-            waiting.clear()
+            for target in pending:
+                view = random_view(image, self._size, target, epoch) if self._random else centre_view(image, self._size)
+                yield target, view, row["label"]
+            pending.clear()

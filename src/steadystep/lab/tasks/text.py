@@ -1,4 +1,4 @@
-"""Text as numbers: data sets of words or characters, and what a language model's recipe asks of its outputs."""
+"""Text data sets encoded as token numbers, and the loss and accuracy of language models."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,13 +16,13 @@ UNKNOWN = "<unk>"
 SPLITS = ("train", "validation", "test")
 
 PARQUET = "refs/convert/parquet"
-"""The hub's own conversion of data sets whose repository is a script, which `datasets` no longer runs."""
+"""The revision with the hub's conversion to parquet, for data sets whose script `datasets` no longer runs."""
 
 Tokenise = Callable[[Iterable[str]], list[str]]
 
 
 def words(rows: Iterable[str]) -> list[str]:
-    """The words of each row, and after it an end.
+    """Split each row into words and append an end-of-sentence token to it.
 
     >>> words(["no it was n't", "black monday"])
     ['no', 'it', 'was', "n't", '<eos>', 'black', 'monday', '<eos>']
@@ -31,29 +31,32 @@ def words(rows: Iterable[str]) -> list[str]:
 
 
 def characters(rows: Iterable[str]) -> list[str]:
-    """
+    """Split the rows into characters.
+
     >>> characters(["To be", "?"])
     ['T', 'o', ' ', 'b', 'e', '?']
     """
     return [character for row in rows for character in row]
 
 
-def make_vocabulary(tokens: Iterable[str], most: int) -> dict[str, int]:
-    """At most so many tokens with their numbers, the most frequent first; of equals the first in order of code points.
+def make_vocabulary(tokens: Iterable[str], max_size: int) -> dict[str, int]:
+    """Assign numbers to the most frequent tokens, at most `max_size` of them, in order of decreasing frequency.
 
-    >>> make_vocabulary("banana", most=2)
+    Tokens of equal frequency are in the order of their code points.
+
+    >>> make_vocabulary("banana", max_size=2)
     {'a': 0, 'n': 1}
     """
     counts = Counter(tokens)
-    kept = sorted(counts, key=lambda token: (-counts[token], token))[:most]
-    return {token: number for number, token in enumerate(kept)}
+    most_frequent = sorted(counts, key=lambda token: (-counts[token], token))[:max_size]
+    return {token: number for number, token in enumerate(most_frequent)}
 
 
 def encode(tokens: Sequence[str], vocabulary: Mapping[str, int]) -> np.ndarray:
-    """Their numbers, (tokens,) int32; a token that is not in the vocabulary is its unknown one.
+    """Return the tokens' numbers, (tokens,) int32; a token outside the vocabulary becomes "<unk>".
 
     Raises:
-        KeyError: for such a token, where the vocabulary has no "<unk>".
+        KeyError: If a token is outside a vocabulary that has no "<unk>".
     """
     unknown = vocabulary.get(UNKNOWN)
     numbers = (vocabulary[token] if unknown is None else vocabulary.get(token, unknown) for token in tokens)
@@ -63,13 +66,18 @@ def encode(tokens: Sequence[str], vocabulary: Mapping[str, int]) -> np.ndarray:
 def load_tokens(
     hub_name: str, data: Path | None, *, column: str, tokenise: Tokenise, vocabulary: int
 ) -> Mapping[str, np.ndarray]:
-    """The tokens of the splits train, validation and test, (tokens,) int32 each: see `data.load_arrays`.
+    """Return the encoded tokens of the splits train, validation and test, (tokens,) int32 each.
 
-    The vocabulary is that of the training split: its most frequent tokens, at most so many.
+    Args:
+        hub_name: Owner/name on the hub.
+        data: A local folder, or None; see `data.load_arrays`.
+        column: The column that contains the text.
+        tokenise: Splits rows into tokens. Its name is part of the cache key.
+        vocabulary: The size of the vocabulary: that many of the training split's most frequent tokens, at most.
 
     Raises:
-        DataNotFoundError: where the data set is not to be had.
-        BrokenDataError: where it cannot be read, or has a token that the vocabulary lacks and no "<unk>".
+        DataNotFoundError: If the data set was not found.
+        BrokenDataError: If it cannot be read, or a token is outside a vocabulary that has no "<unk>".
     """
 
     def make(opened: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -79,8 +87,8 @@ def load_tokens(
             return {split: encode(part, numbers) for split, part in tokens.items()}
         except KeyError as error:
             raise BrokenDataError(
-                f"the data set {hub_name} has {error} besides the {len(numbers)} most frequent tokens of its training "
-                f"split, and no {UNKNOWN} to stand for it: give another folder with --data"
+                f"the data set {hub_name} has the token {error}, which is not among the {len(numbers)} most frequent "
+                f"tokens of its training split, and no {UNKNOWN} to replace it: give another folder with --data"
             ) from None
 
     key = f"{tokenise.__name__} {vocabulary}"
@@ -88,7 +96,9 @@ def load_tokens(
 
 
 def windows(tokens: np.ndarray, length: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inputs and the tokens that come next, (windows, length) int64 each; fewer than `length` at the end are left out.
+    """Cut a text into windows: inputs and the tokens that follow them, (windows, length) int64 each.
+
+    Tokens at the end that do not fill a window are dropped.
 
     >>> windows(np.arange(6), 2)[1].tolist()
     [[1, 2], [3, 4]]
@@ -99,10 +109,10 @@ def windows(tokens: np.ndarray, length: int) -> tuple[torch.Tensor, torch.Tensor
 
 
 def next_token_loss(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy in nats: outputs (batch, length, vocabulary), y (batch, length)."""
+    """Return the mean cross-entropy in nats, for outputs (batch, length, vocabulary) and y (batch, length)."""
     return functional.cross_entropy(outputs.flatten(0, -2), y.flatten())
 
 
-def likeliest_token(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Whether the token with the largest output is the one that comes next."""
+def next_token_correct(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Return whether the token with the largest output is the next token."""
     return outputs.argmax(-1) == y

@@ -1,4 +1,4 @@
-"""tiny-imagenet-resnet: 200 classes of 64x64 images and a narrow ResNet-18, rows 7 to 9 of Table 1 at a small scale."""
+"""tiny-imagenet-resnet: a narrow ResNet-18 on 200 classes of 64x64 images, rows 7 to 9 of Table 1 at a small scale."""
 
 from functools import partial
 from pathlib import Path
@@ -9,31 +9,32 @@ import torch
 from steadystep.lab.tasks.arms import Arm
 from steadystep.lab.tasks.cropped_arrays import CroppedArrays
 from steadystep.lab.tasks.data import fingerprint_arrays, load_images
-from steadystep.lab.tasks.imagenet_recipe import NESTEROV, RECIPE, held_out
+from steadystep.lab.tasks.imagenet_recipe import NESTEROV, RECIPE, held_out_mask
 from steadystep.lab.tasks.networks.resnet import resnet
-from steadystep.lab.tasks.task import Splits, Task
+from steadystep.lab.tasks.splits import Splits
+from steadystep.lab.tasks.task import Task
 
 DATASET = "zh-plus/tiny-imagenet"
 SIZE = 64
 VALIDATION_EVERY = 8
-"""One training image in 8 of every class is held out for validation."""
+"""One in 8 training images of every class is held out for validation."""
 
 
 def load(data: Path | None, size: int = SIZE) -> Splits[CroppedArrays]:
-    """Seven eighths of the training images, the others for validation, and for the test the published validation set.
+    """Return 7/8 of the training images, the others for validation, and the published validation set for test.
 
-    `size`: height and width of what the network sees. The images are decoded once and kept as arrays.
+    `size` is the height and width of the network's input. The images are decoded once and cached as arrays.
     """
     images = load_images(DATASET, data, splits=("train", "validation"), mode="RGB")
     (pixels, labels), (test_pixels, test_labels) = images["train"], images["validation"]
-    kept_back = held_out(labels, VALIDATION_EVERY)
+    held_out = held_out_mask(labels, VALIDATION_EVERY)
 
     def split(pixels: np.ndarray, labels: np.ndarray, random: bool) -> CroppedArrays:
         return CroppedArrays(torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(labels), size, random)
 
     return Splits(
-        split(pixels[~kept_back], labels[~kept_back], random=True),
-        split(pixels[kept_back], labels[kept_back], random=False),
+        split(pixels[~held_out], labels[~held_out], random=True),
+        split(pixels[held_out], labels[held_out], random=False),
         split(test_pixels, test_labels, random=False),
         fingerprint_arrays(pixels, labels, test_pixels, test_labels),
     )

@@ -1,4 +1,4 @@
-"""Executable theory: one claim a file. `CLAIMS` is the table of them all, `RECORDED` what their checks found before."""
+"""Executable theory, one claim per file. `CLAIMS` lists all claims; `RECORDED` holds the last known result of each."""
 
 from steadystep.lab.errors import UserError
 from steadystep.lab.theory import (
@@ -30,17 +30,17 @@ CLAIMS: dict[str, Claim] = {module.CLAIM.id: module.CLAIM for module in _ALL}
 
 
 class UnknownClaimError(UserError):
-    """A claim that is not in the table."""
+    """The name is not the id of a claim in `CLAIMS`."""
 
 
 def find_claim(name: str) -> Claim:
-    """A claim by its id.
+    """Return the claim with this id.
 
     Raises:
-        UnknownClaimError: for any other name, with the ids that there are.
+        UnknownClaimError: if no claim has this id. The message lists the known ids.
     """
     if name not in CLAIMS:
-        raise UnknownClaimError(f"there is no claim {name!r}; the claims are {', '.join(CLAIMS)}")
+        raise UnknownClaimError(f"unknown claim {name!r}; the known claims are {', '.join(CLAIMS)}")
     return CLAIMS[name]
 
 

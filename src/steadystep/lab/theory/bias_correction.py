@@ -2,8 +2,8 @@
 
 import sympy
 
-from steadystep.lab.theory.claim import Claim, Evidence, Finding, Tell
-from steadystep.lab.theory.rebound import SYMBOLIC, rebound
+from steadystep.lab.theory.claim import Claim, Evidence, Finding, Progress
+from steadystep.lab.theory.rebound import SYMBOLIC, rebind
 from steadystep.optimizers import Adam
 from steadystep.rule import keywords, positional
 
@@ -12,13 +12,14 @@ LR, BETA1, BETA2, EPS = sympy.symbols("lr beta1 beta2 eps", positive=True)
 HYPERPARAMETERS = {"lr": LR, "beta1": BETA1, "beta2": BETA2, "eps": EPS}
 
 
-def check(tell: Tell) -> Evidence:
+def check(progress: Progress) -> Evidence:
+    """Prove the claim symbolically: run the rule of Adam over SymPy symbols."""
     rule = Adam.rule({"variant": "torch", "amsgrad": False})
-    update, scalars = rebound(rule.update, SYMBOLIC), rebound(rule.scalars, SYMBOLIC)
+    update, scalars = rebind(rule.update, SYMBOLIC), rebind(rule.scalars, SYMBOLIC)
     names, hyperparameters = keywords(rule.update), [HYPERPARAMETERS[name] for name in positional(rule.scalars)[1:]]
 
     def run(gradients: list[sympy.Symbol]) -> list[tuple[sympy.Expr, ...]]:
-        """The rule's own (p, m, v) after each step, as expressions."""
+        """Return the rule's (p, m, v) after each step as SymPy expressions."""
         state, states = (sympy.Integer(0),) * 3, []
         for t, gradient in enumerate(gradients, start=1):
             state = update(gradient, *state, *scalars(sympy.Integer(t), *hyperparameters))
@@ -30,7 +31,7 @@ def check(tell: Tell) -> Evidence:
     gradients = [sympy.Symbol(f"g{i}", positive=True) for i in range(1, STEPS + 1)]
     v = sympy.expand(run(gradients)[-1][2])
     weights = [v.coeff(gradient, 2) for gradient in gradients]
-    tell(0.2)
+    progress(0.2)
 
     weight = (1 - BETA2) * BETA2 ** (t - k)
     is_average = all(sympy.expand(w - weight.subs({t: STEPS, k: i})) == 0 for i, w in enumerate(weights, start=1))
@@ -42,14 +43,15 @@ def check(tell: Tell) -> Evidence:
     debias = dict(zip(names, scalars(t, *hyperparameters), strict=True))
     corrected = sympy.simplify(debias["debias2"] * total) == 1
     first = sympy.simplify(debias["debias1"] * (1 - BETA1**t)) == 1
-    tell(0.5)
+    progress(0.5)
 
-    # A second moment that grows by d a step leaves zeta.
+    # If the second moment grows by d per step, the term zeta does not vanish.
     growing = sum(w * (second + drift * i) for i, w in enumerate(weights, start=1))
     zeta = sympy.factor(sympy.expand(growing - (1 - BETA2**STEPS) * (second + drift * STEPS)))
     vanishes = sympy.simplify(zeta.subs(drift, 0)) == 0
 
-    # Of a constant gradient both corrected moments know everything at once: each step is lr * g / (|g| + eps).
+    # For a constant gradient g, both corrected moments are exact from the first step on:
+    # each step is lr * g / (|g| + eps).
     g = sympy.Symbol("g", positive=True)
     constant = [state[0] for state in run([g, g, g])]
     exact = all(sympy.simplify(p + (i + 1) * LR * g / (g + EPS)) == 0 for i, p in enumerate(constant))
@@ -60,12 +62,15 @@ def check(tell: Tell) -> Evidence:
                 is_average and remainder == 0,
             ),
             Finding("With E[g_k²] = E[g²] for all k, E[v_t] = (1-β₂^t) E[g²] for every t (SymPy)", stationary),
-            Finding("The rule's own factors undo 1-β₁^t and 1-β₂^t exactly, for every t (SymPy)", corrected and first),
             Finding(
-                f"Where E[g_k²] grows by d a step, ζ = {_readable(zeta)} at t = {STEPS}: 0 only without drift",
+                "The rule's correction factors cancel 1-β₁^t and 1-β₂^t exactly, for every t (SymPy)",
+                corrected and first,
+            ),
+            Finding(
+                f"If E[g_k²] grows by d per step, ζ = {_readable(zeta)} at t = {STEPS}: it is 0 only without drift",
                 vanishes and zeta != 0,
             ),
-            Finding("Under a constant gradient g every step is exactly α g/(|g| + ε) (SymPy)", exact),
+            Finding("Under a constant gradient g, every step is exactly α g/(|g| + ε) (SymPy)", exact),
         )
     )
 

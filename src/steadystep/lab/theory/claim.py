@@ -1,4 +1,4 @@
-"""What a claim is, what its check finds, and how the findings decide its status."""
+"""Claims, the evidence that their checks return, and how the evidence decides a claim's status."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from typing import Literal
 from steadystep.lab.figure import Figure
 
 Status = Literal["holds", "refuted", "needs an assumption", "unsettled"]
-"""Computed, never typed. "unsettled" is a check that contradicts itself: nothing may be concluded from it."""
+"""Computed from the evidence, never set by hand. "unsettled": the check contradicts itself and decides nothing."""
 
 Bearing = Literal["stated", "assuming", "instead"]
-"""What a finding tests: the statement as it stands, the statement under its assumption, or what is true instead."""
+"""What a finding tests: the statement as it stands, the statement under its assumption, or the corrected statement."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A proposition that was tested, with the numbers that decided it. Plain text."""
+    """A proposition that was tested, with the numbers that decided it. `text` is plain text."""
 
     text: str
     true: bool
@@ -24,7 +24,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A measured figure beside the one it must reproduce, to the digits in which that one is stated.
+    """A measured value and the stated value that it must reproduce, compared to the digits of the stated value.
 
     >>> Measurement("supremum", 7.26985, "7.270").reproduced, Measurement("supremum", 7.2612, "7.27").reproduced
     (True, False)
@@ -36,17 +36,18 @@ class Measurement:
 
     @property
     def shown(self) -> str:
-        """The measured figure, rounded as the stated one is."""
+        """The measured value, rounded to the digits of the stated value."""
         return f"{self.value:.{len(self.stated.partition('.')[2])}f}"
 
     @property
     def reproduced(self) -> bool:
+        """Whether the rounded measured value equals the stated value."""
         return self.shown == self.stated
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything that a check found. A figure is drawn when asked for."""
+    """Everything that a check found. `figure` draws the figure; it is called only when the figure is needed."""
 
     findings: tuple[Finding, ...]
     measurements: tuple[Measurement, ...] = ()
@@ -54,7 +55,7 @@ class Evidence:
 
     @property
     def status(self) -> Status:
-        """What the findings add up to.
+        """The status of the claim according to this evidence.
 
         >>> Evidence((Finding("as stated", False), Finding("with eps = 0", True, "assuming"))).status
         'needs an assumption'
@@ -73,17 +74,17 @@ class Evidence:
         return "needs an assumption" if found["assuming"] else "refuted"
 
 
-Tell = Callable[[float], None]
-"""Takes how much of a check is done, from 0 to 1."""
+Progress = Callable[[float], None]
+"""A callback that receives the completed fraction of a check, from 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement with its source and a check. Statement and assumptions hold LaTeX between dollar signs."""
+    """A statement with its source and a check. Statement and assumptions may contain LaTeX between dollar signs."""
 
     id: str
     title: str
     statement: str
     source: str
-    check: Callable[[Tell], Evidence]
+    check: Callable[[Progress], Evidence]
     assumptions: tuple[str, ...] = ()

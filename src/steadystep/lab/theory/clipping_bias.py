@@ -1,4 +1,4 @@
-"""Clipping biases: clipped SGD finds the Huber location, not the mean (Huber 1964)."""
+"""Clipping introduces a bias: clipped SGD converges to the Huber location, not to the mean (Huber 1964)."""
 
 import math
 from functools import partial
@@ -11,7 +11,7 @@ from scipy.optimize import root_scalar
 from scipy.stats import lognorm
 
 from steadystep.lab.figure import COLORS, NEUTRAL, Figure, styled
-from steadystep.lab.theory.claim import Claim, Evidence, Finding, Measurement, Tell
+from steadystep.lab.theory.claim import Claim, Evidence, Finding, Measurement, Progress
 from steadystep.lab.theory.play import descend
 from steadystep.optimizers import SGD
 
@@ -22,12 +22,13 @@ NOISE = lognorm(1.0)
 
 
 @njit
-def pull(x, sample):
+def location_gradient(x, sample):
+    """Return the gradient of (x - sample)^2 / 2."""
     return x - sample
 
 
 def huber_location(c: float) -> float:
-    """Where E[clip(x - a, c)] = 0 for lognormal a: clipped gradients balance."""
+    """Return the x at which E[clip(x - a, c)] = 0 for lognormal a, where the clipped gradients balance."""
 
     def balance(x: float) -> float:
         # E[clip(x - a, c)] = -c + the integral of P(a < s) over (x - c, x + c).
@@ -37,17 +38,18 @@ def huber_location(c: float) -> float:
 
 
 def clipped_mean(c: float, samples: np.ndarray) -> float:
-    """Where the project's SGD, clipped at c, settles: the average of its iterates."""
-    path = descend(SGD.rule({"momentum": 0.0}), pull, samples, {"lr": 0.005}, p=1.3, limit=c)
+    """Return the average iterate, after burn-in, of the project's SGD with gradients clipped at c."""
+    path = descend(SGD.rule({"momentum": 0.0}), location_gradient, samples, {"lr": 0.005}, p=1.3, limit=c)
     return float(path[BURN_IN:].mean())
 
 
-def check(tell: Tell) -> Evidence:
-    random = np.random.default_rng(0)
-    skewed, even = random.lognormal(size=SAMPLES), random.normal(1.0, 1.0, SAMPLES)
-    tell(0.2)
+def check(progress: Progress) -> Evidence:
+    """Compare the average iterate of clipped SGD with the Huber location, under skewed and symmetric noise."""
+    rng = np.random.default_rng(0)
+    skewed, even = rng.lognormal(size=SAMPLES), rng.normal(1.0, 1.0, SAMPLES)
+    progress(0.2)
     found = {c: clipped_mean(c, skewed) for c in THRESHOLDS}
-    tell(0.6)
+    progress(0.6)
     exact = {c: huber_location(c) for c in THRESHOLDS}
     unbiased = clipped_mean(0.1, even)
     mean = math.exp(0.5)
@@ -55,18 +57,18 @@ def check(tell: Tell) -> Evidence:
     return Evidence(
         (
             Finding(
-                "Clipped SGD settles at the Huber location: "
+                "Clipped SGD converges to the Huber location: "
                 + ", ".join(f"c = {c:g}: {found[c]:.4f} ({exact[c]:.4f} by quadrature)" for c in THRESHOLDS)
                 + " (tolerance 0.005)",
                 all(abs(found[c] - exact[c]) < 0.005 for c in THRESHOLDS),
             ),
             Finding(
-                f"With c = 0.1 it is biased by {found[0.1] - mean:+.2f}: not the mean {mean:.3f} but nearly the "
-                "median 1",
+                f"With c = 0.1 it is biased by {found[0.1] - mean:+.2f}: it is close to the median 1, not to the mean "
+                f"{mean:.3f}",
                 abs(found[0.1] - mean) > 0.5 and abs(found[0.1] - 1) < 0.01,
             ),
             Finding(
-                f"Under symmetric noise of mean 1 there is no bias ({unbiased:.4f} at c = 0.1, tolerance 0.01)",
+                f"Under symmetric noise with mean 1 there is no bias ({unbiased:.4f} at c = 0.1, tolerance 0.01)",
                 abs(unbiased - 1) < 0.01,
             ),
         ),
@@ -89,28 +91,28 @@ def _figure(grid: np.ndarray, locations: list[float], found: dict[float, float])
         x=list(found), y=list(found.values()), name="clipped SGD", mode="markers",
         marker={"color": COLORS[1], "size": 10, "symbol": "diamond"}, hovertemplate="c = %{x:g}: %{y:.3f}",
     )  # fmt: skip
-    for value, words in ((math.exp(0.5), "mean"), (1.0, "median")):
+    for value, label in ((math.exp(0.5), "mean"), (1.0, "median")):
         plot.add_hline(y=value, line={"color": NEUTRAL, "dash": "dot", "width": 1.5})
         plot.add_annotation(
-            text=words, x=0, xref="x domain", xanchor="left", y=value, yanchor="bottom", showarrow=False
+            text=label, x=0, xref="x domain", xanchor="left", y=value, yanchor="bottom", showarrow=False
         )
     plot.update_xaxes(title="clipping threshold c (log scale)", type="log", dtick=1)
-    plot.update_yaxes(title="where SGD settles", range=[0.95, 1.72])
+    plot.update_yaxes(title="limit of clipped SGD", range=[0.95, 1.72])
     return Figure(
         id="clipping-bias",
         title="Clipping trades the mean for the median",
-        caption="Minimising the mean of (x - a)²/2 over lognormal a. A tight threshold finds the median, none the "
-        "mean.",
+        caption="Minimising the mean of (x - a)²/2 over lognormal a. A small threshold gives the median, no clipping "
+        "the mean.",
         plot=styled(plot),
     )
 
 
 CLAIM = Claim(
     id="clipping-bias",
-    title="Clipping biases under skewed noise",
-    statement=r"SGD on $E(x - a)^2/2$ with gradients clipped at c settles at the Huber location, where "
+    title="Clipping biases SGD under skewed noise",
+    statement=r"SGD on $E(x - a)^2/2$ with gradients clipped at c converges to the Huber location, where "
     r"$E[\mathrm{clip}(x - a, c)] = 0$: between the median ($c \to 0$) and the mean ($c \to \infty$) of a.",
     source="Huber (1964); the bias in SGD: Koloskova, Hendrikx & Stich (2023)",
-    assumptions=("a small learning rate; under symmetric noise all locations agree",),
+    assumptions=("a small learning rate; under symmetric noise all these locations are equal",),
     check=check,
 )

@@ -1,4 +1,4 @@
-"""A neuron that stores a bit against noise makes its gradients vanish (Bengio, Simard & Frasconi 1994)."""
+"""A neuron that stores a bit robustly against noise has vanishing gradients (Bengio, Simard & Frasconi 1994)."""
 
 import math
 from functools import partial
@@ -10,7 +10,7 @@ from plotly import graph_objects as go
 from scipy.optimize import root_scalar
 
 from steadystep.lab.figure import COLORS, DASHES, Figure, styled
-from steadystep.lab.theory.claim import Claim, Evidence, Finding, Tell
+from steadystep.lab.theory.claim import Claim, Evidence, Finding, Progress
 
 STEPS = 100
 RUNS = 2_000
@@ -18,11 +18,11 @@ WEIGHTS = (1.25, 1.5, 2.0, 3.0)
 
 
 @njit
-def remember(w, begin, noise):
-    """x_t = tanh(w x_{t-1} + noise_t): states, and log10 of |d x_t / d x_0|, by run and step."""
+def simulate(w, initial, noise):
+    """Run x_t = tanh(w x_{t-1} + noise_t); return the states and log10 |d x_t / d x_0|, each of shape (runs, steps)."""
     states, decays = np.empty(noise.shape), np.empty(noise.shape)
     for run in range(noise.shape[0]):
-        x, logarithm = begin, 0.0
+        x, logarithm = initial, 0.0
         for t in range(noise.shape[1]):
             x = math.tanh(w * x + noise[run, t])
             logarithm += math.log10(w * (1 - x * x))
@@ -30,66 +30,66 @@ def remember(w, begin, noise):
     return states, decays
 
 
-def rest(w: float, push: float = 0.0) -> float:
-    """The largest x = tanh(w x - push), for w > 1 and a push that the latch withstands."""
-    return root_scalar(lambda x: math.tanh(w * x - push) - x, bracket=(room(w)[1], 1.0), xtol=1e-14).root
+def fixed_point(w: float, offset: float = 0.0) -> float:
+    """Return the largest x = tanh(w x - offset), for w > 1 and an offset below the noise margin."""
+    return root_scalar(lambda x: math.tanh(w * x - offset) - x, bracket=(noise_margin(w)[1], 1.0), xtol=1e-14).root
 
 
-def room(w: float) -> tuple[float, float]:
-    """The largest noise that a latch of weight w withstands for ever, and where the state then is at least."""
-    # x = tanh(w x - u) has a positive solution for u up to the largest w x - atanh(x), which is at 1 - x^2 = 1/w.
+def noise_margin(w: float) -> tuple[float, float]:
+    """Return the largest noise under which a latch of weight w never flips, and the lowest state under that noise."""
+    # x = tanh(w x - u) has a positive solution for u up to the maximum of w x - atanh(x), attained at 1 - x^2 = 1/w.
     x = math.sqrt(1 - 1 / w)
     return w * x - math.atanh(x), x
 
 
-def check(tell: Tell) -> Evidence:
-    random = np.random.default_rng(0)
-    kept, decays, slopes, slowest, bounds = {}, {}, {}, {}, {}
+def check(progress: Progress) -> Evidence:
+    """Simulate noisy latches and measure how fast the derivatives of their states vanish."""
+    rng = np.random.default_rng(0)
+    positive, decays, slopes, slowest, bounds = {}, {}, {}, {}, {}
     for n, w in enumerate(WEIGHTS):
-        allowed = 0.9 * room(w)[0]
-        noise = random.uniform(-allowed, allowed, (RUNS, STEPS))
-        states, logarithms = remember(w, rest(w), noise)
-        kept[w] = float((states > 0).mean())
+        margin = 0.9 * noise_margin(w)[0]
+        noise = rng.uniform(-margin, margin, (RUNS, STEPS))
+        states, logarithms = simulate(w, fixed_point(w), noise)
+        positive[w] = float((states > 0).mean())
         decays[w] = logarithms.mean(axis=0)
         slopes[w] = float(np.polyfit(np.arange(1, STEPS + 1), decays[w], 1)[0])
-        # Under noise that always pushes down the state comes to rest at its lowest.
-        lowest = rest(w, allowed)
+        # Under constant noise of -margin the state converges to the lowest value it can have.
+        lowest = fixed_point(w, margin)
         bounds[w] = math.log10(w * (1 - lowest**2))
         slowest[w] = float((logarithms / np.arange(1, STEPS + 1)).max())
-        tell((n + 1) / len(WEIGHTS))
-    # The same noise, on a neuron whose gradient does not vanish at rest.
-    allowed = 0.9 * room(2.0)[0]
-    soft, _ = remember(1.0, 0.9, random.uniform(-allowed, allowed, (RUNS, STEPS)))
+        progress((n + 1) / len(WEIGHTS))
+    # The same noise on a neuron whose gradient does not vanish at its fixed point.
+    margin = 0.9 * noise_margin(2.0)[0]
+    soft, _ = simulate(1.0, 0.9, rng.uniform(-margin, margin, (RUNS, STEPS)))
     forgotten = float((soft[:, -1] < 0).mean())
-    loose, _ = remember(2.0, rest(2.0), random.uniform(-4 * allowed, 4 * allowed, (RUNS, STEPS)))
+    loose, _ = simulate(2.0, fixed_point(2.0), rng.uniform(-4 * margin, 4 * margin, (RUNS, STEPS)))
     flipped = float((loose.min(axis=1) < 0).mean())
     return Evidence(
         (
             Finding(
-                "Their derivatives over T steps vanish as 10^(-rT): r = "
+                "The derivatives over T steps vanish as 10^(-rT): r = "
                 + ", ".join(f"{-slopes[w]:.3f} at w = {w:g}" for w in WEIGHTS)
-                + ", in no run and for no T more slowly than the bound of the attracting set",
+                + "; in no run and for no T do they vanish more slowly than the bound on the attracting set",
                 all(slopes[w] < 0 and slowest[w] <= bounds[w] + 1e-9 < 0 for w in WEIGHTS),
             ),
             Finding(
-                "At the fixed point x of a latch the derivative w(1 - x²) is 2a/sinh 2a with a = wx, below 1 for every "
-                "w > 1 (SymPy)",
+                "At the fixed point x of a latch, the derivative w(1 - x²) is 2a/sinh 2a with a = wx; it is below 1 "
+                "for every w > 1 (SymPy)",
                 _derivative_at_rest(),
             ),
             Finding(
-                f"Latches with w from {WEIGHTS[0]} to {WEIGHTS[-1]} keep their bit in all of {RUNS} runs of {STEPS} "
-                "steps, "
-                "under noise of 90% of what they withstand",
-                all(share == 1.0 for share in kept.values()),
+                f"Latches with w from {WEIGHTS[0]} to {WEIGHTS[-1]} keep their bit in all {RUNS} runs of {STEPS} "
+                "steps, under noise of 90% of their noise margin",
+                all(share == 1.0 for share in positive.values()),
             ),
             Finding(
-                f"A neuron that does not attract (w = 1) forgets: after {STEPS} steps of the noise that w = 2 "
-                f"withstands {forgotten:.0%} of its bits are turned",
+                f"A neuron without an attractor (w = 1) forgets: after {STEPS} steps of the noise that a latch with "
+                f"w = 2 tolerates, {forgotten:.0%} of the bits have flipped",
                 forgotten > 0.3,
             ),
             Finding(
-                f"Beyond what it withstands a latch fails too: {flipped:.0%} of runs turn at w = 2 and four times that "
-                "noise",
+                f"Beyond its noise margin a latch fails too: at w = 2 and four times that noise, the bit flips in "
+                f"{flipped:.0%} of the runs",
                 flipped > 0.5,
             ),
         ),
@@ -101,7 +101,7 @@ def _derivative_at_rest() -> bool:
     a = sympy.Symbol("a", positive=True)
     x = sympy.tanh(a)  # a = w x, so w = a / x
     identity = sympy.simplify((a / x * (1 - x**2) - 2 * a / sympy.sinh(2 * a)).rewrite(sympy.exp)) == 0
-    # sinh s > s for s > 0: equal at 0, and the slope cosh s is above 1.
+    # sinh s > s for s > 0: both are 0 at s = 0, and the derivative cosh s of sinh s is above 1.
     s = sympy.Symbol("s", positive=True)
     gap = sympy.sinh(s) - s
     slope = sympy.diff(gap, s)
@@ -120,9 +120,9 @@ def _figure(decays: dict[float, np.ndarray]) -> Figure:
     plot.update_yaxes(title="|∂x_T/∂x_0| (log scale)", type="log", exponentformat="power", dtick=20)
     return Figure(
         id="latch",
-        title="A latch that holds makes its gradient vanish",
+        title="A robust latch has a vanishing gradient",
         caption="Geometric mean over runs of the derivative of a neuron's state after T steps. Each neuron keeps its "
-        "bit under noise; the surer it latches, the faster the derivative vanishes.",
+        "bit under noise; the more robust the latch, the faster the derivative vanishes.",
         plot=styled(plot),
     )
 
@@ -130,9 +130,10 @@ def _figure(decays: dict[float, np.ndarray]) -> Figure:
 CLAIM = Claim(
     id="latch",
     title="Robust latching makes gradients vanish",
-    statement=r"If $x_t = \tanh(w x_{t-1} + u_t)$ stores a bit robustly, its state staying where one step contracts, "
-    r"$|\partial x_{t+1} / \partial x_t| < 1$, then $|\partial x_T / \partial x_t| \to 0$ exponentially in $T - t$.",
+    statement=r"If $x_t = \tanh(w x_{t-1} + u_t)$ stores a bit robustly, so that its state stays where one step "
+    r"contracts, $|\partial x_{t+1} / \partial x_t| < 1$, then "
+    r"$|\partial x_T / \partial x_t| \to 0$ exponentially in $T - t$.",
     source="Bengio, Simard & Frasconi (1994), section IV, Theorems 1 to 4",
-    assumptions=("noise below what the latch withstands",),
+    assumptions=("noise below the noise margin of the latch",),
     check=check,
 )

@@ -1,4 +1,4 @@
-"""One parameter, stepped by one of the project's rules: over gradients that are given, or down a function's slope."""
+"""Update one scalar parameter with one of the project's rules, from a gradient sequence or a gradient function."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from steadystep.clipping.base import to_limit
-from steadystep.lab.theory.rebound import compiled, machine, start, values
+from steadystep.lab.theory.rebound import compile_function, compile_step, initial_state, ordered_hyperparameters
 from steadystep.rule import Rule
 
 EVERYWHERE = (-math.inf, math.inf)
@@ -23,21 +23,22 @@ def play(
     box: tuple[float, float] = EVERYWHERE,
     limit: float = math.inf,
 ) -> np.ndarray:
-    """(steps, 1 + slots): parameter and state after each step on a gradient that is given.
+    """Apply a rule to a sequence of gradients and return the parameter and its state after each step.
 
-    "lr" may be one for every step. After each step the parameter is projected onto `box`; before it the gradient is
-    clipped to the norm `limit`.
+    The result has shape (steps, 1 + slots). The hyperparameter "lr" may be an array with one value per step. Each
+    gradient is clipped to the norm `limit` before the step; the parameter is projected onto `box` after it.
 
     >>> from steadystep.optimizers.sgd import PLAIN
     >>> play(PLAIN, [1.0, 10.0], {"lr": 0.1}, limit=2.0)[:, 0].round(9).tolist()
     [-0.1, -0.3]
     """
-    given = np.asarray(gradients, float)
-    rates = np.broadcast_to(np.asarray(hyperparameters["lr"], float), given.shape)
-    # lr stands first in every rule's scalars; the loop replaces it step by step.
-    hyper = values(rule, {**hyperparameters, "lr": 0.0})
+    gradients = np.asarray(gradients, float)
+    rates = np.broadcast_to(np.asarray(hyperparameters["lr"], float), gradients.shape)
+    # lr is the first argument of every rule's `scalars`; the loop replaces it in each step.
+    hyper = ordered_hyperparameters(rule, {**hyperparameters, "lr": 0.0})
     low, high = map(float, box)
-    return _play(compiled(rule), machine(to_limit), given, rates, start(rule, p), hyper, low, high, float(limit))
+    step, clip = compile_step(rule), compile_function(to_limit)
+    return _play(step, clip, gradients, rates, initial_state(rule, p), hyper, low, high, float(limit))
 
 
 @njit(error_model="numpy")
@@ -62,26 +63,27 @@ def descend(
     p: float,
     limit: float = math.inf,
 ) -> np.ndarray:
-    """(steps,) the parameter after each step down a slope; or (runs, steps) where `draws` has a row a run.
+    """Apply a rule to a gradient function and return the parameter after each step.
 
-    `gradient(p, draw)`, compiled by Numba, is the gradient at p with that step's draw of whatever is random in it.
-    It is clipped to the norm `limit`.
+    `gradient(p, draw)`, compiled by Numba, is the gradient at p for the random draw of that step. It is clipped to the
+    norm `limit`. The result has the shape of `draws`: (steps,), or (runs, steps) with one row per run.
 
     >>> from steadystep.optimizers.sgd import PLAIN
     >>> descend(PLAIN, njit(lambda p, curvature: curvature * p), np.full(3, 2.0), {"lr": 0.25}, p=8.0)
     array([4., 2., 1.])
     """
-    hyper = values(rule, hyperparameters)
+    hyper = ordered_hyperparameters(rule, hyperparameters)
     rows = np.atleast_2d(draws)
-    paths = _descend(compiled(rule), machine(to_limit), gradient, rows, start(rule, p), hyper, float(limit))
+    step, clip = compile_step(rule), compile_function(to_limit)
+    paths = _descend(step, clip, gradient, rows, initial_state(rule, p), hyper, float(limit))
     return paths.reshape(np.shape(draws))
 
 
 @njit(error_model="numpy")
-def _descend(step, clip, gradient, draws, begin, hyper, limit):
+def _descend(step, clip, gradient, draws, initial, hyper, limit):
     paths = np.empty(draws.shape)
     for run in range(draws.shape[0]):
-        state = begin
+        state = initial
         for k in range(draws.shape[1]):
             g = gradient(state[0], draws[run, k])
             factor, _ = clip(abs(g), limit)

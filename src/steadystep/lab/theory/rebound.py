@@ -1,7 +1,8 @@
-"""The project's own rules over other numbers: SymPy's for a proof, machine floats for loops that Numba compiles.
+"""Run the project's own rules over other number types: SymPy expressions for proofs, scalar floats in Numba loops.
 
-A rule's functions know mathematics by name only, so the same code runs over whatever those names are bound to.
-Nothing compiled from a rule is kept on disk: Numba would not notice that another file has changed.
+The functions of a rule refer to mathematical functions by name only, so binding those names to other functions makes
+the same code run over other number types. Code compiled from a rule is not cached on disk, because Numba would not
+notice a change in the rule's file.
 """
 
 import math
@@ -56,28 +57,30 @@ SYMBOLIC = {
 }
 
 
-def rebound(function: Callable[..., Any], names: Mapping[str, Any]) -> Callable[..., Any]:
-    """The same code with its mathematics bound to `names`. Keyword-only parameters become the last positional ones.
+def rebind(function: Callable[..., Any], names: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return a function with the same code whose global names are bound to `names`.
+
+    Keyword-only parameters become the last positional parameters.
 
     >>> from steadystep.optimizers.sgd import PLAIN
-    >>> rebound(PLAIN.update, SYMBOLIC)(*sympy.symbols("g p lr"))
+    >>> rebind(PLAIN.update, SYMBOLIC)(*sympy.symbols("g p lr"))
     (-g*lr + p,)
     """
     code: CodeType = cast(FunctionType, function).__code__
-    # Numba knows no keyword-only parameters; they already stand in order behind the others.
+    # Numba does not support keyword-only parameters. In the code object they already follow the others, in order.
     flat = code.replace(co_argcount=code.co_argcount + code.co_kwonlyargcount, co_kwonlyargcount=0)
     return FunctionType(flat, dict(names), code.co_name)
 
 
 @lru_cache
-def machine(function: Callable[..., Any]) -> Any:
-    """A function of a rule or a clipper, compiled for scalars. Division by zero gives what IEEE 754 says."""
-    return njit(error_model="numpy")(rebound(function, MACHINE))
+def compile_function(function: Callable[..., Any]) -> Any:
+    """Compile a function of a rule or a clipper for scalar floats. Division by zero follows IEEE 754."""
+    return njit(error_model="numpy")(rebind(function, MACHINE))
 
 
 @lru_cache
 def _step(update: Callable[..., Any], scalars: Callable[..., Any]) -> Any:
-    update, scalars = machine(update), machine(scalars)
+    update, scalars = compile_function(update), compile_function(scalars)
 
     @njit(error_model="numpy")
     def step(t, gradient, state, values):
@@ -86,22 +89,22 @@ def _step(update: Callable[..., Any], scalars: Callable[..., Any]) -> Any:
     return step
 
 
-def compiled(rule: Rule) -> Any:
-    """`step(t, gradient, (p, *slots), hyperparameters) -> (p, *slots)` as machine code, of a rule without clocks."""
+def compile_step(rule: Rule) -> Any:
+    """Compile `step(t, gradient, (p, *slots), hyperparameters) -> (p, *slots)` from a rule without clocks."""
     return _step(rule.update, rule.scalars)
 
 
-def values(rule: Rule, hyperparameters: Mapping[str, Any]) -> tuple[float, ...]:
-    """Hyperparameters in the order in which the rule's `scalars` takes them.
+def ordered_hyperparameters(rule: Rule, hyperparameters: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return the hyperparameters in the order of the arguments of the rule's `scalars`.
 
     >>> from steadystep.optimizers import Adam
     >>> rule = Adam.rule({"variant": "torch", "amsgrad": False})
-    >>> values(rule, {"eps": 1e-8, "lr": 0.1, "beta1": 0.9, "beta2": 0.999})
+    >>> ordered_hyperparameters(rule, {"eps": 1e-8, "lr": 0.1, "beta1": 0.9, "beta2": 0.999})
     (0.1, 0.9, 0.999, 1e-08)
     """
     return tuple(float(hyperparameters[name]) for name in positional(rule.scalars)[1:])
 
 
-def start(rule: Rule, p: float = 0.0) -> tuple[float, ...]:
-    """A parameter and its state before the first step, of a rule whose slots start at numbers."""
+def initial_state(rule: Rule, p: float = 0.0) -> tuple[float, ...]:
+    """Return a parameter and its initial state, for a rule whose slots all start at numbers."""
     return (float(p), *(float(rule.start.get(slot, 0.0)) for slot in rule.slots))

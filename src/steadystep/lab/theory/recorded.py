@@ -1,4 +1,4 @@
-"""What the check of each claim found when it was last looked at. A check that finds otherwise has news."""
+"""The last known status of each claim. `run_claim` reports a check whose status differs from it."""
 
 from collections.abc import Mapping
 

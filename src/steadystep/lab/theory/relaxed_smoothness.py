@@ -1,4 +1,4 @@
-"""Why clipping is fast: (L0, L1)-smooth functions (Zhang, He, Sra & Jadbabaie 2020)."""
+"""Why clipping speeds up gradient descent on (L0, L1)-smooth functions (Zhang, He, Sra & Jadbabaie 2020)."""
 
 import math
 from functools import partial
@@ -12,8 +12,8 @@ from scipy.stats import spearmanr
 
 from steadystep.clipping.base import to_limit
 from steadystep.lab.figure import COLORS, Figure, styled
-from steadystep.lab.theory.claim import Claim, Evidence, Finding, Tell
-from steadystep.lab.theory.rebound import compiled, machine, values
+from steadystep.lab.theory.claim import Claim, Evidence, Finding, Progress
+from steadystep.lab.theory.rebound import compile_function, compile_step, ordered_hyperparameters
 from steadystep.lab.theory.smoothness_run import smoothness_run
 from steadystep.optimizers import SGD
 
@@ -22,25 +22,25 @@ EPSILON = 0.01
 
 @njit
 def hyperbolic(x, L0, L1):
-    """Slope of (L0 / L1^2) cosh(L1 x)."""
+    """Return the slope of (L0 / L1^2) cosh(L1 x)."""
     return L0 / L1 * math.sinh(L1 * x)
 
 
 @njit
 def quartic(x, L0, L1):
-    """Slope of x^4."""
+    """Return the slope of x^4."""
     return 4.0 * x**3
 
 
 @njit
 def shallow(x, L0, L1):
-    """Slope of a ramp of steepness 2 epsilon that ends in a parabola of curvature L0: as flat as it may be."""
+    """Return the slope of a shallow ramp: its steepness is 2 epsilon, and it ends in a parabola of curvature L0."""
     return min(max(L0 * x, -2.0 * EPSILON), 2.0 * EPSILON)
 
 
 @njit(error_model="numpy")
-def steps_to_rest(step, clip, slope, x, L0, L1, hyper, limit, cap):
-    """Steps of gradient descent until the slope is at most epsilon; -1 if not within `cap` or if it diverges."""
+def steps_to_converge(step, clip, slope, x, L0, L1, hyper, limit, cap):
+    """Count the steps until |slope| <= EPSILON; return -1 on divergence or after `cap` steps."""
     state = (x,)
     for k in range(cap):
         g = slope(state[0], L0, L1)
@@ -56,25 +56,26 @@ def steps_to_rest(step, clip, slope, x, L0, L1, hyper, limit, cap):
 def descent(
     slope: Any, x: float, L0: float, L1: float, lr: float, limit: float = math.inf, cap: int = 50_000_000
 ) -> int:
-    """The same by the project's SGD and its clipping."""
+    """Run `steps_to_converge` with the project's SGD and its clipping to the norm `limit`."""
     rule = SGD.rule({"momentum": 0.0})
-    hyper = values(rule, {"lr": lr})
-    return steps_to_rest(compiled(rule), machine(to_limit), slope, x, L0, L1, hyper, limit, cap)
+    hyper = ordered_hyperparameters(rule, {"lr": lr})
+    return steps_to_converge(compile_step(rule), compile_function(to_limit), slope, x, L0, L1, hyper, limit, cap)
 
 
 def zhang(L0: float, L1: float) -> tuple[float, float]:
-    """Learning rate and threshold of Zhang et al.'s Theorem 3."""
+    """Return the learning rate and clipping threshold of Theorem 3 of Zhang et al."""
     return 1 / (10 * L0), min(10 * L0, L0 / L1)
 
 
-def check(tell: Tell) -> Evidence:
+def check(progress: Progress) -> Evidence:
+    """Count the steps of gradient descent with fixed steps and with clipping, and compare them with the bounds."""
     smooth = _are_smooth()
 
-    # Fixed steps: the largest that survives a start with slope M, and what it then needs on a shallow function.
+    # Fixed step size: take the largest that is stable from a start with slope M, then count its steps on a ramp.
     L0, L1, D = 1.0, 1.0, 1.0
     slopes = 10.0 ** np.arange(1, 6)
     fixed, clipped, scaled = [], [], []
-    flat = D / (2 * EPSILON) + 1.0  # a start on the ramp from which D is to be lost
+    flat = D / (2 * EPSILON) + 1.0  # a start on the ramp with initial gap D
     for n, M in enumerate(slopes):
         steep = math.asinh(M * L1 / L0) / L1
         largest = _largest_stable(hyperbolic, steep)
@@ -82,40 +83,41 @@ def check(tell: Tell) -> Evidence:
         lr, limit = zhang(L0, L1)
         clipped.append(max(descent(hyperbolic, steep, L0, L1, lr, limit), descent(shallow, flat, L0, L1, lr, limit)))
         scaled.append(fixed[-1] / (M / math.log(2 * M)))
-        tell(0.5 * (n + 1) / len(slopes))
+        progress(0.5 * (n + 1) / len(slopes))
     growth = fixed[-1] / fixed[0]
 
     near, far = _on_quartic(2.0), _on_quartic(100.0)
     ratios = _against_bound()
-    tell(0.6)
-    norms, curvatures = smoothness_run(lambda done: tell(0.6 + 0.4 * done))
+    progress(0.6)
+    norms, curvatures = smoothness_run(lambda done: progress(0.6 + 0.4 * done))
     rank = spearmanr(norms, curvatures).statistic  # type: ignore[attr-defined]  (stubs lag)
     exponent = float(np.polyfit(np.log(norms), np.log(curvatures), 1)[0])
     return Evidence(
         (
             Finding(
-                f"The largest fixed step that survives a slope of M = 10⁵ needs {growth:,.0f} times the steps on a "
-                f"shallow ramp that M = 10 allows; clipped: {clipped[-1] / clipped[0]:.2f} times",
+                f"On a shallow ramp, the largest fixed step size that is stable at a slope of M = 10⁵ takes "
+                f"{growth:,.0f} times as many steps as that for M = 10; clipped descent, from the steep start as well "
+                f"as on the ramp, takes {clipped[-1] / clipped[0]:.2f} times as many",
                 growth > 1000 and clipped[-1] < 2 * clipped[0],
             ),
             Finding("cosh is (L0, L1)-smooth for every L0 and L1, and x⁴ is (48, 2)-smooth (SymPy)", smooth),
             Finding(
                 f"Clipped descent stays within 20 L0 D/ε² + 20 max(1, L1²) D/L0 steps on {len(ratios)} functions "
-                f"(cosh, x⁴, ramps; most: {max(ratios):.3f} of it)",
+                f"(cosh, x⁴, ramps; largest: {max(ratios):.3f} of the bound)",
                 0 < max(ratios) <= 1,
             ),
             Finding(
-                f"On x⁴ from starts up to x = 2 the best fixed step needs {near[0]:,} steps and clipped descent "
+                f"On x⁴, from starts up to x = 2, the best fixed step size needs {near[0]:,} steps and clipped descent "
                 f"{near[1]:,}; up to x = 100, {far[0]:,} and {far[1]:,}",
                 far[0] > 100 * near[0] and far[1] < 2 * near[1],
             ),
             Finding(
-                "Fixed steps grow in number as M/log M: divided by that, they stay within "
-                f"{max(scaled) / min(scaled):.2f} times each other over four decades (tolerance 1.5)",
+                "With a fixed step size, the number of steps grows as M/log M: divided by that, the numbers differ by "
+                f"at most a factor of {max(scaled) / min(scaled):.2f} over four decades (tolerance 1.5)",
                 max(scaled) / min(scaled) < 1.5,
             ),
             Finding(
-                f"On a real run (a tanh RNN that reads digits row by row) local smoothness grows with the gradient's "
+                f"In a real run (a tanh RNN that reads digits row by row), local smoothness grows with the gradient "
                 f"norm: rank correlation {rank:.2f} over {len(norms)} steps, as norm^{exponent:.2f}",
                 rank > 0.6,
             ),
@@ -125,20 +127,20 @@ def check(tell: Tell) -> Evidence:
 
 
 def _are_smooth() -> bool:
-    """|f''| <= L0 + L1 |f'| for both functions, for x >= 0 (they are even)."""
+    """Prove |f''| <= L0 + L1 |f'| for both functions, for x >= 0 (both are even)."""
     x, L0, L1 = sympy.symbols("x L0 L1", positive=True)
     f = L0 / L1**2 * sympy.cosh(L1 * x)
     # cosh - sinh = exp(-x) <= 1.
     slack = sympy.simplify((L0 + L1 * sympy.diff(f, x) - sympy.diff(f, x, 2)) / L0 - (1 - sympy.exp(-L1 * x)))
     hyperbolic_is = slack.rewrite(sympy.exp).simplify() == 0
-    # 48 + 8x^3 - 12x^2 is smallest at x = 1.
-    room = 48 + 2 * 4 * x**3 - 12 * x**2
-    least = min(room.subs(x, point) for point in (0, *sympy.solve(sympy.diff(room, x), x)))
+    # 48 + 8x^3 - 12x^2 has its minimum over x >= 0 at x = 1.
+    margin = 48 + 2 * 4 * x**3 - 12 * x**2
+    least = min(margin.subs(x, point) for point in (0, *sympy.solve(sympy.diff(margin, x), x)))
     return bool(hyperbolic_is and least >= 0)
 
 
 def _largest_stable(slope: Any, x: float) -> float:
-    """By bisection: the largest fixed learning rate with which descent from x comes to rest, for L0 = L1 = 1."""
+    """Find by bisection the largest fixed learning rate at which descent from x converges, for L0 = L1 = 1."""
     low, high = 0.0, 10 * x / slope(x, 1.0, 1.0)
     for _ in range(40):
         middle = (low + high) / 2
@@ -147,8 +149,11 @@ def _largest_stable(slope: Any, x: float) -> float:
 
 
 def _on_quartic(x: float) -> tuple[int, int]:
-    """Steps to rest on x^4 from the worst of several starts up to x: with the best fixed step, and clipped."""
-    # From one start alone a fixed step can be lucky: 1/(4x^2) leads from x to 0 at once.
+    """Count the steps to converge on x^4 from the worst of several starts up to x.
+
+    Returns the counts for the best fixed learning rate and for clipped descent.
+    """
+    # From a single start a fixed learning rate can be lucky: 1/(4x^2) leads from x to 0 in one step.
     starts = [share * x for share in (0.1, 0.3, 0.5, 0.77, 1.0)]
     largest = _largest_stable(quartic, x)
     fixed = [[descent(quartic, start, 1.0, 1.0, share * largest) for start in starts] for share in (0.3, 0.6, 0.9, 1.0)]
@@ -158,7 +163,7 @@ def _on_quartic(x: float) -> tuple[int, int]:
 
 
 def _against_bound() -> list[float]:
-    """Steps over Zhang et al.'s bound for clipped descent, for functions of many constants and starts."""
+    """Compute the steps of clipped descent divided by the bound of Zhang et al., for many constants and starts."""
     ratios = []
     for L0 in (0.1, 1.0, 10.0):
         for L1 in (0.1, 1.0, 10.0):
@@ -204,9 +209,9 @@ def _figure(
     plot.update_yaxes(title="local smoothness", col=2)
     return Figure(
         id="relaxed-smoothness",
-        title="Clipped descent does not pay for the steepest place",
-        caption="Left: steps on a shallow ramp with the largest fixed step that survives a slope of M elsewhere, and "
-        "with clipping. Right: along a real training run the gradient changes faster where it is larger (orange: "
+        title="The steepest slope does not slow down clipped descent",
+        caption="Left: steps on a shallow ramp with the largest fixed step that is stable at a slope of M elsewhere, "
+        "and with clipping. Right: in a real training run, the gradient changes faster where it is larger (orange: "
         "early, blue: late).",
         plot=styled(plot),
     )
@@ -216,9 +221,9 @@ CLAIM = Claim(
     id="relaxed-smoothness",
     title="Clipping and (L0, L1)-smoothness",
     statement=r"Where $\lVert \nabla^2 f \rVert \le L_0 + L_1 \lVert \nabla f \rVert$, clipped gradient descent "
-    r"reaches "
-    r"$\lVert \nabla f \rVert \le \epsilon$ in $O(L_0 D/\epsilon^2 + L_1^2 D/L_0)$ steps, and with a fixed step "
-    r"gradient descent needs $\Omega((L_1 M/\log M + L_0) D/\epsilon^2)$, with M the largest gradient.",
+    r"reaches $\lVert \nabla f \rVert \le \epsilon$ in $O(L_0 D/\epsilon^2 + L_1^2 D/L_0)$ steps, and gradient "
+    r"descent with a fixed step size needs $\Omega((L_1 M/\log M + L_0) D/\epsilon^2)$, with M the largest "
+    "gradient norm.",
     source="Zhang, He, Sra & Jadbabaie (2020), Theorems 3 and 4",
     assumptions=(r"D is the initial gap $f(x_0) - \inf f$",),
     check=check,

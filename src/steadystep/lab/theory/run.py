@@ -1,17 +1,17 @@
-"""Run a claim's check, and say whether it found what was recorded."""
+"""Run the check of a claim and compare its status with the recorded one."""
 
 import math
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from steadystep.lab.theory.claim import Claim, Evidence, Finding, Status, Tell
+from steadystep.lab.theory.claim import Claim, Evidence, Finding, Progress, Status
 from steadystep.lab.theory.recorded import RECORDED
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the check of a claim found, beside what was recorded."""
+    """The evidence found for a claim, together with its recorded status."""
 
     claim: Claim
     evidence: Evidence
@@ -20,11 +20,12 @@ class Outcome:
 
     @property
     def as_recorded(self) -> bool:
+        """Whether the status equals the recorded one."""
         return self.evidence.status == self.recorded
 
     @property
-    def news(self) -> str:
-        """How the status differs from the recorded one, in a line."""
+    def status_change(self) -> str:
+        """One line that says how the status differs from the recorded one and why."""
         wrong = [finding.text for finding in self.evidence.findings if not finding.true]
         missed = [
             f"{one.name} is {one.shown}, not {one.stated}" for one in self.evidence.measurements if not one.reproduced
@@ -34,12 +35,12 @@ class Outcome:
 
     @property
     def decisive(self) -> Finding:
-        """The finding that decided the status: the first against the statement, or the first of all."""
+        """The finding that decided the status: the first that is false, or else the first one."""
         return next((finding for finding in self.evidence.findings if not finding.true), self.evidence.findings[0])
 
     @property
     def data(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """The outcome as a JSON-serialisable dictionary."""
         claim, evidence = self.claim, self.evidence
         return {
             "id": claim.id,
@@ -66,8 +67,8 @@ class Outcome:
         }
 
 
-def run_claim(claim: Claim, tell: Tell = lambda done: None) -> Outcome:
-    """Check a claim now. `tell` hears how far it is."""
-    begun = time.perf_counter()
-    evidence = claim.check(tell)
-    return Outcome(claim, evidence, RECORDED[claim.id], time.perf_counter() - begun)
+def run_claim(claim: Claim, progress: Progress = lambda done: None) -> Outcome:
+    """Run the check of a claim; `progress` is called with the completed fraction."""
+    started = time.perf_counter()
+    evidence = claim.check(progress)
+    return Outcome(claim, evidence, RECORDED[claim.id], time.perf_counter() - started)

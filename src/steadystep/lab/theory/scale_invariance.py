@@ -1,11 +1,11 @@
-"""Adam does not see the scale of its gradients, and so not the threshold they are clipped to."""
+"""Adam is invariant to the scale of its gradients, and therefore to the threshold they are clipped to."""
 
 from dataclasses import dataclass
 
 import torch
 
 from steadystep.clipping import ClipNorm
-from steadystep.lab.theory.claim import Claim, Evidence, Finding, Tell
+from steadystep.lab.theory.claim import Claim, Evidence, Finding, Progress
 from steadystep.optimizers import Adam
 
 STEPS = 200
@@ -14,15 +14,18 @@ LR = 0.01
 
 @dataclass(frozen=True)
 class Run:
+    """The trajectory of one optimization run and its share of clipped steps."""
+
     path: torch.Tensor  # (STEPS, 20)
     clip_rate: float
 
     def distance(self, other: "Run") -> float:
+        """Return the largest absolute difference between two trajectories."""
         return float((self.path - other.path).abs().max())
 
 
 def _run(dtype: torch.dtype, eps: float, clip: ClipNorm | None, normalise: bool = False) -> Run:
-    """A path down a steep quadratic valley whose gradient norm stays far above 1."""
+    """Run Adam on a steep quadratic whose gradient norm stays far above 1."""
     curvatures = torch.logspace(1, 3, 20, dtype=dtype)
     weight = torch.full((20,), 5.0, dtype=dtype, requires_grad=True)
     optimizer = Adam([weight], lr=LR, eps=eps, clip=clip)
@@ -36,14 +39,15 @@ def _run(dtype: torch.dtype, eps: float, clip: ClipNorm | None, normalise: bool 
     return Run(path, optimizer.ledger["clip_rate"])
 
 
-def check(tell: Tell) -> Evidence:
+def check(progress: Progress) -> Evidence:
+    """Compare trajectories of Adam clipped at different thresholds, with eps = 0 and with the default eps."""
     one, small, tiny = ClipNorm(1.0), ClipNorm(2.0**-6), ClipNorm(1e-7)
     pairs = [(_run(dtype, 0.0, one), _run(dtype, 0.0, small)) for dtype in (torch.float32, torch.float64)]
-    tell(0.4)
+    progress(0.4)
     wide = torch.float64
     reference, odd = _run(wide, 0.0, one), _run(wide, 0.0, tiny)
     normalised, unclipped = _run(wide, 0.0, None, normalise=True), _run(wide, 0.0, None)
-    tell(0.8)
+    progress(0.8)
     default = _run(wide, 1e-8, one), _run(wide, 1e-8, tiny)
     clipped = all(run.clip_rate == 1.0 for run in (reference, odd, *default, *sum(pairs, ())))
     rounding, same = odd.distance(reference), normalised.distance(reference)
@@ -52,8 +56,7 @@ def check(tell: Tell) -> Evidence:
         (
             Finding(
                 f"With eps = 1e-8, thresholds 1e-7 and 1 give the same trajectory (they are up to {broken:.3g} "
-                "learning "
-                "rates apart)",
+                "learning rates apart)",
                 broken < 1e-6,
             ),
             Finding(
@@ -62,17 +65,17 @@ def check(tell: Tell) -> Evidence:
                 "assuming",
             ),
             Finding(
-                f"With eps = 0, thresholds 1 and 1e-7 differ by rounding alone ({rounding:.1e}, tolerance 1e-12)",
+                f"With eps = 0, thresholds 1 and 1e-7 differ only by rounding ({rounding:.1e}, tolerance 1e-12)",
                 rounding < 1e-12,
                 "assuming",
             ),
             Finding(
-                f"It is the trajectory of Adam on normalised gradients (within {same:.1e}, tolerance 1e-12)",
+                f"The trajectory is that of Adam on normalised gradients (within {same:.1e}, tolerance 1e-12)",
                 same < 1e-12,
                 "assuming",
             ),
             Finding(
-                f"It is not that of unclipped Adam, which is up to {apart:.3g} learning rates away",
+                f"The trajectory is not that of unclipped Adam, which is up to {apart:.3g} learning rates away",
                 apart > 1.0,
                 "assuming",
             ),
@@ -82,12 +85,12 @@ def check(tell: Tell) -> Evidence:
 
 CLAIM = Claim(
     id="scale-invariance",
-    title="Adam does not see the threshold it is clipped at",
+    title="Clipped Adam is invariant to the threshold",
     statement="If every step is clipped by norm, Adam's trajectory does not depend on the threshold: it is Adam on "
     r"$g_t / \lVert g_t \rVert$, not unclipped Adam.",
     source="Kingma & Ba (2015), section 2.1: steps are invariant to the scale of the gradient",
     assumptions=(
-        r"$\epsilon = 0$: otherwise thresholds of the size of $\epsilon$ shorten the steps",
+        r"$\epsilon = 0$: otherwise thresholds of the order of $\epsilon$ shorten the steps",
         "every step is clipped",
     ),
     check=check,

@@ -1,4 +1,4 @@
-"""The sharpness along full-batch training (Cohen et al. 2021, 2022)."""
+"""Measure the sharpness during full-batch training (Cohen et al. 2021, 2022)."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 from steadystep.lab.tasks import digits_mlp
 from steadystep.lab.tasks.networks.mlp import make_mlp
-from steadystep.lab.theory.claim import Tell
+from steadystep.lab.theory.claim import Progress
 from steadystep.optimizers import Adam, Optimizer
 
 STEPS = 2_400
@@ -17,15 +17,20 @@ EXAMPLES = 300
 
 
 class SharpnessRun(NamedTuple):
+    """The measurements of one training run, one entry per measured step."""
+
     steps: np.ndarray
     ratios: np.ndarray  # the largest eigenvalue over the threshold
     losses: np.ndarray
 
 
 def sharpness_run(
-    make: Callable[[list[torch.nn.Parameter]], Optimizer], threshold: float, tell: Tell, every: int = 40
+    make: Callable[[list[torch.nn.Parameter]], Optimizer], threshold: float, progress: Progress, every: int = 40
 ) -> SharpnessRun:
-    """A full-batch run on digits; along it the largest eigenvalue of the Hessian, preconditioned as Adam does."""
+    """Train on digits with full batches and measure the sharpness every `every` steps.
+
+    The sharpness is the largest eigenvalue of the Hessian; for Adam, of the preconditioned Hessian.
+    """
     train = digits_mlp.load(None).train
     x, y = train.x[:EXAMPLES], torch.nn.functional.one_hot(train.y[:EXAMPLES], 10).float()
     with torch.random.fork_rng():
@@ -39,20 +44,20 @@ def sharpness_run(
     def loss() -> torch.Tensor:
         return ((net(x) - y) ** 2).sum(1).mean() / 2
 
-    found, vector = [], None
+    rows, vector = [], None
     for k in range(STEPS + 1):
         if k % every == 0:
             largest, vector = sharpness(loss(), parameters, preconditioner(optimizer, parameters), vector)
-            found.append((k, largest / threshold, float(loss().detach())))
-            tell(k / STEPS)
+            rows.append((k, largest / threshold, float(loss().detach())))
+            progress(k / STEPS)
         optimizer.zero_grad()
         loss().backward()
         optimizer.step()
-    return SharpnessRun(*np.array(found).T)
+    return SharpnessRun(*np.array(rows).T)
 
 
 def preconditioner(optimizer: Optimizer, parameters: list[torch.nn.Parameter]) -> np.ndarray:
-    """The diagonal of P^(-1/2): ones, but for Adam, whose preconditioner is P = diag(sqrt(v_hat) + eps)."""
+    """Return the diagonal of P^(-1/2), where P = diag(sqrt(v_hat) + eps) for Adam and the identity otherwise."""
     count = sum(parameter.numel() for parameter in parameters)
     if not isinstance(optimizer, Adam) or not optimizer.state:
         return np.ones(count)
@@ -66,7 +71,10 @@ def preconditioner(optimizer: Optimizer, parameters: list[torch.nn.Parameter]) -
 def sharpness(
     loss: torch.Tensor, parameters: list[torch.nn.Parameter], scales: np.ndarray, start: np.ndarray | None
 ) -> tuple[float, np.ndarray]:
-    """The largest eigenvalue of the scaled Hessian and its vector, by Lanczos over Hessian-vector products."""
+    """Compute the largest eigenvalue of the scaled Hessian and its eigenvector.
+
+    Uses Lanczos iteration over Hessian-vector products.
+    """
     gradient = torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, parameters, create_graph=True)])
 
     def product(vector: np.ndarray) -> np.ndarray:

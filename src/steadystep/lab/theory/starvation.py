@@ -1,4 +1,4 @@
-"""After a spike Adam starves: its second moment remembers the spike long after its first has forgotten it."""
+"""Starvation after a spike: the second moment of Adam remembers the spike much longer than the first moment does."""
 
 from functools import partial
 
@@ -7,7 +7,7 @@ import sympy
 from plotly import graph_objects as go
 
 from steadystep.lab.figure import COLORS, DASHES, NEUTRAL, Figure, styled
-from steadystep.lab.theory.claim import Claim, Evidence, Finding, Measurement, Tell
+from steadystep.lab.theory.claim import Claim, Evidence, Finding, Measurement, Progress
 from steadystep.lab.theory.play import play
 from steadystep.lab.theory.series import geometric
 from steadystep.optimizers import Adam
@@ -19,18 +19,19 @@ ADAM = {"lr": 1.0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
 
 
 def after_spike(rule: Rule, spike: float, limit: float = np.inf) -> np.ndarray:
-    """The steps in learning rates, from the spike on, after a long history of gradients of 1 and among more of them."""
+    """Return the steps, in learning rates, from the spike on; all other gradients, before and after it, are 1."""
     gradients = np.ones(HISTORY + 1 + AFTER)
     gradients[HISTORY] = spike
     path = play(rule, gradients, ADAM, limit=limit)[:, 0]
     return -np.diff(path)[HISTORY - 1 :]
 
 
-def check(tell: Tell) -> Evidence:
+def check(progress: Progress) -> Evidence:
+    """Measure the steps of Adam after a spike, with and without clipping, and after a lone spike."""
     rule = Adam.rule({"variant": "torch", "amsgrad": False})
     hundred, thousand = after_spike(rule, 100.0), after_spike(rule, 1000.0)
     clipped = after_spike(rule, 100.0, limit=2.0)
-    tell(0.5)
+    progress(0.5)
     starved = np.flatnonzero(hundred < 0.9)
     gap = int(starved[-1]) + 1
 
@@ -40,13 +41,13 @@ def check(tell: Tell) -> Evidence:
         gradients[HISTORY] = size
         moved[size] = abs(float(play(rule, gradients, ADAM)[-1, 0]))
     b1, b2 = sympy.symbols("b1 b2", positive=True)
-    # The k-th step after the spike is (1-b1) b1^k / sqrt((1-b2) b2^k), whatever its size.
+    # The k-th step after the spike is (1-b1) b1^k / sqrt((1-b2) b2^k), independent of the size of the spike.
     series = (1 - b1) / sympy.sqrt(1 - b2) * geometric(b1 / sympy.sqrt(b2))
     total = float(series.subs({b1: sympy.Rational(9, 10), b2: sympy.Rational(999, 1000)}))
     return Evidence(
         (
             Finding(
-                f"After a spike of 100 times the gradient, steps stay below 0.9 learning rates until the {gap:,}th",
+                f"After a spike of 100 times the gradient, steps stay below 0.9 learning rates until step {gap:,}",
                 gap > 1000 and hundred[50] < 0.5,
             ),
             Finding(
@@ -55,7 +56,7 @@ def check(tell: Tell) -> Evidence:
             ),
             Finding(
                 f"A lone spike of 1e-4 to 1e6 after gradients of 0 moves a parameter by at most "
-                f"{max(moved.values()):.2f} learning rates, the sum of the series ({total:.2f})",
+                f"{max(moved.values()):.2f} learning rates in total, the sum of the series ({total:.2f})",
                 max(moved.values()) <= total * (1 + 1e-9),
             ),
         ),
@@ -87,7 +88,7 @@ def _figure(hundred: np.ndarray, thousand: np.ndarray, clipped: np.ndarray) -> F
     return Figure(
         id="starvation",
         title="One spike starves Adam for thousands of steps",
-        caption="A gradient of 1 throughout, but for one spike at step 0. The second moment forgets it a hundred times "
+        caption="All gradients are 1, except for one spike at step 0. The second moment forgets it a hundred times "
         "more slowly than the first; clipping keeps it out of both.",
         plot=styled(plot),
     )
@@ -95,12 +96,15 @@ def _figure(hundred: np.ndarray, thousand: np.ndarray, clipped: np.ndarray) -> F
 
 CLAIM = Claim(
     id="starvation",
-    title="What clipping mends in Adam: starvation after a spike",
+    title="Clipping prevents the starvation of Adam after a spike",
     statement=r"One gradient of $s \gg 1$ times its history shortens Adam's later steps to about "
-    r"$1/\sqrt{1 + (1-\beta_2) \beta_2^k s^2}$ of the learning rate, k steps on; clipped to a small multiple of the "
+    r"$1/\sqrt{1 + (1-\beta_2) \beta_2^k s^2}$ of the learning rate, k steps later; clipped to a small multiple of the "
     "usual norm, the spike leaves no trace. A lone spike moves a parameter by at most "
-    r"$\alpha \frac{1-\beta_1}{\sqrt{1-\beta_2}} \frac{1}{1 - \beta_1/\sqrt{\beta_2}}$ in all.",
+    r"$\alpha \frac{1-\beta_1}{\sqrt{1-\beta_2}} \frac{1}{1 - \beta_1/\sqrt{\beta_2}}$ in total.",
     source="Follows from the rule of Kingma & Ba (2015), Algorithm 1",
-    assumptions=(r"$\beta = (0.9, 0.999)$ in the figures", "a history long enough for bias corrections to be over"),
+    assumptions=(
+        r"$\beta = (0.9, 0.999)$ in the figures",
+        "a history so long that the bias corrections have no effect",
+    ),
     check=check,
 )

@@ -1,1 +1,1 @@
-"""One trial: train a model, checkpoint it, evaluate it, and make its record."""
+"""Training of one trial: the training loop, checkpoints, evaluation, and the record of the result."""

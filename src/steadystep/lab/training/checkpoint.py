@@ -1,4 +1,4 @@
-"""A trial's state on disk: written atomically, and never unpickled."""
+"""Checkpoints of trials on disk: written atomically and loaded without running code."""
 
 import io
 import pickle
@@ -17,26 +17,31 @@ _ZIP = b"PK\x03\x04"
 
 
 class UnsafeCheckpointError(UserError):
-    """A checkpoint that asks to run code, as pickles can."""
+    """A checkpoint that could run code when it is loaded, as pickles can."""
 
 
 class BrokenCheckpointError(Exception):
-    """A checkpoint that is not whole, or not this trial's: the trial starts over."""
+    """A checkpoint that is damaged or belongs to another trial; the trial starts over."""
 
 
 def save_checkpoint(path: Path, trial_id: str, state: dict[str, Any]) -> None:
-    """Write the state, all of it or nothing. Raises StoreError where it cannot be written."""
+    """Write the state atomically.
+
+    Raises:
+        StoreError: if the file cannot be written.
+    """
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "trial": trial_id, **state}, buffer)
     write_atomic(path, buffer.getvalue())
 
 
 def load_checkpoint(path: Path, trial_id: str) -> dict[str, Any] | None:
-    """What was saved, or None where there is no file. Only tensors and plain values are ever loaded.
+    """Return the saved state, or None if there is no file. Only tensors and plain values are loaded.
 
     Raises:
-        UnsafeCheckpointError: for a pickle that holds more than that, or for a file of another kind.
-        BrokenCheckpointError: for a truncated or damaged file, or another trial's.
+        UnsafeCheckpointError: if the file contains other objects or is not a checkpoint.
+        BrokenCheckpointError: if the file is truncated or damaged, or belongs to another trial.
+        StoreError: if the file cannot be read.
     """
     try:
         content = path.read_bytes()
@@ -44,7 +49,7 @@ def load_checkpoint(path: Path, trial_id: str) -> dict[str, Any] | None:
         return None
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror}") from error
-    _refuse_foreign(path, content)
+    _check_archive(path, content)
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -56,8 +61,8 @@ def load_checkpoint(path: Path, trial_id: str) -> dict[str, Any] | None:
     return state
 
 
-def _refuse_foreign(path: Path, content: bytes) -> None:
-    """Everything torch.save writes is a whole zip archive, and so is every checkpoint that was not cut short."""
+def _check_archive(path: Path, content: bytes) -> None:
+    """Check that the content is an intact zip archive, which is the format that torch.save writes."""
     if not content.startswith(_ZIP):
         if not content.strip(b"\0"):  # empty, or zeroed by a file system after a power cut
             raise BrokenCheckpointError(f"{path} is empty")
@@ -73,6 +78,6 @@ def _refuse_foreign(path: Path, content: bytes) -> None:
 
 def _unsafe(path: Path) -> UnsafeCheckpointError:
     return UnsafeCheckpointError(
-        f"{path} is not a checkpoint that steadystep wrote: it may run code when loaded, so it was not. "
+        f"{path} was not written by steadystep: it may run code when it is loaded, so it was not loaded. "
         "Delete it and run the same command again"
     )

@@ -1,4 +1,4 @@
-"""Where models are trained: on the CPU, or on a CUDA device."""
+"""The devices that models are trained on: the CPU or a CUDA device."""
 
 import time
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ CPU = torch.device("cpu")
 
 
 def find_device(name: str | None) -> torch.device:
-    """The device of this name: cpu, cuda, or cuda:N for one of several; the CPU where none is named.
+    """Return the device of this name: "cpu", "cuda", or "cuda:N" for one of several. None is the CPU.
 
     Raises:
-        UserError: in one line: what was asked for, and what there is.
+        UserError: if there is no such device; the message is one line that lists the available devices.
 
     >>> find_device("cpu")
     device(type='cpu')
@@ -28,28 +28,28 @@ def find_device(name: str | None) -> torch.device:
         device = None
     if device == CPU:
         return CPU
-    there_are = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    known = ", ".join(["cpu", *(["cuda"] if there_are else []), *(f"cuda:{number}" for number in range(there_are))])
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    known = ", ".join(["cpu", *(["cuda"] if count else []), *(f"cuda:{number}" for number in range(count))])
     if device is None or device.type != "cuda":
         raise UserError(f"there is no device {name!r}: choose one of {known}")
-    if not there_are:
+    if not count:
         raise UserError(f"there is no {name!r} here: this torch ({torch.__version__}) finds no CUDA device; choose cpu")
-    if (device.index or 0) >= there_are:
+    if (device.index or 0) >= count:
         raise UserError(f"there is no device {name!r}: choose one of {known}")
     return torch.device("cuda", device.index or 0)
 
 
-def name_of(device: torch.device) -> str:
-    """As a record has it: cpu, or the name of the graphics card."""
+def device_name(device: torch.device) -> str:
+    """Return the name of the device for a record: "cpu", or the model name of the graphics card."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 @contextmanager
-def computing_on(device: torch.device) -> Iterator[None]:
-    """Random states are afterwards as they were; on a CUDA device float32 is float32, and the same twice.
+def device_scope(device: torch.device) -> Iterator[None]:
+    """Restore torch's random states at the end of the block; on a CUDA device, also compute exactly and reproducibly.
 
-    torch's convolutions there round float32 to TF32's 11 bits unless they are told not to, and choose among algorithms
-    of which some add up in an order that changes from run to run.
+    By default torch's CUDA convolutions round float32 inputs to the 11 bits of TF32, and may choose an algorithm that
+    sums in an order that differs from run to run. Both are switched off in the block.
     """
     if device.type == "cpu":
         with torch.random.fork_rng(devices=()):
@@ -61,20 +61,23 @@ def computing_on(device: torch.device) -> Iterator[None]:
 
 
 def random_states(device: torch.device) -> dict[str, torch.Tensor]:
-    """Of all generators that a run on this device draws from."""
+    """Return the states of all random generators that a run on this device uses."""
     states = {"cpu": torch.get_rng_state()}
     return states if device.type == "cpu" else {**states, "cuda": torch.cuda.get_rng_state(device)}
 
 
 def set_random_states(states: dict[str, torch.Tensor], device: torch.device) -> None:
-    """As they were saved. What goes on elsewhere than it began has other noise from there on, where it has any."""
+    """Restore saved random states.
+
+    A run that is resumed on another device than it was started on draws different noise (dropout) from there on.
+    """
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
 
 
 def now(device: torch.device) -> float:
-    """Seconds on a clock, once everything that was asked of the device is done."""
+    """Return the current time in seconds, after waiting until the device has finished all submitted work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

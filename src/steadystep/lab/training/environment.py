@@ -1,4 +1,4 @@
-"""What a trial runs on."""
+"""The environment of a trial: versions, hardware and precision."""
 
 import os
 import platform
@@ -10,12 +10,12 @@ import psutil
 import torch
 
 from steadystep import __version__
-from steadystep.lab.training.device import CPU, name_of
+from steadystep.lab.training.device import CPU, device_name
 from steadystep.lab.training.record import Environment
 
 
 def this_environment(dtype: str, device: torch.device = CPU) -> Environment:
-    """Versions, processor, memory and thread count of this process, as they are now."""
+    """Return the current versions, processor, memory and thread count of this process."""
     return Environment(
         steadystep=__version__,
         python=platform.python_version(),
@@ -26,7 +26,7 @@ def this_environment(dtype: str, device: torch.device = CPU) -> Environment:
         cores=os.cpu_count() or 1,
         threads=torch.get_num_threads(),
         memory_gib=_memory_gib(),
-        device=name_of(device),
+        device=device_name(device),
         dtype=dtype,
     )
 
@@ -38,7 +38,7 @@ def _memory_gib() -> float:
 
 @cache
 def _processor() -> str:
-    """The processor's name; `platform` only knows its architecture on Linux."""
+    """Return the processor's model name, which `platform` does not know on Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

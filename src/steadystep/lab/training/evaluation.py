@@ -6,20 +6,20 @@ from typing import NamedTuple
 import torch
 
 from steadystep.lab.tasks.recipe import Correct, Recipe
-from steadystep.lab.tasks.task import Split
+from steadystep.lab.tasks.splits import Split
 from steadystep.lab.training.device import CPU
 
 
 class Evaluation(NamedTuple):
-    """What a split says of a model."""
+    """The metrics of a model on a split."""
 
     loss: float  # mean over all labels
     accuracy: float  # fraction of 1
-    also: dict[str, float] = {}  # the recipe's further shares, by name: fractions of 1
+    also: dict[str, float] = {}  # the recipe's further metrics by name, such as top-5: fractions of 1
 
 
 def at_least_float32(outputs: torch.Tensor) -> torch.Tensor:
-    """Losses are not computed in the half precision that outputs under autocast have."""
+    """Convert half-precision outputs of autocast to float32, so that the loss is not computed in half precision."""
     return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
 
 
@@ -27,33 +27,38 @@ def at_least_float32(outputs: torch.Tensor) -> torch.Tensor:
 def evaluate(
     model: torch.nn.Module, split: Split, recipe: Recipe, *, test: bool = False, device: torch.device = CPU
 ) -> Evaluation:
-    """In evaluation mode, over all examples; the test split with all the views and shares that the recipe asks for.
+    """Evaluate the model in evaluation mode on all examples of a split.
 
-    `device` is where the model is.
+    Args:
+        model: Model to evaluate.
+        split: Validation or test split.
+        recipe: Recipe of the task: loss, metrics and batch size.
+        test: Whether this is the test split, which is evaluated with the recipe's `predict` and all its metrics.
+        device: Device of the model.
     """
     was_training = model.training
     model.eval()
     recipe.restart(model)
     loss, labels = 0.0, 0
-    shares = asked(recipe, test)
-    right = dict.fromkeys(shares, 0)
+    metrics = metric_functions(recipe, test)
+    correct = dict.fromkeys(metrics, 0)
     for batch in split.stream(torch.arange(len(split)), recipe.evaluation_batch, 0):
         x, y, _ = batch.to(device)
         outputs = at_least_float32(recipe.predict(model, x) if test else model(x))
         loss += recipe.evaluate(outputs, y).item() * y.numel()
         labels += y.numel()
-        for name, share in shares.items():
-            right[name] += int(share(outputs, y).sum())
+        for name, metric in metrics.items():
+            correct[name] += int(metric(outputs, y).sum())
     model.train(was_training)
-    return judged(loss / labels, right, labels)
+    return make_evaluation(loss / labels, correct, labels)
 
 
-def asked(recipe: Recipe, test: bool) -> dict[str, Correct]:
-    """What is counted: right predictions under the name "", and for the test split what else the recipe asks for."""
+def metric_functions(recipe: Recipe, test: bool) -> dict[str, Correct]:
+    """Return the metrics by name: accuracy under the name "", and for the test split the recipe's further metrics."""
     return {"": recipe.correct, **(recipe.also if test else {})}
 
 
-def judged(loss: float, right: Mapping[str, float], labels: int) -> Evaluation:
-    """From a mean loss and from counts, by the names in `asked`, over so many labels."""
-    also = {name: count / labels for name, count in right.items()}
+def make_evaluation(loss: float, correct: Mapping[str, float], labels: int) -> Evaluation:
+    """Make an Evaluation from the mean loss and the number of correct labels by the names in `metric_functions`."""
+    also = {name: count / labels for name, count in correct.items()}
     return Evaluation(loss, also.pop(""), also)

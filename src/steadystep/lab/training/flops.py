@@ -9,20 +9,20 @@ from steadystep.lab.tasks.task import Task
 
 
 def flops_per_step(task: Task, x: torch.Tensor, y: torch.Tensor) -> float:
-    """Of one forward and backward pass on such a batch, counted by torch. No random state is touched.
+    """Return torch's count for one forward and backward pass on a batch of this shape. Random states are unchanged.
 
-    Products of matrices and convolutions are counted, as usual; norms, activations and pooling are not.
+    Matrix products and convolutions are counted, as usual; normalisation, activations and pooling are not.
     """
-    return _counted(task, x.shape, x.dtype, y.shape, y.dtype)
+    return _count(task, x.shape, x.dtype, y.shape, y.dtype)
 
 
 @cache
-def _counted(task: Task, shape: torch.Size, dtype: torch.dtype, labels: torch.Size, kind: torch.dtype) -> float:
+def _count(task: Task, shape: torch.Size, dtype: torch.dtype, y_shape: torch.Size, y_dtype: torch.dtype) -> float:
     with torch.random.fork_rng(devices=()):
-        # On the meta device nothing is computed, and recurrent layers and attention are the products of matrices that
-        # they are made of: a CPU has fused kernels for them, of which torch counts nothing.
+        # The meta device computes nothing, and splits recurrent layers and attention into matrix products. On a CPU
+        # they are fused kernels, which torch does not count.
         model = task.model().to("meta")
-        x, y = torch.zeros(shape, dtype=dtype, device="meta"), torch.zeros(labels, dtype=kind, device="meta")
+        x, y = torch.zeros(shape, dtype=dtype, device="meta"), torch.zeros(y_shape, dtype=y_dtype, device="meta")
         with FlopCounterMode(display=False) as counter:
             task.recipe.loss(model(x), y).backward()
     return float(counter.get_total_flops())

@@ -1,4 +1,4 @@
-"""What a run has measured so far, step by step and epoch by epoch."""
+"""The measurements of a run so far, by step and by epoch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -13,7 +13,7 @@ from steadystep.lab.training.record import QUANTILES, Curve
 
 @dataclass
 class Measurements:
-    """One entry for each step taken in the first block of lists, one for each finished epoch in the second."""
+    """Lists of measurements: the first block has one entry per step taken, the second one per finished epoch."""
 
     loss: list[float] = field(default_factory=list)
     norm_before: list[float] = field(default_factory=list)
@@ -28,9 +28,11 @@ class Measurements:
 
     @property
     def steps(self) -> int:
+        """The number of steps taken."""
         return len(self.loss)
 
     def curve(self) -> Curve:
+        """Aggregate the measurements of the finished epochs into a Curve."""
         ends = [int(end) for end in self.epoch_ends]
         epochs = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
         return Curve(
@@ -43,16 +45,18 @@ class Measurements:
         )
 
     def norm_quantiles(self) -> tuple[float, ...]:
-        """Of the norms before clipping, at QUANTILES; empty where no step was taken."""
+        """Return the quantiles of the gradient norms before clipping, at the levels QUANTILES; empty without a step."""
         return tuple(np.quantile(self.norm_before, QUANTILES).tolist()) if self.norm_before else ()
 
     def clip_rate(self) -> float:
+        """Return the fraction of steps that were clipped; nan without a step."""
         return fmean(self.clipped) if self.clipped else float("nan")
 
     def state(self) -> dict[str, torch.Tensor]:
-        """All lists as float64 tensors, exact, for a checkpoint."""
+        """Return all lists as float64 tensors, which are exact, for a checkpoint."""
         return {f.name: torch.tensor(getattr(self, f.name), dtype=torch.float64) for f in fields(self)}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "Measurements":
+        """Restore measurements from the result of `state`."""
         return cls(**{name: values.tolist() for name, values in state.items()})

@@ -1,4 +1,4 @@
-"""From what a run measured to its record: whether it counts as finished, and everything that is kept of it."""
+"""Make the record of a run from its measurements, and decide whether the run counts as finished or diverged."""
 
 import math
 from collections.abc import Callable
@@ -16,11 +16,11 @@ from steadystep.lab.training.record import Record, Times
 from steadystep.lab.training.trial import Trial
 
 GUESSING = 0.99
-"""A run that ends above this share of a guess's loss learned at best how frequent the classes are."""
+"""Fraction of the loss of guessing. A run that ends above it has learned at most the frequencies of the classes."""
 
 
-def latest(measured: Measurements, steps_per_epoch: int) -> dict[str, float]:
-    """The metrics of the last finished epoch."""
+def last_epoch_metrics(measured: Measurements, steps_per_epoch: int) -> dict[str, float]:
+    """Return the metrics of the last finished epoch."""
     epoch = measured.loss[-steps_per_epoch:]
     return {
         "train_loss": math.fsum(epoch) / len(epoch),
@@ -30,13 +30,13 @@ def latest(measured: Measurements, steps_per_epoch: int) -> dict[str, float]:
 
 
 NO_BETTER = "no better than guessing"
-"""How the reason begins of a run that took all its steps and learned nothing."""
+"""Start of the reason for divergence of a run that took all its steps and learned nothing."""
 
 
 def no_better_than_guessing(measured: Measurements, steps_per_epoch: int, task: Task) -> str:
-    """A run can be finite to the end and have learned nothing: then the reason why it counts as diverged, else ""."""
+    """Return why a run with a finite loss counts as diverged because it learned nothing, or "" if it learned."""
     guess = math.log(task.classes) if task.guess_loss is None else task.guess_loss
-    loss = latest(measured, steps_per_epoch)["train_loss"]
+    loss = last_epoch_metrics(measured, steps_per_epoch)["train_loss"]
     if loss < GUESSING * guess:
         return ""
     return f"{NO_BETTER}: training loss {loss:.4g} in the last epoch, a guess has {guess:.4g}"
@@ -54,9 +54,10 @@ def make_record(
     replicas: int = 1,
     device: torch.device = CPU,
 ) -> Record:
-    """The record of a run that ended; `reason` says why it counts as diverged, and is empty for one that finished.
+    """Make the record of a run that ended.
 
-    `test()`, what the test split says, is called for a finished final run alone.
+    `reason` says why the run counts as diverged; it is empty for a finished run. `test()` evaluates the model on the
+    test split; it is called for finished final runs only.
     """
     outcome: dict[str, Any] = {"outcome": "diverged", "reason": reason, "val_accuracy": None, "val_loss": None}
     if not reason:

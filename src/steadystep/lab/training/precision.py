@@ -1,4 +1,4 @@
-"""Which precision trains a task fastest on this machine, by measurement."""
+"""Measure which precision trains a task fastest on this machine."""
 
 from collections.abc import Callable
 from statistics import median
@@ -6,45 +6,47 @@ from statistics import median
 import torch
 
 from steadystep.lab.choices import Precision
-from steadystep.lab.tasks.task import Splits, Task
-from steadystep.lab.training.device import CPU, computing_on, now
+from steadystep.lab.tasks.splits import Splits
+from steadystep.lab.tasks.task import Task
+from steadystep.lab.training.device import CPU, device_scope, now
 from steadystep.lab.training.evaluation import at_least_float32
-from steadystep.lab.training.processor import computing_alike
+from steadystep.lab.training.processor import cpu_settings
 
 GAIN = 1.15
-"""How much faster bfloat16 has to be to be worth its rounding."""
+"""Minimum speedup of bfloat16 over float32 that justifies its rounding errors."""
 
 EXAMPLES = 256
 ROUNDS = 3
 
 
-def fastest(task: Task, splits: Splits, say: Callable[[str], None], device: torch.device = CPU) -> Precision:
-    """bfloat16 autocast where it trains a convolutional task at least 1.15 times as fast as float32, else float32.
+def fastest_precision(task: Task, splits: Splits, say: Callable[[str], None], device: torch.device = CPU) -> Precision:
+    """Return bfloat16 if it trains a convolutional task at least 1.15 times as fast as float32, otherwise float32.
 
-    Many processors compute bfloat16 convolutions slower than float32 ones: forward and backward passes in both take
-    turns here, on one thread, and `say` is told what they took. Tasks without convolutions keep float32.
+    Many processors compute bfloat16 convolutions more slowly than float32 ones. This function times forward and
+    backward passes in both precisions alternately, on one thread, and reports the result through `say`. Tasks without
+    convolutions use float32.
     """
     if not task.recipe.channels_last:
         return "float32"
     x, y, _ = next(splits.train.stream(torch.arange(min(EXAMPLES, len(splits.train))), EXAMPLES, 0)).to(device)
-    with computing_alike(), computing_on(device):
+    with cpu_settings(), device_scope(device):
         model = task.model().to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         x = x.float().contiguous(memory_format=torch.channels_last)
         seconds: dict[bool, list[float]] = {False: [], True: []}
         for _ in range(1 + ROUNDS):
-            for half, taken in seconds.items():
-                taken.append(_seconds(task, model, x, y, half, device))
+            for autocast, times in seconds.items():
+                times.append(_step_seconds(task, model, x, y, autocast, device))
     ratio = median(seconds[False][1:]) / median(seconds[True][1:])
     chosen: Precision = "bfloat16" if ratio >= GAIN else "float32"
     say(f"bfloat16 takes {1 / ratio:.2f} times as long as float32 on this machine: training in {chosen}")
     return chosen
 
 
-def _seconds(
-    task: Task, model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, half: bool, device: torch.device
+def _step_seconds(
+    task: Task, model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, autocast: bool, device: torch.device
 ) -> float:
     started = now(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=half):
+    with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
         outputs = model(x)
     task.recipe.loss(at_least_float32(outputs), y).backward()
     return now(device) - started

@@ -1,4 +1,4 @@
-"""How a thread computes while trials run: alone, and without the numbers that processors are slow with."""
+"""CPU settings of the threads that run trials: one thread per trial, and denormal numbers are flushed to zero."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,22 +6,22 @@ from contextlib import contextmanager
 import torch
 
 
-def compute_alike() -> None:
-    """From now on this thread computes as every thread does in which trials run.
+def apply_cpu_settings() -> None:
+    """Apply the settings under which all trials run to the current thread.
 
-    Sums depend on how many threads share them, so trials get one wherever they run. What is below the smallest normal
-    number counts as 0: weights and activations of runs that go wrong decay into such numbers, and a step on them takes
-    up to twenty times as long.
+    Sums depend on the number of threads that compute them, so every trial uses one thread. Denormal numbers are
+    flushed to zero: weights and activations of failing runs decay into them, and a step then takes up to twenty times
+    as long.
     """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
 
 
 @contextmanager
-def computing_alike() -> Iterator[None]:
-    """The same for a while, in a process that goes on with other work."""
-    threads, flushed = torch.get_num_threads(), flushes()
-    compute_alike()
+def cpu_settings() -> Iterator[None]:
+    """Apply the settings within the block and restore the previous ones afterwards."""
+    threads, flushed = torch.get_num_threads(), flushes_denormals()
+    apply_cpu_settings()
     try:
         yield
     finally:
@@ -29,6 +29,6 @@ def computing_alike() -> Iterator[None]:
         torch.set_flush_denormal(flushed)
 
 
-def flushes() -> bool:
-    """Whether numbers below the smallest normal one count as 0 in this thread."""
+def flushes_denormals() -> bool:
+    """Return whether the current thread flushes denormal numbers to zero."""
     return bool(torch.tensor([1e-40]).mul(0.5) == 0)

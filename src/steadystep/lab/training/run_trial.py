@@ -1,4 +1,4 @@
-"""From a trial to its record: train, checkpoint, validate, and judge what came out."""
+"""Run one trial: train with checkpoints, validate, and make the record."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -7,26 +7,27 @@ from typing import Protocol
 
 import torch
 
-from steadystep.lab.tasks.task import Splits, Task
+from steadystep.lab.tasks.splits import Splits
+from steadystep.lab.tasks.task import Task
 from steadystep.lab.training.checkpoint import BrokenCheckpointError, load_checkpoint, save_checkpoint
-from steadystep.lab.training.device import CPU, computing_on
+from steadystep.lab.training.device import CPU, device_scope
 from steadystep.lab.training.flops import flops_per_step
-from steadystep.lab.training.outcome import latest, make_record, no_better_than_guessing
+from steadystep.lab.training.outcome import last_epoch_metrics, make_record, no_better_than_guessing
 from steadystep.lab.training.record import Record
 from steadystep.lab.training.trainer import Diverged, Training
 from steadystep.lab.training.trial import Trial
 
 CHECKPOINT_SECONDS = 5.0
-"""How much work a kill can cost."""
+"""Seconds of work that are lost at most when the process is killed."""
 
 POLL_SECONDS = 0.1
-"""How often a running trial looks whether it is asked to stop."""
+"""Seconds between two checks whether a running trial should stop."""
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]
 
 
 class TrialStopped(Exception):
-    """The trial was asked to stop; its checkpoint holds everything up to there."""
+    """The trial stopped on request; its checkpoint holds the state at that point."""
 
 
 def run_trial(
@@ -41,18 +42,18 @@ def run_trial(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     device: torch.device = CPU,
 ) -> Record:
-    """Train as the trial says, from its checkpoint where there is one, and return its record.
+    """Train the trial, from its checkpoint if there is one, and return its record.
 
-    The same trial gives the same record but for its times and environment, however often it was interrupted:
+    The same trial gives the same record except for times and environment, no matter how often it is interrupted:
     a checkpoint is written every `checkpoint_seconds`, between any two steps. The test split is read once, at
-    the end of a finished final run. torch's global random state is left as it was found.
+    the end of a finished final run. torch's global random state is restored afterwards.
 
     Raises:
-        TrialStopped: after `stop()` returned true, with the checkpoint written.
-        UnsafeCheckpointError: where the checkpoint could run code when loaded.
-        StoreError: where a checkpoint cannot be written.
+        TrialStopped: after `stop()` returned true and the checkpoint was written.
+        UnsafeCheckpointError: if the checkpoint could run code when it is loaded.
+        StoreError: if a checkpoint cannot be read or written.
     """
-    with computing_on(device):
+    with device_scope(device):
         started = time.monotonic()
         training = Training(trial, task, splits, device)
         x, y = training.next_batch()
@@ -67,7 +68,7 @@ def run_trial(
 
         def end_epoch() -> None:
             training.end_epoch()
-            on_epoch(training.epoch, latest(training.measured, training.steps_per_epoch))
+            on_epoch(training.epoch, last_epoch_metrics(training.measured, training.steps_per_epoch))
 
         try:
             train(training, end_epoch, save, stop, checkpoint_seconds)
@@ -87,16 +88,20 @@ def run_trial(
 
 
 class Trainable(Protocol):
-    """One run, or several side by side."""
+    """One run, or several runs side by side."""
 
     @property
-    def finished(self) -> bool: ...
-
-    def step(self) -> None:
-        """Take the next step, or a few of the epoch's, or some epochs."""
+    def finished(self) -> bool:
+        """Whether all steps are taken."""
         ...
 
-    def at_epoch_end(self) -> bool: ...
+    def step(self) -> None:
+        """Take one or more steps, up to several epochs."""
+        ...
+
+    def at_epoch_end(self) -> bool:
+        """Return whether the last step completed an epoch."""
+        ...
 
 
 def train(
@@ -106,10 +111,10 @@ def train(
     stop: Callable[[], bool],
     checkpoint_seconds: float,
 ) -> None:
-    """Take all steps that are left, saving every `checkpoint_seconds`.
+    """Take all remaining steps, and save every `checkpoint_seconds`.
 
     Raises:
-        TrialStopped: after `stop()` returned true, with everything saved.
+        TrialStopped: after `stop()` returned true and the state was saved.
     """
     saved = polled = time.monotonic()
     while not training.finished:
@@ -128,7 +133,7 @@ def train(
 
 
 def _resume(training: Training, checkpoint: Path, warn: Callable[[str], None]) -> float:
-    """Go on from the checkpoint; the seconds that were spent before it."""
+    """Restore the checkpoint, if there is a valid one, and return the seconds of training before it."""
     try:
         state = load_checkpoint(checkpoint, training.trial.id)
     except BrokenCheckpointError as error:

@@ -1,4 +1,4 @@
-"""What a trial's seed decides: initial weights, the order of the data, and noise, each by a stream of its own."""
+"""Random numbers from a trial's seed: initial weights, data order and noise, each from an independent stream."""
 
 from collections.abc import Callable
 
@@ -11,30 +11,30 @@ _STREAMS = ("weights", "order", "noise")
 
 
 def initial_model(make_model: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
-    """The model with this seed's initial weights. torch's global random state is used for them."""
-    _seed(_stream(seed, "weights"))
+    """Return a new model with the initial weights of this seed. Changes torch's global random state."""
+    _seed_cpu(_stream_seed(seed, "weights"))
     return make_model()
 
 
-def start_noise(seed: int, device: torch.device = CPU) -> None:
-    """Put torch's global random states where the noise of a training run on this device (dropout) starts."""
-    _seed(_stream(seed, "noise"))
+def seed_noise(seed: int, device: torch.device = CPU) -> None:
+    """Seed torch's global random states for the noise (dropout) of a run on this device."""
+    _seed_cpu(_stream_seed(seed, "noise"))
     if device.type == "cuda":
-        torch.cuda.default_generators[device.index].manual_seed(_stream(seed, "noise"))
+        torch.cuda.default_generators[device.index].manual_seed(_stream_seed(seed, "noise"))
 
 
 def epoch_order(seed: int, epoch: int, examples: int) -> torch.Tensor:
-    """In which order an epoch, counted from 0, visits the examples."""
-    # A generator of its own for each epoch: the position in the data is then a pair of numbers.
-    generator = torch.Generator().manual_seed(_stream(seed, "order", epoch))
+    """Return the order in which an epoch, counted from 0, visits the examples."""
+    # Each epoch has its own generator, so that epoch and step are enough to restore the position in the data.
+    generator = torch.Generator().manual_seed(_stream_seed(seed, "order", epoch))
     return torch.randperm(examples, generator=generator)
 
 
-def _seed(seed: int) -> None:
-    # torch.manual_seed also seeds accelerators that are not used here, which takes as long as a step.
+def _seed_cpu(seed: int) -> None:
+    # torch.manual_seed would also seed unused accelerators, which takes as long as a step.
     torch.default_generator.manual_seed(seed)
 
 
-def _stream(seed: int, name: str, epoch: int = 0) -> int:
-    """A generator's seed for one use, independent of those for the others."""
+def _stream_seed(seed: int, name: str, epoch: int = 0) -> int:
+    """Return the generator seed of one stream, independent of the seeds of the other streams."""
     return int(np.random.SeedSequence([seed, _STREAMS.index(name), epoch]).generate_state(1, np.uint64)[0] >> 1)

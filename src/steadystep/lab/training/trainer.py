@@ -1,4 +1,4 @@
-"""One run as a thing that can take a step, be saved between any two, and go on from there bit for bit."""
+"""One training run that can be saved between any two steps and resumed bit for bit."""
 
 import math
 from typing import Any
@@ -8,12 +8,13 @@ import torch
 from steadystep.lab.errors import UserError
 from steadystep.lab.tasks.clips import CLIPS
 from steadystep.lab.tasks.recipe import Moment
-from steadystep.lab.tasks.task import Splits, Task
+from steadystep.lab.tasks.splits import Splits
+from steadystep.lab.tasks.task import Task
 from steadystep.lab.training.device import CPU, now, random_states, set_random_states
 from steadystep.lab.training.evaluation import Evaluation, at_least_float32, evaluate
 from steadystep.lab.training.measurements import Measurements
 from steadystep.lab.training.schedule import make_scheduler
-from steadystep.lab.training.seeds import epoch_order, initial_model, start_noise
+from steadystep.lab.training.seeds import epoch_order, initial_model, seed_noise
 from steadystep.lab.training.trial import Trial
 from steadystep.lab.training.weight_average import Lookahead
 from steadystep.optimizers import OPTIMIZERS, Optimizer
@@ -21,20 +22,20 @@ from steadystep.step.guarded_step import NonFiniteGradientError
 
 
 class Diverged(Exception):
-    """Training cannot go on; the message says why."""
+    """Training cannot continue; the message says why."""
 
 
 class Training:
-    """The model, optimizer, schedule and data position of one trial, inside torch's global random state.
+    """The model, optimizer, schedule and data position of one trial. Uses torch's global random state.
 
-    The seed alone decides the initial weights, the order of the data and the noise (dropout): all arms share them.
+    Initial weights, data order and noise (dropout) depend on the seed only, so they are the same for all arms.
     """
 
     def __init__(self, trial: Trial, task: Task, splits: Splits, device: torch.device = CPU) -> None:
         self.trial, self.splits, self._device = trial, splits, device
         self.measured = Measurements()
-        # The last, incomplete batch is dropped: norms of smaller batches are larger, and thresholds are taken
-        # from them. Every epoch has another order, so no example is left out for good.
+        # The last, incomplete batch is dropped, because the gradient norms of smaller batches are larger, and
+        # thresholds are computed from the norms. Every epoch has a new order, so no example is always left out.
         self.batch_size = min(trial.batch_size, len(splits.train))
         self.steps_per_epoch = len(splits.train) // self.batch_size
         self.steps = self.steps_per_epoch * trial.epochs
@@ -45,27 +46,32 @@ class Training:
         if self._recipe.channels_last:
             self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         every = self._recipe.average_every
-        # In examples, so that smaller batches are averaged over as much of the data.
+        # `average_every` counts examples, so that the average covers the same amount of data for every batch size.
         self._average = Lookahead(self.model, self.steps, max(1, round(every / self.batch_size))) if every else None
         self.optimizer = make_optimizer(trial, self.model)
         self.scheduler = make_scheduler(self.optimizer, trial.schedule, self.steps)
-        start_noise(trial.seed, device)
+        seed_noise(trial.seed, device)
         self._begin_epoch()
 
     @property
     def epoch(self) -> int:
-        """How many epochs are finished."""
+        """The number of finished epochs."""
         return self.measured.steps // self.steps_per_epoch
 
     @property
     def finished(self) -> bool:
+        """Whether all steps are taken."""
         return self.measured.steps == self.steps
 
     def step(self) -> None:
-        """Take one step. Raises Diverged, with the weights as they were, where it cannot be taken."""
+        """Take one step.
+
+        Raises:
+            Diverged: if the loss or the gradient is not finite; the weights are unchanged.
+        """
         started = now(self._device)
         x, y = self.next_batch()
-        self._upcoming = None
+        self._next_batch = None
         self.optimizer.zero_grad()
         with self._precision():
             outputs = self.model(x)
@@ -82,27 +88,28 @@ class Training:
             raise Diverged(f"step {number}: {error}") from error
         ended = now(self._device)
         self.scheduler.step()
-        self._note(value, ended - started, ended - computed)
+        self._record_step(value, ended - started, ended - computed)
         if self._average:
             self._average.after_step(self.measured.steps)
 
     def next_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The batch of the coming step, however often it is asked for."""
-        if self._upcoming is None:
-            if self._streamed != self.epoch:
+        """Return the batch of the next step; repeated calls return the same batch."""
+        if self._next_batch is None:
+            if self._stream_epoch != self.epoch:
                 self._begin_epoch()
-            x, y, chosen = next(self._stream).to(self._device)
-            x = self._recipe.augment(x, chosen, Moment(self.epoch, self.measured.steps / self.steps))
+            x, y, indices = next(self._stream).to(self._device)
+            x = self._recipe.augment(x, indices, Moment(self.epoch, self.measured.steps / self.steps))
             if self._recipe.channels_last:
                 x = x.contiguous(memory_format=torch.channels_last)
-            self._upcoming = x, y
-        return self._upcoming
+            self._next_batch = x, y
+        return self._next_batch
 
     def at_epoch_end(self) -> bool:
+        """Return whether the last step completed an epoch."""
         return self.measured.steps % self.steps_per_epoch == 0
 
     def end_epoch(self) -> None:
-        """Validate, and begin anew what the model carries from batch to batch."""
+        """Validate, and reset the state that the model carries from batch to batch."""
         with self._precision():
             loss, accuracy, _ = evaluate(self.model, self.splits.val, self._recipe, device=self._device)
         self._recipe.restart(self.model)
@@ -111,12 +118,12 @@ class Training:
         self.measured.val_accuracy.append(accuracy)
 
     def test(self) -> Evaluation:
-        """What the test split says."""
+        """Evaluate the model on the test split."""
         with self._precision():
             return evaluate(self.model, self.splits.test, self._recipe, test=True, device=self._device)
 
     def state(self) -> dict[str, Any]:
-        """Everything that a later `restore` needs, in types that load without running code."""
+        """Return everything that `restore` needs, in types that load without running code."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -127,6 +134,7 @@ class Training:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Restore the result of `state`."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
@@ -139,7 +147,7 @@ class Training:
     def _precision(self) -> torch.autocast:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self.trial.dtype == "bfloat16")
 
-    def _note(self, loss: float, step_seconds: float, optimizer_seconds: float) -> None:
+    def _record_step(self, loss: float, step_seconds: float, optimizer_seconds: float) -> None:
         ledger, measured = self.optimizer.ledger, self.measured
         measured.loss.append(loss)
         measured.norm_before.append(ledger["norm_before"])
@@ -149,22 +157,22 @@ class Training:
         measured.optimizer_seconds.append(optimizer_seconds)
 
     def _begin_epoch(self) -> None:
-        """The stream of the batches that are left of this epoch."""
-        train, self._streamed = self.splits.train, self.epoch
+        """Start the stream of the remaining batches of this epoch."""
+        train, self._stream_epoch = self.splits.train, self.epoch
         examples = len(train)
         order = epoch_order(self.trial.seed, self.epoch, examples) if self._recipe.shuffled else torch.arange(examples)
         start = self.measured.steps % self.steps_per_epoch * self.batch_size
         self._stream = train.stream(order[start : self.steps_per_epoch * self.batch_size], self.batch_size, self.epoch)
-        self._upcoming: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._next_batch: tuple[torch.Tensor, torch.Tensor] | None = None
 
 
 def make_optimizer(trial: Trial, model: torch.nn.Module) -> Optimizer:
-    """The trial's optimizer over the model's named parameters; it raises on gradients that are not finite.
+    """Make the trial's optimizer over the model's named parameters; it raises an error on non-finite gradients.
 
     Raises:
-        UserError: for an optimizer that does not exist or options that it does not take.
+        UserError: if there is no such optimizer or it does not accept the options.
     """
-    # The name belongs to the trial's identity: one spelling is one trial.
+    # The exact spelling is required, because the name is part of the trial's identity.
     if trial.optimizer not in OPTIMIZERS:
         raise UserError(f"there is no optimizer {trial.optimizer!r}: choose one of {', '.join(OPTIMIZERS)}")
     clip = None
@@ -175,4 +183,4 @@ def make_optimizer(trial: Trial, model: torch.nn.Module) -> Optimizer:
     try:
         return make(trained, lr=trial.lr, clip=clip, nonfinite="raise", **trial.options)
     except (TypeError, ValueError) as error:
-        raise UserError(f"optimizer {trial.optimizer} refuses its options {trial.options}: {error}") from error
+        raise UserError(f"optimizer {trial.optimizer} does not accept the options {trial.options}: {error}") from error

@@ -1,4 +1,4 @@
-"""A trial: everything that determines one training run, and the identity that follows from it."""
+"""A trial: everything that determines one training run, and the identity computed from it."""
 
 import hashlib
 from typing import Annotated, Literal
@@ -11,7 +11,7 @@ from steadystep.lab.tasks.clips import known_clip
 
 
 class Clip(BaseModel):
-    """Which clipper an arm uses and its threshold."""
+    """The clipper of an arm and its threshold."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -23,9 +23,9 @@ class Clip(BaseModel):
 
 
 class Trial(BaseModel):
-    """One training run, declared. Two trials with the same identity give the same numbers.
+    """The declaration of one training run. Two trials with the same identity give the same numbers.
 
-    `role` says what the run is for: a ``tune`` trial never sees the test split, a ``final`` trial reads it
+    `role` is the purpose of the run: a ``tune`` trial never reads the test split, a ``final`` trial reads it
     once, after its last step. `data` is the fingerprint of the arrays that the task trains on.
 
     >>> trial = Trial(task="digits-mlp", data="0" * 16, optimizer="Adam", lr=1e-3, epochs=2, batch_size=64, seed=0,
@@ -57,4 +57,5 @@ class Trial(BaseModel):
 
 
 def fingerprint(text: str) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of the text."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]

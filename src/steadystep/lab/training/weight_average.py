@@ -1,22 +1,23 @@
-"""Weights averaged while a run goes on."""
+"""Averaging of the weights during a run."""
 
 from collections.abc import Mapping
 
 import torch
 
-SLOWEST = 0.95**5
-"""How much of the average is kept at most, at the end of the run."""
+MAX_DECAY = 0.95**5
+"""Decay of the average at the end of the run, where it is largest."""
 
 
 class Lookahead:
-    """A slow copy of the model, to which training is set back every so many steps.
+    r"""A slow copy of the model, to which the model is reset every `every` steps.
 
-    .. math:: s \\leftarrow d\\, s + (1 - d)\\, \\theta, \\quad \\theta \\leftarrow s,
-        \\qquad d = 0.95^5 \\left(t / T\\right)^3
+    .. math:: s \leftarrow d\, s + (1 - d)\, \theta, \quad \theta \leftarrow s,
+        \qquad d = 0.95^5 \left(t / T\right)^3
 
-    Early steps are hardly averaged, late ones over about four times `every`. Buffers such as the statistics of a batch
-    norm are averaged with the weights. Source: Zhang, Lucas, Hinton & Ba, Lookahead optimizer: k steps forward, 1 step
-    back, NeurIPS 2019; its rising average: Jordan, arXiv 2404.00498 (2024), section 3.4, every 5 steps of 1,024.
+    Early steps are hardly averaged; late ones are averaged over about four times `every` steps. Buffers, such as the
+    statistics of batch normalisation, are averaged like the weights.
+    Source: Zhang, Lucas, Hinton & Ba, Lookahead optimizer: k steps forward, 1 step back, NeurIPS 2019; the increasing
+    decay: Jordan, arXiv 2404.00498 (2024), section 3.4, every 5 steps of 1,024.
     """
 
     def __init__(self, model: torch.nn.Module, steps: int, every: int) -> None:
@@ -26,17 +27,19 @@ class Lookahead:
 
     @torch.no_grad()
     def after_step(self, taken: int) -> None:
-        """To be called after every step with the number of steps taken so far."""
+        """Update the average; to be called after every step with the number of steps taken so far."""
         if taken % self._every and taken != self._steps:
             return
-        keep = SLOWEST * (taken / self._steps) ** 3
+        decay = MAX_DECAY * (taken / self._steps) ** 3
         for name, slow in self._slow.items():
-            slow.lerp_(self._fast[name], 1 - keep)
+            slow.lerp_(self._fast[name], 1 - decay)
             self._fast[name].copy_(slow)
 
     def state(self) -> dict[str, torch.Tensor]:
+        """Return the slow copy, for a checkpoint."""
         return self._slow
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restore the result of `state`."""
         for name, value in state.items():
             self._slow[name].copy_(value)

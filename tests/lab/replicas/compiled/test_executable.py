@@ -1,4 +1,4 @@
-"""A plan gives what its graph's function gives, however often it runs and however memory is shared."""
+"""An executable returns what its graph's function returns, in every run, although memory is reused."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steadystep.lab.replicas.compiled.executable import Plan
-from steadystep.lab.replicas.compiled.fx_trace import traced
+from steadystep.lab.replicas.compiled.executable import Executable
+from steadystep.lab.replicas.compiled.fx_trace import trace
 
 Values = list[torch.Tensor]
 
@@ -34,8 +34,8 @@ programs = st.lists(
 
 
 @given(programs, st.lists(st.integers(0, 10**6), min_size=1, max_size=4), st.integers(0, 10**6))
-def test_any_program_on_any_input(program: list[tuple[str, int, int]], asked: list[int], seed: int) -> None:
-    """Views of views, results that several look at, and memory that is free again in the middle."""
+def test_random_programs_on_random_inputs(program: list[tuple[str, int, int]], outputs: list[int], seed: int) -> None:
+    """Programs include views of views, results with several views, and memory that is reused."""
 
     def function(*inputs: torch.Tensor) -> Values:
         values: Values = list(inputs)
@@ -43,41 +43,41 @@ def test_any_program_on_any_input(program: list[tuple[str, int, int]], asked: li
             found = STEPS[name](values, a % len(values), b % len(values))
             assert isinstance(found, torch.Tensor)
             values.append(found)
-        return [values[-1 - place % len(values)] for place in asked]
+        return [values[-1 - place % len(values)] for place in outputs]
 
     generator = torch.Generator().manual_seed(seed)
     inputs = [torch.zeros(4, 4, dtype=torch.float64) for _ in range(2)]
-    plan = Plan(traced(function, *inputs), inputs)
+    executable = Executable(trace(function, *inputs), inputs)
     for _ in range(3):
         for tensor in inputs:
             tensor.uniform_(-2, 2, generator=generator)
-        kept = [tensor.clone() for tensor in inputs]
-        plan.run()
-        for found, expected in zip(plan.outputs, function(*kept), strict=True):
+        copies = [tensor.clone() for tensor in inputs]
+        executable.run()
+        for found, expected in zip(executable.outputs, function(*copies), strict=True):
             torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12, equal_nan=True)
-        for tensor, before in zip(inputs, kept, strict=True):
-            assert torch.equal(tensor, before), "the inputs are read only"
+        for tensor, before in zip(inputs, copies, strict=True):
+            assert torch.equal(tensor, before), "the inputs are not changed"
 
 
-def test_memory_that_nobody_needs_any_more_is_used_again() -> None:
+def test_memory_that_is_no_longer_needed_is_reused() -> None:
     def chain(x: torch.Tensor) -> Values:
         for _ in range(50):
             x = torch.tanh(x) + 1
         return [x]
 
     x = torch.zeros(8)
-    plan = Plan(traced(chain, x), [x])
-    places = {step.keywords["out"].data_ptr() for step in plan._steps}  # type: ignore[attr-defined]
-    assert len(plan._steps) == 100 and len(places) <= 3
+    executable = Executable(trace(chain, x), [x])
+    addresses = {call.keywords["out"].data_ptr() for call in executable._calls}  # type: ignore[attr-defined]
+    assert len(executable._calls) == 100 and len(addresses) <= 3
 
 
-def test_what_is_given_stays_until_the_next_run() -> None:
+def test_outputs_stay_unchanged_until_the_next_run() -> None:
     x = torch.ones(3)
-    plan = Plan(traced(lambda x: [x + 1, x.mT if x.dim() > 1 else x * 2, x + 1], x), [x])
-    first, second, _ = plan.outputs
-    plan.run()
+    executable = Executable(trace(lambda x: [x + 1, x.mT if x.dim() > 1 else x * 2, x + 1], x), [x])
+    first, second, _ = executable.outputs
+    executable.run()
     assert first.tolist() == [2.0] * 3 and second.tolist() == [2.0] * 3
     x.fill_(5)
     assert first.tolist() == [2.0] * 3
-    plan.run()
+    executable.run()
     assert first.tolist() == [6.0] * 3 and second.tolist() == [10.0] * 3

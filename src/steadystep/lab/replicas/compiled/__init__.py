@@ -1,1 +1,1 @@
-"""Compiled kernels of the replicas: operations, matrix products, fusion, the clipped step."""
+"""Compiled code of the replicas: tracing, fusion, elementwise operations, matrix products and the clipped step."""

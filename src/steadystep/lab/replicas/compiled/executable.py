@@ -1,7 +1,7 @@
-"""A graph of operations bound to memory, to be run again and again in the same places.
+"""Graphs of operations bound to fixed memory, which can be run many times.
 
-What torch does for an operation besides computing takes longer than a small network's operations: finding out shapes,
-finding memory, making views. All of it is done once here, for all runs.
+For a small network, torch spends more time on the overhead of an operation (finding shapes, allocating memory, making
+views) than on its computation. An executable does all of this once, when it is built.
 """
 
 from collections import Counter
@@ -14,144 +14,151 @@ import torch
 from torch.fx import Graph, Node
 from torch.fx.node import map_arg
 
-from steadystep.lab.replicas.compiled.matmul import product_line
-from steadystep.lab.replicas.compiled.ops import Kernel, Line
+from steadystep.lab.replicas.compiled.matmul import matmul_instruction
+from steadystep.lab.replicas.compiled.ops import FusedOp, Instruction
 from steadystep.lab.replicas.compiled.program import Program
 
-Step = Callable[[], Any]
+Call = Callable[[], Any]
 
 
-class Plan:
-    """The operations of a graph on these inputs; what they give lies in `outputs`, and is replaced by every run.
+class Executable:
+    """The operations of a graph, bound to its input tensors.
 
-    Results that nobody needs any more give their memory to later ones, so that all of them together stay in a cache.
-    The first run is the making of the plan: what the inputs hold then must be something that the operations can take.
-    What is to be done `before`, in every other run, is given as lines.
+    `outputs` holds the results, which every run overwrites. The memory of results that are no longer needed is reused
+    for later ones, so that all of them together stay in a cache. The graph is run once while the executable is built:
+    the inputs must hold values then that the operations accept.
 
-    >>> from steadystep.lab.replicas.compiled.fx_trace import traced
+    Args:
+        graph: the operations.
+        inputs: the tensors of the graph's placeholders.
+        before: instructions that each later run executes before the graph.
+
+    >>> from steadystep.lab.replicas.compiled.fx_trace import trace
     >>> x = torch.ones(2)
-    >>> plan = Plan(traced(lambda x: [(x + 1) * 3], x), [x])
+    >>> executable = Executable(trace(lambda x: [(x + 1) * 3], x), [x])
     >>> _ = x.fill_(4)
-    >>> plan.run()
-    >>> plan.outputs
+    >>> executable.run()
+    >>> executable.outputs
     [tensor([15., 15.])]
     """
 
-    def __init__(self, graph: Graph, inputs: Sequence[torch.Tensor], before: Sequence[Line] = ()) -> None:
+    def __init__(self, graph: Graph, inputs: Sequence[torch.Tensor], before: Sequence[Instruction] = ()) -> None:
         with torch.no_grad():
-            binding = _Binding(graph, inputs)
-        self.outputs, self._steps = binding.outputs, _joined([*before, *binding.steps])
+            builder = _Builder(graph, inputs)
+        self.outputs, self._calls = builder.outputs, _merge_instructions([*before, *builder.calls])
 
     def run(self) -> None:
-        for step in self._steps:
-            step()
+        """Run all operations on the current values of the inputs."""
+        for call in self._calls:
+            call()
 
 
-class _Binding:
-    """The making of a plan: from nodes to tensors, from operations to steps."""
+class _Builder:
+    """Binds the nodes of a graph to tensors and its operations to calls."""
 
     def __init__(self, graph: Graph, inputs: Sequence[torch.Tensor]) -> None:
-        self.steps: list[Step | Line] = []
+        self.calls: list[Call | Instruction] = []
         self.outputs: list[torch.Tensor] = []
         self._values: dict[Node, Any] = {}
-        # Of what operations have written, by the address of its memory: it, and how many uses of it are to come.
-        self._written: dict[int, torch.Tensor] = {}
+        # Results by the address of their storage, and how many uses of each storage are still to come.
+        self._results: dict[int, torch.Tensor] = {}
         self._uses: Counter[int] = Counter()
         self._free: list[torch.Tensor] = []
-        given = iter(inputs)
+        remaining_inputs = iter(inputs)
         for node in graph.nodes:
             if node.op == "placeholder":
-                self._values[node] = next(given)
+                self._values[node] = next(remaining_inputs)
             elif node.op == "output":
                 self.outputs = list(map_arg(node.args[0], self._values.__getitem__))
             else:
                 self._values[node] = self._bind(node)
-                self._note_uses(node)
+                self._update_uses(node)
 
     def _bind(self, node: Node) -> Any:
-        """What an operation gives, where it will always be."""
+        """Run an operation, add its calls, and return its results in their final memory."""
         target: Any = node.target
         arguments, keywords = map_arg((node.args, node.kwargs), self._values.__getitem__)
-        found = target(*arguments, **keywords)
-        used = {_memory(tensor) for source in node.all_input_nodes for tensor in _tensors(self._values[source])}
-        if not used or all(_memory(tensor) in used for tensor in _tensors(found)):
-            return found  # a constant; or views, which follow what they look at
-        places = [self._place(result) for result in _tensors(found)]
-        steps = _writing(target, arguments, keywords, places)
-        for step in _joined(steps):
-            step()
-        self.steps += steps
-        return places[0] if isinstance(found, torch.Tensor) else places
+        value = target(*arguments, **keywords)
+        inputs = {_storage(tensor) for source in node.all_input_nodes for tensor in _tensors(self._values[source])}
+        if not inputs or all(_storage(tensor) in inputs for tensor in _tensors(value)):
+            return value  # a constant, or views, which need no call
+        results = [self._allocate(result) for result in _tensors(value)]
+        calls = _lower(target, arguments, keywords, results)
+        for call in _merge_instructions(calls):
+            call()
+        self.calls += calls
+        return results[0] if isinstance(value, torch.Tensor) else results
 
-    def _place(self, result: torch.Tensor) -> torch.Tensor:
-        """Memory for a result: that of an earlier one of the same size, or its own."""
+    def _allocate(self, result: torch.Tensor) -> torch.Tensor:
+        """Return memory for a result: a free tensor of the same size and dtype, or the result's own memory."""
         for index, free in enumerate(self._free):
             if result.is_contiguous() and (free.dtype, free.numel()) == (result.dtype, result.numel()):
                 result = self._free.pop(index).view(result.shape)
                 break
-        self._written[_memory(result)] = result
+        self._results[_storage(result)] = result
         return result
 
-    def _note_uses(self, node: Node) -> None:
-        """Count, and let go of memory that is not used any more: by its own name, or by that of a view."""
-        for address in {_memory(tensor) for tensor in _tensors(self._values[node])}:
+    def _update_uses(self, node: Node) -> None:
+        """Count the uses of a node's memory, and free memory that neither a node nor a view of it uses any more."""
+        for address in {_storage(tensor) for tensor in _tensors(self._values[node])}:
             self._uses[address] += len(node.users)
         for source in node.all_input_nodes:
-            for address in {_memory(tensor) for tensor in _tensors(self._values[source])}:
+            for address in {_storage(tensor) for tensor in _tensors(self._values[source])}:
                 self._uses[address] -= 1
-                if self._uses[address] == 0 and address in self._written:
-                    self._free.append(self._written.pop(address))
+                if self._uses[address] == 0 and address in self._results:
+                    self._free.append(self._results.pop(address))
 
 
-def _joined(steps: Sequence[Step | Line]) -> list[Step]:
-    """The steps, with what lies between two of torch's as one program each."""
-    found: list[Step] = []
-    for dtype, together in groupby(steps, lambda step: step.dtype if isinstance(step, Line) else None):
-        part: list[Any] = list(together)
-        found += [Program(part).run] if dtype else part
-    return found
+def _merge_instructions(calls: Sequence[Call | Instruction]) -> list[Call]:
+    """Return the calls, with consecutive instructions of one dtype merged into one program."""
+    merged: list[Call] = []
+    for dtype, group in groupby(calls, lambda call: call.dtype if isinstance(call, Instruction) else None):
+        members: list[Any] = list(group)
+        merged += [Program(members).run] if dtype else members
+    return merged
 
 
-def _writing(target: Any, arguments: Any, keywords: Any, places: Sequence[torch.Tensor]) -> list[Step | Line]:
-    """Do the operation and leave its results in these places."""
-    if isinstance(target, Kernel):
-        steps, operands = [], []
+def _lower(target: Any, arguments: Any, keywords: Any, results: Sequence[torch.Tensor]) -> list[Call | Instruction]:
+    """Return the calls and instructions that write an operation's results into these tensors."""
+    if isinstance(target, FusedOp):
+        calls, inputs = [], []
         for argument in arguments:
-            operands.append(_in_order(argument))
-            if operands[-1] is not argument:
-                steps.append(partial(operands[-1].copy_, argument))
-        return [*steps, target.line(operands, places)]
+            inputs.append(_contiguous_buffer(argument))
+            if inputs[-1] is not argument:
+                calls.append(partial(inputs[-1].copy_, argument))
+        return [*calls, target.instruction(inputs, results)]
     if target is aten.bmm.default:
-        line = product_line(*arguments, *places)
-        if line:
-            return [line]
-    return [_writer(target, arguments, keywords, places)]
+        instruction = matmul_instruction(*arguments, *results)
+        if instruction:
+            return [instruction]
+    return [_torch_call(target, arguments, keywords, results)]
 
 
-def _in_order(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor, or a place for a copy where a replica's elements do not lie one after the other."""
+def _contiguous_buffer(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the tensor, or an uninitialised buffer for a copy if a replica's elements are not contiguous."""
     return tensor if tensor[0].is_contiguous() else torch.empty_like(tensor, memory_format=torch.contiguous_format)
 
 
-def _writer(target: Any, arguments: Any, keywords: Any, places: Sequence[torch.Tensor]) -> Step:
-    if target in _BY_NAME:
-        return partial(_BY_NAME[target], *arguments, **keywords, out=places[0])
-    variant = _writing_variant(target)
-    if variant:
-        operation, names = variant
-        return partial(operation, *arguments, **keywords, **dict(zip(names, places, strict=True)))
+def _torch_call(target: Any, arguments: Any, keywords: Any, results: Sequence[torch.Tensor]) -> Call:
+    """Return a call of torch that writes the results; without an `out` overload, a call that copies them."""
+    if target in _TORCH_FUNCTIONS:
+        return partial(_TORCH_FUNCTIONS[target], *arguments, **keywords, out=results[0])
+    overload = _out_overload(target)
+    if overload:
+        operation, names = overload
+        return partial(operation, *arguments, **keywords, **dict(zip(names, results, strict=True)))
 
     def copy() -> None:
-        found = target(*arguments, **keywords)
-        for place, result in zip(places, [found] if isinstance(found, torch.Tensor) else found, strict=True):
-            place.copy_(result)
+        value = target(*arguments, **keywords)
+        for result, tensor in zip(results, [value] if isinstance(value, torch.Tensor) else value, strict=True):
+            result.copy_(tensor)
 
     return copy
 
 
-# Starting these by torch's own functions takes half as long as by `torch.ops`.
+# A call of these functions has half the overhead of a call through `torch.ops`.
 aten = torch.ops.aten
-_BY_NAME: dict[Any, Callable[..., torch.Tensor]] = {
+_TORCH_FUNCTIONS: dict[Any, Callable[..., torch.Tensor]] = {
     operation: getattr(torch, operation.overloadpacket.__name__)
     for operation in (
         aten.bmm.default,
@@ -164,18 +171,19 @@ _BY_NAME: dict[Any, Callable[..., torch.Tensor]] = {
 }
 
 
-def _writing_variant(target: Any) -> tuple[Any, list[str]] | None:
-    """The operation that writes the same into given tensors, and by which names it takes them."""
-    packet, wanted = target.overloadpacket, [(a.name, str(a.type)) for a in target._schema.arguments]
+def _out_overload(target: Any) -> tuple[Any, list[str]] | None:
+    """Return the overload of an operation that writes into given tensors, and the names of these arguments."""
+    packet, inputs = target.overloadpacket, [(a.name, str(a.type)) for a in target._schema.arguments]
     for name in packet.overloads():
-        variant = getattr(packet, name)
-        written = [a.name for a in variant._schema.arguments if a.is_out]
-        if written and [(a.name, str(a.type)) for a in variant._schema.arguments if not a.is_out] == wanted:
-            return variant, written
+        overload = getattr(packet, name)
+        outputs = [a.name for a in overload._schema.arguments if a.is_out]
+        if outputs and [(a.name, str(a.type)) for a in overload._schema.arguments if not a.is_out] == inputs:
+            return overload, outputs
     return None
 
 
-def _memory(tensor: torch.Tensor) -> int:
+def _storage(tensor: torch.Tensor) -> int:
+    """Return the address of a tensor's storage."""
     return tensor.untyped_storage().data_ptr()
 
 

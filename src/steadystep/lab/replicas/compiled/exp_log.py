@@ -1,9 +1,9 @@
-"""exp and log for compiled code, with the last bits that torch's softmax has.
+"""exp and log for compiled code that agree with torch's softmax to the last bit.
 
-torch takes both from SLEEF's vectors, with an error of at most one unit in the last place: exp from a polynomial about
-the nearest multiple of log 2, log from the series in (m - 1) / (m + 1) with two numbers for every one. Other functions
-are as accurate and round other numbers up. Source: N. Shibata and F. Petrogalli, "SLEEF: A portable vectorized library
-of C standard mathematical functions", 2020; `expf_u10` and `logf_u10`.
+torch computes both with SLEEF's vector functions, which have an error of at most one unit in the last place: exp with a
+polynomial around the nearest multiple of log 2, log with the series in (m - 1) / (m + 1) in double-float arithmetic.
+Other implementations are as accurate but round differently. Source: N. Shibata and F. Petrogalli, "SLEEF: A portable
+vectorized library of C standard mathematical functions", 2020; `expf_u10` and `logf_u10`.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ def _fma(context, a, b, c):
 
 
 fma: Any = _fma
-"""a * b + c, rounded once."""
+"""Compute a * b + c with a single rounding."""
 
 from_bits: Any = intrinsics.from_bits
 to_bits: Any = intrinsics.to_bits
@@ -34,26 +34,26 @@ to_bits: Any = intrinsics.to_bits
 
 @njit(**STRICT)
 def _exp(x):
-    """exp(x) of a float32.
+    """Return exp(x) of a float32.
 
     >>> float(_exp(np.float32(0))), float(_exp(np.float32(-200))), float(_exp(np.float32("nan")))
     (1.0, 0.0, nan)
     """
-    inside = x if (x > np.float32(-104)) & (x < np.float32(100)) else np.float32(0)
-    turns = np.rint(inside * np.float32(1.442695040888963407))
-    rest = fma(turns, np.float32(-0.693145751953125), inside)  # log 2 in two parts
-    rest = fma(turns, np.float32(-1.428606765330187045e-06), rest)
-    y = fma(np.float32(0.000198527617612853646), rest, np.float32(0.00139304355252534151))
-    y = fma(y, rest, np.float32(0.00833336077630519867))
-    y = fma(y, rest, np.float32(0.0416664853692054749))
-    y = fma(y, rest, np.float32(0.166666671633720398))
-    y = fma(y, rest, np.float32(0.5))
-    y = np.float32(1) + fma(rest * rest, y, rest)
-    power = np.int32(turns)
-    half = power >> 1  # 2^power itself may not be a normal number
+    in_range = x if (x > np.float32(-104)) & (x < np.float32(100)) else np.float32(0)
+    quotient = np.rint(in_range * np.float32(1.442695040888963407))
+    remainder = fma(quotient, np.float32(-0.693145751953125), in_range)  # log 2 is subtracted in two parts
+    remainder = fma(quotient, np.float32(-1.428606765330187045e-06), remainder)
+    y = fma(np.float32(0.000198527617612853646), remainder, np.float32(0.00139304355252534151))
+    y = fma(y, remainder, np.float32(0.00833336077630519867))
+    y = fma(y, remainder, np.float32(0.0416664853692054749))
+    y = fma(y, remainder, np.float32(0.166666671633720398))
+    y = fma(y, remainder, np.float32(0.5))
+    y = np.float32(1) + fma(remainder * remainder, y, remainder)
+    exponent = np.int32(quotient)
+    half = exponent >> 1  # in two factors, because 2^exponent may not be a normal number
     y *= _power_of_two(half)
-    y *= _power_of_two(power - half)
-    # Values are selected, not branched to: so that LLVM makes vectors of them.
+    y *= _power_of_two(exponent - half)
+    # Selects instead of branches, so that LLVM vectorises the loop.
     y = np.float32(0) if x <= np.float32(-104) else y
     y = np.float32(np.inf) if x >= np.float32(100) else y
     return x if x != x else y
@@ -61,52 +61,52 @@ def _exp(x):
 
 @njit(**STRICT)
 def _log(x):
-    """log(x) of a float32 that is at least 1, and finite or NaN.
+    """Return log(x) of a float32 that is finite and at least 1, or NaN.
 
     >>> float(_log(np.float32(1))), float(_log(np.float32("nan")))
     (0.0, nan)
     """
     if x != x:
         return x
-    power = (np.int32(to_bits(x * np.float32(4 / 3))) >> 23) - 127
-    m = from_bits(np.int32(np.int32(to_bits(x)) - (power << 23)))  # x = m * 2^power, m from 3/4 to 3/2
-    turns = np.float32(power)
-    # Every number from here on is the sum of two.
-    whole = np.float32(0.69314718246459960938) * turns
-    whole_rest = fma(np.float32(0.69314718246459960938), turns, -whole)
-    whole_rest = fma(np.float32(-1.904654323148236017e-09), turns, whole_rest)
-    minus, minus_rest = _sum_of_two(np.float32(-1), m)
-    plus, plus_rest = _sum_of_two(np.float32(1), m)
-    inverse = np.float32(1) / plus
-    ratio = minus * inverse
-    missing = fma(-plus_rest, inverse, fma(-plus, inverse, np.float32(1)))
-    ratio_rest = fma(ratio, missing, fma(minus_rest, inverse, fma(inverse, minus, -ratio)))
+    exponent = (np.int32(to_bits(x * np.float32(4 / 3))) >> 23) - 127
+    m = from_bits(np.int32(np.int32(to_bits(x)) - (exponent << 23)))  # x = m * 2^exponent with m from 3/4 to 3/2
+    exponent_float = np.float32(exponent)
+    # From here on every number is the unevaluated sum of two floats.
+    integer_part = np.float32(0.69314718246459960938) * exponent_float
+    integer_part_error = fma(np.float32(0.69314718246459960938), exponent_float, -integer_part)
+    integer_part_error = fma(np.float32(-1.904654323148236017e-09), exponent_float, integer_part_error)
+    numerator, numerator_error = _two_sum(np.float32(-1), m)
+    denominator, denominator_error = _two_sum(np.float32(1), m)
+    inverse = np.float32(1) / denominator
+    ratio = numerator * inverse
+    correction = fma(-denominator_error, inverse, fma(-denominator, inverse, np.float32(1)))
+    ratio_error = fma(ratio, correction, fma(numerator_error, inverse, fma(inverse, numerator, -ratio)))
     square = ratio * ratio
     series = fma(np.float32(0.3027294874), square, np.float32(0.3996108174))
     series = fma(series, square, np.float32(0.6666694880))
-    twice, twice_rest = np.float32(2) * ratio, np.float32(2) * ratio_rest
-    first = whole + twice
-    first_rest = (((whole - first) + twice) + whole_rest) + twice_rest
+    twice, twice_error = np.float32(2) * ratio, np.float32(2) * ratio_error
+    first = integer_part + twice
+    first_error = (((integer_part - first) + twice) + integer_part_error) + twice_error
     higher = square * ratio * series
-    found = first + higher
-    return found + (((first - found) + higher) + first_rest)
+    total = first + higher
+    return total + (((first - total) + higher) + first_error)
 
 
 @njit(**STRICT)
-def _power_of_two(power):
-    return from_bits(np.int32((power + 127) << 23))
+def _power_of_two(exponent):
+    return from_bits(np.int32((exponent + 127) << 23))
 
 
 @njit(**STRICT)
-def _sum_of_two(a, b):
-    """a + b, and what rounding took from it."""
+def _two_sum(a, b):
+    """Return a + b and its rounding error."""
     total = a + b
     part = total - a
     return total, (a - (total - part)) + (b - part)
 
 
-EXPONENTIALS: dict[torch.dtype, tuple[Any, Any]] = {
+EXP_LOG: dict[torch.dtype, tuple[Any, Any]] = {
     torch.float32: (_exp, _log),
-    torch.float64: (np.exp, np.log),  # no last bits are promised there
+    torch.float64: (np.exp, np.log),  # here agreement to the last bit is not required
 }
-"""exp and log by the type of their numbers."""
+"""exp and log by dtype."""

@@ -1,6 +1,7 @@
-"""A function of tensors as the plain list of operations that it comes down to, found out once.
+"""Trace a function of tensors into a flat list of operations.
 
-What `vmap` and the derivative of a model decide, they decide anew in every step; the operations are always the same.
+`vmap` and autograd make the same decisions again in every step, although the operations are always the same. A trace
+makes them once.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,27 +15,29 @@ aten = torch.ops.aten
 _RESHAPES = (aten.view.default, aten.expand.default, aten._unsafe_view.default)
 
 
-def traced(function: Callable[..., Sequence[torch.Tensor]], *examples: torch.Tensor) -> Graph:
-    """The operations of ``function(*examples)``, for tensors of the same shapes and types; none is there twice.
+def trace(function: Callable[..., Sequence[torch.Tensor]], *examples: torch.Tensor) -> Graph:
+    """Return the operations of ``function(*examples)`` as a graph for tensors of the same shapes and dtypes.
 
-    >>> graph = traced(torch.func.vmap(lambda x: [x + x, torch.tanh(x + x)]), torch.zeros(3))
+    Repeated operations and operations without effect are removed.
+
+    >>> graph = trace(torch.func.vmap(lambda x: [x + x, torch.tanh(x + x)]), torch.zeros(3))
     >>> [str(node.target) for node in graph.nodes if node.op == "call_function"]
     ['aten.add.Tensor', 'aten.tanh.default']
     """
-    found = make_fx(function)(*examples)
-    for node in list(found.graph.nodes):
-        same = _unchanged(node)
-        if same is not None:
-            node.replace_all_uses_with(same)
-            found.graph.erase_node(node)
-    without_repetitions = CSEPass()(found)
-    graph = without_repetitions.graph_module.graph if without_repetitions else found.graph
+    module = make_fx(function)(*examples)
+    for node in list(module.graph.nodes):
+        source = _identity_argument(node)
+        if source is not None:
+            node.replace_all_uses_with(source)
+            module.graph.erase_node(node)
+    without_repetitions = CSEPass()(module)
+    graph = without_repetitions.graph_module.graph if without_repetitions else module.graph
     graph.eliminate_dead_code()
     return graph
 
 
-def _unchanged(node: Node) -> Node | None:
-    """The argument that an operation returns as it is: half of what vmap leaves behind."""
+def _identity_argument(node: Node) -> Node | None:
+    """Return the argument that an operation returns unchanged, or None. Half of what vmap adds is of this kind."""
     if node.op != "call_function" or not isinstance(node.args[0], Node):
         return None
     source = node.args[0]
@@ -43,6 +46,6 @@ def _unchanged(node: Node) -> Node | None:
     if node.target is aten.mul.Scalar and node.args[1] == 1:
         return source
     if node.target is aten.transpose.int and source.target is aten.transpose.int and node.args[1:] == source.args[1:]:
-        back = source.args[0]
-        return back if isinstance(back, Node) else None
+        original = source.args[0]
+        return original if isinstance(original, Node) else None
     return None

@@ -1,6 +1,6 @@
-"""Matrix products as lines of a `Program`, multiplied by torch's own BLAS.
+"""Matrix products as instructions of a `Program`, computed by torch's own BLAS.
 
-Compiled code calls the same function that torch calls, so the results agree to the last bit, and it skips the work that
+Compiled code calls the same function that torch calls, so the results agree to the last bit. It skips the work that
 torch does around each call.
 """
 
@@ -13,23 +13,23 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from steadystep.lab.replicas.compiled.ops import Line, places
+from steadystep.lab.replicas.compiled.ops import Instruction, address_operands
 
-_NAMES = {torch.float32: "sgemm_64_", torch.float64: "dgemm_64_"}  # of BLAS, with integers of 64 bits
+_GEMM_NAMES = {torch.float32: "sgemm_64_", torch.float64: "dgemm_64_"}  # BLAS symbols with 64-bit integers
 
-ARGUMENTS = 13
-"""What BLAS's gemm takes, all by their addresses: how A and B lie, m, n, k, alpha, A, lda, B, ldb, beta, C, ldc."""
+GEMM_ARGUMENTS = 13
+"""Number of arguments of gemm, all passed by address: transa, transb, m, n, k, alpha, A, lda, B, ldb, beta, C, ldc."""
 
 
 @cache
 def gemm(dtype: torch.dtype) -> int | None:
-    """The address of the function that torch multiplies such matrices with; None where torch has none to give."""
-    if dtype not in _NAMES:
+    """Return the address of the gemm that torch uses for matrices of this dtype; None if torch exports none."""
+    if dtype not in _GEMM_NAMES:
         return None
     for library in sorted((Path(torch.__file__).parent / "lib").glob("*torch_cpu.*")):
         try:
-            function = getattr(ctypes.CDLL(str(library)), _NAMES[dtype])
-        except (AttributeError, OSError):  # it has no such function, or is none to be loaded
+            function = getattr(ctypes.CDLL(str(library)), _GEMM_NAMES[dtype])
+        except (AttributeError, OSError):  # the library has no such symbol or cannot be loaded
             continue
         return ctypes.cast(function, ctypes.c_void_p).value
     return None
@@ -37,57 +37,62 @@ def gemm(dtype: torch.dtype) -> int | None:
 
 @intrinsic
 def call_gemm(context, function, arguments):
-    """Call a `gemm` with these addresses."""
+    """Call the gemm at address `function` with the addresses of its arguments."""
 
-    def generate(context, builder, signature, given):
+    def generate(context, builder, signature, values):
         pointer = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [pointer] * ARGUMENTS)
-        words = [builder.extract_value(given[1], place) for place in range(ARGUMENTS)]
-        called = builder.inttoptr(given[0], kind.as_pointer())
-        builder.call(called, [builder.inttoptr(word, pointer) for word in words])
+        function_type = ir.FunctionType(ir.VoidType(), [pointer] * GEMM_ARGUMENTS)
+        addresses = [builder.extract_value(values[1], index) for index in range(GEMM_ARGUMENTS)]
+        function = builder.inttoptr(values[0], function_type.as_pointer())
+        builder.call(function, [builder.inttoptr(address, pointer) for address in addresses])
         return context.get_dummy_value()
 
-    return types.void(types.int64, types.UniTuple(types.int64, ARGUMENTS)), generate
+    return types.void(types.int64, types.UniTuple(types.int64, GEMM_ARGUMENTS)), generate
 
 
-OPERATION = "product"
+OP_NAME = "matmul"
 
-WORTH_BLAS = 400
-"""Multiplications of a replica's product from which torch leaves it to BLAS; smaller ones it does itself."""
+MIN_BLAS_SIZE = 400
+"""Products with fewer multiplications per replica are not computed with BLAS: torch multiplies them itself."""
 
 
-def product_line(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> Line | None:
-    """c = a @ b for (replicas, m, k) and (replicas, k, n); None for what torch multiplies in another way."""
+def matmul_instruction(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> Instruction | None:
+    """Return the instruction c = a @ b for (replicas, m, k) and (replicas, k, n).
+
+    Returns None if torch would not use BLAS or the memory layout is not one that BLAS supports.
+    """
     (replicas, m, k), n = a.shape, b.shape[2]
     function = gemm(a.dtype)
-    if function is None or m * k * n < WORTH_BLAS or not c.is_contiguous():
+    if function is None or m * k * n < MIN_BLAS_SIZE or not c.is_contiguous():
         return None
-    of_a, of_b = _lies(a), _lies(b)
-    if of_a is None or of_b is None:
+    layout_a, layout_b = _blas_layout(a), _blas_layout(b)
+    if layout_a is None or layout_b is None:
         return None
-    # BLAS counts along columns, and what lies row by row is transposed to it: c^T = b^T a^T.
+    # BLAS is column-major, so a row-major matrix is the transpose of what BLAS reads: c^T = b^T a^T.
     one = int(torch.tensor([1, 0], dtype=a.dtype).view(torch.int64)[0])
-    words = [replicas, function, *places((b, a, c)), *of_b, *of_a, n, m, k, n, one, 0]
-    return Line(OPERATION, a.dtype, words, (a, b, c))
+    operands = [replicas, function, *address_operands((b, a, c)), *layout_b, *layout_a, n, m, k, n, one, 0]
+    return Instruction(OP_NAME, a.dtype, operands, (a, b, c))
 
 
-def _lies(matrices: torch.Tensor) -> tuple[int, int] | None:
-    """Whether each lies column by column, as BLAS's letter, and how far it is from one row, or column, to the next."""
+def _blas_layout(matrices: torch.Tensor) -> tuple[int, int] | None:
+    """Return BLAS's transposition flag and leading dimension, or None if BLAS cannot read the matrices."""
     _, rows, columns = matrices.shape
-    _, down, across = matrices.stride()
-    if across == 1 and down >= columns:
-        return ord("N"), down
-    if down == 1 and across >= rows:
-        return ord("T"), across
+    _, row_stride, column_stride = matrices.stride()
+    if column_stride == 1 and row_stride >= columns:
+        return ord("N"), row_stride
+    if row_stride == 1 and column_stride >= rows:
+        return ord("T"), column_stride
     return None
 
 
-# The addresses of the line's own words, but for the matrices': BLAS reads everything from memory.
+# BLAS takes every argument by address. `address` is that of the instruction, whose operands serve as the other
+# arguments besides the matrices.
 SOURCE = """
-def product(line, address, replica):
-    call_gemm(line[2], (
+def matmul(instruction, address, replica):
+    call_gemm(instruction[2], (
         address + 8 * 9, address + 8 * 11, address + 8 * 13, address + 8 * 14, address + 8 * 15, address + 8 * 17,
-        line[3] + replica * line[4], address + 8 * 10, line[5] + replica * line[6], address + 8 * 12,
-        address + 8 * 18, line[7] + replica * line[8], address + 8 * 16,
+        instruction[3] + replica * instruction[4], address + 8 * 10,
+        instruction[5] + replica * instruction[6], address + 8 * 12,
+        address + 8 * 18, instruction[7] + replica * instruction[8], address + 8 * 16,
     ))
 """

@@ -1,4 +1,4 @@
-"""What of a small network is no product of matrices, in one pass each: the operations of a `Program`."""
+"""The operations of a `Program`: what a small network computes besides matrix products, in one pass each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,78 +7,81 @@ from typing import NamedTuple
 import torch
 
 
-class Line(NamedTuple):
-    """One operation on tensors that stay where they are.
+class Instruction(NamedTuple):
+    """One operation on tensors at fixed addresses.
 
     Attributes:
-        operation: by its name.
-        dtype: of its numbers.
-        words: for how many replicas, what sizes it has, and each tensor's address and bytes from replica to replica.
-        tensors: that the addresses are of.
+        op: name of the operation.
+        dtype: of its floating-point numbers.
+        operands: the number of replicas, the sizes of the operation, and for each tensor its address and the bytes from
+            one replica to the next.
+        tensors: the tensors at these addresses.
     """
 
-    operation: str
+    op: str
     dtype: torch.dtype
-    words: list[int]
+    operands: list[int]
     tensors: Sequence[torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Operation:
-    """What a program can do for each replica.
+class Op:
+    """An operation that a program can execute for each replica.
 
     Attributes:
-        name: of it.
-        operands: what there is of one replica, arguments and then results, by its name in the source.
-        source: what is done with it. Nothing that is written overlaps with anything else.
+        name: its name.
+        arrays: the arrays of one replica, arguments first and then results: their names in `source`, with shape and
+            dtype.
+        source: the body of the compiled function. An array that is written must not overlap with another one.
     """
 
     name: str
-    operands: Mapping[str, str]
+    arrays: Mapping[str, str]
     source: str
 
 
 @dataclass(frozen=True, eq=False)
-class Kernel(Operation):
-    """An operation over (replicas, rows, width), in the place of some of torch's.
+class FusedOp(Op):
+    """An operation over (replicas, rows, width) that replaces several of torch's.
 
     Attributes:
-        results: places for what it gives for such arguments.
+        empty_results: returns uninitialised results for given arguments.
     """
 
-    results: Callable[..., tuple[torch.Tensor, ...]]
+    empty_results: Callable[..., tuple[torch.Tensor, ...]]
 
     @property
-    def __name__(self) -> str:  # what a graph calls it
+    def __name__(self) -> str:
+        """The name of a call in a torch.fx graph."""
         return self.name
 
     def __call__(self, *arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Places for its results, as a plan asks for them: nothing is computed."""
-        return self.results(*arguments)
+        """Return uninitialised results. Nothing is computed; `Executable` needs only their shapes and memory."""
+        return self.empty_results(*arguments)
 
-    def line(self, arguments: Sequence[torch.Tensor], results: Sequence[torch.Tensor]) -> Line:
-        """The operation on these tensors; a replica's elements lie one after the other."""
+    def instruction(self, arguments: Sequence[torch.Tensor], results: Sequence[torch.Tensor]) -> Instruction:
+        """Return the instruction for these tensors; each replica's elements must be contiguous."""
         tensors = [*arguments, *results]
-        return Line(self.name, arguments[0].dtype, [*arguments[0].shape, *places(tensors)], tensors)
+        return Instruction(self.name, arguments[0].dtype, [*arguments[0].shape, *address_operands(tensors)], tensors)
 
 
-def places(tensors: Sequence[torch.Tensor]) -> list[int]:
-    """The words of a line that say where tensors are, (replicas, ...) each."""
-    return [word for each in tensors for word in (each.data_ptr(), each.stride(0) * each.itemsize)]
+def address_operands(tensors: Sequence[torch.Tensor]) -> list[int]:
+    """Return the operands for tensors of shape (replicas, ...): address and bytes between replicas of each."""
+    return [operand for tensor in tensors for operand in (tensor.data_ptr(), tensor.stride(0) * tensor.itemsize)]
 
 
-MATRIX, ROW, ONE, INTEGERS, BYTES = (
-    f"({shape}), {kind}"
-    for shape, kind in (
+MATRIX, ROW, SCALAR, INDICES, BYTES = (
+    f"({shape}), {dtype}"
+    for shape, dtype in (
         ("rows, width", "NUMBER"), ("width,", "NUMBER"), ("1,", "NUMBER"), ("rows,", "int64"), ("rows, width", "uint8")
     )
 )  # fmt: skip
 
-# Inputs and outputs are (replicas, rows, width), biases (replicas, 1, width). NaN stays NaN. Numbers of float32 are
-# those of torch's own operations to the last bit where it has vectors of AVX2 or AVX-512, for up to 256 rows and for
-# two columns or more; but for the mean loss, which nothing else follows from.
+# Inputs and outputs are (replicas, rows, width), biases (replicas, 1, width). NaN is propagated. In float32 the results
+# equal those of torch's own operations to the last bit if torch uses AVX2 or AVX-512, for up to 256 rows and for at
+# least two columns. The mean loss is an exception: no other result depends on it.
 
-BIASED_RELU = Kernel(
+BIASED_RELU = FusedOp(
     "biased_relu",
     {"x": MATRIX, "bias": ROW, "y": MATRIX},
     """
@@ -89,10 +92,10 @@ BIASED_RELU = Kernel(
             value = x[row, i] + bias[i]
             y[row, i] = zero if value <= zero else value
 """,
-    lambda x, biases: (x.new_empty(x.shape),),
+    lambda x, bias: (x.new_empty(x.shape),),
 )
 
-BIASED = Kernel(
+BIASED = FusedOp(
     "biased",
     {"x": MATRIX, "bias": ROW, "y": MATRIX},
     """
@@ -101,33 +104,35 @@ BIASED = Kernel(
         for i in range(len(bias)):
             y[row, i] = x[row, i] + bias[i]
 """,
-    lambda x, biases: (x.new_empty(x.shape),),
+    lambda x, bias: (x.new_empty(x.shape),),
 )
 
-# Where y is not above 0 nothing goes back to x; and the bias's gradient is what goes back in all rows.
-RELU_BACKWARD = Kernel(
+# The gradient with respect to x is 0 where y is not positive. The gradient with respect to the bias is its sum over the
+# rows.
+RELU_BACKWARD = FusedOp(
     "relu_backward",
-    {"gradient": MATRIX, "y": MATRIX, "back": MATRIX, "of_bias": ROW},
+    {"gradient": MATRIX, "y": MATRIX, "x_gradient": MATRIX, "bias_gradient": ROW},
     """
     wide_vectors()
     zero = NUMBER(0)
     for row in range(len(y)):
-        for i in range(len(of_bias)):
-            back[row, i] = zero if y[row, i] <= zero else gradient[row, i]
-    add_up_rows(back, of_bias)
+        for i in range(len(bias_gradient)):
+            x_gradient[row, i] = zero if y[row, i] <= zero else gradient[row, i]
+    sum_rows(x_gradient, bias_gradient)
 """,
     lambda gradient, y: (y.new_empty(y.shape), y.new_empty(len(y), 1, y.shape[2])),
 )
 
-# The mean of -log softmax(x)[label] over the rows, its gradient by x, and by a bias that all rows have been given.
-# No label is ignored: one that is no class makes the loss NaN, and nothing else is written.
-CROSS_ENTROPY = Kernel(
+# The mean of -log softmax(x)[label] over the rows, its gradient with respect to x, and its gradient with respect to a
+# bias that was added to all rows. No label is ignored: if a label is not a class, the loss is NaN and nothing else is
+# written.
+CROSS_ENTROPY = FusedOp(
     "cross_entropy",
-    {"x": MATRIX, "labels": INTEGERS, "loss": ONE, "of_x": MATRIX, "of_bias": ROW},
+    {"x": MATRIX, "labels": INDICES, "loss": SCALAR, "x_gradient": MATRIX, "bias_gradient": ROW},
     """
     rows, width = x.shape
-    share = NUMBER(1) / NUMBER(rows)
-    largest = zeros_like(x[:ROWS, 0])
+    weight = NUMBER(1) / NUMBER(rows)
+    row_max = zeros_like(x[:ROWS, 0])
     loss[0] = nan
     for label in labels:
         if (label < 0) | (label >= width):
@@ -135,51 +140,53 @@ CROSS_ENTROPY = Kernel(
     loss[0] = 0
     for first in range(0, rows, ROWS):
         end = min(first + ROWS, rows)
-        block = of_x[first:end].reshape(-1)  # so long that its exp is made of vectors
+        block = x_gradient[first:end].reshape(-1)  # long enough for its exp to be vectorised
         for row in range(first, end):
-            most = x[row, 0]
+            largest = x[row, 0]
             for i in range(1, width):
-                most = x[row, i] if x[row, i] > most else most  # what is NaN comes back by the total
+                largest = x[row, i] if x[row, i] > largest else largest  # the sum propagates NaN
             for i in range(width):
-                of_x[row, i] = x[row, i] - most
-            largest[row - first] = most
-        each_exp(block)
-        some = NUMBER(0)
+                x_gradient[row, i] = x[row, i] - largest
+            row_max[row - first] = largest
+        exp_in_place(block)
+        block_loss = NUMBER(0)
         for row in range(first, end):
-            log_total = log(total(of_x[row]))
+            log_sum = log(sum_row(x_gradient[row]))
             for i in range(width):
-                of_x[row, i] = x[row, i] - largest[row - first] - log_total
-            some -= of_x[row, labels[row]]
-        loss[0] += some
-        each_exp(block)
+                x_gradient[row, i] = x[row, i] - row_max[row - first] - log_sum
+            block_loss -= x_gradient[row, labels[row]]
+        loss[0] += block_loss
+        exp_in_place(block)
         for row in range(first, end):
-            of_label = fma(of_x[row, labels[row]], share, -share)
+            label_gradient = fma(x_gradient[row, labels[row]], weight, -weight)
             for i in range(width):
-                of_x[row, i] *= share
-            of_x[row, labels[row]] = of_label
+                x_gradient[row, i] *= weight
+            x_gradient[row, labels[row]] = label_gradient
     loss[0] /= NUMBER(rows)
-    add_up_rows(of_x, of_bias)
+    sum_rows(x_gradient, bias_gradient)
 """,
     lambda x, labels: (x.new_empty(len(x)), x.new_empty(x.shape), x.new_empty(len(x), 1, x.shape[2])),
 )
 
-# Examples by their places among many, whatever they are made of.
-CHOSEN = Operation(
-    "chosen",
-    {"examples": BYTES, "chosen": INTEGERS, "x": BYTES},
+# Copies the examples at given indices, whatever their dtype.
+GATHER = Op(
+    "gather",
+    {"examples": BYTES, "indices": INDICES, "x": BYTES},
     """
-    for row in range(len(chosen)):
-        example, copy = examples[chosen[row]], x[row]
+    for row in range(len(indices)):
+        example, copy = examples[indices[row]], x[row]
         for i in range(len(copy)):
             copy[i] = example[i]
 """,
 )
 
 
-def chosen_line(examples: torch.Tensor, chosen: torch.Tensor, x: torch.Tensor, dtype: torch.dtype) -> Line:
-    """x[replica, row] = examples[chosen[replica, row]], in a program over numbers of this type."""
-    words = [*chosen.shape, examples[0].nbytes, examples.data_ptr(), 0, *places((chosen, x))]
-    return Line(CHOSEN.name, dtype, words, (examples, chosen, x))
+def gather_instruction(
+    examples: torch.Tensor, indices: torch.Tensor, x: torch.Tensor, dtype: torch.dtype
+) -> Instruction:
+    """Return the instruction x[replica, row] = examples[indices[replica, row]] for a program of this dtype."""
+    operands = [*indices.shape, examples[0].nbytes, examples.data_ptr(), 0, *address_operands((indices, x))]
+    return Instruction(GATHER.name, dtype, operands, (examples, indices, x))
 
 
-OPERATIONS: tuple[Operation, ...] = (BIASED_RELU, BIASED, RELU_BACKWARD, CROSS_ENTROPY, CHOSEN)
+OPS: tuple[Op, ...] = (BIASED_RELU, BIASED, RELU_BACKWARD, CROSS_ENTROPY, GATHER)

@@ -1,6 +1,6 @@
-"""Operations on tensors that stay where they are, as a list of numbers that one compiled function goes through.
+"""Programs: operations on tensors at fixed addresses, encoded as numbers and executed by one compiled function.
 
-Between two operations there is then nothing of Python or torch: for a small network that is a third of a step.
+Neither Python nor torch runs between two operations. For a small network that overhead is a third of a step.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,82 +11,83 @@ import numpy as np
 import torch
 from numba import njit, types
 
-from steadystep.kernels.codegen import lines
+from steadystep.kernels.codegen import indented
 from steadystep.kernels.cpu.intrinsics import STORED, STRICT
 from steadystep.kernels.cpu.jit import compile_kernel
 from steadystep.lab.replicas.compiled import exp_log, matmul
-from steadystep.lab.replicas.compiled.exp_log import EXPONENTIALS, fma
-from steadystep.lab.replicas.compiled.ops import OPERATIONS, Kernel, Line, Operation
+from steadystep.lab.replicas.compiled.exp_log import EXP_LOG, fma
+from steadystep.lab.replicas.compiled.ops import OPS, FusedOp, Instruction, Op
 
-WORDS = 20
-"""Of a line: the number of its operation, and what the operation asks for."""
+INSTRUCTION_WIDTH = 20
+"""Number of int64 values in an encoded instruction: the opcode and its operands."""
 
 ROWS = 16
-"""Rows that are added up by themselves first: by so many torch adds up a batch."""
+"""Rows in a block whose sum is computed first. torch sums a batch in blocks of this size."""
 
 VECTOR_BYTES = {"AVX512": 64, "AVX2": 32}.get(torch.backends.cpu.get_cpu_capability(), 16)
-"""Of torch's vectors, whose elements are added up side by side."""
+"""Size of the vectors that torch uses to sum the last dimension."""
 
-ADDING_BYTES = min(VECTOR_BYTES, 32)
-"""Of those with which it adds up rows."""
+ROW_VECTOR_BYTES = min(VECTOR_BYTES, 32)
+"""Size of the vectors that torch uses to sum over rows."""
 
 
 class Program:
-    """Lines to be run one after the other, as often as one likes.
+    """Instructions that are executed in order, any number of times.
 
     Attributes:
-        table: (lines, WORDS) int64, what they are to the compiled function.
+        table: the encoded instructions, (instructions, INSTRUCTION_WIDTH) int64.
     """
 
-    def __init__(self, lines: Sequence[Line]) -> None:
-        [dtype] = {line.dtype for line in lines}
-        self.table = np.zeros((len(lines), WORDS), np.int64)
-        for row, line in zip(self.table, lines, strict=True):
-            row[: 1 + len(line.words)] = _NAMES.index(line.operation), *line.words
-        self._keeps = [line.tensors for line in lines]
-        self._run = _runner(dtype)
+    def __init__(self, instructions: Sequence[Instruction]) -> None:
+        [dtype] = {instruction.dtype for instruction in instructions}
+        self.table = np.zeros((len(instructions), INSTRUCTION_WIDTH), np.int64)
+        for row, instruction in zip(self.table, instructions, strict=True):
+            row[: 1 + len(instruction.operands)] = _OPCODES[instruction.op], *instruction.operands
+        self._tensors = [instruction.tensors for instruction in instructions]  # keeps their memory alive
+        self._execute = _interpreter(dtype)
 
     def run(self) -> None:
-        self._run(self.table)
+        """Execute all instructions."""
+        self._execute(self.table)
 
 
-def evaluated(kernel: Kernel, *arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """What a kernel gives for these arguments.
+def run_op(op: FusedOp, *arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return the results of an operation.
 
     >>> from steadystep.lab.replicas.compiled.ops import BIASED
-    >>> evaluated(BIASED, torch.ones(1, 2, 3), torch.arange(3.0).view(1, 1, 3))
+    >>> run_op(BIASED, torch.ones(1, 2, 3), torch.arange(3.0).view(1, 1, 3))
     (tensor([[[1., 2., 3.],
              [1., 2., 3.]]]),)
     """
-    results = kernel(*arguments)
-    Program([kernel.line([argument.contiguous() for argument in arguments], results)]).run()
+    results = op(*arguments)
+    Program([op.instruction([argument.contiguous() for argument in arguments], results)]).run()
     return results
 
 
-_NAMES = [*(operation.name for operation in OPERATIONS), matmul.OPERATION]
+_OPCODES = {name: number for number, name in enumerate((*(op.name for op in OPS), matmul.OP_NAME))}
 
-_RUNNER = """
+_INTERPRETER = """
 def kernel(program):
     for number in range(len(program)):
-        line = program[number]
-        operation = line[0]
-        for replica in range(line[1]):
-            {operations}
+        instruction = program[number]
+        opcode = instruction[0]
+        for replica in range(instruction[1]):
+            {branches}
 """
 
 _HELPERS = '''
-def each_exp(x):
+def exp_in_place(x):
     wide_vectors()
     for i in range(len(x)):
         x[i] = exp(x[i])
 
-def total(x):
-    """As torch adds up the last dimension: elements that lie in a vector's same place first."""
+def sum_row(x):
+    """Sum in the order in which torch sums the last dimension: each lane of the vectors first, then the lanes."""
     if len(x) < LANES:
-        found = x[0]
+        total = x[0]
         for i in range(1, len(x)):
-            found += x[i]
-        return found
+            total += x[i]
+        return total
     sums = x[:LANES].copy()
     for i in range(LANES, len(x)):
         sums[i % LANES] += x[i]
@@ -97,46 +98,50 @@ def total(x):
         half //= 2
     return sums[0]
 
-def add_up_rows(x, sums):
-    """As torch adds up rows: by blocks of them, or, in the columns that fill no four vectors, by every fourth."""
+def sum_rows(x, sums):
+    """Sum in the order in which torch sums over rows.
+
+    Rows are summed in blocks. In the last columns, which do not fill four vectors, every fourth row goes into a sum of
+    its own first.
+    """
     rows, width = x.shape
-    columns = 4 * (ADDED if width >= ADDED else 1)
-    in_vectors = width // columns * columns
-    some = zeros_like(sums)
+    columns = 4 * (ROW_LANES if width >= ROW_LANES else 1)
+    vectorised = width // columns * columns
+    block_sums = zeros_like(sums)
     sums[:] = 0
     for first in range(0, rows, ROWS):
-        some[:in_vectors] = 0
+        block_sums[:vectorised] = 0
         for row in range(first, min(first + ROWS, rows)):
-            for i in range(in_vectors):
-                some[i] += x[row, i]
-        for i in range(in_vectors):
-            sums[i] += some[i]
+            for i in range(vectorised):
+                block_sums[i] += x[row, i]
+        for i in range(vectorised):
+            sums[i] += block_sums[i]
     fourths = rows // 4
-    for i in range(in_vectors, width):
+    for i in range(vectorised, width):
         for number in range(4):
-            fourth = NUMBER(0)
+            total = NUMBER(0)
             for first in range(0, fourths, ROWS):
-                block = NUMBER(0)
+                block_sum = NUMBER(0)
                 for row in range(first, min(first + ROWS, fourths)):
-                    block += x[4 * row + number, i]
-                fourth += block
+                    block_sum += x[4 * row + number, i]
+                total += block_sum
             if number == 0:
                 for row in range(4 * fourths, rows):
-                    fourth += x[row, i]
-            sums[i] += fourth
+                    total += x[row, i]
+            sums[i] += total
 '''
 
 
 @cache
-def _runner(dtype: torch.dtype) -> Callable[[np.ndarray], None]:
-    """The function that goes through lines over such numbers."""
-    exp, log = EXPONENTIALS[dtype]
+def _interpreter(dtype: torch.dtype) -> Callable[[np.ndarray], None]:
+    """Compile the function that executes the instructions of a program of this dtype."""
+    exp, log = EXP_LOG[dtype]
     names: dict[str, Any] = {
         "NUMBER": STORED[str(dtype).removeprefix("torch.")],
         "LANES": VECTOR_BYTES // dtype.itemsize,
-        "ADDED": ADDING_BYTES // dtype.itemsize,
+        "ROW_LANES": ROW_VECTOR_BYTES // dtype.itemsize,
         "ROWS": ROWS,
-        "WORDS": WORDS,
+        "INSTRUCTION_WIDTH": INSTRUCTION_WIDTH,
         "exp": exp,
         "log": log,
         "fma": fma,
@@ -147,25 +152,26 @@ def _runner(dtype: torch.dtype) -> Callable[[np.ndarray], None]:
         "int64": np.int64,
         "uint8": np.uint8,
     }
-    functions = [*_HELPERS.split("\n\n"), *map(_function, OPERATIONS), matmul.SOURCE]
-    branches = [line for number, each in enumerate(OPERATIONS) for line in _branch(number, each)]
-    branches += ["else:", "    product(line, program.ctypes.data + number * 8 * WORDS, replica)"]
-    source = "\n".join(f"@jit\n{function.strip()}\n" for function in functions)
-    source += _RUNNER.format(operations=lines(12, branches))
+    functions = [_HELPERS, *map(_function_source, OPS), matmul.SOURCE]
+    branches = [line for opcode, op in enumerate(OPS) for line in _branch_source(opcode, op)]
+    branches += ["else:", "    matmul(instruction, program.ctypes.data + number * 8 * INSTRUCTION_WIDTH, replica)"]
+    source = "\n".join(functions).replace("\ndef ", "\n@jit\ndef ")
+    source += _INTERPRETER.format(branches=indented(12, branches))
     return compile_kernel("program", source, names, None, types.void(types.int64[:, ::1]), modules=(exp_log, matmul))
 
 
-def _function(operation: Operation) -> str:
-    return f"def {operation.name}({', '.join(operation.operands)}):{operation.source}"
+def _function_source(op: Op) -> str:
+    return f"\ndef {op.name}({', '.join(op.arrays)}):{op.source}"
 
 
-def _branch(number: int, operation: Operation) -> list[str]:
-    operands = [
-        f"carray(at(line[{4 + 2 * place}] + replica * line[{5 + 2 * place}]), {operand})"
-        for place, operand in enumerate(operation.operands.values())
+def _branch_source(opcode: int, op: Op) -> list[str]:
+    """Return the lines that call the operation's function with the arrays of one replica."""
+    arrays = [
+        f"carray(at(instruction[{4 + 2 * place}] + replica * instruction[{5 + 2 * place}]), {shape_and_dtype})"
+        for place, shape_and_dtype in enumerate(op.arrays.values())
     ]
     return [
-        f"{'el' if number else ''}if operation == {number}:",
-        "    rows, width = line[2], line[3]",
-        f"    {operation.name}({', '.join(operands)})",
+        f"{'el' if opcode else ''}if opcode == {opcode}:",
+        "    rows, width = instruction[2], instruction[3]",
+        f"    {op.name}({', '.join(arrays)})",
     ]

@@ -1,1 +1,1 @@
-"""The report of what optimizers and clippers cost."""
+"""The report of the cost of optimizers and clippers."""

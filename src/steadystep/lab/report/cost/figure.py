@@ -1,4 +1,4 @@
-"""Time of every optimizer and clipper, as horizontal bars."""
+"""The figure of the time of every optimizer and clipper, as horizontal bars."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from steadystep.lab.figure import COLORS, NEUTRAL, Figure, styled
 from steadystep.lab.report.cells import count, percent, quantity
 
 ROW = 26
-"""Height of an arm's row in pixels."""
+"""Height of the row of an arm in pixels."""
 
 
 def cost_figure(results: CostResults, rows: Sequence[CostSummary]) -> Figure:
-    """A bar an arm: the median, its interquartile range, and its share of the step."""
+    """Draw one bar per arm, with the median, its interquartile range, and its share of the step."""
     plot = go.Figure()
     for name, color, members in (
         ("without clipping", COLORS[0], [row for row in rows if not row.arm.clip]),
@@ -27,8 +27,8 @@ def cost_figure(results: CostResults, rows: Sequence[CostSummary]) -> Figure:
             text=f"{quantity(row.optimizer.median)} ms, {percent(row.share.median, 0)}%",
             **{"x": row.optimizer.high, "y": row.arm.name, "xanchor": "left", "showarrow": False, "xshift": 6},
         )
-    plot.update_xaxes(title="optimizer and clipping, ms a step", rangemode="tozero")
-    # Room for the labels beyond the longest bar.
+    plot.update_xaxes(title="optimizer and clipping, ms per step", rangemode="tozero")
+    # Leave space for the labels beyond the longest bar.
     plot.update_xaxes(range=[0, 1.4 * max(row.optimizer.high for row in rows)])
     plot.update_yaxes(
         categoryorder="array", categoryarray=[row.arm.name for row in reversed(rows)], showgrid=False, ticksuffix=" "
@@ -38,25 +38,25 @@ def cost_figure(results: CostResults, rows: Sequence[CostSummary]) -> Figure:
         id="optimizer-cost",
         title="Time of the optimizer in a training step",
         caption=f"Median over {results.rounds} rounds with the interquartile range, and the median share of the whole "
-        f"step. {machine.processor}, {count(machine.threads, 'thread')} on {machine.cores} cores; all arms took turns "
+        f"step. {machine.processor}, {count(machine.threads, 'thread')} on {machine.cores} cores; the arms took turns "
         "in one process.",
         plot=styled(plot, height=110 + ROW * len(rows)),
     )
 
 
 def _bars(name: str, color: str, rows: Sequence[CostSummary]) -> go.Bar:
-    own = [row.optimizer for row in rows]
+    times = [row.optimizer for row in rows]
     return go.Bar(
         name=name,
         orientation="h",
         y=[row.arm.name for row in rows],
-        x=[time.median for time in own],
+        x=[time.median for time in times],
         width=0.7,
         marker={"color": color, "line": {"width": 0}},
         error_x={
             "type": "data",
-            "array": [time.high - time.median for time in own],
-            "arrayminus": [time.median - time.low for time in own],
+            "array": [time.high - time.median for time in times],
+            "arrayminus": [time.median - time.low for time in times],
             "thickness": 1.2,
             "width": 3,
             "color": NEUTRAL,

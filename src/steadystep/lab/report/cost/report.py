@@ -1,4 +1,4 @@
-"""What optimizers and clippers cost, as a document."""
+"""The document of the cost of optimizers and clippers."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from steadystep.lab.report.tables import machines_table
 
 
 def cost_document(results: CostResults, command: str) -> Document:
-    """Everything that was measured. `command` is what reproduces it."""
+    """Return the document of a measurement. `command` is the command that reproduces it."""
     rows = summarise_costs(results)
     return Document(
         name="cost",
@@ -28,8 +28,8 @@ def cost_document(results: CostResults, command: str) -> Document:
             count(results.environment.threads, "thread"),
         ),
         notes=(
-            "Times are of this model, batch and machine: the smaller the model, the more of a step is overhead that "
-            "does not grow with it.",
+            "The times hold for this model, batch size and machine. The smaller the model, the larger the share of "
+            "overhead that does not grow with the model.",
         ),
         sections=(
             Section("Time", (cost_figure(results, rows),)),
@@ -42,20 +42,20 @@ def cost_document(results: CostResults, command: str) -> Document:
 
 
 def answer(rows: Sequence[CostSummary]) -> str:
-    """The cheapest and the dearest optimizer, and what clippers add."""
-    alone = sorted((row for row in rows if not row.arm.clip), key=lambda row: row.share.median)
-    said = f"The optimizer takes {percent(alone[0].share.median, 0)}% of a training step ({alone[0].arm.name})"
-    if len(alone) > 1:
-        said += f" to {percent(alone[-1].share.median, 0)}% ({alone[-1].arm.name})"
+    """State the cost of the cheapest and the most expensive optimizer, and the time that clippers add."""
+    unclipped = sorted((row for row in rows if not row.arm.clip), key=lambda row: row.share.median)
+    text = f"The optimizer takes {percent(unclipped[0].share.median, 0)}% of a training step ({unclipped[0].arm.name})"
+    if len(unclipped) > 1:
+        text += f" to {percent(unclipped[-1].share.median, 0)}% ({unclipped[-1].arm.name})"
     added = sorted((row.added.median, row.arm.name) for row in rows if row.added)
     if added:
         ends = " to ".join(f"{max(ms, 0.0):.2g} ms ({name})" for ms, name in dict.fromkeys((added[0], added[-1])))
-        said += f"; clipping adds {ends}"
-    return f"{said}."
+        text += f"; clipping adds {ends}"
+    return f"{text}."
 
 
 def _csv(results: CostResults, rows: Sequence[CostSummary]) -> str:
-    """One row an arm. A statistic takes three columns: its median, and the quartiles under name_low and name_high."""
+    """Return one row per arm. A statistic has three columns: its median, and the quartiles name_low and name_high."""
     return as_csv(
         [
             {

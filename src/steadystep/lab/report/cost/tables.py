@@ -1,4 +1,4 @@
-"""Tables of what optimizers and clippers cost."""
+"""The tables of the cost of optimizers and clippers."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from steadystep.lab.report.tables import Column, Table
 
 
 def costs_table(rows: Sequence[CostSummary]) -> Table:
-    """One row an arm."""
+    """Return the cost of a step, with one row per arm."""
     return Table.of(
         "Cost of a step",
         [
@@ -21,7 +21,7 @@ def costs_table(rows: Sequence[CostSummary]) -> Table:
             Column("Optimizer", "% of step", "number"),
             Column("Optimizer", f"times {REFERENCE}", "number"),
             Column("Clipping adds", "ms", "number"),
-            Column("State", "bytes a parameter", "number"),
+            Column("State", "bytes/parameter", "number"),
         ],
         [
             [
@@ -36,25 +36,24 @@ def costs_table(rows: Sequence[CostSummary]) -> Table:
             ]
             for row in rows
         ],
-        "Medians over rounds. Forward, backward: with fetching the batch. Optimizer: with clipping, the guard and the "
-        f"ledger. Times {REFERENCE}: the median over rounds of the ratio within a round; clipping adds: of the "
-        "difference from the same optimizer without it. State: tensors that optimizer and clipper keep between steps; "
-        "parameters and gradients, 4 bytes each in float32, are not in it. All "
-        "options are the defaults.",
+        "Medians over rounds. Forward, backward: including loading the batch. Optimizer: including clipping, the guard "
+        f"and the ledger. Times {REFERENCE}: median of the ratio within each round. Clipping adds: median of the "
+        "difference from the same optimizer without clipping. State: tensors that optimizer and clipper store between "
+        "steps, without parameters and gradients, which take 4 bytes each in float32. All options are the defaults.",
     )
 
 
 def setting_table(results: CostResults) -> Table:
-    """How it was measured."""
+    """Return the setting of the measurement."""
     thresholds = [f"{cost.arm.name} {cost.threshold:.3g}" for cost in results.costs if cost.threshold]
     return Table.of(
         "Measurement",
         [Column("Field"), Column("Value", kind="prose")],
         [
             ["Task", f"{results.task.name}, version {results.task.version}"],
-            ["Model's parameters", f"{results.parameters:,}"],
+            ["Model parameters", f"{results.parameters:,}"],
             ["Batch size", str(results.batch_size)],
-            ["Rounds", f"{results.rounds}, in each of which every arm has a turn"],
+            ["Rounds", f"{results.rounds}; each with one turn per arm"],
             ["Thresholds", ", ".join(thresholds) or NOTHING],
         ],
     )

@@ -1,4 +1,4 @@
-"""The figures of a report, as Plotly objects: one figure a file."""
+"""The figures of a report as Plotly objects; one figure per file."""
 
 from steadystep.lab.figure import Figure
 from steadystep.lab.report.figures.accuracy_curves import accuracy_curves
@@ -11,13 +11,13 @@ from steadystep.lab.statistics.summary import Summary
 from steadystep.lab.study.records import Results
 
 FIGURES = (paired_differences, accuracy_curves, budgets, learning_rates, gradient_norms, step_cost)
-"""In the order of a page: each takes results and summary, and gives None where there is nothing to draw."""
+"""The figures in the order of the page. Each takes results and summary and returns None if there is nothing to draw."""
 
 
 def figures(results: Results, summary: Summary) -> tuple[Figure, ...]:
-    """Every figure that the study has data for."""
-    drawn = [draw(results, summary) for draw in FIGURES]
-    return tuple(figure for figure in drawn if figure)
+    """Return every figure for which the study has data."""
+    every = [draw(results, summary) for draw in FIGURES]
+    return tuple(figure for figure in every if figure)
 
 
 __all__ = ["FIGURES", "Figure", "figures"]

@@ -1,4 +1,4 @@
-"""An axis of accuracies that is logarithmic in the error: 99.0 to 99.5% is as wide as 90 to 95%."""
+"""An accuracy axis that is logarithmic in the error: 99.0 to 99.5% is as wide as 90 to 95%."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from steadystep.lab.report.figures.log_ticks import log_ticks
 
 
 class AccuracyAxis:
-    """Turns accuracies, fractions of 1, into places on the axis; its range holds all of those given.
+    """An axis that maps accuracies, fractions of 1, to positions; its range contains `accuracies`.
 
     >>> axis = AccuracyAxis([0.5, 0.94, 0.99])
     >>> axis.layout("accuracy")["ticktext"]
@@ -17,21 +17,22 @@ class AccuracyAxis:
 
     def __init__(self, accuracies: Iterable[float]) -> None:
         errors = [1 - accuracy for accuracy in accuracies if math.isfinite(accuracy)]
-        # An error of 0 has no logarithm: it stands at half of the smallest other one.
+        # An error of 0 has no logarithm: it is drawn at half of the smallest other error.
         self._floor = min((error for error in errors if error > 1e-9), default=0.01) / 2
         places = [min(max(error, self._floor), 1.0) for error in errors] or [0.01, 1.0]
         pad = max(1.06, (max(places) / min(places)) ** 0.05)
         self._low, self._high = min(places) / pad, max(places) * pad
 
     def place(self, accuracy: float) -> float:
-        """Where an accuracy stands."""
+        """Return the position of an accuracy."""
         return max(1 - accuracy, self._floor)
 
     def places(self, accuracies: Sequence[float | None]) -> list[float | None]:
+        """Return the position of each accuracy; None stays None."""
         return [None if accuracy is None else self.place(accuracy) for accuracy in accuracies]
 
     def layout(self, title: str) -> dict[str, Any]:
-        """The axis for Plotly: better is up."""
+        """Return the Plotly layout of the axis, with higher accuracies above."""
         ticks = log_ticks(self._low, min(self._high, 1.0))
         return {
             "title": f"{title} (log of error)",

@@ -1,4 +1,4 @@
-"""Validation accuracy over the epochs of the headline budget."""
+"""The figure of validation accuracy over the epochs of the headline budget."""
 
 import math
 
@@ -9,13 +9,14 @@ from steadystep.lab.report.cells import count
 from steadystep.lab.report.figures.accuracy_axis import AccuracyAxis
 from steadystep.lab.report.figures.arm_style import ArmStyle, arm_styles
 from steadystep.lab.report.figures.figure import add_target, epoch_axis
+from steadystep.lab.statistics.convergence import DEFINITION_NAMES
 from steadystep.lab.statistics.intervals import t_interval
 from steadystep.lab.statistics.summary import Estimate, Summary
 from steadystep.lab.study.records import Results
 
 
 def accuracy_curves(results: Results, _: Summary) -> Figure | None:
-    """A line and an interval an arm, over its finished runs; and the target."""
+    """Draw the mean and the interval of each arm over its finished runs, and the target."""
     target, budget = results.task.target_accuracy, results.study.epochs
     means = {arm.name: _means(results, arm.name) for arm in results.study.arms}
     axis = AccuracyAxis([target, *(value for curve in means.values() for mean in curve for value in _ends(mean))])
@@ -30,8 +31,8 @@ def accuracy_curves(results: Results, _: Summary) -> Figure | None:
         id="accuracy-curves",
         title="Accuracy while training",
         caption=f"Mean validation accuracy of the finished runs over {count(budget, 'epoch')}; bands are 95% intervals "
-        "over seeds. D1 asks when each run first meets the dotted target. The axis is logarithmic in the error, so "
-        "that 99 to 99.5% is as wide as 90 to 95%.",
+        f"over seeds. {DEFINITION_NAMES['D1'].capitalize()}: when each run first reaches the dotted target. The axis "
+        "is logarithmic in the error, so that 99 to 99.5% is as wide as 90 to 95%.",
         plot=styled(plot),
     )
 
@@ -42,7 +43,7 @@ def _means(results: Results, arm: str) -> list[Estimate]:
 
 
 def _ends(mean: Estimate) -> tuple[float, float, float]:
-    """The upper end may lie above 100%: what a t interval says there is not to be drawn."""
+    """Return low, mean and high; high is cut at 100%, which a t interval can exceed."""
     return mean.low, mean.mean, min(mean.high, 1.0)
 
 
@@ -61,11 +62,11 @@ def _line(style: ArmStyle, means: list[Estimate], axis: AccuracyAxis) -> go.Scat
 
 
 def _band(style: ArmStyle, means: list[Estimate], axis: AccuracyAxis) -> go.Scatter:
-    drawn = [(epoch, _ends(mean)) for epoch, mean in enumerate(means, start=1) if math.isfinite(mean.low)]
+    ends = [(epoch, _ends(mean)) for epoch, mean in enumerate(means, start=1) if math.isfinite(mean.low)]
     return go.Scatter(
         legendgroup=style.label,
-        x=[epoch for epoch, _ in [*drawn, *reversed(drawn)]],
-        y=axis.places([*(high for _, (_, _, high) in drawn), *(low for _, (low, _, _) in reversed(drawn))]),
+        x=[epoch for epoch, _ in [*ends, *reversed(ends)]],
+        y=axis.places([*(high for _, (_, _, high) in ends), *(low for _, (low, _, _) in reversed(ends))]),
         fill="toself",
         fillcolor=style.faded(0.2),
         line={"width": 0},

@@ -1,4 +1,4 @@
-"""How an arm is drawn: the same colour, dash and symbol in every figure."""
+"""The colour, dash and symbol of each arm, the same in every figure."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 
 @dataclass(frozen=True)
 class ArmStyle:
-    """`label` is the arm's name, escaped for Plotly."""
+    """The style of one arm. `label` is the name of the arm, escaped for Plotly."""
 
     label: str
     color: str
@@ -19,7 +19,7 @@ class ArmStyle:
     symbol: str
 
     def faded(self, opacity: float) -> str:
-        """The colour, see-through.
+        """Return the colour with this opacity.
 
         >>> ArmStyle("Adam", "#0072b2", "solid", "circle").faded(0.2)
         'rgba(0, 114, 178, 0.2)'
@@ -29,15 +29,17 @@ class ArmStyle:
 
     @property
     def line(self) -> dict[str, object]:
+        """The line for Plotly."""
         return {"color": self.color, "dash": self.dash, "width": 2}
 
     @property
     def marker(self) -> dict[str, object]:
+        """The marker for Plotly."""
         return {"color": self.color, "symbol": self.symbol, "size": 8}
 
 
 def arm_styles(results: Results) -> dict[str, ArmStyle]:
-    """By arm name. From the seventh arm on colours repeat, with another dash."""
+    """Return the style of each arm by its name. From the seventh arm on, colours repeat with another dash."""
     return {
         arm.name: ArmStyle(
             label=text(arm.name),

@@ -1,4 +1,4 @@
-"""Final accuracy against the budget: what D5 reads."""
+"""The figure of final accuracy by budget, from which the budget to target can be read."""
 
 import math
 
@@ -9,16 +9,17 @@ from steadystep.lab.report.cells import percent
 from steadystep.lab.report.figures.accuracy_axis import AccuracyAxis
 from steadystep.lab.report.figures.arm_style import ArmStyle, arm_styles
 from steadystep.lab.report.figures.figure import add_target
+from steadystep.lab.statistics.convergence import DEFINITION_NAMES
 from steadystep.lab.statistics.intervals import t_interval
 from steadystep.lab.statistics.summary import Estimate, Summary
 from steadystep.lab.study.records import Results
 
 DODGE = 1.025
-"""Arms stand side by side at a budget, this factor apart on the logarithmic axis."""
+"""The factor between neighbouring arms on the logarithmic axis: arms are drawn side by side at each budget."""
 
 
 def budgets(results: Results, _: Summary) -> Figure | None:
-    """Mean and interval of every arm at every budget, diverged runs counted as D5 counts them; and the target."""
+    """Draw the mean and interval of every arm at every budget, and the target. Diverged runs count as guesses."""
     study, target, chance = results.study, results.task.target_accuracy, results.task.chance
     means = {arm.name: [_mean(results, arm.name, budget) for budget in study.budgets] for arm in study.arms}
     axis = AccuracyAxis(
@@ -27,9 +28,9 @@ def budgets(results: Results, _: Summary) -> Figure | None:
     plot = go.Figure()
     for place, (arm, style) in enumerate(arm_styles(results).items()):
         shift = DODGE ** (place - (len(study.arms) - 1) / 2)
-        lost = [sum(run.outcome == "diverged" for run in results.final[arm, budget]) for budget in study.budgets]
+        diverged = [sum(run.outcome == "diverged" for run in results.final[arm, budget]) for budget in study.budgets]
         plot.add_trace(
-            _line(style, [budget * shift for budget in study.budgets], study.budgets, means[arm], lost, axis)
+            _line(style, [budget * shift for budget in study.budgets], study.budgets, means[arm], diverged, axis)
         )
     add_target(plot, axis, target)
     first, last = math.log10(study.budgets[0]), math.log10(study.budgets[-1])
@@ -45,9 +46,9 @@ def budgets(results: Results, _: Summary) -> Figure | None:
     return Figure(
         id="budgets",
         title="Accuracy by budget",
-        caption="Every point is a study of its own: tuned for that budget, with its whole schedule in it. An arm's D5 "
-        "is the leftmost budget whose mean is on or above the dotted target. Bars: 95% intervals over seeds; a "
-        f"diverged run counts as a guess, {percent(chance, 1)}%.",
+        caption="Every point has its own tuning and its own full schedule for that budget. "
+        f"{DEFINITION_NAMES['D5'].capitalize()}: the leftmost budget with a mean at or above the dotted target. Bars: "
+        f"95% intervals over seeds; a diverged run counts as a guess, {percent(chance, 1)}%.",
         plot=styled(plot),
     )
 
@@ -67,10 +68,10 @@ def _line(
     places: list[float],
     budgets: tuple[int, ...],
     means: list[Estimate],
-    lost: list[int],
+    diverged: list[int],
     axis: AccuracyAxis,
 ) -> go.Scatter:
-    # The axis is upside down: a lower accuracy is a larger error.
+    # The axis is inverted: a lower accuracy is a larger error.
     down = [axis.place(value.low) - axis.place(value.mean) for value in means]
     up = [axis.place(value.mean) - axis.place(value.high) for value in means]
     return go.Scatter(
@@ -82,8 +83,8 @@ def _line(
         line=style.line,
         marker=style.marker,
         customdata=[
-            [budget, value.mean, value.low, value.high, gone]
-            for budget, value, gone in zip(budgets, means, lost, strict=True)
+            [budget, value.mean, value.low, value.high, number]
+            for budget, value, number in zip(budgets, means, diverged, strict=True)
         ],
         hovertemplate=f"<b>{style.label}</b><br>"
         "budget %{customdata[0]}: %{customdata[1]:.2%} [%{customdata[2]:.2%}, %{customdata[3]:.2%}], "

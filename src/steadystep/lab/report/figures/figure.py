@@ -1,4 +1,4 @@
-"""What several figures of a report share: a user's text, the target, the axis of epochs."""
+"""Parts shared by several figures of a report: escaped text, the target line, the axis of epochs."""
 
 import math
 from html import escape
@@ -13,7 +13,7 @@ from steadystep.lab.report.figures.accuracy_axis import AccuracyAxis
 
 
 def text(name: str) -> str:
-    """A user's text for Plotly, which reads a subset of HTML and, in hovers, fills in %{...}.
+    """Escape a user's text for Plotly, which interprets a subset of HTML and, in hover texts, %{...}.
 
     >>> text("<b>50%")
     '&lt;b&gt;50&#37;'
@@ -22,16 +22,16 @@ def text(name: str) -> str:
 
 
 def add_target(plot: go.Figure, axis: AccuracyAxis, target: float) -> None:
-    """A dotted line at the accuracy that a task waits for."""
+    """Draw a dotted line at the target accuracy."""
     place = axis.place(target)
     plot.add_hline(y=place, line={"color": NEUTRAL, "dash": "dot", "width": 1.5})
     plot.add_annotation(
         text=f"target {percent(target, 1)}%",
-        # Above the line at its left end: curves start below it, and end on either side.
+        # Above the left end of the line, because curves start below it and may end on either side.
         x=0,
         xref="paper",
         xanchor="left",
-        # Annotations take the logarithm of what they are placed at on a logarithmic axis; lines do not.
+        # On a logarithmic axis, Plotly expects the logarithm of the position for annotations, but not for lines.
         y=math.log10(place),
         yanchor="bottom",
         showarrow=False,
@@ -39,7 +39,7 @@ def add_target(plot: go.Figure, axis: AccuracyAxis, target: float) -> None:
 
 
 def epoch_axis(epochs: int) -> dict[str, Any]:
-    """An axis of whole epochs, from 1.
+    """Return the layout of an axis of whole epochs from 1.
 
     >>> epoch_axis(15)["tickvals"]
     [1, 2, 4, 6, 8, 10, 12, 14]

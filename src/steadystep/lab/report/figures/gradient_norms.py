@@ -1,4 +1,4 @@
-"""Gradient norms before and after clipping, and how often clipping acts."""
+"""The figure of gradient norms before and after clipping, and of the clip rate."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ Series = Literal["norm_before", "norm_after", "clip_rate"]
 
 
 def gradient_norms(results: Results, _: Summary) -> Figure | None:
-    """Norms above, for clipped arms twice; below, where any arm clips, the share of clipped steps."""
+    """Draw the norms above, for clipped arms before and after clipping, and the clip rate below if any arm clips."""
     clipped = {arm.name for arm in results.study.arms if arm.clip}
     plot = (
         make_subplots(rows=2, shared_xaxes=True, row_heights=[0.7, 0.3], vertical_spacing=0.06)
@@ -77,11 +77,11 @@ def gradient_norms(results: Results, _: Summary) -> Figure | None:
     return Figure(
         id="gradient-norms",
         title="Gradient norms",
-        caption="Median over runs of each epoch's median gradient norm, as measured and, for clipped arms, as the "
-        "update rule saw it. "
+        caption="Median over runs of each epoch's median gradient norm, as measured and, for clipped arms, after "
+        "clipping. "
         + (
-            "Below: the share of steps that were clipped, mean over runs; near 0% clipping does nothing, near 100% it "
-            "is a normalisation of every step."
+            "Below: the clip rate, the share of clipped steps, mean over runs. Near 0% clipping does nothing; near "
+            "100% it normalises every step."
             if clipped
             else "No arm of this study clips."
         ),
@@ -102,8 +102,8 @@ def _norm_axis(norms: Sequence[float]) -> dict[str, Any]:
 
 
 def _over_runs(runs: Sequence[Record], series: Series) -> list[float | None]:
-    """By epoch, over the runs that got there; None where none measured anything."""
+    """Return the mean or median at each epoch, over the runs that reached it; None if no run has a finite value."""
     average = fmean if series == "clip_rate" else median
     by_epoch = zip_longest(*(getattr(run.curve, series) for run in runs), fillvalue=float("nan"))
-    known = ([value for value in values if math.isfinite(value)] for values in by_epoch)
-    return [average(values) if values else None for values in known]
+    finite = ([value for value in values if math.isfinite(value)] for values in by_epoch)
+    return [average(values) if values else None for values in finite]

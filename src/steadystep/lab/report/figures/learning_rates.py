@@ -1,4 +1,4 @@
-"""How sensitive each arm is to its learning rate, and where it diverges."""
+"""The figure of the sensitivity of each arm to its learning rate, and of divergence."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ from steadystep.lab.training.record import Record
 
 
 def learning_rates(results: Results, _: Summary) -> Figure | None:
-    """The tuning runs of the headline budget: accuracy above, share of diverged runs below."""
+    """Draw the tuning runs of the headline budget: accuracy above, the share of diverged runs below."""
     every = [run for arm in results.study.arms for run in results.tuning[arm.name, results.study.epochs]]
     axis = AccuracyAxis([run.val_accuracy for run in every if run.val_accuracy is not None])
     plot = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.72, 0.28], vertical_spacing=0.06)
@@ -28,7 +28,7 @@ def learning_rates(results: Results, _: Summary) -> Figure | None:
             by_threshold.setdefault(run.trial.clip.threshold if run.trial.clip else 0, []).append(run)
         for place, (threshold, runs) in enumerate(sorted(by_threshold.items())):
             label = f"{style.label}, threshold {setting(threshold)}" if threshold else style.label
-            # One arm's thresholds share its colour and dash, and differ in how full their symbols are.
+            # The thresholds of one arm share its colour and dash. Their symbols are filled, open, and open with a dot.
             variant = replace(style, symbol=style.symbol + ("", "-open", "-open-dot")[place % 3])
             above, below = _traces(variant, label, runs, axis)
             plot.add_trace(above, row=1, col=1)
@@ -42,9 +42,9 @@ def learning_rates(results: Results, _: Summary) -> Figure | None:
     return Figure(
         id="learning-rates",
         title="Sensitivity to the learning rate",
-        caption=f"Tuning runs of {count(results.study.epochs, 'epoch')}. Above: mean validation accuracy of those that "
-        f"finished, of {count(results.study.tune_seeds, 'seed')} a setting; a ringed cross marks settings that lost a "
-        "run. Below: share of runs that diverged. A flat, wide top is what makes an optimizer easy to tune.",
+        caption=f"Tuning runs of {count(results.study.epochs, 'epoch')}. Above: mean validation accuracy of the "
+        f"finished runs, of {count(results.study.tune_seeds, 'seed')} per setting; a ringed cross marks settings with "
+        "a diverged run. Below: share of diverged runs. An optimizer with a flat, wide top is easy to tune.",
         plot=styled(plot, height=560),
     )
 
@@ -54,23 +54,23 @@ def _traces(style: ArmStyle, label: str, runs: Sequence[Record], axis: AccuracyA
     tried = [[run for run in runs if run.trial.lr == lr] for lr in lrs]
     finished = [[run.val_accuracy for run in at_lr if run.val_accuracy is not None] for at_lr in tried]
     means = [fmean(accuracies) if accuracies else None for accuracies in finished]
-    lost = [len(at_lr) - len(done) for at_lr, done in zip(tried, finished, strict=True)]
+    diverged = [len(at_lr) - len(done) for at_lr, done in zip(tried, finished, strict=True)]
     shared = {"x": lrs, "name": label, "legendgroup": label, "mode": "lines+markers"}
-    customdata = [[gone, len(at_lr)] for gone, at_lr in zip(lost, tried, strict=True)]
+    customdata = [[number, len(at_lr)] for number, at_lr in zip(diverged, tried, strict=True)]
     hover = ", %{customdata[0]} of %{customdata[1]} diverged<extra></extra>"
     above = go.Scatter(
         **shared,
         y=axis.places(means),
         line=style.line,
-        marker=style.marker | {"symbol": ["circle-x-open" if gone else style.symbol for gone in lost]},
+        marker=style.marker | {"symbol": ["circle-x-open" if number else style.symbol for number in diverged]},
         customdata=[[*counts, mean] for counts, mean in zip(customdata, means, strict=True)],
         hovertemplate=f"<b>{label}</b><br>lr %{{x:.3g}}: %{{customdata[2]:.2%}}{hover}",
     )
     below = go.Scatter(
         **shared,
-        y=[gone / len(at_lr) for gone, at_lr in zip(lost, tried, strict=True)],
+        y=[number / len(at_lr) for number, at_lr in zip(diverged, tried, strict=True)],
         line=style.line,
-        marker=style.marker | {"symbol": ["x" if gone else style.symbol for gone in lost], "size": 7},
+        marker=style.marker | {"symbol": ["x" if number else style.symbol for number in diverged], "size": 7},
         customdata=customdata,
         hovertemplate=f"<b>{label}</b><br>lr %{{x:.3g}}{hover}",
         showlegend=False,

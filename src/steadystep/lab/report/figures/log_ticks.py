@@ -1,13 +1,13 @@
-"""Ticks for a logarithmic axis, as few or as dense as its range asks for."""
+"""Ticks for a logarithmic axis, with a density that fits its range."""
 
 import math
 
 DIGITS = ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 7), tuple(range(1, 10)))
-"""Leading digits of the ticks, ever denser."""
+"""Leading digits of the ticks, in increasing density."""
 
 
 def log_ticks(low: float, high: float, at_least: int = 4) -> list[float]:
-    """The coarsest series with enough ticks from `low` to `high`; in a narrow range, ticks at equal distances.
+    """Return the coarsest series with enough ticks from `low` to `high`; in a narrow range, equidistant ticks.
 
     >>> log_ticks(0.01, 20)
     [0.01, 0.1, 1.0, 10.0]
@@ -18,7 +18,7 @@ def log_ticks(low: float, high: float, at_least: int = 4) -> list[float]:
     """
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for digits in DIGITS:
-        # Through decimal text: 0.3, not 3 * 0.1.
+        # Converting from decimal text gives 0.3 exactly as written; 3 * 0.1 does not.
         series = (float(f"{digit}e{power}") for power in powers for digit in digits)
         ticks = [tick for tick in series if low <= tick <= high]
         if len(ticks) >= at_least:

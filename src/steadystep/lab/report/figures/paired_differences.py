@@ -1,4 +1,4 @@
-"""The differences that the verdicts are made of, seed by seed."""
+"""The figure of the differences behind the verdicts, by seed."""
 
 import numpy as np
 from plotly import graph_objects as go
@@ -13,7 +13,7 @@ from steadystep.lab.study.records import Results
 
 
 def paired_differences(results: Results, summary: Summary) -> Figure | None:
-    """A row a pair of arms: a dot a seed, the mean with its interval, and the margin as a band."""
+    """Draw one row per pair of arms, with a dot per seed, the mean with its interval, and the margin as a band."""
     if not summary.verdicts:
         return None
     plot, styles, band = go.Figure(), arm_styles(results), 100 * results.task.margin
@@ -21,7 +21,7 @@ def paired_differences(results: Results, summary: Summary) -> Figure | None:
     plot.add_vline(x=0, line={"color": NEUTRAL, "width": 1})
     for row, verdict in enumerate(summary.verdicts):
         plot.add_traces([_seeds(results, verdict, styles[verdict.arm], row), _mean(verdict, styles[verdict.arm], row)])
-        # A label above its row leaves the whole width of a phone to the row.
+        # The label is above its row, so that the row can use the whole width of a phone.
         plot.add_annotation(
             text=f"<b>{styles[verdict.arm].label}</b> vs <b>{styles[verdict.against].label}</b>: {verdict.verdict}",
             **{"x": 0, "xref": "paper", "y": row - 0.2, "xanchor": "left", "yanchor": "bottom", "showarrow": False},
@@ -31,11 +31,11 @@ def paired_differences(results: Results, summary: Summary) -> Figure | None:
     plot.update_layout(showlegend=False)
     return Figure(
         id="paired-differences",
-        title="Differences, seed by seed",
-        caption="Right of zero the first arm of the pair is ahead. Small dots: one seed each, same initial weights and "
-        "data order in both arms (crosses: one of the two diverged and counts as a guess). Large symbol and bar: mean "
-        f"and 95% interval. Grey band: the margin of ±{margin(results.task.margin)} points within which arms count as "
-        "equivalent.",
+        title="Differences by seed",
+        caption="Right of zero, the first arm of the pair is better. Small dots: one seed each, with the same initial "
+        "weights and data order in both arms (crosses: one of the two runs diverged and counts as a guess). Large "
+        f"symbol and bar: mean and 95% interval. Grey band: the margin of ±{margin(results.task.margin)} points within "
+        "which arms count as equivalent.",
         plot=styled(plot, height=80 + 96 * len(summary.verdicts)),
     )
 
@@ -49,13 +49,13 @@ def _seeds(results: Results, verdict: Verdict, style: ArmStyle, row: int) -> go.
         if seed not in against:
             continue
         pair = paired_accuracies({seed: run}, {seed: against[seed]}, chance)
-        for difference in paired_differences_of(*pair):  # none, where both diverged
+        for difference in paired_differences_of(*pair):  # empty if both runs diverged
             seeds.append(seed)
             differences.append(100 * difference)
             symbols.append("x" if "diverged" in (run.outcome, against[seed].outcome) else "circle")
     return go.Scatter(
         x=differences,
-        # Spread over the row in the order of the seeds, so that equal differences stay apart.
+        # Spread over the row in the order of the seeds, so that equal differences do not overlap.
         y=np.linspace(row + 0.14, row + 0.38, len(seeds)).tolist(),
         mode="markers",
         marker={"color": style.faded(0.65), "size": 7, "symbol": symbols},

@@ -1,4 +1,4 @@
-"""What the optimizer costs in a training step."""
+"""The figure of the cost of the optimizer in a training step."""
 
 from plotly import graph_objects as go
 
@@ -6,16 +6,16 @@ from steadystep.lab.figure import Figure, styled
 from steadystep.lab.report.cells import quantity, share
 from steadystep.lab.report.figures.arm_style import arm_styles
 from steadystep.lab.report.headline import headline_rows
-from steadystep.lab.report.timing_words import timed
+from steadystep.lab.report.timing_words import timing_note
 from steadystep.lab.statistics.summary import Summary
 from steadystep.lab.study.records import Results
 
 ROW = 64
-"""Height of an arm's row in pixels: its label, and the bar below it."""
+"""Height of the row of an arm in pixels: its label, and the bar below it."""
 
 
 def step_cost(results: Results, summary: Summary) -> Figure | None:
-    """A stacked bar an arm: the optimizer, then the rest of the step."""
+    """Draw a stacked bar per arm: the optimizer, then the rest of the step."""
     rows, styles = headline_rows(results, summary), arm_styles(results)
     places, labels = list(range(len(rows))), [styles[row.arm].label for row in rows]
     plot = go.Figure()
@@ -33,7 +33,7 @@ def step_cost(results: Results, summary: Summary) -> Figure | None:
             customdata=labels,
             hovertemplate=f"%{{customdata}}, {name}: %{{x:.3g}} ms<extra></extra>",
         )
-    # A label above its bar leaves the whole width of a phone to the bar.
+    # The label is above its bar, so that the bar can use the whole width of a phone.
     for place, row, label in zip(places, rows, labels, strict=True):
         part = share(row.optimizer_ms, row.step_ms)
         plot.add_annotation(
@@ -46,7 +46,7 @@ def step_cost(results: Results, summary: Summary) -> Figure | None:
     return Figure(
         id="step-cost",
         title="Cost of a step",
-        caption="Strong colour: the optimizer with its clipping; pale: batch, forward and backward. Medians over runs "
-        "of each run's median step." + timed(rows),
+        caption="Strong colour: the optimizer including clipping; pale: batch, forward and backward. Medians over runs "
+        "of each run's median step." + timing_note(rows),
         plot=styled(plot, height=70 + ROW * len(rows)),
     )

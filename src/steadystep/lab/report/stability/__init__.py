@@ -1,1 +1,1 @@
-"""The report of a sweep of learning rates."""
+"""The report of a learning rate sweep."""

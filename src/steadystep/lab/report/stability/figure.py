@@ -1,4 +1,4 @@
-"""Divergence and accuracy over the learning rate, with clipping and without."""
+"""The figure of divergence and accuracy by learning rate, with and without clipping."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,11 +17,11 @@ from steadystep.lab.stability.summary import ArmStability, Point
 from steadystep.lab.statistics.summary import Estimate
 
 DODGE = 1.03
-"""Arms stand side by side at a learning rate, this factor apart on the logarithmic axis."""
+"""The factor between neighbouring arms on the logarithmic axis: arms are drawn side by side at each learning rate."""
 
 
 def sweep_figure(results: SweepResults, arms: Sequence[ArmStability]) -> Figure:
-    """Share of diverged runs above, final accuracy below, over one axis of learning rates."""
+    """Draw the share of diverged runs above and the final accuracy below, over one axis of learning rates."""
     ends = [value for arm in arms for point in arm.points for value in _ends(point.accuracy)]
     axis = AccuracyAxis(ends)
     plot = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.36, 0.64], vertical_spacing=0.05)
@@ -39,16 +39,16 @@ def sweep_figure(results: SweepResults, arms: Sequence[ArmStability]) -> Figure:
     return Figure(
         id="learning-rate-sweep",
         title="Divergence and accuracy by learning rate",
-        caption=f"Above: share of runs that diverged, of {seeds}, with 95% Wilson intervals. Below: mean final "
-        "validation accuracy with 95% t intervals over seeds; a run that did not finish counts as a guess, "
-        f"{percent(results.task.chance, 1)}%. One colour an optimizer: solid without clipping, dashed with it. "
-        "Filled symbols below are stable learning rates. Arms are drawn side by side at a learning rate.",
+        caption=f"Above: share of diverged runs, of {seeds}, with 95% Wilson intervals. Below: mean final validation "
+        "accuracy with 95% t intervals over seeds; a run that did not finish counts as a guess, "
+        f"{percent(results.task.chance, 1)}%. One colour per optimizer: solid without clipping, dashed with clipping. "
+        "Filled symbols below are stable learning rates. Arms are drawn side by side at each learning rate.",
         plot=styled(plot, height=680),
     )
 
 
 def _styles(arms: Sequence[ArmStability]) -> list[ArmStyle]:
-    """Optimizers differ in colour and symbol, what clips them in dash."""
+    """Return the style of each arm: optimizers differ in colour and symbol, clippers in dash."""
     optimizers = list(dict.fromkeys(arm.optimizer for arm in arms))
     clips: Mapping[str | None, int] = {
         clip: place for place, clip in enumerate(dict.fromkeys([None, *(arm.clip for arm in arms)]))
@@ -93,7 +93,7 @@ def _accuracy(arm: ArmStability, style: ArmStyle, shift: float, axis: AccuracyAx
     return go.Scatter(
         x=[point.lr * shift for point in arm.points],
         y=axis.places(means),
-        # The axis is upside down: a lower accuracy is a larger error.
+        # The axis is inverted: a lower accuracy is a larger error.
         error_y=_bars(
             style,
             [axis.place(low) - axis.place(mean) for mean, (low, _) in zip(means, ends, strict=True)],
@@ -104,7 +104,7 @@ def _accuracy(arm: ArmStability, style: ArmStyle, shift: float, axis: AccuracyAx
         mode="lines+markers",
         line=style.line,
         marker=style.marker | {"symbol": symbols},
-        customdata=[_told(point) for point in arm.points],
+        customdata=[_hover_values(point) for point in arm.points],
         hovertemplate=f"<b>{style.label}</b><br>lr %{{customdata[0]:.3g}}: %{{customdata[1]:.2%}} "
         "[%{customdata[2]:.2%}, %{customdata[3]:.2%}]%{customdata[4]}<extra></extra>",
     )
@@ -117,10 +117,10 @@ def _bars(style: ArmStyle, up: list[float], down: list[float]) -> dict[str, obje
 
 
 def _ends(value: Estimate) -> tuple[float, float]:
-    """What a t interval says beyond 0 and 100% is not to be drawn; without an interval, the mean."""
+    """Return the interval, cut at 0 and 100%, which a t interval can exceed, or the mean if there is no interval."""
     return (max(value.low, 0.0), min(value.high, 1.0)) if value.low == value.low else (value.mean, value.mean)
 
 
-def _told(point: Point) -> list[float | str]:
+def _hover_values(point: Point) -> list[float | str]:
     stable = ", stable" if point.stable else ""
     return [point.lr, point.accuracy.mean, *_ends(point.accuracy), stable]

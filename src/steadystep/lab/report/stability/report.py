@@ -1,11 +1,11 @@
-"""A sweep as a document: the answer, the figure, the tables and the numbers."""
+"""The document of a learning rate sweep: the answer, the figure, the tables and the CSV files."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
 
-from steadystep.lab.report.cells import count, listed, setting
+from steadystep.lab.report.cells import count, join_with_and, setting
 from steadystep.lab.report.document import Document, Section
 from steadystep.lab.report.sheets import as_csv
 from steadystep.lab.report.stability.figure import sweep_figure
@@ -16,7 +16,7 @@ from steadystep.lab.stability.summary import WITHIN, ArmStability, Range, summar
 
 
 def stability_document(results: SweepResults, command: str, within: float = WITHIN) -> Document:
-    """Everything that a sweep found. `command` is what reproduces it."""
+    """Return the document of a sweep. `command` is the command that reproduces it."""
     arms = summarise_sweep(results, within)
     runs = [run for tried in results.records.values() for run in tried]
     return Document(
@@ -50,7 +50,7 @@ def stability_document(results: SweepResults, command: str, within: float = WITH
 
 
 def answer(arms: Sequence[ArmStability]) -> str:
-    """What clipping does to each optimizer's stable range, in a sentence each."""
+    """State the effect of clipping on the stable range of each optimizer, in one sentence each."""
     twins = {arm.arm: arm for arm in arms}
     clipped = [arm for arm in arms if arm.clip]
     if not clipped:
@@ -61,17 +61,21 @@ def answer(arms: Sequence[ArmStability]) -> str:
 def _compared(arm: ArmStability, twin: ArmStability) -> str:
     before, after = (sum(point.diverged for point in one.points) for one in (twin, arm))
     runs = sum(point.runs for point in arm.points)
-    lost = f"{after:,} instead of {before:,} of {runs:,} runs diverged"
+    diverged = f"{after:,} instead of {before:,} of {runs:,} runs diverged"
     if not before + after:
-        lost = f"none of {runs:,} runs diverged with it, and none without"
+        diverged = f"none of {runs:,} runs diverged with it, and none without"
     if arm.stable is None or twin.stable is None:
-        return f"{twin.arm} is stable {_range(twin)} without {arm.clip} clipping, and {_range(arm)} with it; {lost}."
-    wide = f"from {_width(twin.stable)} to {_width(arm.stable)}"
-    return f"Clipping ({arm.clip}) {_verb(twin.stable, arm.stable)} the stable range of {twin.arm} {wide}; {lost}."
+        return (
+            f"{twin.arm} is stable {_range(twin)} without {arm.clip} clipping, and {_range(arm)} with it; {diverged}."
+        )
+    widths = f"from {_width(twin.stable)} to {_width(arm.stable)}"
+    return (
+        f"Clipping ({arm.clip}) {_verb(twin.stable, arm.stable)} the stable range of {twin.arm} {widths}; {diverged}."
+    )
 
 
 def _verb(before: Range, after: Range) -> str:
-    """Neutral where a range reaches the end of the grid: then how wide it is is not known."""
+    """Return the verb, a neutral one if a range reaches the end of the grid, because its width is then unknown."""
     difference = after.decades - before.decades
     if before.open or after.open or math.isclose(difference, 0, abs_tol=0.01):
         return "takes"
@@ -82,11 +86,11 @@ def _range(arm: ArmStability) -> str:
     return f"at {_width(arm.stable)}" if arm.stable else "at no learning rate of the grid"
 
 
-def _width(found: Range) -> str:
-    if found.low == found.high:
-        return f"{setting(found.low)} alone"
-    at_least = "at least " if found.open else ""
-    return f"{at_least}{found.decades:.1f} decades ({setting(found.low)} to {setting(found.high)})"
+def _width(stable: Range) -> str:
+    if stable.low == stable.high:
+        return f"{setting(stable.low)} alone"
+    at_least = "at least " if stable.open else ""
+    return f"{at_least}{stable.decades:.1f} decades ({setting(stable.low)} to {setting(stable.high)})"
 
 
 def _notes(arms: Sequence[ArmStability]) -> list[str]:
@@ -95,28 +99,32 @@ def _notes(arms: Sequence[ArmStability]) -> list[str]:
         {round(math.log10(after.lr / before.lr), 2) for arm in arms for before, after in pairwise(arm.points)}
     )
     if steps:
-        notes.append(f"Ends of a range are known to the grid's step, {steps[-1]:g} decades, and for these seeds.")
+        notes.append(
+            f"The ends of a range are known only to the grid's step, {steps[-1]:g} decades, and only for these seeds."
+        )
     notes += [
-        f"{arm.arm}: {count(arm.stable.gaps, 'learning rate')} between the ends of its range not stable."
+        f"{arm.arm}: {count(arm.stable.gaps, 'learning rate')} between the ends of its range "
+        f"{'is' if arm.stable.gaps == 1 else 'are'} not stable."
         for arm in arms
         if arm.stable and arm.stable.gaps
     ]
     ends = [arm.arm for arm in arms if arm.stable and arm.stable.open_high]
     if ends:
         notes.append(
-            f"The stable range of {listed(ends)} reaches the grid's largest learning rate: widen it with --lrs."
+            f"The stable range of {join_with_and(ends)} reaches the grid's largest learning rate: widen the grid with "
+            "--lrs."
         )
-    nothing = [arm.arm for arm in arms if arm.stable is None]
-    if nothing:
+    unstable = [arm.arm for arm in arms if arm.stable is None]
+    if unstable:
         notes.append(
-            f"Of {listed(nothing)} no learning rate of the grid is stable: widen it with --lrs, or train longer with "
-            "--epochs."
+            f"No learning rate of the grid is stable for {join_with_and(unstable)}: widen the grid with --lrs, or "
+            "train longer with --epochs."
         )
     return notes
 
 
 def _points_csv(arms: Sequence[ArmStability]) -> str:
-    """One row a learning rate of an arm. Shares and accuracies are fractions of 1."""
+    """Return one row per arm and learning rate. Shares and accuracies are fractions of 1."""
     return as_csv(
         [
             {"arm": arm.arm, "clip": arm.clip, "threshold": arm.threshold, **asdict(point)}
@@ -127,7 +135,7 @@ def _points_csv(arms: Sequence[ArmStability]) -> str:
 
 
 def _ranges_csv(arms: Sequence[ArmStability]) -> str:
-    """One row an arm; empty where no learning rate is stable."""
+    """Return one row per arm. Its range is empty if no learning rate is stable."""
     return as_csv(
         [
             {

@@ -1,4 +1,4 @@
-"""Tables of a sweep: the stable ranges, and every learning rate."""
+"""The tables of a sweep: its declaration, the stable ranges, and every learning rate."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from steadystep.lab.statistics.summary import Estimate
 
 
 def ranges_table(arms: Sequence[ArmStability], within: float) -> Table:
-    """One row an arm."""
+    """Return the stable ranges, with one row per arm."""
     twins = {arm.arm: arm for arm in arms}
     return Table.of(
         "Stable range of each arm",
@@ -27,16 +27,17 @@ def ranges_table(arms: Sequence[ArmStability], within: float) -> Table:
             Column("Diverged", "runs", "number"),
         ],
         [_range_row(arm, twins[arm.optimizer]) for arm in arms],
-        "A learning rate is stable if every run at it finished and beat a guess that knows how frequent the classes "
-        f"are, and the mean final validation accuracy is at most {margin(within)} points below that at the arm's best "
-        "learning rate. ≤, ≥: the range reaches the end of the grid and may go on. Top moved: the largest stable "
-        "learning rate against that of the same optimizer without clipping. Clipping makes steps smaller: where steps "
-        "grow with the gradient, as SGD's do, it moves the whole range up, and only the width tells what it adds.",
+        "A learning rate is stable if every run at it finished and learned more than the class frequencies, and if the "
+        f"mean final validation accuracy is at most {margin(within)} points below that at the arm's best learning "
+        "rate. ≤, ≥: the range reaches the end of the grid and may extend further. Top moved: the largest stable "
+        "learning rate relative to that of the same optimizer without clipping. Clipping makes steps smaller. If the "
+        "step grows with the gradient, as in SGD, clipping shifts the whole range up, and only the width shows what it "
+        "adds.",
     )
 
 
 def rates_table(results: SweepResults, arms: Sequence[ArmStability]) -> Table:
-    """One row a learning rate of these arms, two columns an arm."""
+    """Return one row per learning rate of these arms, with two columns per arm."""
     points = {arm.arm: {point.lr: point for point in arm.points} for arm in arms}
     lrs = sorted({lr for tried in points.values() for lr in tried})
     columns = [Column("lr")]
@@ -46,14 +47,14 @@ def rates_table(results: SweepResults, arms: Sequence[ArmStability]) -> Table:
         f"{arms[0].optimizer} by learning rate",
         columns,
         [[setting(lr), *(cell for arm in arms for cell in _rate_cells(points[arm.arm], lr))] for lr in lrs],
-        f"Of {count(results.study.tune_seeds, 'seed')}. Diverged: share with its 95% Wilson interval; 'slow' counts "
-        "runs not above the best learning rate that learned nothing in the time they had. Accuracy: final validation "
-        "accuracy, mean ± 95% t interval, a run that did not finish counted as a guess. ✓: stable.",
+        f"Over {count(results.study.tune_seeds, 'seed')}. Diverged: share of runs with its 95% Wilson interval; "
+        "'slow' counts runs at or below the best learning rate that learned nothing in their epochs. Accuracy: final "
+        "validation accuracy, mean ± 95% t interval; a run that did not finish counts as a guess. ✓: stable.",
     )
 
 
 def sweep_table(results: SweepResults) -> Table:
-    """What was declared."""
+    """Return the declaration of the sweep."""
     study, task = results.study, results.task
     return Table.of(
         "Sweep",
@@ -71,16 +72,16 @@ def sweep_table(results: SweepResults) -> Table:
 
 def _range_row(arm: ArmStability, twin: ArmStability) -> list[str]:
     at_best = next(point for point in arm.points if point.lr == arm.best)
-    found, runs = arm.stable, sum(point.runs for point in arm.points)
+    stable, runs = arm.stable, sum(point.runs for point in arm.points)
     shift = top_shift(arm, twin)
     return [
         arm.arm,
         f"{arm.clip} {setting(arm.threshold)}" if arm.clip and arm.threshold else NOTHING,
-        setting(arm.best) if found else NOTHING,
-        estimate(at_best.accuracy) if found else NOTHING,
-        f"{'≤ ' if found.open_low else ''}{setting(found.low)}" if found else NOTHING,
-        f"{'≥ ' if found.open_high else ''}{setting(found.high)}" if found else NOTHING,
-        f"{'≥ ' if found.open else ''}{found.decades:.1f}" if found else NOTHING,
+        setting(arm.best) if stable else NOTHING,
+        estimate(at_best.accuracy) if stable else NOTHING,
+        f"{'≤ ' if stable.open_low else ''}{setting(stable.low)}" if stable else NOTHING,
+        f"{'≥ ' if stable.open_high else ''}{setting(stable.high)}" if stable else NOTHING,
+        f"{'≥ ' if stable.open else ''}{stable.decades:.1f}" if stable else NOTHING,
         f"{shift:+.1f}".replace("-", "−") if arm.clip and math.isfinite(shift) else NOTHING,
         f"{sum(point.diverged for point in arm.points)}/{runs}",
     ]
@@ -104,5 +105,5 @@ def _grid(lrs: Sequence[float]) -> str:
 
 def _threshold(quantiles: Sequence[float]) -> str:
     if not quantiles:
-        return "its authors' threshold"
-    return f"threshold at the {100 * quantiles[0]:g}% quantile of the norms of the unclipped runs at their best lr"
+        return "the threshold of its authors"
+    return f"threshold: the {100 * quantiles[0]:g}% quantile of the norms of the unclipped runs at their best lr"

@@ -1,1 +1,1 @@
-"""Success rates as a document."""
+"""The report of a measurement of success rates."""

@@ -1,4 +1,4 @@
-"""Success against length, for every arm: as a Plotly figure, and as a picture."""
+"""Success by sequence length for every arm, as a Plotly figure and as an SVG picture."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,19 +9,19 @@ from steadystep.lab.figure import COLORS, DASHES, Figure, styled
 from steadystep.lab.report.cells import count
 from steadystep.lab.report.figures.arm_style import SYMBOLS, ArmStyle
 from steadystep.lab.report.figures.figure import text
-from steadystep.lab.report.html import filled
+from steadystep.lab.report.html import render_template
 from steadystep.lab.statistics.summary import Estimate
 from steadystep.lab.success.declare import Measurement
 from steadystep.lab.success.summary import Rate
 
 DODGE = 0.012
-"""Arms stand side by side at a length, this share of the axis apart."""
+"""The distance between neighbouring arms as a share of the axis: arms are drawn side by side at each length."""
 
-CAPTION = "Share of runs that are right in more than 99% of 10,000 fresh sequences"
+CAPTION = "Share of runs that are right on more than 99% of 10,000 new sequences"
 
 
 def success_figure(measurement: Measurement, rates: Sequence[Rate]) -> Figure:
-    """One panel a cell, one line an arm, with Wilson intervals."""
+    """Draw one panel per cell and one line per arm, with Wilson intervals."""
     return Figure(
         id="success",
         title="Success by length",
@@ -31,21 +31,24 @@ def success_figure(measurement: Measurement, rates: Sequence[Rate]) -> Figure:
 
 
 def accuracy_figure(measurement: Measurement, rates: Sequence[Rate]) -> Figure:
-    """The same of the sequences that were right: it tells arms apart of which no run succeeds."""
+    """Draw the share of sequences that were right, which distinguishes arms even if none of their runs succeeds."""
     return Figure(
         id="accuracy",
         title="Accuracy by length",
-        caption=f"Share of 10,000 fresh sequences that are right: mean and 95% t interval over "
-        f"{count(measurement.seeds, 'seed')}, a run that diverged counting as a guess. {_STYLE}",
+        caption=f"Share of 10,000 new sequences that are right: mean and 95% t interval over "
+        f"{count(measurement.seeds, 'seed')}; a diverged run counts as a guess. {_STYLE}",
         plot=_panels(measurement, rates, "right sequences", lambda rate: rate.accuracy),
     )
 
 
-_STYLE = "One colour an optimizer: solid without clipping, dashed with it. Arms are drawn side by side at a length."
+_STYLE = (
+    "One colour per optimizer: solid without clipping, dashed with clipping. Arms are drawn side by side at each "
+    "length."
+)
 
 
 def _panels(
-    measurement: Measurement, rates: Sequence[Rate], title: str, shown: Callable[[Rate], Estimate]
+    measurement: Measurement, rates: Sequence[Rate], title: str, value_of: Callable[[Rate], Estimate]
 ) -> go.Figure:
     cells, styles = measurement.cells, _styles(measurement)
     plot = make_subplots(
@@ -54,16 +57,16 @@ def _panels(
     for row, cell in enumerate(cells, start=1):
         for place, (arm, style) in enumerate(styles.items()):
             line = [rate for rate in rates if (rate.cell, rate.arm) == (cell, arm)]
-            trace = _line(line, style, _shift(measurement, place), shown, legend=row == 1)
+            trace = _line(line, style, _shift(measurement, place), value_of, legend=row == 1)
             plot.add_trace(trace, row=row, col=1)
     plot.update_xaxes(tickvals=list(measurement.lengths))
     plot.update_xaxes(title="length T of the sequences", row=len(cells))
     plot.update_yaxes(title=title, tickformat=".0%", range=[-0.04, 1.04], tickvals=[0, 0.25, 0.5, 0.75, 1])
-    return styled(plot, height=180 + 260 * len(cells)).update_layout(margin_t=36)  # room for the first title
+    return styled(plot, height=180 + 260 * len(cells)).update_layout(margin_t=36)  # space for the first title
 
 
 def success_picture(measurement: Measurement, rates: Sequence[Rate], title: str) -> str:
-    """The same as SVG that needs no script."""
+    """Return the figure of success as an SVG picture, which needs no script."""
     first, last = measurement.lengths[0], measurement.lengths[-1]
     lines = [
         {
@@ -79,7 +82,7 @@ def success_picture(measurement: Measurement, rates: Sequence[Rate], title: str)
         for place, (arm, style) in enumerate(_styles(measurement).items())
     ]
     ticks = [(length, _along(length, first, last)) for length in measurement.lengths]
-    return filled(
+    return render_template(
         "success/picture.svg.j2",
         title=title,
         caption=CAPTION,
@@ -92,7 +95,7 @@ def success_picture(measurement: Measurement, rates: Sequence[Rate], title: str)
 
 
 def _along(length: float, first: int, last: int) -> float:
-    """Where a length lies from 0 to 1; in the middle where there is but one."""
+    """Return the position of a length from 0 to 1, or 0.5 if there is only one length."""
     return (length - first) / (last - first) if last > first else 0.5
 
 
@@ -102,7 +105,7 @@ def _shift(measurement: Measurement, place: int) -> float:
 
 
 def _styles(measurement: Measurement) -> dict[str, ArmStyle]:
-    """By arm: optimizers differ in colour and symbol, clipping in dash."""
+    """Return the style of each arm by its name: optimizers differ in colour and symbol, clipping in dash."""
     optimizers = list(dict.fromkeys(arm.optimizer for arm in measurement.arms))
     return {
         arm.name: ArmStyle(
@@ -116,9 +119,9 @@ def _styles(measurement: Measurement) -> dict[str, ArmStyle]:
 
 
 def _line(
-    rates: Sequence[Rate], style: ArmStyle, shift: float, shown: Callable[[Rate], Estimate], legend: bool
+    rates: Sequence[Rate], style: ArmStyle, shift: float, value_of: Callable[[Rate], Estimate], legend: bool
 ) -> go.Scatter:
-    values = [shown(rate) for rate in rates]
+    values = [value_of(rate) for rate in rates]
     return go.Scatter(
         x=[rate.length + shift for rate in rates],
         y=[value.mean for value in values],

@@ -1,11 +1,11 @@
-"""A measurement of success as a document: the answer, the figure, the tables and the numbers."""
+"""The document of a measurement of success: the answer, the figures, the tables and the CSV file."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
 
-from steadystep.lab.report.cells import NOTHING, count, estimate, listed, percent, setting
+from steadystep.lab.report.cells import NOTHING, count, estimate, join_with_and, percent, setting
 from steadystep.lab.report.document import Document, Section, write_document
 from steadystep.lab.report.files import write_files
 from steadystep.lab.report.sheets import as_csv
@@ -20,9 +20,13 @@ from steadystep.lab.tasks.sequences import PROBLEMS
 
 
 def write_success(results: SuccessResults, command: str, folder: Path) -> tuple[Document, list[Path]]:
-    """Write success.html, success.md, success.csv and success.svg; the document, and what was written, the page first.
+    """Write success.html, success.md, success.csv and success.svg.
 
-    Raises StoreError, in one line, where the folder cannot be written.
+    Returns:
+        The document and the paths of the files, the page first.
+
+    Raises:
+        StoreError: if the folder cannot be written; the message is one line.
     """
     document = success_document(results, command)
     picture = success_picture(results.measurement, summarise_success(results), document.title)
@@ -30,7 +34,7 @@ def write_success(results: SuccessResults, command: str, folder: Path) -> tuple[
 
 
 def success_document(results: SuccessResults, command: str) -> Document:
-    """Everything that a measurement found. `command` is what reproduces it."""
+    """Return the document of a measurement. `command` is the command that reproduces it."""
     measurement, rates = results.measurement, summarise_success(results)
     runs = [run for part in (results.tuning, results.final) for tried in part.values() for run in tried]
     return Document(
@@ -59,7 +63,7 @@ def success_document(results: SuccessResults, command: str) -> Document:
 
 
 def answer(rates: Sequence[Rate]) -> str:
-    """How many runs of each arm succeeded over all lengths, and how much was right; two sentences a cell."""
+    """State how many runs of each arm succeeded over all lengths, and the share of right sequences, for each cell."""
     sentences = []
     for cell in dict.fromkeys(rate.cell for rate in rates):
         totals, right = [], []
@@ -75,14 +79,14 @@ def answer(rates: Sequence[Rate]) -> str:
 def _notes(results: SuccessResults) -> list[str]:
     measurement = results.measurement
     notes = [
-        f"Settings were chosen at T = {measurement.tuned_at} and used at every length: another length may have "
-        "better ones."
+        f"Settings were chosen at T = {measurement.tuned_at} and used at every length. At other lengths, other "
+        "settings may be better."
     ]
     arms = {arm.name: arm for arm in measurement.arms}
     for (cell, name), chosen in results.chosen.items():
         lrs = arms[name].lrs
         if len(lrs) > 1 and chosen.lr in (lrs[0], lrs[-1]):
-            notes.append(f"{cell}, {name}: the learning rate {setting(chosen.lr)} is at the edge of what was searched.")
+            notes.append(f"{cell}, {name}: the learning rate {setting(chosen.lr)} is at the edge of the search.")
     return notes
 
 
@@ -98,8 +102,8 @@ def _share(rate: Rate) -> str:
 
 def _accuracy_table(results: SuccessResults, rates: Sequence[Rate]) -> Table:
     note = (
-        f"Share of 10,000 fresh sequences that are right, mean ± 95% t interval over "
-        f"{count(results.measurement.seeds, 'seed')}; a run that diverged counts as a guess."
+        f"Share of 10,000 new sequences that are right, mean ± 95% t interval over "
+        f"{count(results.measurement.seeds, 'seed')}; a diverged run counts as a guess."
     )
     return _by_length(results, rates, "Accuracy by length", lambda rate: estimate(rate.accuracy), note)
 
@@ -107,9 +111,9 @@ def _accuracy_table(results: SuccessResults, rates: Sequence[Rate]) -> Table:
 def _by_length(
     results: SuccessResults, rates: Sequence[Rate], title: str, cell_of: Callable[[Rate], str], note: str
 ) -> Table:
-    """A row for each arm with each cell, a column for each length."""
+    """Return a table with a row for each cell and arm and a column for each length."""
     lengths = results.measurement.lengths
-    found = {(rate.cell, rate.arm, rate.length): rate for rate in rates}
+    by_run = {(rate.cell, rate.arm, rate.length): rate for rate in rates}
     columns = [Column("Cell"), Column("Arm"), *(Column(f"T = {length}", "%", "number") for length in lengths)]
     return Table.of(
         title,
@@ -118,8 +122,8 @@ def _by_length(
             [
                 cell,
                 arm,
-                *(cell_of(found[cell, arm, length]) for length in lengths),
-                str(sum(found[cell, arm, length].diverged for length in lengths)),
+                *(cell_of(by_run[cell, arm, length]) for length in lengths),
+                str(sum(by_run[cell, arm, length].diverged for length in lengths)),
             ]
             for cell, arm in dict.fromkeys((rate.cell, rate.arm) for rate in rates)
         ],
@@ -130,7 +134,7 @@ def _by_length(
 def _settings_table(results: SuccessResults) -> Table:
     columns = ("Cell", "Arm", "lr", "Clip", "Validation accuracy", "Diverged while tuning")
     return Table.of(
-        "Settings that were chosen",
+        "Chosen settings",
         [
             replace(Column(name), kind="number" if place in (2, 4, 5) else "text", unit="%" if place == 4 else "")
             for place, name in enumerate(columns)
@@ -139,18 +143,18 @@ def _settings_table(results: SuccessResults) -> Table:
             [cell, arm, setting(best.lr), str(best.clip) if best.clip else NOTHING, *_tuned(results, cell, arm)]
             for (cell, arm), best in results.chosen.items()
         ],
-        f"At T = {results.measurement.tuned_at}, on seeds from {FIRST_TUNING_SEED} up: the setting with the highest "
-        "mean validation accuracy. Thresholds are quantiles of the gradient norms that the unclipped arm met at its "
-        "best learning rate.",
+        f"At T = {results.measurement.tuned_at}, over seeds from {FIRST_TUNING_SEED} up: the setting with the highest "
+        "mean validation accuracy. Thresholds are quantiles of the gradient norms that the unclipped arm recorded at "
+        "its best learning rate.",
     )
 
 
 def _tuned(results: SuccessResults, cell: str, arm: str) -> tuple[str, str]:
     best, tried = results.chosen[cell, arm], results.tuning[cell, arm]
-    own = [run.val_accuracy for run in tried if (run.trial.lr, run.trial.clip) == (best.lr, best.clip)]
-    known = [value for value in own if value is not None]
+    runs = [run for run in tried if (run.trial.lr, run.trial.clip) == (best.lr, best.clip)]
+    accuracies = [run.val_accuracy for run in runs if run.val_accuracy is not None]
     diverged = sum(run.outcome == "diverged" for run in tried)
-    return percent(sum(known) / len(known), 1) if known else NOTHING, f"{diverged}/{len(tried)}"
+    return percent(sum(accuracies) / len(accuracies), 1) if accuracies else NOTHING, f"{diverged}/{len(tried)}"
 
 
 def _measurement_table(results: SuccessResults) -> Table:
@@ -162,12 +166,15 @@ def _measurement_table(results: SuccessResults) -> Table:
             ["Problem", measurement.problem],
             ["Networks", f"{', '.join(measurement.cells)}, {count(measurement.hidden, 'unit')}"],
             ["Runs", f"{measurement.epochs} epochs of {UPDATES} updates, batch size {BATCH}, cosine schedule"],
-            ["Seeds", f"{measurement.seeds}, the same for all arms; {measurement.tune_seeds} others for tuning"],
-            *([f"Searched by {arm.name}", _searched(arm)] for arm in measurement.arms),
+            [
+                "Seeds",
+                f"{measurement.seeds}, the same for all arms; {count(measurement.tune_seeds, 'other')} for tuning",
+            ],
+            *([f"Search space of {arm.name}", _search_space(arm)] for arm in measurement.arms),
         ],
     )
 
 
-def _searched(arm: Arm) -> str:
-    quantiles = f", each with the quantiles {listed([setting(q) for q in arm.quantiles])}" if arm.clip else ""
-    return f"{count(arm.configurations, 'setting')}: lr {listed([setting(lr) for lr in arm.lrs])}{quantiles}"
+def _search_space(arm: Arm) -> str:
+    quantiles = f", each with the quantiles {join_with_and([setting(q) for q in arm.quantiles])}" if arm.clip else ""
+    return f"{count(arm.configurations, 'setting')}: lr {join_with_and([setting(lr) for lr in arm.lrs])}{quantiles}"

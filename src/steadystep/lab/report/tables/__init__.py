@@ -1,4 +1,4 @@
-"""Every table of a report, made once as data for the terminal, Markdown and HTML alike: one table a file."""
+"""The tables of a report as data, for the terminal, Markdown and HTML; one table per file."""
 
 from steadystep.lab.report.tables.budgets import budgets_table
 from steadystep.lab.report.tables.convergence import convergence_table, definitions

@@ -1,4 +1,4 @@
-"""What each arm makes of each budget."""
+"""The table of test accuracy by budget."""
 
 from steadystep.lab.report.cells import count, estimate
 from steadystep.lab.report.tables.table import Column, Table
@@ -7,13 +7,13 @@ from steadystep.lab.study.records import Results
 
 
 def budgets_table(results: Results, summary: Summary) -> Table:
-    """Test accuracy: one row an arm, one column a budget."""
+    """Return the test accuracy, with one row per arm and one column per budget."""
     study, cells = results.study, {(row.arm, row.budget): row for row in summary.arms}
     return Table.of(
         "Test accuracy by budget, %",
         [Column("Arm"), *(Column(count(budget, "epoch"), kind="number") for budget in study.budgets)],
         [[arm.name, *(_cell(cells[arm.name, budget]) for budget in study.budgets)] for arm in study.arms],
-        "Mean ± 95% interval of the finished runs; in brackets how many diverged, where any did. Every budget has "
+        "Mean ± 95% interval of the finished runs; in brackets the number of diverged runs, if any. Every budget has "
         "its own full schedule and its own tuning.",
     )
 

@@ -1,15 +1,15 @@
-"""What a step and a run cost."""
+"""The table of the cost of a step and of a run."""
 
 from steadystep.lab.report.cells import flops, quantity, seconds, share
 from steadystep.lab.report.headline import headline_rows
 from steadystep.lab.report.tables.table import Column, Table
-from steadystep.lab.report.timing_words import timed
+from steadystep.lab.report.timing_words import timing_note
 from steadystep.lab.statistics.summary import Summary
 from steadystep.lab.study.records import Results
 
 
 def cost_table(results: Results, summary: Summary) -> Table:
-    """One row an arm, at the headline budget."""
+    """Return one row per arm, at the headline budget."""
     rows = headline_rows(results, summary)
     return Table.of(
         "Cost",
@@ -18,9 +18,9 @@ def cost_table(results: Results, summary: Summary) -> Table:
             Column("Step", "ms", "number"),
             Column("Optimizer", "ms", "number"),
             Column("Optimizer", "% of step", "number"),
-            Column("Steps of a run", kind="number"),
-            Column("Time of a run", kind="number"),
-            Column("FLOPs of a run", kind="number"),
+            Column("Steps per run", kind="number"),
+            Column("Time per run", kind="number"),
+            Column("FLOPs per run", kind="number"),
         ],
         [
             [
@@ -34,6 +34,6 @@ def cost_table(results: Results, summary: Summary) -> Table:
             ]
             for row in rows
         ],
-        "Step: batch, forward, backward and optimizer, the median over runs of each run's median. Optimizer: clipping "
-        "included. Time: mean wall time. FLOPs: forward and backward, without the optimizer's." + timed(rows),
+        "Step: batch, forward, backward and optimizer, the median over runs of each run's median. Optimizer: including "
+        "clipping. Time: mean wall time. FLOPs: forward and backward, without the optimizer." + timing_note(rows),
     )

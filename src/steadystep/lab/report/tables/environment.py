@@ -1,4 +1,4 @@
-"""What the runs were measured on."""
+"""The table of the environment of the runs."""
 
 from collections.abc import Iterable
 
@@ -12,12 +12,12 @@ UNITS = {"memory_gib": "memory, GiB"}
 
 
 def environment_table(results: Results) -> Table:
-    """What the runs of a study were measured on."""
+    """Return the environment of the runs of a study."""
     return machines_table([run.environment for run in all_runs(results)])
 
 
 def machines_table(environments: Iterable[Environment]) -> Table:
-    """One row a field; where runs differ, all values, the most frequent first."""
+    """Return one row per field; if runs differ, the row has all values, the most frequent first."""
     machines = [environment.model_dump() for environment in environments]
     return Table.of(
         "Environment",

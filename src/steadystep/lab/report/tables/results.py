@@ -1,12 +1,20 @@
-"""The main table."""
+"""The main table of a study."""
 
 from steadystep.lab.report.cells import NOTHING, clip, count, estimate, loss_estimate, percent, quantity, setting, share
-from steadystep.lab.report.headline import claim, headline_rows
-from steadystep.lab.report.tables.convergence import converged, epochs
+from steadystep.lab.report.headline import claim_text, headline_rows
+from steadystep.lab.report.tables.convergence import convergence_of, epochs_text
 from steadystep.lab.report.tables.table import Column, Table
-from steadystep.lab.report.timing_words import timed
+from steadystep.lab.report.timing_words import timing_note
+from steadystep.lab.statistics.convergence import DEFINITION_NAMES
 from steadystep.lab.statistics.summary import Summary
 from steadystep.lab.study.records import Results
+
+
+def _definition_column(definition: str) -> Column:
+    """Return the column of a convergence time; the name of the definition is split over title and unit."""
+    title, unit = DEFINITION_NAMES[definition].split(" ", maxsplit=1)
+    return Column(title.capitalize(), unit, "number", group="convergence")
+
 
 COLUMNS = (
     Column("Arm"),
@@ -14,8 +22,8 @@ COLUMNS = (
     Column("Paper's claim"),
     Column("lr", kind="number"),
     Column("Clip"),
-    Column("Epochs", "D5", "number"),
-    Column("Epochs", "D1", "number"),
+    _definition_column("D5"),
+    _definition_column("D1"),
     Column("Clipped", "% of steps", "number"),
     Column("Diverged", "runs", "number"),
     Column("Step", "ms", "number"),
@@ -24,17 +32,17 @@ COLUMNS = (
 
 
 def results_table(results: Results, summary: Summary) -> Table:
-    """One row an arm at the headline budget, beside it the paper's claim where it makes any for the task."""
+    """Return one row per arm at the headline budget, with the paper's claim if it makes any for the task."""
     study, task, arms = results.study, results.task, headline_rows(results, summary)
     rows = [
         [
             row.arm,
             estimate(row.test_accuracy),
-            claim(task, row.arm),
+            claim_text(task, row.arm),
             setting(row.lr),
             clip(results.chosen[row.arm, row.budget]),
-            epochs(converged(summary, row.arm, "D5"), study.epochs),
-            epochs(converged(summary, row.arm, "D1"), study.epochs),
+            epochs_text(convergence_of(summary, row.arm, "D5"), study.epochs),
+            epochs_text(convergence_of(summary, row.arm, "D1"), study.epochs),
             NOTHING if row.threshold is None else percent(row.clip_rate, 1),
             f"{row.diverged}/{row.runs}",
             quantity(row.step_ms),
@@ -47,10 +55,12 @@ def results_table(results: Results, summary: Summary) -> Table:
         COLUMNS,
         rows,
         f"Accuracy: mean ± 95% interval over {count(study.seeds, 'paired seed')}. lr and clip threshold: tuned on "
-        f"validation data. Epochs to {percent(task.target_accuracy, 1)}% validation accuracy: smallest budget (D5), "
-        "median first epoch (D1). Clipped: steps whose gradient was scaled down. Optimizer: clipping included."
+        f"validation data. Target: {percent(task.target_accuracy, 1)}% validation accuracy. "
+        f"{DEFINITION_NAMES['D5'].capitalize()}: smallest budget with which the mean final accuracy reaches it. "
+        f"{DEFINITION_NAMES['D1'].capitalize()}: median first epoch that reaches it. Clipped: clip rate, the share "
+        "of steps whose gradient was scaled down. Optimizer: including clipping."
         + (" Test loss: with its 95% interval." if task.loss_unit else "")
-        + timed(arms),
+        + timing_note(arms),
     )
     for name in reversed(list(task.recipe.also)):
         shares = [estimate(row.test_also[name]) for row in arms]

@@ -1,7 +1,7 @@
-"""A table as data."""
+"""A table of text, independent of its form in a report."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from steadystep.lab.report.cells import printable
@@ -9,20 +9,22 @@ from steadystep.lab.report.cells import printable
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its title, the unit of its numbers, and how its cells are to be read."""
+    """A column: its title, the unit of its numbers, and the kind of its cells."""
 
     title: str
     unit: str = ""
     kind: Literal["text", "number", "verdict", "prose"] = "text"  # prose: long, may wrap
+    group: str = ""  # columns of one group stay side by side in a narrow terminal; default: the title
 
     @property
     def heading(self) -> str:
+        """The title with the unit in brackets."""
         return f"{self.title} ({self.unit})" if self.unit else self.title
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under columns; the first column names the row. `note` says how to read it."""
+    """Rows of text under columns. The first column names the rows; `note` explains the columns."""
 
     title: str
     columns: tuple[Column, ...]
@@ -31,32 +33,37 @@ class Table:
 
     @classmethod
     def of(cls, title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]], note: str = "") -> "Table":
-        """A table without control characters in it.
+        """Return a table without control characters.
 
-        Raises ValueError where a row has not one cell for each column.
+        Raises:
+            ValueError: if a row does not have one cell for each column.
         """
         return cls(
             title,
-            tuple(Column(printable(column.title), column.unit, column.kind) for column in columns),
+            tuple(replace(column, title=printable(column.title)) for column in columns),
             tuple(tuple(printable(cell) for cell, _ in zip(row, columns, strict=True)) for row in rows),
             note,
         )
 
     def with_column(self, place: int, column: Column, cells: Sequence[str]) -> "Table":
-        """The same table with a column more, at this place.
+        """Return the table with a further column at the index `place`.
 
-        Raises ValueError where there is not one cell for each row.
+        Raises:
+            ValueError: if there is not one cell for each row.
         """
         columns = (*self.columns[:place], column, *self.columns[place:])
         rows = [(*row[:place], cell, *row[place:]) for row, cell in zip(self.rows, cells, strict=True)]
         return Table.of(self.title, columns, rows, self.note)
 
     def without(self, title: str) -> "Table":
-        """The same table with one column left out."""
-        keep = [i for i, column in enumerate(self.columns) if column.title != title]
+        """Return the table without the columns of this title."""
+        return self.select([i for i, column in enumerate(self.columns) if column.title != title])
+
+    def select(self, places: Sequence[int]) -> "Table":
+        """Return the table with only the columns at these indices."""
         return Table(
             self.title,
-            tuple(self.columns[i] for i in keep),
-            tuple(tuple(row[i] for i in keep) for row in self.rows),
+            tuple(self.columns[i] for i in places),
+            tuple(tuple(row[i] for i in places) for row in self.rows),
             self.note,
         )

@@ -1,6 +1,6 @@
-"""What tuning tried and what it chose."""
+"""The tables of the search space of tuning and of the chosen settings."""
 
-from steadystep.lab.report.cells import NOTHING, clip, count, listed, setting
+from steadystep.lab.report.cells import NOTHING, clip, count, join_with_and, setting
 from steadystep.lab.report.notes import edge
 from steadystep.lab.report.tables.table import Column, Table
 from steadystep.lab.statistics.summary import ArmSummary, Summary
@@ -9,7 +9,7 @@ from steadystep.lab.study.spec import Arm
 
 
 def search_table(results: Results) -> Table:
-    """The declared search space, one row an arm."""
+    """Return the declared search space, with one row per arm."""
     return Table.of(
         "Search space",
         [
@@ -29,14 +29,15 @@ def search_table(results: Results) -> Table:
             ]
             for arm in results.study.arms
         ],
-        f"At every budget every arm tries as many settings as the others, each with "
-        f"{count(results.study.tune_seeds, 'seed')} that no final run uses. Clip thresholds are quantiles of the "
-        "gradient norms that the unclipped twin met at its best learning rate; shown at the largest budget.",
+        f"At every budget, every arm tries the same number of settings, each with "
+        f"{count(results.study.tune_seeds, 'seed')} not used in final runs. Clip thresholds are quantiles of the "
+        "gradient norms that the unclipped twin recorded at its best learning rate; those at the largest budget are "
+        "shown.",
     )
 
 
 def chosen_table(results: Results, summary: Summary) -> Table:
-    """The chosen settings, one row an arm, one column a budget."""
+    """Return the chosen settings, with one row per arm and one column per budget."""
     study, rows = results.study, {(row.arm, row.budget): row for row in summary.arms}
     return Table.of(
         "Chosen lr and clip threshold",
@@ -55,8 +56,8 @@ def chosen_table(results: Results, summary: Summary) -> Table:
             ]
             for arm in study.arms
         ],
-        "Chosen by validation accuracy over the tuning seeds, for each budget anew. Lowest, highest: at the edge of "
-        "the searched learning rates, where a wider search may do better.",
+        "Chosen by validation accuracy over the tuning seeds, separately for each budget. Lowest, highest: at the edge "
+        "of the searched learning rates, where a wider search may do better.",
     )
 
 
@@ -67,7 +68,8 @@ def _chosen(results: Results, arm: Arm, row: ArmSummary) -> str:
 
 
 def _optimizer(arm: Arm) -> str:
-    """
+    """Return the optimizer of an arm with its options.
+
     >>> _optimizer(Arm(name="SGD", optimizer="SGD", options={"momentum": 0.9}, lrs=(0.1,)))
     'SGD(momentum=0.9)'
     """
@@ -82,5 +84,5 @@ def _thresholds(results: Results, arm: Arm) -> str:
     values = ", ".join(setting(value) for value in sorted(tried))
     if arm.thresholds:
         return f"{arm.clip} {values}"
-    quantiles = listed([f"{100 * quantile:g}%" for quantile in arm.quantiles])
+    quantiles = join_with_and([f"{100 * quantile:g}%" for quantile in arm.quantiles])
     return f"{arm.clip} at the {quantiles} quantiles: {values}"

@@ -1,4 +1,4 @@
-"""The numbers behind every verdict."""
+"""The table of the numbers behind every verdict."""
 
 from steadystep.lab.report.cells import NOTHING, margin, p_value, percent, points, points_interval
 from steadystep.lab.report.tables.table import Column, Table
@@ -20,7 +20,7 @@ COLUMNS = (
 
 
 def verdicts_table(results: Results, summary: Summary) -> Table:
-    """One row a pair of arms, beside it the paper's difference where it makes a claim for both."""
+    """Return one row per pair of arms, with the paper's difference if it makes a claim for both."""
     rows = []
     for verdict in summary.verdicts:
         claimed = claimed_difference(verdict, results.task)

@@ -1,1 +1,1 @@
-"""The networks of the tasks, one family a file."""
+"""The networks of the tasks, one family per file."""

@@ -6,21 +6,23 @@ from torch.nn import functional
 
 
 class GPT(nn.Module):
-    """Learned positions, pre-norm blocks of causal attention and GELU, a last norm, and the embedding's own weights.
+    """Learned positions, pre-norm blocks of causal attention and an MLP, a last norm, and a head tied to the embedding.
 
-    (batch, length) int64, length at most `context`, -> (batch, length, vocabulary). Weights start normal with deviation
-    0.02, those that write into the residual stream with 0.02 / √(2 layers), biases at 0.
+    (batch, length) int64, with a length of at most `context` -> (batch, length, vocabulary). Weights are initialised
+    from a normal distribution with standard deviation 0.02, or 0.02 / √(2 layers) for the projections into the residual
+    stream, and biases with 0.
 
     Args:
-        vocabulary: how many tokens there are.
-        context: the longest text.
-        width: of the residual stream; a multiple of `heads`. Default 128.
-        heads: of every attention. Default 4.
-        layers: blocks. Default 4.
-        dropout: after the embeddings, on attention weights and on what a block writes. Default 0.
+        vocabulary: The number of tokens.
+        context: The maximum length of a text.
+        width: The width of the residual stream; a multiple of `heads`. Default 128.
+        heads: The number of heads of every attention layer. Default 4.
+        layers: The number of blocks. Default 4.
+        dropout: The dropout probability after the embeddings, on attention weights and on the outputs of attention and
+            MLP. Default 0.
 
     Raises:
-        ValueError: where the width is no multiple of the heads.
+        ValueError: If the width is not a multiple of the heads.
 
     Source: Radford et al., Language models are unsupervised multitask learners (2019), section 2.3.
 
@@ -44,6 +46,7 @@ class GPT(nn.Module):
         self._initialise(layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits of the next tokens."""
         positions = self.positions(torch.arange(x.shape[-1], device=x.device))
         return self.head(self.norm(self.blocks(self.dropout(self.embedding(x) + positions))))
 
@@ -56,12 +59,12 @@ class GPT(nn.Module):
                 nn.init.zeros_(module.bias)
         for block in self.blocks:
             assert isinstance(block, Block)
-            for writer in (block.attention.out, block.narrow):
-                nn.init.normal_(writer.weight, std=0.02 / (2 * layers) ** 0.5)
+            for projection in (block.attention.out, block.narrow):
+                nn.init.normal_(projection.weight, std=0.02 / (2 * layers) ** 0.5)
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + MLP(norm(x)): (batch, length, width) -> the same."""
+    """A residual block, x + attention(norm(x)) and then x + MLP(norm(x)): (batch, length, width) -> the same shape."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -73,12 +76,13 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the residual stream after the block."""
         x = x + self.dropout(self.attention(self.attention_norm(x)))
         return x + self.dropout(self.narrow(functional.gelu(self.widen(self.mlp_norm(x)))))
 
 
 class CausalAttention(nn.Module):
-    """Multi-head attention in which no position sees a later one: (batch, length, width) -> the same."""
+    """Multi-head attention with a causal mask: (batch, length, width) -> the same shape."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -87,6 +91,7 @@ class CausalAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the projected outputs of all heads."""
         # (batch, length, 3 width) -> three of (batch, heads, length, width / heads)
         queries, keys, values = (
             part.unflatten(-1, (self.heads, -1)).transpose(-3, -2) for part in self.project(x).chunk(3, dim=-1)

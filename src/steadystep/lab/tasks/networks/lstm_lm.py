@@ -1,28 +1,32 @@
-"""A word-level language model of LSTM layers, whose state goes on from batch to batch."""
+"""A word-level LSTM language model whose state is carried from batch to batch."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
-from steadystep.lab.tasks.networks.carried_state import CarriedState
+State = tuple[torch.Tensor, torch.Tensor]
+"""Hidden state and cell state of an LSTM: (layers, batch, width) each."""
 
 
 class LSTMLanguageModel(nn.Module):
-    """Embedding, LSTM layers, linear layer; dropout, if any, on everything that does not go through time.
+    """Embedding, LSTM layers and a linear layer, with dropout on the connections within a time step.
 
-    (batch, length) int64 -> (batch, length, vocabulary). A batch goes on from the state in which the batch before it
-    ended, with truncated backpropagation: no gradient flows across. Training and evaluation each have a state of
-    their own; `restart` begins a text. Weights start uniform in ±`init`.
+    (batch, length) int64 -> (batch, length, vocabulary). A batch starts from the state in which the previous batch
+    ended. Backpropagation is truncated: no gradient flows from one batch to another. Training and evaluation have
+    separate states; `restart` begins a new text. Weights are initialised uniformly in ±`init`.
 
     Args:
-        vocabulary: how many tokens there are.
-        width: of the embedding and of every layer. Default 200.
-        layers: LSTM layers. Default 2.
-        dropout: Default 0.
-        tied: whether the last layer's weight is the embedding's. Default: it is one of its own.
-        init: Default 0.1.
+        vocabulary: The number of tokens.
+        width: The size of the embedding and of every layer. Default 200.
+        layers: The number of LSTM layers. Default 2.
+        dropout: The dropout probability. Default 0.
+        tied: Whether the last layer shares the weight of the embedding. Default: it has a separate weight.
+        init: The bound of the initial weights. Default 0.1.
 
-    Source: the small model of Zaremba, Sutskever, Vinyals, Recurrent neural network regularization, arXiv 1409.2329
-    (2014), at the defaults; with one bias more in each gate, as torch's LSTM has.
+    Source: with the defaults, the small model of Zaremba, Sutskever, Vinyals, Recurrent neural network regularization,
+    arXiv 1409.2329 (2014), but with a second bias in each gate, as in torch's LSTM.
 
     >>> sum(parameter.numel() for parameter in LSTMLanguageModel(10_000).parameters())
     4653200
@@ -41,7 +45,7 @@ class LSTMLanguageModel(nn.Module):
         self.embedding = nn.Embedding(vocabulary, width)
         self.lstm = nn.LSTM(width, width, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
         self.dropout = nn.Dropout(dropout)
-        self._trained, self._evaluated = CarriedState(layers, width), CarriedState(layers, width)
+        self._trained, self._evaluated = _CarriedState(layers, width), _CarriedState(layers, width)
         self.head = nn.Linear(width, vocabulary)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -init, init)
@@ -49,14 +53,51 @@ class LSTMLanguageModel(nn.Module):
             self.head.weight = self.embedding.weight
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits of the next tokens, and carry the state over to the next batch."""
         carried = self._carried()
-        outputs, state = self.lstm(self.dropout(self.embedding(x)), carried.before(len(x)))
-        carried.keep(state)
+        outputs, state = self.lstm(self.dropout(self.embedding(x)), carried.get(len(x)))
+        carried.set(state)
         return self.head(self.dropout(outputs))
 
     def restart(self) -> None:
-        """Forget the text so far: that of training in training mode, that of evaluation in evaluation mode."""
-        self._carried().forget()
+        """Reset the state of training in training mode, or that of evaluation in evaluation mode."""
+        self._carried().reset()
 
-    def _carried(self) -> CarriedState:
+    def _carried(self) -> "_CarriedState":
         return self._trained if self.training else self._evaluated
+
+
+class _CarriedState(nn.Module):
+    """The state of an LSTM between two batches, detached. It is stored in buffers, so checkpoints contain it."""
+
+    hidden: torch.Tensor
+    cell: torch.Tensor
+
+    def __init__(self, layers: int, width: int) -> None:
+        super().__init__()
+        for name in ("hidden", "cell"):
+            self.register_buffer(name, torch.zeros(layers, 0, width))
+        self.register_load_state_dict_pre_hook(_resize_buffers)
+
+    def get(self, rows: int) -> State:
+        """Return the initial state of a batch of `rows` rows: zeros if the last batch had another number of rows."""
+        if self.hidden.shape[1] != rows:
+            self.hidden, self.cell = (
+                buffer.new_zeros(len(buffer), rows, buffer.shape[2]) for buffer in (self.hidden, self.cell)
+            )
+        return self.hidden, self.cell
+
+    def set(self, state: State) -> None:
+        """Store a state, detached and in the dtype of the buffers, which may differ from that of autocast."""
+        self.hidden, self.cell = (new.detach().to(self.hidden.dtype) for new in state)
+
+    def reset(self) -> None:
+        """Drop the state, as at the start of a text."""
+        self.get(rows=0)
+
+
+def _resize_buffers(module: nn.Module, saved: Mapping[str, Any], prefix: str, *_: object) -> None:
+    """Give the buffers the saved number of rows, which is that of the last batch before saving."""
+    for name in ("hidden", "cell"):
+        if prefix + name in saved:
+            setattr(module, name, torch.zeros_like(saved[prefix + name]))

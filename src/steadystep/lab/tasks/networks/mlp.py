@@ -1,4 +1,4 @@
-"""The multilayer perceptron of the image tasks."""
+"""Multilayer perceptrons."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,9 +9,9 @@ from torch import nn
 def make_mlp(
     widths: Sequence[int], dropout: float = 0.0, batch_norm: bool = False, activation: type[nn.Module] = nn.ReLU
 ) -> nn.Sequential:
-    """An activation after each layer but the last, with batch norm before and dropout after it where asked for.
+    """Return linear layers with an activation after each but the last: (batch, widths[0]) -> (batch, widths[-1]).
 
-    (batch, widths[0]) -> (batch, widths[-1]).
+    Optionally there is batch norm before and dropout after each activation.
 
     >>> sum(parameter.numel() for parameter in make_mlp((64, 256, 128, 10)).parameters())
     50826

@@ -1,4 +1,4 @@
-"""Residual networks: those of ImageNet, their variant for small images, and the narrow ones of CIFAR."""
+"""Residual networks: those for ImageNet, their variant for small images, and the narrow ones for CIFAR."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -12,17 +12,17 @@ from steadystep.lab.tasks.networks.standardise import Standardise
 
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
-"""Of ImageNet's training pixels from 0 to 255, as published networks use them."""
+"""Mean and standard deviation of ImageNet's training pixels from 0 to 255, as published networks use them."""
 
 Depth = Literal[18, 34, 50]
 Stem = Literal["imagenet", "small"]
 
 
 class ResNet(nn.Module):
-    """A stem, stages of residual blocks, the mean over all positions, one linear layer.
+    """A stem, stages of residual blocks, the mean over all positions, and a linear layer.
 
-    (batch, 3, height, width) pixels from 0 to 255, of any dtype -> (batch, classes). Convolutions start as He et al.
-    (2015) have it, over what goes out of them. `resnet` and `resnet_cifar` make the usual ones.
+    (batch, 3, height, width) pixels from 0 to 255, of any dtype -> (batch, classes). Convolutions are initialised after
+    He et al. (2015) with mode "fan_out". `resnet` and `resnet_cifar` make the usual networks.
     """
 
     def __init__(self, stem: nn.Module, blocks: list[nn.Module], features: int, classes: int) -> None:
@@ -36,18 +36,20 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits of the classes."""
         return self.head(self.blocks(self.stem(self.pixels(x))).mean((2, 3)))
 
 
 def resnet(depth: Depth, classes: int = 1000, stem: Stem = "imagenet", width: int = 64) -> ResNet:
-    """ResNet-18, -34 or -50.
+    """Return a new ResNet-18, -34 or -50.
 
     Args:
-        depth: 18 and 34 have blocks of two 3x3 convolutions, 50 has bottlenecks with the stride in the 3x3 (v1.5).
-        classes: outputs.
-        stem: "imagenet", a 7x7 convolution and pooling that leave a 16th of the positions; "small", one 3x3
-            convolution that leaves all, for images of about 32x32.
-        width: channels of the first stage; every further stage has twice as many.
+        depth: 18 and 34 have blocks of two 3x3 convolutions; 50 has bottlenecks with the stride in the 3x3 convolution
+            (v1.5).
+        classes: The number of outputs.
+        stem: "imagenet" for a 7x7 convolution and pooling, which leave one 16th of the positions; "small" for one 3x3
+            convolution that keeps all positions, for images of about 32x32.
+        width: The channels of the first stage; every further stage has twice as many.
 
     Source: He, Zhang, Ren & Sun, Deep residual learning for image recognition, CVPR 2016, table 1.
 
@@ -60,27 +62,27 @@ def resnet(depth: Depth, classes: int = 1000, stem: Stem = "imagenet", width: in
         50: ((3, 4, 6, 3), _bottleneck, 4),
     }[depth]
     first = _convolution(3, width, 3) if stem == "small" else _convolution(3, width, 7, 2)
-    entrance = nn.Sequential(*first, nn.ReLU(), *([nn.MaxPool2d(3, 2, padding=1)] if stem == "imagenet" else []))
+    stem_layers = nn.Sequential(*first, nn.ReLU(), *([nn.MaxPool2d(3, 2, padding=1)] if stem == "imagenet" else []))
     widths = (width, *(expansion * width * 2**stage for stage in range(4)))
     blocks = _stages(block, counts, widths, _projection)
-    return ResNet(entrance, blocks, widths[-1], classes)
+    return ResNet(stem_layers, blocks, widths[-1], classes)
 
 
 def resnet_cifar(n: int = 3, classes: int = 10) -> ResNet:
-    """The network of 6n + 2 layers for 32x32 images: three stages of 16, 32 and 64 channels; default ResNet-20.
+    """Return a new network of 6n + 2 layers for 32x32 images; the default is ResNet-20.
 
-    Shortcuts have no parameters: where a stage halves the image they take every second position and fill up with
-    zeros. Source: He et al. 2016, section 4.2.
+    It has three stages of 16, 32 and 64 channels. Shortcuts have no parameters: where a stage halves the image, they
+    take every second position and pad the missing channels with zeros. Source: He et al. 2016, section 4.2.
 
     >>> sum(parameter.numel() for parameter in resnet_cifar().parameters())
     269722
     """
-    entrance = nn.Sequential(*_convolution(3, 16, 3), nn.ReLU())
-    return ResNet(entrance, _stages(_basic, (n, n, n), (16, 16, 32, 64), _Padded), 64, classes)
+    stem_layers = nn.Sequential(*_convolution(3, 16, 3), nn.ReLU())
+    return ResNet(stem_layers, _stages(_basic, (n, n, n), (16, 16, 32, 64), _Padded), 64, classes)
 
 
 class _Padded(nn.Module):
-    """Every `stride`-th position, and zeros for the channels that there are not."""
+    """A shortcut that takes every `stride`-th position and pads the missing channels with zeros."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -91,15 +93,16 @@ class _Padded(nn.Module):
 
 
 def _projection(inputs: int, outputs: int, stride: int) -> nn.Module:
-    """A 1x1 convolution."""
+    """Return a shortcut that is a 1x1 convolution."""
     return nn.Sequential(*_convolution(inputs, outputs, 1, stride))
 
 
 Shortcut = Callable[[int, int, int], nn.Module]
+"""A function of input channels, output channels and stride that returns a shortcut."""
 
 
 class _Residual(nn.Module):
-    """relu(layers(x) + x), where x goes through a shortcut if its shape would not fit."""
+    """The block relu(layers(x) + shortcut(x)); the shortcut is the identity if the shapes are equal."""
 
     def __init__(self, layers: nn.Module, inputs: int, outputs: int, stride: int, shortcut: Shortcut) -> None:
         super().__init__()
@@ -135,7 +138,7 @@ def _stages(
     widths: tuple[int, ...],
     shortcut: Shortcut,
 ) -> list[nn.Module]:
-    """All blocks; every stage but the first begins with one that halves height and width."""
+    """Return all blocks; every stage but the first begins with a block that halves the height and width."""
     blocks = []
     for stage, (count, (inputs, outputs)) in enumerate(zip(counts, pairwise(widths), strict=True)):
         stride = 1 if stage == 0 else 2

@@ -1,4 +1,4 @@
-"""Recurrent networks, one step after the other in plain tensor operations: vanilla, LSTM and GRU."""
+"""Recurrent networks written step by step in plain tensor operations: vanilla, LSTM and GRU."""
 
 import math
 from typing import Literal, get_args
@@ -11,29 +11,30 @@ CELLS: tuple[Cell, ...] = get_args(Cell)
 
 _GATES = {"lstm": 4, "gru": 3}
 _CONNECTIONS = 15
-"""How many units a unit of a "smart-tanh" network hears from."""
+"""Recurrent inputs of each unit of a "smart-tanh" network."""
 
 
 class RNN(nn.Module):
-    """A recurrent layer that starts from zeros, and a linear head on its last state or states.
+    """A recurrent layer with initial state 0, and a linear head on its last state or states.
 
-    (batch, steps, inputs) -> (batch, outputs), or (batch, outputs, read) where the head reads more than one state.
+    (batch, steps, inputs) -> (batch, outputs), or (batch, outputs, read) if the head reads more than one state.
 
-    With z_t = W x_t + b, computed for all steps at once, the state h_t is
-    tanh(z_t + U h) or sigmoid(z_t + U h) of the state h before, that of an LSTM or that of a GRU.
+    With z_t = W x_t + b, computed for all steps at once, the next state of a vanilla network is tanh(z_t + U h_{t-1})
+    or sigmoid(z_t + U h_{t-1}); "lstm" and "gru" use their usual equations.
 
-    Weights start as in Pascanu, Mikolov & Bengio (2013), section 4.1: for "tanh" from N(0, 0.1²); for "sigmoid" from
-    N(0, 0.01²); for "smart-tanh" from N(0, 0.01²) but for U, of which each row has 15 entries other than 0, scaled to
-    spectral radius 0.95; biases 0. Those of "lstm" and "gru" start from U(-1/√hidden, 1/√hidden), the bias of the
-    LSTM's forget gate from 1. Sources of these: Hochreiter & Schmidhuber (1997) with the forget gate of Gers et al.
-    (2000), and Cho et al. (2014) with the reset gate after the product, as in torch.nn.
+    Vanilla networks are initialised as in Pascanu, Mikolov & Bengio (2013), section 4.1: weights from N(0, 0.1²) for
+    "tanh", and from N(0, 0.01²) for "sigmoid" and "smart-tanh"; but in "smart-tanh" each row of U has only 15 nonzero
+    entries and U is scaled to spectral radius 0.95; biases are 0. The weights and biases of "lstm" and "gru" are drawn
+    from U(-1/√hidden, 1/√hidden), and the bias of the LSTM's forget gate is 1. Sources: Hochreiter & Schmidhuber (1997)
+    with the forget gate of Gers et al. (2000), and Cho et al. (2014) with the reset gate after the product, as in
+    torch.nn.
 
     Args:
         cell: "tanh", "smart-tanh", "sigmoid", "lstm" or "gru".
-        inputs: size of an input vector.
-        hidden: size of a state.
-        outputs: size of an output vector.
-        read: how many of the last states have outputs. Default 1.
+        inputs: The size of an input vector.
+        hidden: The size of the state.
+        outputs: The size of an output vector.
+        read: The number of last states that have outputs. Default 1.
 
     >>> [RNN(cell, 3, 8, 2)(torch.zeros(5, 7, 3)).shape[1] for cell in CELLS]
     [2, 2, 2, 2, 2]
@@ -46,19 +47,20 @@ class RNN(nn.Module):
         self.cell, self.read = cell, read
         size = _GATES.get(cell, 1) * hidden
         self.input = nn.Linear(inputs, size)
-        # Only a GRU's candidate keeps its two biases apart: the reset gate scales one of them.
+        # Only a GRU needs a second bias: in its candidate, the reset gate scales one of the two.
         self.recurrent = nn.Linear(hidden, size, bias=cell == "gru")
         self.head = nn.Linear(hidden, outputs)
         self._initialise(hidden)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the outputs for the last state, or for the last `read` states."""
         states = self._states(self.input(x).unbind(1), x.new_zeros(len(x), self.recurrent.in_features))
         if self.read == 1:
             return self.head(states[-1])
         return torch.stack([self.head(state) for state in states[-self.read :]], 2)
 
     def _states(self, inputs: tuple[torch.Tensor, ...], h: torch.Tensor) -> list[torch.Tensor]:
-        """The states after all steps, from the projected inputs."""
+        """Return the states after each step, given the projected inputs of each step."""
         states, c = [], h
         for z in inputs:
             u = self.recurrent(h)
@@ -73,9 +75,9 @@ class RNN(nn.Module):
                     h = torch.sigmoid(o) * torch.tanh(c)
                 case "gru":
                     (zr, zz, zn), (ur, uz, un) = z.chunk(3, 1), u.chunk(3, 1)
-                    keep = torch.sigmoid(zz + uz)
+                    update = torch.sigmoid(zz + uz)
                     candidate = torch.tanh(zn + torch.sigmoid(zr + ur) * un)
-                    h = candidate + keep * (h - candidate)
+                    h = candidate + update * (h - candidate)
             states.append(h)
         return states
 
@@ -87,13 +89,13 @@ class RNN(nn.Module):
             if self.cell == "lstm":
                 self.input.bias[hidden : 2 * hidden] = 1
             return
-        deviation = 0.1 if self.cell == "tanh" else 0.01
+        std = 0.1 if self.cell == "tanh" else 0.01
         for layer in (self.input, self.recurrent, self.head):
-            layer.weight.normal_(std=deviation)
+            layer.weight.normal_(std=std)
             if layer.bias is not None:
                 layer.bias.zero_()
         if self.cell == "smart-tanh":
             W = self.recurrent.weight
-            silent = torch.rand_like(W).argsort(1) >= _CONNECTIONS
-            W.masked_fill_(silent, 0)
+            removed = torch.rand_like(W).argsort(1) >= _CONNECTIONS
+            W.masked_fill_(removed, 0)
             W.mul_(0.95 / torch.linalg.eigvals(W).abs().max())

@@ -1,4 +1,4 @@
-"""Pixels to numbers of mean 0 and deviation 1, as a network's first layer."""
+"""Standardisation of pixels to mean 0 and standard deviation 1, as the first layer of a network."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,10 @@ from torch import nn
 
 
 class Standardise(nn.Module):
-    """(x - mean) / std for each channel, as buffers: declared, or set once from the training images.
+    """The map (x - mean) / std for each channel, whose buffers are declared or fitted to the training images.
 
     (batch, channels, height, width) pixels from 0 to 255, of any dtype -> the same shape in float32. Default: three
-    channels of mean 127.5 and deviation 64.
+    channels with mean 127.5 and standard deviation 64.
 
     >>> layer = Standardise((127.5,), (64.0,))
     >>> layer.fit(torch.tensor([0, 255, 255, 0], dtype=torch.uint8).view(1, 1, 2, 2))
@@ -29,11 +29,15 @@ class Standardise(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the standardised pixels."""
         return (x.float() - self.mean) / self.std
 
     @torch.no_grad()
     def fit(self, pixels: torch.Tensor) -> None:
-        """Mean and deviation of these bytes, through their histogram: exact, and without a float copy of them."""
+        """Set the mean and standard deviation from uint8 pixels.
+
+        They are computed from histograms, which is exact and needs no float copy of the pixels.
+        """
         values = torch.arange(256, dtype=torch.float64)
         for channel in range(pixels.shape[1]):
             counts = torch.bincount(pixels[:, channel].flatten(), minlength=256).double()

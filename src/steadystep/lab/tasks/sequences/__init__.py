@@ -1,4 +1,4 @@
-"""Generated problems with long time lags, one family a file; where every example is fresh."""
+"""Generated problems with long time lags, one family per file; every epoch has new examples."""
 
 from steadystep.lab.tasks.sequences.addition import ADDITION, MULTIPLICATION
 from steadystep.lab.tasks.sequences.latch import LATCH

@@ -1,4 +1,4 @@
-"""Two marked numbers of a sequence, their mean or their product to be told."""
+"""The addition and multiplication problems: the mean or the product of two marked numbers of a sequence."""
 
 from functools import partial
 
@@ -8,11 +8,11 @@ from steadystep.lab.tasks.sequences.problem import Problem, Sequences
 
 
 def draw(random: np.random.RandomState, examples: int, length: int, *, product: bool) -> Sequences:
-    """Sequences of T' steps of two channels: a number, uniform in [0, 1), and a mark.
+    """Draw sequences of T' steps with two channels: a number, uniform in [0, 1), and a mark.
 
-    T' is uniform in [T, 11/10 T]. Two steps are marked by 1, all others by 0: the first uniform among the first
-    T'/10, the second among those after it up to T'/2. The target is half the sum of the two numbers, or their
-    product. A sequence shorter than the longest is preceded by zeros in both channels.
+    T' is uniform in [T, 11/10 T]. Two steps are marked by 1, all others by 0. The first is uniform among the first
+    T'/10 steps, the second among the following steps up to T'/2. The target is half the sum of the two numbers, or
+    their product. Shorter sequences are padded with zeros at the front, in both channels.
     Source: Pascanu, Mikolov & Bengio (2013), supplement, after Hochreiter & Schmidhuber (1997), experiments 4 and 5.
     """
     steps = length + length // 10
@@ -29,7 +29,7 @@ def draw(random: np.random.RandomState, examples: int, length: int, *, product: 
     return Sequences(x, a * b if product else (a + b) / 2)
 
 
-# What a constant is right in: |mean - 1/2| < 0.04 with probability 0.154, |product - 1/4| < 0.04 with 0.11.
+# Accuracy of a constant: |mean - 1/2| < 0.04 has probability 0.154, and |product - 1/4| < 0.04 has probability 0.11.
 ADDITION = Problem(
     "addition", "Addition of two marked numbers", partial(draw, product=False), 10, inputs=2, outputs=1, guess=7
 )

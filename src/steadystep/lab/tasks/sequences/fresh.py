@@ -1,4 +1,4 @@
-"""A split whose sequences are drawn anew in every epoch."""
+"""A split of generated sequences that are new in every epoch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ import torch
 from torch.nn import functional
 
 from steadystep.lab.tasks.sequences.problem import Problem
-from steadystep.lab.tasks.task import Arrays, Batch
+from steadystep.lab.tasks.splits import Arrays, Batch
 
 PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
-class Fresh:
-    """Generated examples: what each is follows from the part, its place and the epoch alone.
+class FreshSequences:
+    """Generated examples, each of which depends only on the part, its index and the epoch.
 
-    Every part has a random stream of its own, and every epoch of it another: no sequence comes twice but by chance.
+    Every part and every epoch has a separate random stream, so a sequence is repeated only by chance.
 
     >>> from steadystep.lab.tasks.sequences import PROBLEMS
-    >>> train = Fresh(PROBLEMS["temporal-order"], length=10, part="train", examples=40)
+    >>> train = FreshSequences(PROBLEMS["temporal-order"], length=10, part="train", examples=40)
     >>> [batch.x.shape for batch in train.stream(torch.arange(40), 20, epoch=3)]
     [torch.Size([20, 10, 6]), torch.Size([20, 10, 6])]
     """
@@ -36,16 +36,16 @@ class Fresh:
         return self.examples
 
     def stream(self, order: torch.Tensor, batch: int, epoch: int) -> Iterator[Batch]:
-        """The batches of the examples at these places, in this order; the last may be smaller."""
-        for x, y, chosen in drawn(self, epoch).stream(order, batch, epoch):
-            # Symbols are kept as bytes: all at once, as vectors, they would take the room of a hundred.
-            yield Batch(x if x.is_floating_point() else _one_hot(x, self.problem.inputs), y, chosen)
+        """Yield the examples at the indices in `order`, `batch` at a time; the last batch may be smaller."""
+        for x, y, indices in draw_epoch(self, epoch).stream(order, batch, epoch):
+            # Symbols are stored as bytes and encoded per batch: one-hot vectors of a whole epoch take far more memory.
+            yield Batch(x if x.is_floating_point() else _one_hot(x, self.problem.inputs), y, indices)
 
 
-@lru_cache(maxsize=4)  # the epoch that is being trained on, and the two parts that it is judged by
-def drawn(split: Fresh, epoch: int) -> Arrays:
-    """All examples of an epoch, symbols as bytes."""
-    # RandomState's streams are frozen; those of default_rng may change between versions of NumPy.
+@lru_cache(maxsize=4)  # enough for the current training epoch and the validation and test splits
+def draw_epoch(split: FreshSequences, epoch: int) -> Arrays:
+    """Draw all examples of an epoch; symbols are stored as bytes."""
+    # The streams of RandomState are frozen; those of default_rng may change between versions of NumPy.
     random = np.random.RandomState([PARTS.index(split.part), epoch])
     x, y = split.problem.draw(random, split.examples, split.length)
     return Arrays(torch.from_numpy(x), torch.from_numpy(y))

@@ -1,4 +1,4 @@
-"""A pattern of bits to be repeated after a long pause."""
+"""The memorization problem: repeat a pattern of bits after a long pause."""
 
 import numpy as np
 
@@ -9,9 +9,9 @@ BLANK, CUE = 2, 3
 
 
 def draw(random: np.random.RandomState, examples: int, length: int) -> Sequences:
-    """Five bits, T steps of which the last is a cue and the others are blank, and five blanks more.
+    """Draw sequences of five bits, T steps of which the last is a cue and the others are blank, and five more blanks.
 
-    At those last five the pattern is to be told, a bit a step. A sequence is right if all five bits are.
+    The targets of the last five steps are the five bits, one per step. A sequence is correct if all five bits are.
     Source: Pascanu, Mikolov & Bengio (2013), supplement, noiseless memorization; the cue as in Jaeger, Long
     short-term memory in echo state networks (2012), section 2.
     """

@@ -1,4 +1,4 @@
-"""The first symbol of a sequence comes again at its end."""
+"""The random permutation problem: the first symbol of a sequence is repeated at its end."""
 
 import numpy as np
 
@@ -6,14 +6,14 @@ from steadystep.lab.tasks.sequences.problem import Problem, Sequences
 
 SYMBOLS = 100
 ENDS = 2
-"""Symbols 0 and 1 come at the ends, and nowhere else."""
+"""Symbols 0 and 1 occur only at the ends of a sequence."""
 
 
 def draw(random: np.random.RandomState, examples: int, length: int) -> Sequences:
-    """Sequences of T of 100 symbols: the first and the last are the same one of two, the others any of the other 98.
+    """Draw sequences of T symbols: the first and the last are the same one of two, the others any of 98 others.
 
-    The last is to be told, as one of all 100, from those before it. No other symbol can be predicted, so no other
-    is asked for: its loss would be noise.
+    The target is the last symbol, as one of all 100 symbols, given those before it. No other symbol can be predicted,
+    so there are no other targets: their loss would be noise.
     Source: Pascanu, Mikolov & Bengio (2013), supplement, after Hochreiter & Schmidhuber (1997), experiment 2.
     """
     x = random.randint(ENDS, SYMBOLS, (examples, length - 1)).astype(np.uint8)
@@ -22,5 +22,5 @@ def draw(random: np.random.RandomState, examples: int, length: int) -> Sequences
     return Sequences(x, ends.astype(np.int64))
 
 
-# A guess that knows which symbols end a sequence has to choose between two.
+# A guess that knows which symbols occur at the end still has to choose between two.
 PERMUTATION = Problem("permutation", "Random permutation", draw, 3, inputs=SYMBOLS, outputs=SYMBOLS, guess=ENDS)

@@ -1,4 +1,4 @@
-"""What a generated problem is: how its sequences are drawn, and what of them is to be told."""
+"""The definition of a generated problem: how its sequences are drawn, and what their targets are."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ import torch
 from torch.nn import functional
 
 TOLERANCE = 0.04
-"""A predicted number is right if it is less than this from the true one: Hochreiter & Schmidhuber (1997)."""
+"""A predicted number is correct if its absolute error is below this: Hochreiter & Schmidhuber (1997)."""
 
 
 class Sequences(NamedTuple):
-    """Drawn examples. Symbols are whole numbers from 0 up."""
+    """Generated examples. Symbols are integers from 0 up."""
 
     x: np.ndarray  # (examples, steps, channels) float32, or (examples, steps) uint8 symbols
     y: np.ndarray  # (examples,) float32 or int64 class, or (examples, read) int64 classes
 
 
 Draw = Callable[[np.random.RandomState, int, int], Sequences]
-"""From a random state, a number of examples and the problem's length T to that many examples."""
+"""A function of a random state, a number of examples and the problem's length T that returns the examples."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class Problem:
     """A family of sequences of any length.
 
     Attributes:
-        name: what tasks and commands call it.
-        title: what a person would call it.
-        draw: draws examples.
-        shortest: the least length T that its definition allows.
-        inputs: size of an input vector: channels, or as many as there are symbols.
-        outputs: how many classes; 1: a number is to be told.
-        read: how many of the last steps have an output.
-        guess: a guess that knows the distribution is right once in so many, rounded.
+        name: The name in tasks and commands.
+        title: The name as shown to people.
+        draw: Draws examples.
+        shortest: The smallest length T for which the problem is defined.
+        inputs: The size of an input vector: the number of channels, or of symbols.
+        outputs: The number of classes; 1 means that the target is a number.
+        read: The number of last steps that have a target.
+        guess: A guess that knows the distribution is correct with a probability of about 1 / guess.
     """
 
     name: str
@@ -48,13 +48,13 @@ class Problem:
     read: int = 1
 
     def loss(self, outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Squared error of a number, cross-entropy of classes: means over all labels."""
+        """Return the mean squared error for numbers, or the mean cross-entropy for classes."""
         if self.outputs == 1:
             return functional.mse_loss(outputs.squeeze(1), y)
         return functional.cross_entropy(outputs, y)
 
     def correct(self, outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """One boolean a label: whether its sequence is right, in every one of its labels.
+        """Return one boolean per label: whether its whole sequence is correct.
 
         >>> from steadystep.lab.tasks.sequences import PROBLEMS
         >>> PROBLEMS["addition"].correct(torch.tensor([[0.50], [0.50]]), torch.tensor([0.53, 0.55])).tolist()
@@ -62,10 +62,10 @@ class Problem:
         """
         if self.outputs == 1:
             return (outputs.squeeze(1) - y).abs() < TOLERANCE
-        right = outputs.argmax(1) == y
-        return right if self.read == 1 else right.all(1, keepdim=True).expand_as(right)
+        correct = outputs.argmax(1) == y
+        return correct if self.read == 1 else correct.all(1, keepdim=True).expand_as(correct)
 
 
-def between(random: np.random.RandomState, first: int, end: int, examples: int) -> np.ndarray:
-    """Uniform whole numbers from `first` up to, not including, `end`; `first` itself where that range is empty."""
+def random_positions(random: np.random.RandomState, first: int, end: int, examples: int) -> np.ndarray:
+    """Draw uniform integers from `first` up to, but not including, `end`; `first` if that range is empty."""
     return random.randint(first, max(end, first + 1), examples)

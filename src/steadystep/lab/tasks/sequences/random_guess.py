@@ -1,4 +1,4 @@
-"""Random weight guessing: how hard a problem is for a method that learns nothing."""
+"""Random weight guessing, a baseline that shows how hard a problem is without any learning."""
 
 import torch
 
@@ -8,19 +8,20 @@ RANGE = 100.0
 """Weights are guessed uniformly in [-RANGE, RANGE]."""
 
 SOLVED = 100
-"""A guess has solved a problem if it is right in so many sequences one after the other."""
+"""A guess solves a problem if it is correct for this many sequences in a row."""
 
 
 @torch.no_grad()
 def guesses_needed(task: Task, most: int, seed: int = 0) -> int | None:
-    """How many random weights were tried up to the first that solve the task; None if `most` of them do not.
+    """Return how many random guesses of the weights it takes to solve the task, or None if `most` guesses fail.
 
-    A problem that is solved within a few hundred guesses says little about a learning method. Each guess is every
-    weight and bias anew, uniform in [-100, 100], and is right in the first 100 training sequences or is dropped.
+    A problem that is solved within a few hundred guesses says little about a learning method. Each guess draws every
+    weight and bias uniformly from [-100, 100], and solves the task if the first 100 training sequences are correct.
     Source: Hochreiter & Schmidhuber (1997), section 1, after Hochreiter & Schmidhuber, Bridging long time lags by
     weight guessing and "long short-term memory" (1996).
 
-    Raises ValueError where `most` is below 1.
+    Raises:
+        ValueError: If `most` is below 1.
 
     >>> from steadystep.lab.tasks.rnn import make_task
     >>> guesses_needed(make_task("latch", "tanh", length=20, hidden=1), most=1_000)

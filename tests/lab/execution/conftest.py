@@ -1,3 +1,5 @@
+"""Fixtures for tests of the store."""
+
 from pathlib import Path
 
 import pytest
@@ -8,13 +10,13 @@ from tiny_study import WANTED
 
 @pytest.fixture
 def warnings() -> list[str]:
-    """What the store has said."""
+    """Return the list of the store's warnings."""
     return []
 
 
 @pytest.fixture
 def store(tmp_path: Path, warnings: list[str]) -> Store:
-    """Of a declared study, and nothing run."""
+    """Return the store of a declared study without records."""
     store = Store(tmp_path / "study", warnings.append)
     store.declare(WANTED)
     return store

@@ -1,0 +1,63 @@
+"""Get the records of a stage's trials: read stored records and train the trials that have none."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from steadystep.lab.execution.batch_plan import replication_obstacle
+from steadystep.lab.execution.executor import make_executor
+from steadystep.lab.execution.observer import Observer
+from steadystep.lab.execution.store import Store
+from steadystep.lab.execution.worker import Job
+from steadystep.lab.study.stages import RunStage
+from steadystep.lab.tasks.splits import Splits
+from steadystep.lab.tasks.task import Task
+from steadystep.lab.training.record import Record
+from steadystep.lab.training.trial import Trial
+
+
+@contextmanager
+def stage_runner(job: Job, splits: Splits, workers: int, observer: Observer) -> Iterator[RunStage]:
+    """Yield a function that trains the trials of a stage without a record in the job's folder and returns all records.
+
+    The workers are stopped at the end of the block.
+    """
+    store = Store(job.folder, observer.warning)
+    executor = make_executor(job, splits, workers)
+
+    def run_stage(stage: str, trials: Sequence[Trial]) -> Mapping[str, Record]:
+        steps = sum(_steps(trial, len(splits.train)) for trial in trials)
+        observer.stage_started(stage, len(trials), steps)
+        records = stored_records(store, trials)
+        for record in records.values():
+            observer.trial_finished(record)
+        missing = [trial for trial in trials if trial.id not in records]
+        recorded = [record.trial for record in records.values()]
+        return {**records, **executor.run(missing, observer, recorded)} if missing else records
+
+    try:
+        yield run_stage
+    finally:
+        executor.close()
+
+
+def allowed_replicas(replicas: int, task: Task, splits: Splits, observer: Observer, device: torch.device) -> int:
+    """Return the number of replicas, or 1 if the task's model cannot be trained in replicas; warn in that case."""
+    reason = ""
+    if replicas > 1:
+        on_cpu = device.type == "cpu"
+        reason = replication_obstacle(task, splits) if on_cpu else f"is on {device}, and replicas run on the CPU only"
+    if reason:
+        observer.warning(f"the model of {task.name} {reason}: its trials are trained one at a time")
+    return 1 if reason else replicas
+
+
+def stored_records(store: Store, trials: Sequence[Trial]) -> dict[str, Record]:
+    """Return the records of those trials that have one, by the ids of the trials."""
+    records = {trial.id: store.read(trial) for trial in trials}
+    return {trial_id: record for trial_id, record in records.items() if record}
+
+
+def _steps(trial: Trial, examples: int) -> int:
+    return trial.epochs * (examples // min(trial.batch_size, examples))

@@ -1,0 +1,89 @@
+"""What an optimizer's constructor is given: checked, and converted to Python's numbers."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from numbers import Real
+from typing import Any, get_args
+
+import numpy as np
+import torch
+
+from steadystep.kernels.precision import Rounding
+from steadystep.rule import Range
+
+_TORCH_ONLY = ("foreach", "fused", "capturable", "differentiable")
+
+
+def refuse_unknown_arguments(constructor: Callable[..., None]) -> Callable[..., None]:
+    """Make a constructor raise a TypeError that lists its arguments when it is given one that it does not have."""
+    names = list(inspect.signature(constructor).parameters)[2:]  # without self and params
+
+    @wraps(constructor)
+    def checked(self: Any, *arguments: Any, **options: Any) -> None:
+        optimizer = type(self).__name__
+        for name in options:
+            if name in _TORCH_ONLY:
+                raise TypeError(f"{optimizer} has no {name!r}: how a step is computed is chosen by backend=")
+            if name not in names and name != "params":
+                raise TypeError(f"{optimizer} has no argument {name!r}; it takes {', '.join(names)}")
+        constructor(self, *arguments, **options)
+
+    return checked
+
+
+def check_group(
+    optimizer: str,
+    group: Mapping[str, Any],
+    variants: Sequence[str],
+    bounds: Mapping[str, Range],
+    defaults: Mapping[str, Any],
+) -> None:
+    """Raise a ValueError for an option of a parameter group that is out of range.
+
+    Args:
+        optimizer: the name that the message gives.
+        group: the parameter group, with all its options.
+        variants: the variants that there are.
+        bounds: the range of each hyperparameter.
+        defaults: the default of each hyperparameter, which says how many numbers it has.
+    """
+    if group["variant"] not in variants:
+        raise ValueError(f"variant is {group['variant']!r}: {optimizer} has {', '.join(map(repr, variants))}")
+    if group["rounding"] not in get_args(Rounding):
+        raise ValueError(f"rounding is {group['rounding']!r}: it must be one of {', '.join(get_args(Rounding))}")
+    for name, accepted in bounds.items():
+        value, default = group[name], defaults[name]
+        values = value if isinstance(value, tuple | list) else (value,)
+        if isinstance(default, tuple | list) and len(values) != len(default):
+            count = {2: "two", 3: "three"}.get(len(default), str(len(default)))
+            raise ValueError(f"{name} is {value!r}: {optimizer} accepts {count} numbers in {accepted}")
+        for index, entry in enumerate(values):
+            number = entry.item() if isinstance(entry, torch.Tensor) and entry.numel() == 1 else entry
+            if not isinstance(number, int | float) or isinstance(number, bool) or number not in accepted:
+                label = f"{name}[{index}]" if len(values) > 1 else name
+                raise ValueError(f"{label} is {entry!r}: {optimizer} accepts a number in {accepted}")
+
+
+def check_base_lr(optimizer: str, group: Mapping[str, Any]) -> None:
+    """Raise a ValueError unless a group has a first learning rate above 0, with which its rule compares the present."""
+    if not group.get("base_lr", base_lr(group)) > 0:
+        raise ValueError(
+            f"lr is {group['lr']!r}: {optimizer} with variant={group['variant']!r} compares it with the first learning "
+            "rate, which must be greater than 0: start from a positive lr, which a scheduler may then set to 0, or "
+            "give the parameter group a base_lr"
+        )
+
+
+def as_python_number(value: Any) -> Any:
+    """Convert numbers of other libraries to Python's: a checkpoint with NumPy's numbers cannot be loaded safely."""
+    if isinstance(value, tuple) and any(isinstance(one, np.generic) for one in value):
+        return tuple(map(as_python_number, value))
+    if isinstance(value, np.generic):
+        return value.item()
+    return float(value) if isinstance(value, Real) and not isinstance(value, int | float) else value
+
+
+def base_lr(group: Mapping[str, Any]) -> float:
+    """Return the learning rate that a group started with."""
+    return float(group.get("initial_lr", group["lr"]))

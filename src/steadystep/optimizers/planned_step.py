@@ -1,0 +1,139 @@
+"""The step of every optimizer: make or reuse a plan, replay a captured step or take the guarded one."""
+
+import sys
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+
+from steadystep.clipping.base import Clipper
+from steadystep.clipping.norms import GradNorms
+from steadystep.kernels.dispatch import measure
+from steadystep.optimizers.hyperparameters import SCHEDULED
+from steadystep.optimizers.plan import Plan, plan_step
+from steadystep.rule import Rule
+from steadystep.step.guarded_step import (
+    Guard,
+    Measure,
+    Policy,
+    Scaler,
+    SkipWatch,
+    guarded_step,
+    is_unguarded,
+    refuse_in_backward,
+    scaler_of,
+)
+from steadystep.step.state import step_state
+from steadystep.tracing.graph import Graph
+from steadystep.tracing.ops import Number
+
+_torch_hooks = sys.modules[torch.optim.Optimizer.__module__]  # the module with the hooks of all optimizers
+_profiler_enabled: Callable[[], bool] = torch.autograd._profiler_enabled  # type: ignore[reportPrivateImportUsage]
+
+
+class PlannedStep(torch.optim.Optimizer):
+    """An optimizer that takes its steps by a plan."""
+
+    _step_supports_amp_scaling = True  # a GradScaler then leaves the division by its scale to the step
+
+    policy: Policy
+    backend: str | None
+    _clippers: tuple[Clipper, ...]
+    _watch: SkipWatch
+    _plan: Plan | None
+    _measured: tuple[Sequence[str], Number] | None  # the names and norms of the last measured gradients
+
+    @classmethod
+    @abstractmethod
+    def rule(cls, group: Mapping[str, Any]) -> Rule:
+        """Return the update rule that the options of a parameter group ask for."""
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Take one step, or refuse it. `.grad` is read and never written.
+
+        Args:
+            closure: evaluates the model again and returns the loss, which is then returned.
+
+        Raises:
+            NonFiniteGradientError: under ``nonfinite="raise"``, naming the tensors.
+            TooManySkipsError: after more than `max_consecutive_skips` refusals in a row; on a GPU, for which no step
+                waits, once the count has reached the host. Under a GradScaler the first 32 infinite steps in a row
+                are its calibration, and do not count.
+        """
+        arguments = () if closure is None else (closure,)
+        return self._hooked_step(*arguments) if self._has_hooks() else self._step(*arguments)
+
+    # torch would wrap every step in its hooks and its profiler, which take much of the time of a small model's step.
+    step.hooked = True  # type: ignore[attr-defined]
+
+    def _step(self, closure: Callable[[], Any] | None = None) -> Any:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        refuse_in_backward(self._clippers)
+        with torch.set_grad_enabled(False):  # takes half the time of torch.no_grad()
+            plan = self._plan
+            if plan is None or not plan.renew(self.param_groups, self.state):
+                plan = self._plan = self._new_plan()
+            if plan is not None:
+                self._replay_or_take(plan)
+                plan.gradients.release()
+        return loss
+
+    _hooked_step = torch.optim.Optimizer.profile_hook_step(_step)
+
+    def _replay_or_take(self, plan: Plan) -> None:
+        """Replay the captured step if the capture still holds, else take the guarded step; note the norms."""
+        scaler = None if getattr(self, "found_inf", None) is None else scaler_of(self)
+        captured, norms = plan.captured, None
+        if captured is not None:
+            scaler = scaler and Scaler(captured.hold_scale(scaler.scale))
+            norms = captured.replay_or_none(self._inputs(scaler))
+        if norms is None:
+            if not plan.follows(self.param_groups, self.rule):
+                plan = self._plan = self._new_plan() or plan
+            norms = self._take(plan, scaler)
+        self._measured = None if norms is None else (plan.gradients.names, norms)
+
+    def _take(self, plan: Plan, scaler: Scaler | None) -> Number:
+        """Take the guarded step, capture it if that pays, and return the norms of the gradients."""
+        guard = Guard(self._clippers, self.policy, self._watch)
+
+        def take(graph: Graph | None, measure: Measure) -> GradNorms | None:
+            state = step_state(self.param_groups[0], self._clippers, plan.gradients)
+            return guarded_step(plan.gradients, measure, plan.apply, guard, state, scaler and scaler.read(graph))
+
+        captured, inputs = plan.captured, partial(self._inputs, scaler)
+        if captured is not None and not is_unguarded(guard, scaler) and captured.should_capture(inputs()):
+            norms = captured.capture_or_none(take, inputs)
+            if norms is not None:
+                return norms
+        measured = take(None, partial(measure, plan.gradients, backend=self.backend))
+        return measured and measured.norms
+
+    def _new_plan(self) -> Plan | None:
+        name = type(self).__name__
+        return plan_step(name, self.param_groups, self.rule, self.state, self._clippers, self.backend)
+
+    def _inputs(self, scaler: Scaler | None) -> list[Any]:
+        """Return everything that a step reads from Python, besides its tensors."""
+        values = [
+            value
+            for group in self.param_groups
+            for name, value in group.items()
+            if name != "params" and not (name == SCHEDULED and isinstance(value, float))
+        ]
+        return [*values, self.policy, *self._clippers, self.backend, scaler and scaler.scale]
+
+    def _has_hooks(self) -> bool:
+        """Return whether the step has to call a hook or the profiler."""
+        return bool(
+            self._optimizer_step_pre_hooks
+            or self._optimizer_step_post_hooks
+            or _torch_hooks._global_optimizer_pre_hooks
+            or _torch_hooks._global_optimizer_post_hooks
+            or _profiler_enabled()
+        )

@@ -1,0 +1,93 @@
+"""The verdict on a step, and how a step reads and writes the numbers that it keeps in memory.
+
+A step runs in one of three ways: on Python numbers, if everything is on a CPU; on tensors, if an accelerator holds the
+numbers, and nothing is read back; and on the nodes of a graph, while it is captured. This file is the only one that
+tells the three apart.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from steadystep.tracing.graph import Graph, graph_of
+from steadystep.tracing.ops import Number, where
+
+
+class Verdict:
+    """Whether a step is applied: a bool on the host, a tensor on an accelerator, or a node of a graph."""
+
+    def __init__(self, accept: Number) -> None:
+        self.accept = accept
+        self.graph = graph_of(accept)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the host knows that the step is refused. A verdict on an accelerator is not read."""
+        return self.graph is None and not isinstance(self.accept, torch.Tensor) and not self.accept
+
+    def on(self, device: torch.device) -> torch.Tensor | None:
+        """Return the verdict as a tensor on this device, or None where the host knows it."""
+        return self.accept.to(device) if isinstance(self.accept, torch.Tensor) else None
+
+    def load(self, tensor: torch.Tensor) -> Number:
+        """Read a stored number or vector."""
+        return load(tensor, self.graph)
+
+    def store(self, tensor: torch.Tensor, value: Number) -> None:
+        """Replace a stored number or vector if the step is applied."""
+        store(tensor, value, self.accept, self.graph)
+
+    def write(self, tensor: torch.Tensor, value: torch.Tensor) -> None:
+        """Replace the content of a tensor of any shape if the step is applied. The host must not know it as refused."""
+        accept = self.on(tensor.device)
+        if accept is None:
+            tensor.copy_(value)
+        else:  # selected, never multiplied by 0: 0 * NaN is NaN
+            torch.where(accept, value.to(tensor.dtype), tensor, out=tensor)
+
+    def call_after(self, action: Callable[[], None]) -> None:
+        """Call `action` once the step has been computed: now, or after each evaluation of the graph."""
+        if self.graph is None:
+            action()
+        else:
+            self.graph.callbacks.append(action)
+
+
+def load(tensor: torch.Tensor, graph: Graph | None = None) -> Number:
+    """Read a stored number or vector: a Python number or a NumPy array on a CPU, a tensor elsewhere, or a node."""
+    if graph is not None:
+        return graph.load_all(tensor)
+    if not tensor.is_cpu:
+        return tensor.double()
+    return tensor.numpy() if tensor.dim() else tensor.item()
+
+
+def store(tensor: torch.Tensor, value: Number, when: Number, graph: Graph | None = None) -> None:
+    """Replace a stored number or vector where `when` is true."""
+    if graph is not None:
+        graph.store(tensor, where(when, value, graph.load_all(tensor)), -tensor.dim())
+    elif isinstance(when, torch.Tensor):
+        new = torch.as_tensor(value, dtype=tensor.dtype, device=tensor.device)
+        torch.where(when.to(tensor.device), new, tensor, out=tensor)
+    elif when and tensor.is_cpu:
+        tensor.numpy()[...] = value
+    elif when:
+        tensor.copy_(value) if isinstance(value, torch.Tensor) else tensor.fill_(value)
+
+
+def load_entries(vector: torch.Tensor, graph: Graph | None = None) -> list[Number]:
+    """Read the entries of a vector as separate numbers. Python's are faster one by one than an array's."""
+    if graph is not None:
+        return [graph.load(vector, place) for place in range(len(vector))]
+    return vector.tolist() if vector.is_cpu else list(vector.unbind())
+
+
+def store_entries(vector: torch.Tensor, entries: Sequence[Number], graph: Graph | None = None) -> None:
+    """Replace the entries of a vector."""
+    if graph is not None:
+        for place, entry in enumerate(entries):
+            graph.store(vector, entry, place)
+    elif vector.is_cpu:
+        vector.numpy()[:] = entries
+    else:
+        vector.copy_(torch.stack([torch.as_tensor(x, dtype=vector.dtype, device=vector.device) for x in entries]))
