@@ -37,8 +37,8 @@ def check_elementwise(function: Callable[..., Any]) -> None:
     for reason in _reasons(function, {function}):
         raise ValueError(
             f"{name}() is not elementwise, because it uses {reason}: a rule is made of +, -, *, /, &, |, comparisons, "
-            "numbers, abs, sqrt, where, sign, minimum and maximum; for an optimizer that needs more, such as Muon, SOAP "
-            "or Shampoo, use steadystep.guard(optimizer)"
+            "numbers, abs, sqrt, where, sign, minimum and maximum; for an optimizer that needs more, such as Muon or "
+            "Shampoo, use steadystep.guard(optimizer)"
         )
 
 

@@ -49,7 +49,7 @@ def test_values_out_of_range(name: str, options: dict[str, Any], message: str) -
     ("options", "message"),
     [
         ({"fused": True}, "Adam has no 'fused': how a step is computed is chosen by backend="),
-        ({"momentun": 0.9}, "Adam has no argument 'momentun'; it takes variant, maximize, clip"),
+        ({"momentun": 0.9}, "Adam has no argument 'momentun'; it takes lr, betas, eps, weight_decay, amsgrad, clip"),
         ({"clip": "norm"}, "clip is 'norm': give None, a maximal global norm"),
         ({"clip": True}, "clip is True"),
     ],

@@ -19,9 +19,6 @@ QUANTILES = (0.1, 0.9)
 
 FORM = re.compile(r"(?P<optimizer>\w+)(\+(?P<clip>\w+))?(@(?P<low>[^:@]+):(?P<high>[^:@]+))?")
 
-RELATIVE_TO_ADAM = {"Lion": 0.2, "LAMB": 4.0, "Adagrad": 8.0, "Adadelta": 300.0}
-"""Typical learning rates of other adaptive optimizers, as multiples of Adam's."""
-
 
 def comparison(
     task: Task,
@@ -78,7 +75,7 @@ def _parse_arm(text: str, task: Task, settings: int) -> list[Arm]:
         raise UserError(f"cannot read the arm {text!r}: write OPTIMIZER, OPTIMIZER+CLIPPER, or either with @LOW:HIGH")
     optimizer = resolve_optimizer(form["optimizer"])
     clip = resolve_clipper(form["clip"]) if form["clip"] else None
-    low, high = _parse_range(form["low"], form["high"], text) if form["low"] else _default_range(optimizer, task)
+    low, high = _parse_range(form["low"], form["high"], text) if form["low"] else task.learning_rates(optimizer)
     options = next((arm.options for arm in task.arms if arm.optimizer == optimizer), {})
     lrs = geometric_grid(low, high, settings)
     unclipped = Arm(name=optimizer, optimizer=optimizer, options=options, lrs=lrs)
@@ -100,16 +97,6 @@ def _parse_range(low: str, high: str, text: str) -> tuple[float, float]:
     if not 0 < ends[0] < ends[1] < np.inf:
         raise UserError(f"the learning rates of {text!r} must be positive and increasing")
     return ends
-
-
-def _default_range(optimizer: str, task: Task) -> tuple[float, float]:
-    """Return the range of the task's learning rates for this optimizer, or else Adam's range times a typical factor."""
-    declared = [lr for arm in task.arms if arm.optimizer == optimizer for lr in arm.lrs]
-    if declared:
-        return min(declared), max(declared)
-    factor = RELATIVE_TO_ADAM.get(optimizer, 1.0)
-    scaled = [lr * factor for arm in task.arms if arm.optimizer in ("Adam", "AdamW") for lr in arm.lrs]
-    return min(scaled), max(scaled)
 
 
 def _without_duplicates(arms: Sequence[Arm]) -> tuple[Arm, ...]:

@@ -29,6 +29,10 @@ class Frequencies(NamedTuple):
     accuracy: float  # share of the most frequent class, as a fraction of 1
 
 
+LR_RATIOS = {"Lion": 0.2, "LAMB": 4.0, "Adagrad": 8.0}
+"""Typical learning rates of other adaptive optimizers, as multiples of Adam's. The ratio of the others is 1."""
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """A data set, a model, a loss and a budget, with everything that is declared before any result is seen."""
@@ -55,9 +59,19 @@ class Task:
     loss_unit: LossUnit | None = None  # unit in which reports show the test loss; None: they do not show it
     claims: Mapping[str, Claim] = field(default_factory=dict)  # by arm name
     replicas: int = 1  # trials trained side by side: many where launching an operation costs more than computing it
+    lr_ratios: Mapping[str, float] = field(default_factory=lambda: LR_RATIOS)  # for optimizers without an arm
     version: int = 1  # increased when the task changes in a way that invalidates its old records
 
     @property
     def chance(self) -> float:
         """The accuracy of a guess, as a fraction of 1. A diverged run is counted with this accuracy."""
         return self.frequencies.accuracy if self.frequencies else 1 / self.classes
+
+    def learning_rates(self, optimizer: str) -> tuple[float, float]:
+        """Return the range of an optimizer's declared learning rates, or else that of Adam times a typical ratio."""
+        declared = [lr for arm in self.arms if arm.optimizer == optimizer for lr in arm.lrs]
+        if declared:
+            return min(declared), max(declared)
+        ratio = self.lr_ratios.get(optimizer, 1.0)
+        scaled = [lr * ratio for arm in self.arms if arm.optimizer in ("Adam", "AdamW") for lr in arm.lrs]
+        return min(scaled), max(scaled)
