@@ -1,4 +1,4 @@
-"""`make bench`: time clipping and step of every optimizer on the tensors of three models, interleaved in one process.
+"""`make bench`: time clipping plus step of every optimizer on the tensors of three models, interleaved in one process.
 
 Prints the results and writes benchmarks/results/steps.json; `python -m benchmarks.plot` plots them.
 """
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _one(row: Row, shapes: list[tuple[int, ...]], seconds: float) -> Mapping[str, Timing]:
-    """Time one optimizer: this package's compiled and eager step, its Adam, other libraries, and the streaming limit.
+    """Time one optimizer: this package's compiled and eager steps, its Adam, other libraries, and the streaming limit.
 
     The streaming limit reads each gradient once and then moves the bytes of the update.
     """

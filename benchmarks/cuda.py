@@ -1,4 +1,4 @@
-"""`python -m benchmarks.cuda`: time clipping and step of every optimizer on a CUDA device, interleaved in one process.
+"""`python -m benchmarks.cuda`: time clipping plus step of every optimizer on a CUDA device, interleaved in one process.
 
 Every step is timed as called from Python, which includes the kernel launches, and replayed as a CUDA graph, where only
 the time on the device counts. Prints the results and writes benchmarks/results/cuda.json.
@@ -73,7 +73,7 @@ def _one(row: Row, shapes: Shapes, seconds: float) -> Mapping[str, Mapping[str, 
 
 
 def _capturable(row: Row, shapes: Shapes) -> Step:
-    """Return the fused step of torch in a form that a CUDA graph can capture."""
+    """Return torch's fused step in a form that a CUDA graph can capture."""
     options = {} if row.torch in ("SGD", "Adagrad") else {"capturable": True}
     kind = getattr(torch.optim, row.torch)
     return clip_then_step(partial(kind, fused=True, **row.torch_options, **options), shapes, "cuda")

@@ -63,7 +63,7 @@ def read(params: Sequence[torch.nn.Parameter]) -> Step:
 
 
 def update(params: Sequence[torch.nn.Parameter], slots: int) -> Step:
-    """Return a step that reads gradient, parameter and state, and writes parameter and state."""
+    """Return a step that reads the gradients, parameters and states, and writes the parameters and states."""
     device = params[0].device
     work = chunks(tuple(param.numel() for param in params), device)
     rows = [[param.grad, param.detach(), *(torch.zeros_like(param) for _ in range(slots))] for param in params]

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.images [FOLDER]`: measure images per second of each stage of the ImageNet pipeline, one thread.
+"""`python -m benchmarks.images [FOLDER]`: measure the images per second of each ImageNet pipeline stage on one thread.
 
 FOLDER contains parquet files with original images; default: ../shared/data/imagenet-sample-100. Prints a table and
 writes benchmarks/results/images.json.

@@ -1,4 +1,4 @@
-"""Measure the overhead of guard and ledger, the cost of the first use, and the memory of optimizer states."""
+"""Measure the overhead of the guard and the ledger, the cost of the first use, and the memory of optimizer states."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ from steadystep.tracing.verdict import Verdict
 
 
 def guard_and_ledger(shapes: Shapes, seconds: float) -> dict[str, float]:
-    """Compare the step of Adam with clipping to the same step without guard and ledger.
+    """Compare a step of Adam with clipping to the same step without the guard and the ledger.
 
     "without" computes only the clipping factor and updates no counters. Every optimizer has to gather its gradients and
     look up its state; `passes_ms` leaves out even that.
@@ -75,7 +75,7 @@ def _clip_and_apply(plan: Plan) -> None:
 
 
 def first_use(repetitions: int = 3) -> dict[str, float]:
-    """Measure, in separate processes, the seconds of the import and of a first step without and with cached kernels."""
+    """Time the import and the first step without and with cached kernels, in seconds, each in a separate process."""
 
     def seconds(code: str, cache: str) -> float:
         program = f"import time, torch; started = time.perf_counter(); {code}; print(time.perf_counter() - started)"

@@ -24,7 +24,7 @@ COLOURS = {
 
 
 def figure() -> go.Figure:
-    """Plot the median time of clipping and step for each model and optimizer on a logarithmic axis."""
+    """Plot the median time of clipping plus step for each model and optimizer on a logarithmic axis."""
     found = json.loads(RESULTS.read_bytes())
     models = found["models"]
     plot = make_subplots(cols=len(models), shared_yaxes=True, subplot_titles=list(models), horizontal_spacing=0.02)

@@ -41,7 +41,7 @@ With a single batch per worker, a round would mostly measure how long one worker
 
 
 def measure(rounds: int = ROUNDS) -> dict[str, Any]:
-    """Measure trials per second of clipped Adam on digits-mlp (4 epochs): medians over all but the first round."""
+    """Measure the trials per second of clipped Adam on digits-mlp (4 epochs): medians over all rounds but the first."""
     cores = os.cpu_count() or 1
     found: dict[str, Any] = {"environment": this_environment("float32").model_dump(), "replicas": REPLICAS}
     rates = _rates(rounds, cores)
@@ -65,7 +65,7 @@ def _compared(together: Sequence[float], alone: Sequence[float]) -> dict[str, An
 
 
 def _products(rounds: int) -> float:
-    """Measure the seconds of a trial's matrix products: outputs and both gradients of every layer in every step."""
+    """Measure the seconds taken by a trial's matrix products: outputs and both gradients of every layer and step."""
     task = find_task("digits-mlp")
     trial, examples = _trial(0, ""), len(task.load(None).train)
     layers = [layer for layer in task.model().modules() if isinstance(layer, torch.nn.Linear)]
@@ -91,7 +91,7 @@ def _products(rounds: int) -> float:
 
 
 def _rates(rounds: int, cores: int) -> dict[Any, list[float]]:
-    """Measure the rate in every round, by (replicas, workers), and for one trial at a time with all threads."""
+    """Measure the rate in every round, for each (replicas, workers) and for one trial at a time with all threads."""
     task = find_task("digits-mlp")
     splits = task.load(None)
     sides = [(replicas, workers) for workers in sorted({1, cores}) for replicas in (REPLICAS, 1)]

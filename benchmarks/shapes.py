@@ -1,4 +1,4 @@
-"""Parameter shapes of three models: a large one with many tensors, a transformer, and one that fits into a cache."""
+"""Parameter shapes of three models: a large one with many tensors, a transformer, and one that fits in the cache."""
 
 Shapes = list[tuple[int, ...]]
 

@@ -1,4 +1,4 @@
-"""Clipping and step, by this package and by other libraries."""
+"""The steps that are timed, with clipping: those of this package and of other libraries."""
 
 import importlib
 import importlib.util
@@ -74,7 +74,7 @@ def ours(row: Row, shapes: Shapes, device: str = "cpu", **options: Any) -> Step:
 
 
 def peers(row: Row, shapes: Shapes, device: str = "cpu") -> Iterator[tuple[str, Step]]:
-    """Yield the same step in other libraries: `clip_grad_norm_` and a step, or one jit-compiled function."""
+    """Yield the same clipped step in other libraries: `clip_grad_norm_` and a step, or one jit-compiled function."""
     if row.torch:
         kind = getattr(torch.optim, row.torch)
         forms = {"torch for-loop": {"foreach": False}, "torch foreach": {"foreach": True}}

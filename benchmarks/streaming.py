@@ -56,7 +56,7 @@ def read(params: Sequence[torch.Tensor]) -> Step:
 
 
 def update(params: Sequence[torch.Tensor], slots: int) -> Step:
-    """Return a step that reads gradient, parameter and state, and writes parameter and state."""
+    """Return a step that reads the gradients, parameters and states, and writes the parameters and states."""
     work = chunks(tuple(param.numel() for param in params))
     kernel = _update_kernel(slots + 1)
     rows = [[param.grad, param.detach(), *(torch.zeros_like(param) for _ in range(slots))] for param in params]

@@ -1,4 +1,4 @@
-"""Write docs/results and the measured parts of README.md from the records of studies, never by hand.
+"""Write docs/results and the measured parts of README.md from the records of studies.
 
 `python docs/publish.py studies/mnist-mlp ...` packs finished studies into docs/results/FOLDER, with a summary, tables
 and a picture, and does the same for the folders of other reports. With `--again`, it renders all published studies
@@ -53,7 +53,7 @@ def render_study(folder: Path) -> None:
 
 
 def publish_document(folder: Path) -> None:
-    """Copy the report of another command into docs/results: its Markdown, tables, a picture and any records."""
+    """Copy the report of another command into docs/results: its Markdown, its tables, a picture and any records."""
     target = RESULTS / folder.name
     target.mkdir(parents=True, exist_ok=True)
     [page] = folder.glob("*.html")
@@ -91,7 +91,7 @@ def _demo() -> str:
 
 
 def _results(task: str) -> str:
-    """Return the table of a study next to the paper's claims, its verdicts and the machine it was measured on."""
+    """Return a study's table with the paper's claims, its verdicts and the machine on which it was measured."""
     results = read_study(RESULTS / task)
     summary = summarise(results)
     chosen = ("Arm", "Test accuracy", "Paper", "Budget", "Epochs", "Clipped", "Diverged")
@@ -115,7 +115,7 @@ def _report_result(report: str) -> str:
 
 
 def _speed() -> str:
-    """Return the times of clipping and step for ResNet-50 and a small network, as recorded by `make bench`."""
+    """Return the times of clipping plus step for ResNet-50 and a small network, as recorded by `make bench`."""
     measured = json.loads((BENCHMARKS / "steps.json").read_bytes())
     titles = ["Optimizer", "ResNet-50 ms", "ratio to limit", "fastest other ms", "small MLP ms", "fastest other ms"]
     rows = [titles, ["---"] * len(titles)]

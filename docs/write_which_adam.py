@@ -1,4 +1,4 @@
-"""Write docs/which-adam.md: how much definitions of the same name differ, computed by the tests' scalar references.
+"""Write docs/which-adam.md: how far optimizers of the same name differ, computed with the tests' scalar references.
 
 The references are loops over Python floats, written from the papers and the authors' releases. They are independent of
 the package's own rules; the tests check the rules against them.

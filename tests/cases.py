@@ -1,4 +1,4 @@
-"""The tables that drive the generic tests: every optimizer, every clipper."""
+"""Tables of every optimizer and every clipper, over which the generic tests run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ import steadystep
 
 @dataclass(frozen=True)
 class OptimizerCase:
-    """An optimizer with its options, and torch's class if the definition is torch's."""
+    """An optimizer with its options, and torch's class if both have the same definition."""
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -80,7 +80,7 @@ OPTIMIZERS = (
 
 @dataclass(frozen=True)
 class ClipperCase:
-    """A clipper, and which properties it has."""
+    """A clipper and its properties."""
 
     make: Callable[[], steadystep.Clipper]
     keeps_direction: bool = False  # that of the whole gradient

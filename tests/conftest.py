@@ -1,4 +1,4 @@
-"""Shared by all tests: the Hypothesis profile, and fixtures for double precision and for a browser."""
+"""The Hypothesis profile of all tests, and fixtures for double precision and for a browser."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ if not torch.cuda.is_available():
 
 @pytest.fixture
 def double_by_default() -> Iterator[None]:
-    """Make float64 the default dtype: torch's NAdam stores mu_product in it, whatever dtype the parameters have."""
+    """Make float64 the default dtype, in which torch's NAdam stores mu_product whatever the dtype of the parameters."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     yield

@@ -1,4 +1,4 @@
-"""Faults to inject into training, drawn by case number: test_faults.py runs the local ones, ranks.py the others."""
+"""Faults to inject into training, drawn by case number; test_faults.py runs the local ones, and ranks.py the others."""
 
 import math
 import random
@@ -23,7 +23,7 @@ SCALE = 2.0**8
 
 @dataclass
 class Fault:
-    """One case: optimizer, clipper, kind of fault and step of the fault; `rng` draws everything else."""
+    """One case: the optimizer, the clipper, and the kind and step of the fault; `rng` draws everything else."""
 
     number: int
     optimizer: OptimizerCase
@@ -46,11 +46,11 @@ class Fault:
         return torch.randn(shape, generator=generator) * 10.0 ** (step % 4 - 2)
 
     def scaled(self, gradient: torch.Tensor) -> torch.Tensor:
-        """Return the gradient that backward would compute: for overflow cases in float16, times the loss scale."""
+        """Return the gradient as backward would compute it: in overflow cases, in float16 and times the loss scale."""
         return (gradient * SCALE).half() if self.kind == OVERFLOW else gradient
 
     def inject(self, gradient: torch.Tensor) -> torch.Tensor:
-        """Return the gradient that backward would compute, with the fault at a random element."""
+        """Return the gradient as backward would compute it, with the fault in a random element."""
         faulty = gradient.clone()
         faulty.view(-1)[self.rng.randrange(faulty.numel())] = FAULTS[self.kind]
         assert self.kind != OVERFLOW or faulty.isfinite().all()
@@ -67,7 +67,7 @@ def draw(number: int) -> Fault:
 
 
 def snapshot(optimizer: steadystep.Optimizer, params: list[torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return copies of parameters, moments, counters and clipper statistics; only the ledger is left out."""
+    """Return copies of the parameters, moments, counters and clipper statistics: everything except the ledger."""
     values = {f"parameter {i}": param.detach().clone() for i, param in enumerate(params)}
     for i, param in enumerate(params):
         values |= {f"{name} {i}": value.clone() for name, value in optimizer.state[param].items()}
@@ -84,7 +84,7 @@ def assert_bitwise(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor], label
 
 
 def assert_accounted(ledger: dict[str, Any], clean: dict[str, Any], label: str) -> None:
-    """Assert that the ledger of a training with one skipped step differs from a clean one's by that step only."""
+    """Assert that the ledger of a run with one skipped step differs from that of a clean run by that step only."""
     assert ledger["skipped_nonfinite"] == 1, label
     assert ledger["attempted"] - clean["attempted"] == ledger["skipped"] - clean["skipped"] == 1, label
     # Outliers may be skipped before and after the fault.

@@ -198,7 +198,7 @@ def make_results(
 
 
 def resample_as_aa(results: Results, arm: str, rng: np.random.Generator) -> Results:
-    """Return the study with the headline runs of every arm resampled from those of one `arm`, so that no arms differ.
+    """Return the study with the headline runs of every arm resampled from those of `arm`, so that no two arms differ.
 
     As many runs as before are drawn with replacement. Each drawn run gets the seed of the run that it replaces.
     """
@@ -219,7 +219,7 @@ def _with_seed(record: Record, seed: int) -> Record:
 
 
 def _search(arm: Arm) -> list[tuple[float, Clip | None]]:
-    """Return the declared settings, with thresholds that are quantiles of the norms in every synthetic record."""
+    """Return the declared settings, whose thresholds are quantiles of the norms that all synthetic records share."""
     if arm.clip is None:
         return [(lr, None) for lr in arm.lrs]
     clips = [Clip(kind=arm.clip, threshold=NORMS[QUANTILES.index(level)]) for level in arm.quantiles]

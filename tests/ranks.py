@@ -52,7 +52,7 @@ def model() -> nn.Module:
 
 
 def batch(step: int, rank: int | None = None) -> torch.Tensor:
-    """Return the examples of a step: all of them, or the half of one rank."""
+    """Return the examples of a step: all of them, or one rank's half."""
     x = torch.randn(8, 6, generator=torch.Generator().manual_seed(step), dtype=torch.float64) * 10.0 ** (step % 3)
     return x if rank is None else x[4 * rank : 4 * (rank + 1)]
 
@@ -205,7 +205,7 @@ def tensor_parallel(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> N
 
 
 def one_rank_is_enough_to_refuse(rank: int, make: Callable[[Any], steadystep.Optimizer]) -> None:
-    """Check that a NaN on one rank refuses the step, also in a replicated or plain tensor that is finite elsewhere."""
+    """Check that a NaN on one rank makes all ranks skip the step, even if the tensor is not sharded."""
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     for hit in range(3):
         sharded = distribute_tensor(torch.ones(4, 3).double(), mesh, [Shard(0)])
@@ -271,7 +271,7 @@ def fault(rank: int, number: int) -> None:
 
 
 def clips_the_same_however_sharded(case: ClipperCase, dtype: torch.dtype) -> None:
-    """Check that a clipper gives the same for full and for sharded gradients: to 1e-12 in float64, 1e-6 in float32."""
+    """Check that a clipper agrees for full and for sharded gradients: to 1e-12 in float64 and to 1e-6 in float32."""
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     placements = (Shard(0), Shard(1), Replicate(), Shard(0))
     shapes = ((4, 3), (3, 4), (2, 2), (3,))

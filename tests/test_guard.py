@@ -277,7 +277,7 @@ FUSED = {
 @pytest.mark.parametrize("unscale_first", [False, True])
 @pytest.mark.parametrize("peer", FUSED)
 def test_a_fused_optimizer_clips_after_the_scale_is_divided_out(peer: str, unscale_first: bool) -> None:
-    """A fused step of torch divides by the scale itself: clipping before it would clip the scaled gradient."""
+    """A fused step of torch unscales the gradient itself, so clipping before it would clip the scaled gradient."""
     ours, theirs = parameters(), parameters()
     mine = steadystep.guard(FUSED[peer](ours), clip=0.5, max_consecutive_skips=1)
     other = FUSED[peer](theirs)

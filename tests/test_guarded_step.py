@@ -298,7 +298,7 @@ def test_a_step_inside_backward_cannot_clip() -> None:
 
 @pytest.mark.parametrize("value", [4e4, 6e4])
 def test_float16_norm_does_not_overflow(value: float) -> None:
-    """Four values of 40000 overflow a norm computed in float16, and every clipped gradient would be 0."""
+    """A norm of four values of 40000 computed in float16 would overflow, and every clipped gradient would be 0."""
     weight = torch.zeros(4, dtype=torch.float16, requires_grad=True)
     optimizer = steadystep.SGD([weight], lr=1.0, clip=1.0)
     weight.grad = torch.full((4,), value, dtype=torch.float16)

@@ -1,4 +1,4 @@
-"""The folder tree is the architecture: imports run down, there is no circle, and the library never imports the lab."""
+"""The folder tree is the architecture: imports go down without cycles, and the library never imports the lab."""
 
 import ast
 import graphlib
@@ -69,6 +69,6 @@ def test_there_is_no_circle() -> None:
 
 
 def test_no_file_is_named_by_a_gerund() -> None:
-    """A file is named after what it holds; clipping is the field's noun."""
+    """No file name is a gerund, except for clipping, which is the standard term."""
     names = {file.stem for file in MODULES.values()}
     assert [name for name in names if name.endswith("ing") and not name.endswith("clipping")] == []

@@ -1,4 +1,4 @@
-"""Checkpoints, study files and records that an earlier version wrote still load: no module path is in any of them."""
+"""Checkpoints, study files and records of an earlier version still load: none of them contains a module path."""
 
 import gzip
 import shutil
@@ -24,7 +24,7 @@ def gradients(step: int) -> list[torch.Tensor]:
 
 
 def test_an_optimizers_checkpoint_continues_its_trajectory() -> None:
-    """With a counter of the rule, the statistics of two clippers, and the ledger."""
+    """The checkpoint has a counter of the rule, the statistics of two clippers, and the ledger."""
     saved: dict[str, Any] = torch.load(FOLDER / "nadam_zclip_adagc.pt", weights_only=True)
     params = [param.clone().requires_grad_() for param in saved["params"]]
     optimizer = steadystep.NAdam(zip("wb", params, strict=True), clip=[steadystep.ZClip(warmup=2), steadystep.AdaGC()])

@@ -1,4 +1,4 @@
-"""The operations of update rules return the same for numbers, arrays and tensors."""
+"""The operations of update rules return the same results for numbers, arrays and tensors."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Rules: what is not elementwise is refused when a rule is made, in words that say what to do instead."""
+"""Rules: creating one that is not elementwise raises an error that says what to do instead."""
 
 from collections.abc import Callable
 from typing import Any
@@ -72,7 +72,7 @@ def test_an_elementwise_function_may_call_others() -> None:
 
 
 def test_muon_is_guarded() -> None:
-    """An optimizer that is not elementwise: a clipped step, a refused one, and the ledger of both."""
+    """Test an optimizer that is not elementwise: a clipped step, a skipped one, and the ledger of both."""
     weight = torch.eye(3).requires_grad_()
     optimizer = steadystep.guard(torch.optim.Muon([weight], lr=0.1), clip=1.0)
     weight.grad = torch.full((3, 3), 10.0)

@@ -68,7 +68,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 @dataclass
 class RecordedPage:
-    """A page with its requests, and its console messages and errors, of which there should be none."""
+    """A page that records its requests, console messages and errors."""
 
     page: Page
     requests: list[str] = field(default_factory=list)

@@ -114,7 +114,7 @@ def train_in_pieces(
 
 
 def numbers(record: Record) -> dict[str, Any]:
-    """Return everything that two runs of a trial have in common: all fields except times and environment."""
+    """Return everything that two runs of a trial must have in common: all fields except times and environment."""
     return record.model_dump(exclude={"times", "environment"})
 
 

@@ -1,4 +1,4 @@
-"""Clippers after a warm-up of some steps, and the step that an optimizer takes with one on the next gradient."""
+"""Clippers after a warm-up, and the step that an optimizer with such a clipper takes on the next gradient."""
 
 import random
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ def step(
     dtype: torch.dtype = torch.float64,
     groups: Sequence[Sequence[int]] | None = None,
 ) -> tuple[list[torch.Tensor], dict[str, Any]]:
-    """Return the clipped gradient of each tensor, and the ledger; the gradients are 0 if the step is refused.
+    """Return the clipped gradient of each tensor, and the ledger; the gradients are 0 if the step is skipped.
 
     This is the first step of SGD from 0 with learning rate 1. The clipper has the statistics of the warm-up gradients
     of the same number of tensors. `groups` assigns the tensors, by number, to parameter groups, in that order.

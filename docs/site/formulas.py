@@ -10,7 +10,7 @@ _SPACE = re.compile(r"\\q?quad(?![a-zA-Z])")
 
 
 class NotLatexError(ValueError):
-    """The formula cannot be converted to MathML."""
+    """An error raised if a formula cannot be converted to MathML."""
 
 
 def with_mathml(content: str) -> str:

@@ -69,7 +69,7 @@ def theory_pages(folder: Path) -> dict[str, str]:
 
 
 def _figure(file: Path) -> dict[str, Any] | None:
-    """Return title, caption and Plotly JSON of a figure. The JSON is escaped: it cannot close a script element."""
+    """Return the title, caption and Plotly JSON of a figure, escaped so that it cannot close a script element."""
     if not file.is_file():
         return None
     plot = file.read_text(encoding="utf-8")

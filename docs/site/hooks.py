@@ -36,7 +36,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def _spread(menu: Any, sections: Mapping[str, Iterable[str]]) -> Any:
-    """Return the menu in which each generated section is expanded into its pages, the first page first."""
+    """Return the menu with each generated section expanded into its pages, starting with its index page."""
     if isinstance(menu, list):
         return [_spread(entry, sections) for entry in menu]
     if not isinstance(menu, dict):

@@ -1,4 +1,4 @@
-"""Optimizers with clipping inside a guarded step, and the study that shows what keeps training stable.
+"""Optimizers with clipping inside a guarded step, and a study of what keeps training stable.
 
 >>> import torch, steadystep
 >>> model = torch.nn.Linear(4, 1)

@@ -1,4 +1,4 @@
-"""`python -m steadystep` is the command `steadystep`."""
+"""Run the command `steadystep` as `python -m steadystep`."""
 
 from steadystep.cli import main
 

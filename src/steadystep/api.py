@@ -1,4 +1,4 @@
-"""The public names of the package: what `steadystep.NAME` finds. Each name is listed once, here or in its table."""
+"""The public names of the package, available as `steadystep.NAME`. Each name is listed once, here or in its table."""
 
 from steadystep.clip_in_place import clip_gradients as clip_gradients
 from steadystep.clipping import *  # noqa: F403

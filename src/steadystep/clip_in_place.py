@@ -1,4 +1,4 @@
-"""Clipping in place, for a training loop that calls its own optimizer."""
+"""Clip gradients in place, for a training loop that calls its own optimizer."""
 
 from collections.abc import Iterable, MutableMapping, Sequence
 from functools import partial
@@ -22,7 +22,7 @@ def clip_gradients(
     clip: Clip,
     memory: MutableMapping[str, torch.Tensor] | None = None,
 ) -> torch.Tensor:
-    """Clip the gradients of some parameters in place, with any clipper, and return their norm before.
+    """Clip the gradients of some parameters in place, with any clipper, and return their norm before clipping.
 
     If a gradient is not finite, or the clipper refuses the step, all gradients are left as they are.
 
@@ -66,7 +66,7 @@ def clip_gradients(
 
 
 def write_gradients(gradients: GradientSet, transforms: Sequence[Transform], verdict: Verdict | None = None) -> None:
-    """Replace each gradient by the transformed one, if the verdict accepts the step."""
+    """Replace each gradient with the transformed one, if the verdict accepts the step."""
     if not transforms:
         return
     verdict = verdict or Verdict(True)
@@ -76,7 +76,7 @@ def write_gradients(gradients: GradientSet, transforms: Sequence[Transform], ver
 
 
 def clippers_for_gradients(function: str, clip: Clip) -> tuple[Clipper, ...]:
-    """Return the chain of clippers, and refuse those that need to see the update.
+    """Return the chain of clippers; raise an error if one of them needs to see the update.
 
     Raises:
         ValueError: for `ClipUpdate`; `function` is the name that the message gives.

@@ -17,7 +17,7 @@ _NORMALISATION = (
 
 
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Make the two usual parameter groups: weight decay on weights, none on biases and normalisation parameters.
+    """Make the two usual parameter groups: weights with weight decay, biases and normalisation parameters without.
 
     Parameters that need no gradient are left out; a shared one appears once. The groups carry the names of the
     parameters, so that errors and the ledger can give them.

@@ -1,4 +1,4 @@
-"""Check that a rule's function is elementwise, before a compiler fails on it."""
+"""Check that a rule's function is elementwise, before it is passed to a compiler."""
 
 import dis
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ _REFUSED = {
 
 @cache
 def check_elementwise(function: Callable[..., Any]) -> None:
-    """Refuse a function that no backend could run element by element.
+    """Raise a ValueError if a function cannot be evaluated element by element.
 
     Raises:
         ValueError: naming what the function uses, what it may use, and what to do instead.

@@ -37,13 +37,13 @@ def guard(
     max_consecutive_skips: int = 25,
     preserve_grad: bool = False,
 ) -> AnyOptimizer:
-    """Give any torch optimizer the measuring, clipping, refusing and ledger that the optimizers here have.
+    """Give any torch optimizer the clipping, guard and ledger of this package's optimizers.
 
     The optimizer is changed in place and returned: its `step` refuses a gradient that is not finite, clips, and steps;
     `optimizer.ledger` counts. Clipped gradients are written to `.grad`, where the optimizer reads them. On an
     accelerator the verdict is read once per step. Clipper statistics and ledger travel in `state_dict`.
 
-    An optimizer whose update is not elementwise, such as Muon, SOAP or Shampoo, needs no support of its own: guard it.
+    An optimizer whose update is not elementwise, such as Muon, SOAP or Shampoo, needs no dedicated support: guard it.
 
     Args:
         optimizer: any torch.optim.Optimizer that needs no closure to step. Guard it before making its scheduler.
@@ -87,7 +87,7 @@ def guard(
 
 
 class _Guarded(torch.optim.Optimizer):
-    """What `guard` adds to an optimizer's class."""
+    """The attributes and the step that `guard` adds to an optimizer's class."""
 
     # A GradScaler then leaves the division by its scale to the step, which measures first.
     _step_supports_amp_scaling = True
@@ -100,7 +100,7 @@ class _Guarded(torch.optim.Optimizer):
 
     @property
     def ledger(self) -> dict[str, Any]:
-        """What happened to every step so far; see `steadystep.Optimizer.ledger`."""
+        """The counts and norms of the steps so far; see `steadystep.Optimizer.ledger`."""
         return read_ledger(self.param_groups[0], self._measured)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]

@@ -1,4 +1,4 @@
-"""Gradient norms before clipping, to choose a threshold from."""
+"""Gradient norms before clipping, from which to choose a threshold."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ Batch = TypeVar("Batch")
 
 @dataclass(frozen=True)
 class NormProfile:
-    """Global gradient norms of some batches, at the same parameters."""
+    """The global gradient norms of some batches, at the same parameters."""
 
     norms: tuple[float, ...]
 
     def quantile(self, q: float) -> float:
-        """Return the norm that a share q of the batches stays below. Norms that are not finite are left out."""
+        """Return the q-quantile of the norms. Norms that are not finite are left out."""
         finite = [norm for norm in self.norms if np.isfinite(norm)]
         return float(np.quantile(finite, q)) if finite else float("nan")
 
     def clip_rate(self, max_norm: float) -> float:
-        """Return the share of the batches that clipping at `max_norm` would have changed."""
+        """Return the fraction of the batches that clipping at `max_norm` would have changed."""
         return sum(norm > max_norm for norm in self.norms) / len(self.norms)
 
     def __str__(self) -> str:
-        """Return a table of quantiles, their norms, and the clip rate with that norm as the threshold."""
+        """Return a table of quantiles, with the norm at each and the clip rate with that norm as the threshold."""
         quantiles = ((q, self.quantile(q)) for q in (0.1, 0.25, 0.5, 0.75, 0.9, 0.99))
         rows = (f"{q:<8g}  {norm:<9.4g}  {self.clip_rate(norm):.0%}" for q, norm in quantiles)
         return "\n".join(["quantile  norm       clip rate", *rows])
@@ -39,7 +39,7 @@ class NormProfile:
 def norm_profile(
     model: nn.Module, batches: Iterable[Batch], loss: Callable[[nn.Module, Batch], torch.Tensor]
 ) -> NormProfile:
-    """Measure the global gradient norm of some batches without training.
+    """Measure the global gradient norm of each of some batches, without training.
 
     Parameters, buffers (running statistics), gradients, the mode and torch's random state are restored. The norms at
     initialisation are larger than later ones: profile a checkpoint too before settling.

@@ -1,4 +1,4 @@
-"""Update rules: a pure elementwise function, the state that it needs, and the scalars of a step."""
+"""Update rules: each has a pure elementwise function, the state that it needs, and the scalars of a step."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +39,7 @@ Decay = Literal["coupled", "decoupled", "independent", "within"]
 
 @dataclass(frozen=True)
 class Rule:
-    """An optimizer's equation, written once and run by every backend.
+    """An optimizer's equation, written once and used by every backend.
 
     Attributes:
         update: ``update(g, p, *slots, **coefficients) -> (p, *slots)``, elementwise, in the operations of
@@ -78,7 +78,7 @@ class Rule:
 
     @property
     def needs_base_lr(self) -> bool:
-        """Whether the rule compares the learning rate with the first one."""
+        """Whether the rule compares the learning rate with its initial value."""
         return self.decay == "independent" or "base_lr" in positional(self.scalars)
 
     def coefficients(self, t: Number, values: Mapping[str, Any]) -> dict[str, Number]:
@@ -87,14 +87,14 @@ class Rule:
         return dict(zip(self._outputs, scalars, strict=True))
 
     def tensor_factors(self, count: Number, values: Mapping[str, Any], totals: Sequence[Number]) -> dict[str, Number]:
-        """Return the keyword arguments of `update` that depend on the whole tensor."""
+        """Return the keyword arguments of `update` that depend on sums over the whole tensor."""
         assert self.factors is not None, "only a rule with sums has factors"
         names = positional(self.factors)[1 : -len(totals)]
         factors = self.factors(count, *(values[name] for name in names), *totals)
         return dict(zip(keywords(self.update)[-len(factors) :], factors, strict=True))
 
     def advanced(self, t: Number, values: Mapping[str, Any]) -> dict[str, Number]:
-        """Return the counters after step t."""
+        """Return the values of the counters after step t."""
         if self.advance is None:
             return {}
         counters = self.advance(t, *(values[name] for name in positional(self.advance)[1:]))

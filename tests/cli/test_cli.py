@@ -35,7 +35,7 @@ def steadystep(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str
 
 
 def assert_refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
-    """Check that the command fails with one line that contains the words, with exit code 2 and without a traceback."""
+    """Check that the command exits with code 2 and a one-line error that contains the words, without a traceback."""
     assert result.returncode == 2, result.stderr
     assert len(result.stderr.strip().splitlines()) == 1, result.stderr
     assert "Traceback" not in result.stderr + result.stdout
@@ -94,7 +94,7 @@ def test_unknown_task(tmp_path: Path) -> None:
 
 
 def said(arguments: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run the command in this process, because starting another one would take most of the time."""
+    """Run the command in this process and return its result: starting a new process would take most of the time."""
     monkeypatch.setattr(sys, "argv", ["steadystep", *arguments])
     code = run()
     return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())

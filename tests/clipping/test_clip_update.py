@@ -1,4 +1,4 @@
-"""ClipUpdate bounds the largest updates, leaves smaller ones unchanged, and counts what it clips."""
+"""Test ClipUpdate: it bounds the largest updates, leaves smaller ones unchanged, and counts what it clips."""
 
 import math
 from typing import Any
@@ -14,7 +14,7 @@ backends = pytest.mark.parametrize("backend", ["numba", "eager", "triton"])
 
 
 def step(optimizer: steadystep.Optimizer, param: torch.Tensor, gradient: torch.Tensor) -> float:
-    """Take a step; return the root mean square of the change of the parameter, divided by the learning rate."""
+    """Take a step and return the root mean square of the parameter's change, divided by the learning rate."""
     before = param.detach().double().clone()
     param.grad = gradient
     with np.errstate(over="ignore"):  # Triton's interpreter computes in NumPy
@@ -39,7 +39,7 @@ def test_the_largest_updates_are_bounded(dtype: torch.dtype, size: float, backen
 @backends
 @pytest.mark.parametrize("at", [0.0, 1.0, 100.0])
 def test_an_update_within_the_bound_is_neither_changed_nor_counted(at: float, backend: str) -> None:
-    """In float32, p - 1e-6 is a multiple of 6e-8: the rounding error of p is not part of the update."""
+    """In float32, 1 - 1e-6 is rounded to a multiple of 6e-8; this rounding error is not part of the update."""
     ours, plain = (torch.full((1000,), at, requires_grad=True) for _ in range(2))
     mine = steadystep.SGD([ours], lr=1e-6, clip=steadystep.ClipUpdate(1.0), backend=backend)
     reference = steadystep.SGD([plain], lr=1e-6, backend=backend)

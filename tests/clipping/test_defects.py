@@ -1,4 +1,4 @@
-"""Tests for defects that clippers of other libraries have had; a number for each defect."""
+"""Regression tests for defects found in clippers of other libraries; tests of the same defect share a number."""
 
 import math
 from typing import Any
@@ -18,7 +18,7 @@ def weights(*shapes: tuple[int, ...], dtype: torch.dtype = torch.float32) -> lis
 
 
 def run(optimizer: steadystep.Optimizer, params: list[torch.Tensor], norms: list[float]) -> None:
-    """Take one step for each norm; the direction of the gradient is always the same."""
+    """Take one step for each norm, with a gradient of that norm and always in the same direction."""
     for norm in norms:
         for param in params:
             param.grad = torch.full_like(param, norm / math.sqrt(sum(p.numel() for p in params)))
@@ -170,7 +170,7 @@ def test_8_refused_steps_do_not_enter_the_statistics(case: ClipperCase, bad: flo
     ids=str,
 )
 def test_8_overflowed_steps_do_not_enter_the_statistics(clipper: steadystep.Clipper) -> None:
-    """The guard refuses a gradient whose square overflows if the clipper has not reduced it."""
+    """A step is skipped if the square of its gradient overflows and the clipper has not reduced the gradient."""
     params = weights((3, 2), (4,))
     optimizer = steadystep.SGD(params, lr=1e-6, clip=clipper)
     run(optimizer, params, [1.0] * 3)
@@ -225,7 +225,7 @@ def test_12_a_generator_of_parameters_is_read_once() -> None:
 
 @pytest.mark.parametrize("size", [1.3e154, 1e100, 1e-165, 1e-300])
 def test_agc_measures_units_of_any_size(size: float) -> None:
-    """In float64, the square of 1e155 overflows, and that of 1e-165 is 0."""
+    """In float64, the square of 1e155 overflows, and that of 1e-165 underflows to 0."""
     param = torch.zeros(2, 4, dtype=torch.float64, requires_grad=True)
     optimizer = steadystep.SGD([param], lr=1.0, clip=steadystep.AGC(size, floor=0.5))
     param.grad = torch.tensor([[1.0], [0.1]], dtype=torch.float64).expand(2, 4) * size

@@ -1,4 +1,4 @@
-"""Chains and units for half precision gradients: the ledger records the norms that the update rule uses."""
+"""Chains of clippers and AGC with half-precision gradients: the ledger records the norms that the update rule uses."""
 
 import math
 from typing import Any
@@ -39,7 +39,7 @@ def draw(dtype: torch.dtype) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
 @halves
 @pytest.mark.parametrize("chain", CHAINS)
 def test_half_precision_agrees_with_float64(chain: str, dtype: torch.dtype, backend: str) -> None:
-    """No intermediate result is rounded to half precision, neither for the norms nor for the update."""
+    """No intermediate result of the norms or of the update is rounded to half precision."""
     params, gradients = draw(dtype)
     wide = [param.detach().double().requires_grad_() for param in params]
     mine = stepped(params, CHAINS[chain], gradients, backend=backend)
@@ -66,7 +66,7 @@ def test_the_ledger_records_the_norm_of_the_update(chain: str, dtype: torch.dtyp
 
 @pytest.mark.parametrize("scale", [1.0, 1024.0, 65536.0])
 def test_units_too_small_for_float16_under_a_grad_scaler(scale: float) -> None:
-    """1e-7 is about the second smallest float16: unscaled in float16, a bound of 1e-7 was missed by a quarter."""
+    """Unscaling in float16 once missed a bound of 1e-7, about the second smallest float16, by a quarter."""
     weight = torch.zeros(8, 8, dtype=torch.float16, requires_grad=True)
     optimizer = steadystep.SGD([weight], lr=1.0, clip=steadystep.AGC(1e-4), rounding="kahan")
     scaler = torch.amp.GradScaler("cpu", init_scale=scale)

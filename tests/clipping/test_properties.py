@@ -1,4 +1,4 @@
-"""Properties of every clipper for any gradients, once its warm-up is over. The cases are the table of clippers.
+"""Properties of every clipper in the table, for arbitrary gradients after its warm-up.
 
 tests/ranks.py tests the last property, independence of the sharding, with two processes.
 """
@@ -45,7 +45,7 @@ def case_of(name: str, **options: object) -> ClipperCase:
 
 
 def warm(clipper: reference.Clipper, tensors: int) -> reference.Clipper:
-    """Return the reference with the statistics of the warm-up that the clipper has had."""
+    """Return the reference after the same warm-up as the clipper."""
     for step_gradients in warm_gradients(tensors):
         _, accepted = clipper.step([list(gradient) for gradient in step_gradients])
         assert accepted
@@ -135,7 +135,7 @@ def test_the_bound_of_a_group_holds(values: list[list[float]], bound: float, dat
     ratio=st.floats(1e-3, 10),
 )
 def test_the_bound_of_each_row_holds(rows: list[list[float]], weights: list[float], ratio: float) -> None:
-    """A weight of norm 0 counts as one of norm 1e-3; a bias is one unit."""
+    """Weights with a norm below 1e-3 count as weights of norm 1e-3; a bias is one unit."""
     for units in (rows, [[x for row in rows for x in row]]):
         matrix = torch.zeros(len(units), len(units[0]), dtype=torch.float64)
         matrix[:, 0] = torch.tensor(weights[: len(units)], dtype=torch.float64)
@@ -226,7 +226,7 @@ def assert_parallel(after: torch.Tensor, values: Sequence[float]) -> None:
 
 
 def within(values: list[list[float]]) -> float:
-    """Return a bound that these gradients just satisfy."""
+    """Return a bound slightly above the norm of these gradients."""
     return max(norm(values), 1e-30) * (1 + 1e-9)
 
 
@@ -258,7 +258,7 @@ ADAPTIVE = case_of("ZClip", warmup=4), case_of("AdaGC", warmup=4), OUTLIERS
 
 @given(values=gradients, share=st.floats(0.01, 1))
 def test_gradients_within_an_adaptive_bound_are_unchanged(values: list[list[float]], share: float) -> None:
-    """The bound depends on the warm-up; the values are scaled to be within it."""
+    """The warm-up determines the bound, and the values are scaled to lie within it."""
     size = norm(values)
     mean = warm(reference.ZClip(warmup=4), len(values)).state.mean
     gammas = warm(reference.AdaGC(warmup=4), len(values)).state.gammas

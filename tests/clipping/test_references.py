@@ -1,4 +1,4 @@
-"""Test every clipper against an independent scalar reference, over steps some of which are refused."""
+"""Test every clipper against an independent scalar reference, over steps of which some are skipped."""
 
 import math
 import random
@@ -57,7 +57,7 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], reference.Clipper]]] = {
 
 
 def gradients(rng: random.Random, step: int) -> list[list[float] | None]:
-    """Return gradients whose norms vary by 1000x: a few are not finite, some missing, some all zero."""
+    """Return gradients whose norms vary by a factor of 1000; a few are not finite, some missing, some all zero."""
     scale = 10.0 ** rng.uniform(-1.5, 1.5)
     tensors: list[list[float] | None] = []
     for shape in SHAPES:

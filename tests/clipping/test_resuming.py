@@ -1,4 +1,4 @@
-"""Statistics of clippers after a checkpoint is loaded with other options, another clipper, or more tensors."""
+"""Statistics of clippers after loading a checkpoint with different options, a different clipper, or more tensors."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def gradient(step: int, size: int = 10) -> torch.Tensor:
 
 
 def train(optimizer: Any, steps: range) -> list[float]:
-    """Train; return the norm after clipping of every step."""
+    """Train and return the gradient norm after clipping in every step."""
     norms = []
     for step in steps:
         for group in optimizer.param_groups:
@@ -44,7 +44,7 @@ def statistics(optimizer: torch.optim.Optimizer) -> list[str]:
 @pytest.mark.parametrize("after", STATEFUL)
 @pytest.mark.parametrize("before", STATEFUL)
 def test_another_clipper_starts_with_new_statistics(before: str, after: str) -> None:
-    """A clipper that took over the step count of another had a mean of 0, and clipped everything to 0."""
+    """A clipper that inherited the step count of another once had a mean of 0 and clipped every gradient to 0."""
     if before == after:
         return
     old = make(STATEFUL[before]())
@@ -64,7 +64,7 @@ def test_another_clipper_starts_with_new_statistics(before: str, after: str) -> 
     ids=["SkipOutlier", "AutoClip"],
 )
 def test_another_window_starts_with_new_statistics(old: steadystep.Clipper, new: steadystep.Clipper) -> None:
-    """All statistics restart: with the old step count and an empty window, the first norms were outliers."""
+    """All statistics restart: with the old step count and an empty window, the first norms were once outliers."""
     first = make(old)
     train(first, range(100))
     optimizer = resumed(first, new)

@@ -1,4 +1,4 @@
-"""Compiled steps with AGC, which clips by unit, against eager ones: for every layout, dtype and kind of rule."""
+"""Compare compiled and eager steps with AGC, which clips each unit, for every layout, dtype and kind of rule."""
 
 from collections.abc import Callable
 
@@ -35,7 +35,7 @@ CLIPS: dict[str, Callable[[], Clip]] = {
 def stepped(
     kind: type[steadystep.Adam | steadystep.LAMB], clip: Clip, starts: list[torch.Tensor], backend: str
 ) -> tuple[list[torch.Tensor], dict[str, float]]:
-    """Return parameters and norms after three steps; spikes make the gradients differ between units."""
+    """Return the parameters and norms after three steps; spikes make the gradients differ between units."""
     torch.manual_seed(1)
     params = [start.detach().clone(memory_format=torch.preserve_format).requires_grad_() for start in starts]
     optimizer = kind(params, lr=0.01, clip=clip, backend=None if backend == "numba" else backend)

@@ -1,4 +1,4 @@
-"""Two processes that communicate over gloo: data parallel, fully sharded and tensor parallel, against one process."""
+"""Data-parallel, fully sharded and tensor-parallel training in two processes, compared with one process."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ WORLD = 2
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
-    """Run the ranks; return for each the outcome of every scenario and optimizer: an empty string, or a traceback."""
+    """Run the ranks; for each, return the outcome of every scenario and optimizer: an empty string or a traceback."""
     folder = tmp_path_factory.mktemp("ranks")
     command = [sys.executable, str(Path(ranks.__file__)), "RANK", str(WORLD), str(folder)]
     processes = [

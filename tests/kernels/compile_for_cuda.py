@@ -1,4 +1,4 @@
-"""Compile kernels for an NVIDIA device, which need not be present, and print counts of their instructions as JSON.
+"""Compile kernels for an NVIDIA device, which need not be present, and print their instruction counts as JSON.
 
 The arguments are the compute capability, such as 90, and the dtypes of the parameters; "--adam" compiles only Adam.
 """
@@ -40,7 +40,7 @@ COUNTED = {
 
 
 def equations(names: Sequence[str]) -> dict[Equation, str]:
-    """Return the equation of every rule in the table of optimizers, with its name."""
+    """Return the equations of the rules in the table of optimizers, each with its name."""
     named = {}
     for case in OPTIMIZERS:
         optimizer = case.make([torch.zeros(1, requires_grad=True)])
@@ -52,7 +52,7 @@ def equations(names: Sequence[str]) -> dict[Equation, str]:
 
 
 def decisions(names: Sequence[str]) -> Iterator[tuple[str, Graph]]:
-    """Yield for every rule the graph of the scalars of one step that is clipped by norm."""
+    """Yield, for every rule, a name and the graph that computes the scalars of one step with ClipNorm."""
     sizes, clock, place = torch.zeros(161, dtype=torch.float64), torch.zeros(()), torch.zeros(16, dtype=torch.float64)
     for case in OPTIMIZERS:
         if names and case.name not in names:
@@ -73,7 +73,7 @@ def decisions(names: Sequence[str]) -> Iterator[tuple[str, Graph]]:
 
 
 def kernels(kind: str, names: Sequence[str]) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
-    """Yield name, function and constants of each kernel for parameters of a dtype."""
+    """Yield the name, function and constants of each kernel for parameters of one dtype."""
     yield "measure", measure_chunks, {"KIND": STORED[kind], **SIZES}
     yield "collect", collect_chunks, {"BLOCK": 128}
     yield "add", add_chunks, {"TERMS": 2, "BLOCK": 128}

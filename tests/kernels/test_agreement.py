@@ -1,4 +1,4 @@
-"""The compiled backend computes the numbers of the eager one, for every optimizer, clipper and dtype."""
+"""The compiled backend agrees with the eager one for every optimizer, clipper and dtype."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ STEPS = 4
 
 
 def trajectory(case: OptimizerCase, dtype: torch.dtype, backend: str, **options: object) -> list[torch.Tensor]:
-    """Return parameters and state after some steps with gradients of very different sizes."""
+    """Return the parameters and state after some steps with gradients of very different sizes."""
     random = torch.Generator().manual_seed(0)
     params = [torch.randn(shape, generator=random).to(dtype).requires_grad_() for shape in SHAPES]
     groups = [{"params": params[:2]}, {"params": params[2:], "lr": 0.02, "weight_decay": 0.01}]
@@ -36,20 +36,20 @@ def assert_backends_agree(case: OptimizerCase, dtype: torch.dtype, rtol: float, 
 
 @pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
 def test_float64(case: OptimizerCase) -> None:
-    """Where terms of order 10 cancel, the absolute error of the result is theirs: 1e-13."""
+    """Where terms of order 10 cancel, the result keeps their absolute error, 1e-13."""
     assert_backends_agree(case, torch.float64, 1e-12, 1e-13, clip=3.0)
 
 
 @pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
 def test_float32(case: OptimizerCase) -> None:
-    """Values of order 1 agree to 16 units in the last place: sums are computed in another order."""
+    """Values of order 1 agree to within 16 units in the last place, because sums are computed in a different order."""
     assert_backends_agree(case, torch.float32, 16 * torch.finfo(torch.float32).eps, 2e-6, clip=3.0)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("name", ["SGD", "Adam", "LAMB", "Lion"])
 def test_half_precision_with_float32_state(name: str, dtype: torch.dtype) -> None:
-    """Parameters may differ by one unit in the last place, where float32 differs in its last digit."""
+    """A difference in the last digit of a float32 result may change a parameter by one unit in the last place."""
     assert_backends_agree(OptimizerCase(name, {"lr": 0.01}), dtype, torch.finfo(dtype).eps, 1e-6, clip=3.0)
 
 

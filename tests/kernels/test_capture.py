@@ -137,7 +137,7 @@ def test_a_load_after_a_store_returns_the_stored_value() -> None:
 
 
 def test_all_vectors_of_a_graph_have_the_same_length() -> None:
-    """A first vector of one entry is not broadcast: the kernel would read beyond its end."""
+    """A first vector of one entry is not broadcast, because the kernel would read beyond its end."""
     graph = Graph()
     graph.load_all(torch.ones(1))
     with pytest.raises(Untraceable, match=r"shape \(3,\) among vectors of 1"):
@@ -182,7 +182,7 @@ def step(optimizer: torch.optim.Optimizer, params: list[torch.Tensor], seed: int
 
 
 def captured_step(optimizer: steadystep.Optimizer) -> Capture | None:
-    """Return the captured step that is replayed, or None if steps are not captured."""
+    """Return the captured step that the optimizer replays, or None if its steps are not captured."""
     assert optimizer._plan is not None
     return optimizer._plan.captured and optimizer._plan.captured.capture
 
@@ -344,7 +344,7 @@ def test_consecutive_refusals_are_counted(backend: str) -> None:
 def trained(
     make: Callable[[list[torch.Tensor]], steadystep.Optimizer], steps: int = 12
 ) -> tuple[list[torch.Tensor], dict[str, Any], steadystep.Optimizer]:
-    """Return parameters and ledger after steps with a NaN, an outlier and a change of the learning rate."""
+    """Return the parameters and the ledger after steps with a NaN, an outlier and a change of the learning rate."""
     params = parameters("numba")
     optimizer = make(params)
     for number in range(steps):
@@ -373,7 +373,7 @@ MADE: dict[str, Callable[[list[torch.Tensor]], steadystep.Optimizer]] = {
 def test_a_captured_step_on_a_cpu_is_bitwise_the_same(
     make: Callable[[list[torch.Tensor]], steadystep.Optimizer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first steps of a resumed run are not captured: it must still continue like an uninterrupted one."""
+    """The first steps of a resumed run are not captured, yet it must continue exactly like an uninterrupted one."""
     from steadystep.kernels.cpu.capture import CPUCapturedStep
 
     ours, ledger, _ = trained(make)
@@ -413,7 +413,7 @@ def test_steps_with_a_grad_scaler_share_a_capture_and_use_its_scale(backend: str
 
 
 def test_a_step_whose_options_change_every_time_is_not_captured_on_a_cpu() -> None:
-    """OneCycleLR changes beta1 as well: capturing the step takes longer than running it without a capture."""
+    """OneCycleLR also changes beta1 in every step, and capturing a step takes longer than running it uncaptured."""
     params = parameters("numba")
     optimizer = steadystep.Adam(params, lr=0.1, clip=1.0)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=20)

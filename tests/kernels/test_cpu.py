@@ -1,4 +1,4 @@
-"""The CPU kernels: their arithmetic, their threads, their cache, and the inputs that they refuse."""
+"""The CPU kernels: their arithmetic, threads and cache, and the inputs that they do not support."""
 
 import gc
 import logging
@@ -105,7 +105,7 @@ def test_half_precision_is_read_and_rounded_as_torch_does(dtype: torch.dtype) ->
 
 
 def stepped(threads: int) -> list[torch.Tensor]:
-    """Return parameters and state after some clipped steps of a model that is large enough for several threads."""
+    """Return the parameters and state after some clipped steps of a model that is large enough for several threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -165,7 +165,7 @@ def test_a_child_process_starts_its_own_threads(method: str) -> None:
 
 
 class TrainingDataset(torch.utils.data.Dataset):
-    """A dataset that trains a model for each example, to run steps in a worker of a DataLoader."""
+    """A dataset that trains a model to produce each example, so that steps run in a DataLoader worker."""
 
     def __init__(self, expected: list[torch.Tensor]) -> None:
         self._expected = expected
@@ -308,7 +308,7 @@ def test_a_changed_rule_is_compiled_again() -> None:
 
 def test_a_long_compilation_logs_a_warning(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     def slow(*args: Any, **options: Any) -> Any:
-        """Compile after the warning has been logged: its thread may be delayed on a busy machine."""
+        """Compile only after the warning is logged, because the logging thread may be delayed on a busy machine."""
         for _ in range(3000):
             if "compiling the CPU kernel slow" in caplog.text:
                 break

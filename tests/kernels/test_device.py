@@ -1,4 +1,4 @@
-"""Tests that need a CUDA device: full steps against the same steps on a CPU and against torch's optimizers."""
+"""Tests that need a CUDA device: full steps compared with the same steps on a CPU and with torch's optimizers."""
 
 import copy
 import io
@@ -30,7 +30,7 @@ def parameters(devices: Sequence[str], dtype: torch.dtype = torch.float64) -> li
 
 
 def train(optimizer: torch.optim.Optimizer, params: Sequence[torch.Tensor], steps: range) -> None:
-    """Train; every third step has a NaN."""
+    """Train with a NaN in the gradients of every third step."""
     for step in steps:
         for param, gradient in zip(params, draw(SHAPES, 1 + step, params[0].dtype), strict=True):
             if step % 3 == 2 and gradient.dim() == 3:
@@ -52,7 +52,7 @@ MIXED = ["cuda", "cpu", "cpu", "cuda"]
 @pytest.mark.parametrize("devices", [ON_DEVICE, MIXED], ids=["device", "mixed"])
 @pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
 def test_a_device_computes_what_a_cpu_computes(case: OptimizerCase, devices: list[str]) -> None:
-    """Parameters of one optimizer may be on both devices: they share one norm, and are refused together."""
+    """One optimizer may have parameters on both devices: they share one norm, and a step is skipped on both."""
     ours, reference = parameters(devices), parameters(ON_CPU)
     mine, theirs = case.make(ours, clip=1.0), case.make(reference, clip=1.0, backend="eager")
     train(mine, ours, range(7))
@@ -119,7 +119,7 @@ def trained(make: Any, scaler: torch.amp.GradScaler | None) -> tuple[list[float]
 
 @pytest.mark.parametrize(("name", "lr"), [("Adam", 0.05), ("LAMB", 0.05), ("SGD", 0.5)])
 def test_a_grad_scaler_finds_its_scale(name: str, lr: float) -> None:
-    """The initial scale overflows float16: steps are skipped and counted until it fits, then training continues."""
+    """The initial scale overflows float16: steps are skipped and counted until the scale fits."""
     scaler = torch.amp.GradScaler("cuda", init_scale=2.0**30)
     losses, optimizer = trained(lambda params: OptimizerCase(name).make(params, lr=lr, clip=1.0), scaler)
     skipped = optimizer.ledger["skipped_nonfinite"]
@@ -132,7 +132,7 @@ def test_a_grad_scaler_finds_its_scale(name: str, lr: float) -> None:
 
 @pytest.mark.parametrize("clip", [None, 1.0])
 def test_a_grad_scaler_does_not_change_the_step(clip: float | None) -> None:
-    """A power of two changes no digit of float32; differences of float16 rounding stay small."""
+    """Scaling by a power of two is exact in float32, and differences in float16 rounding stay small."""
     with_scaler, _ = trained(
         lambda params: steadystep.Adam(params, lr=0.01, clip=clip), torch.amp.GradScaler("cuda", init_scale=2.0**10)
     )
@@ -175,7 +175,7 @@ def test_a_side_stream() -> None:
 
 @pytest.mark.slow
 def test_more_elements_than_32_bits_can_index() -> None:
-    """The test needs 13 GB on the device."""
+    """This test needs 13 GB of device memory."""
     size = 2**31 + 20_000
     param = torch.ones(size, dtype=torch.bfloat16, device="cuda", requires_grad=True)
     param.grad = torch.zeros_like(param)

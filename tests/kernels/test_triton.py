@@ -48,7 +48,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def parameters(dtype: torch.dtype) -> list[torch.Tensor]:
-    """Return tensors of a chunk, a block and a remainder; of less than a block; and of a single number."""
+    """Return three tensors: a chunk, a block and a remainder; less than a block; and a single number."""
     generator = torch.Generator().manual_seed(0)
     made = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in ((5, 10), (3,), ())]
     return [tensor.to(DEVICE, dtype).requires_grad_() for tensor in made]
@@ -71,7 +71,7 @@ def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
 
 
 def trajectory(case: OptimizerCase, backend: str, dtype: torch.dtype, clip: Any) -> list[torch.Tensor]:
-    """Take three steps, the second of which is refused."""
+    """Return the parameters and state after three steps, the second of which is skipped."""
     params = parameters(dtype)
     optimizer = case.make(params, clip=clip, backend=backend)
     for step in range(3):
@@ -111,7 +111,7 @@ def test_every_clipper_agrees_with_eager(case: OptimizerCase, clipper: ClipperCa
 
 
 def test_a_chain_of_clippers_agrees_with_eager() -> None:
-    """Scales, a clamp and scales run in a kernel; a chain with a second clamp is left to torch."""
+    """A chain of scales around one clamp runs in a kernel; a chain with a second clamp is left to torch."""
     first = [steadystep.SmoothClip(10.0), steadystep.ClipValue(1.0), 2.0, steadystep.ClipNorm(1.0, scope="parameter")]
     for clip in (first, [*first, steadystep.ClipValue(0.1)]):
         assert_agree(OptimizerCase("AdamW"), torch.float64, clip, 1e-12, 1e-14)
@@ -152,7 +152,7 @@ def updates_of(optimizer: steadystep.Optimizer, params: list[torch.Tensor]) -> l
 
 @dataclass
 class Prepared:
-    """An update pass over parameters after one step, with the inputs of the next step."""
+    """An update pass over parameters that have taken one step, with the inputs of the next step."""
 
     run: UpdatePass
     params: list[torch.Tensor]
@@ -209,7 +209,7 @@ def test_scalars_on_the_device_give_the_same_as_on_the_host(case: OptimizerCase)
 
 
 def test_a_factor_below_the_smallest_float32_is_exact() -> None:
-    """Clip a gradient of 1e38 to a norm of 1e-3: as one float32 number, the factor would have three digits."""
+    """Clip a gradient of 1e38 to a norm of 1e-3: in one float32 number, the factor would keep only three digits."""
     results = []
     for backend in ("triton", "eager"):
         param = torch.zeros(4, device=DEVICE, requires_grad=True)
@@ -274,7 +274,7 @@ def test_norms_do_not_depend_on_the_other_tensors(dtype: torch.dtype) -> None:
 
 
 def test_tensors_of_any_layout() -> None:
-    """Test channels_last with a gradient of other strides, a transposed tensor, and one at an unaligned address."""
+    """Test a channels_last tensor with a gradient of different strides, a transposed tensor, and an unaligned one."""
     results = []
     for backend in ("triton", "eager"):
         generator = torch.Generator().manual_seed(0)
@@ -296,7 +296,7 @@ HALF = 0.5
 
 
 def halved(x: Any) -> Any:
-    """Return half of x; a rule calls this function."""
+    """Return half of x; this is the helper that a rule calls."""
     return HALF * x
 
 
@@ -358,13 +358,13 @@ def run_without_interpreter(*arguments: str, **variables: str) -> str:
 
 
 def compiled(home: Path, *arguments: str) -> dict[str, dict[str, int]]:
-    """Return the output of compile_for_cuda.py with an empty cache."""
+    """Return the output of compile_for_cuda.py when it runs with an empty cache."""
     output = run_without_interpreter(str(HERE / "compile_for_cuda.py"), *arguments, TRITON_CACHE_DIR=str(home))
     return json.loads(output)
 
 
 def assert_exact(kernels: Mapping[str, Mapping[str, int]]) -> None:
-    """Check that the machine code rounds as IEEE 754 requires, and in a deterministic order."""
+    """Check that the machine code rounds as IEEE 754 requires and computes in a deterministic order."""
     for name, counts in kernels.items():
         assert counts["bytes"] > 0, name
         # A scalar kernel may compute a power: NVIDIA's function fuses, and compares halves of numbers as float32.
@@ -411,7 +411,7 @@ def every_rule() -> list[Rule]:
 @pytest.mark.skipif(DEVICE.type != "cuda", reason="needs a CUDA device to capture a CUDA graph")
 @pytest.mark.parametrize("case", [*KINDS, OptimizerCase("NAdam"), OptimizerCase("RAdam")], ids=str)
 def test_a_cuda_graph_of_a_step_is_replayed(case: OptimizerCase) -> None:
-    """Replays read the current gradients, refuse like a step, and may be interleaved with a normal step."""
+    """Replays read the current gradients, skip NaNs as a normal step does, and may be interleaved with normal steps."""
     ours, undisturbed = parameters(torch.float32), parameters(torch.float32)
     optimizer, reference = case.make(ours, clip=1.0), case.make(undisturbed, clip=1.0)
     for param in (*ours, *undisturbed):

@@ -121,7 +121,7 @@ def test_a_tensor_learning_rate() -> None:
 
 @pytest.mark.parametrize("number", [np.float32(0.25), np.float64(0.25), np.float16(0.25), Fraction(1, 4)], ids=repr)
 def test_numbers_of_any_type_are_accepted(number: Any) -> None:
-    """Numbers of any type also load from a checkpoint without unpickling."""
+    """Numbers of any type can also be loaded from a checkpoint with weights_only=True."""
     ours, theirs = weight(), weight()
     mine = steadystep.Adam(ours, lr=number, betas=(number, np.float64(0.5)))  # type: ignore[arg-type]
     mine.add_param_group({"params": weight(), "lr": np.int64(1), "eps": number})
@@ -166,7 +166,7 @@ def test_the_default_eps_of_a_group_is_that_of_its_variant() -> None:
 @pytest.mark.parametrize("beta2", [0.6, 0.5, 1 / 3, 0.0])
 @pytest.mark.parametrize("name", ["RAdam", "LAMB", "AdaBelief"])
 def test_a_moving_average_too_short_to_rectify(name: str, beta2: float) -> None:
-    """With beta2 = 0.6, rho_inf is 4 and the rectification is 0 / 0: its warning would be an error here."""
+    """With beta2 = 0.6, rho_inf is 4 and the rectification is 0 / 0; a warning about it would be an error here."""
     more = {"rectified": True} if name == "LAMB" else {}
     params = [torch.ones(3, requires_grad=True)]
     optimizer = getattr(steadystep, name)(params, lr=0.01, betas=(0.9, beta2), **more)

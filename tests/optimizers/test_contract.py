@@ -1,4 +1,4 @@
-"""PyTorch's generic tests of every optimizer (its test/test_optim.py), for every row of our table.
+"""PyTorch's generic optimizer tests (from its test/test_optim.py), run for every row of our table.
 
 These tests of PyTorch are left out:
 
@@ -96,7 +96,7 @@ def test_goes_in_the_right_direction(case: OptimizerCase) -> None:
 
 @every_case
 def test_layouts_do_not_matter(case: OptimizerCase) -> None:
-    """Test parameters transposed, channels last and with gaps, with gradients of other strides or expanded."""
+    """Test transposed, channels-last and gapped parameters, with expanded or differently strided gradients."""
 
     def transposed(x: torch.Tensor) -> torch.Tensor:
         return x.transpose(0, 1).contiguous().transpose(0, 1)
@@ -230,7 +230,7 @@ def test_zero_gradients_and_none(case: OptimizerCase) -> None:
 
 @every_case
 def test_weight_decay_pulls_towards_zero(case: OptimizerCase) -> None:
-    """Weight decay shrinks parameters, coupled or decoupled, also with maximize."""
+    """Weight decay, coupled or decoupled, shrinks the parameters, even with maximize."""
     param = torch.tensor([20.0, -10.0, 5.0], dtype=torch.float64, requires_grad=True)
     optimizer = case.make([param], weight_decay=0.1)
     for step in range(STEPS):
@@ -301,7 +301,7 @@ def test_a_thousand_tensors(name: str) -> None:
 
 @every_case
 def test_checkpoints_match_parameters_by_position(case: OptimizerCase) -> None:
-    """Neither the keys nor the order of the state matter, and no tensor is shared with the loaded dictionary."""
+    """Neither the keys nor the order of the state matters, and no tensor is shared with the loaded dictionary."""
     params = fresh()
     optimizer = case.make([{"params": params[:1]}, {"params": params[1:], "lr": 0.005}])
     train(optimizer, params)
@@ -366,7 +366,7 @@ def test_a_checkpoint_continues_in_another_precision(case: OptimizerCase) -> Non
 
 @every_case
 def test_older_checkpoints(case: OptimizerCase) -> None:
-    """Checkpoints without options that were added later, and with the step as a number, load."""
+    """Checkpoints that lack options added later and store the step as a number can be loaded."""
     params = fresh()
     optimizer = case.make(params)
     train(optimizer, params)
@@ -629,7 +629,7 @@ def advance(scheduler: Any) -> None:
 
 @every_case
 def test_schedulers_set_the_learning_rate(case: OptimizerCase) -> None:
-    """The learning rate is the one that torch's optimizer gets; test_references tests that the steps use it."""
+    """The learning rate equals that of torch's optimizer; test_references tests that the steps use it."""
     for name, make in SCHEDULERS.items():
         params = fresh(shapes=[(3,)])
         optimizer, peer = case.make(params), torch.optim.SGD([leaf()], lr=case.options["lr"])

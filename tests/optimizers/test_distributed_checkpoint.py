@@ -1,4 +1,4 @@
-"""torch.distributed.checkpoint in one process: an optimizer saved to files and loaded into a new one continues equally.
+"""Test torch.distributed.checkpoint in one process: a new optimizer that loads the saved files continues identically.
 
 torch first calls `state_dict` of the new optimizer, and loads only the entries that it contains: so it must contain
 all of them. tests/ranks.py tests the same with sharded parameters.

@@ -32,7 +32,7 @@ def test_a_warm_up_from_zero_with_gradients_of_zero(case: OptimizerCase, backend
 @backends
 @pytest.mark.parametrize("name", ["AdaBound", "AMSBound"])
 def test_the_bounds_of_the_paper_hold_for_elements_without_a_gradient(name: str, backend: str) -> None:
-    """With lr = 0 and v = 0 the rate is lr / 0 as lr tends to 0: infinite, so it is clipped to the upper bound."""
+    """With lr = 0 and v = 0, the rate is the limit of lr / 0 as lr tends to 0: infinity, clipped to the upper bound."""
     gradients: Any = [[[1.0, 0.0, 1e-170]], [[0.5, 0.0, 1.0]], [[-1.0, 2.0, 0.0]]]
     lrs = [0.0, 0.0, 0.01]
     param = torch.ones(3, dtype=torch.float64, requires_grad=True)

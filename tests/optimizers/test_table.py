@@ -24,7 +24,7 @@ def rules_within(value: Any) -> Iterator[Rule]:
 
 
 def rules() -> dict[str, Rule]:
-    """Return every rule that a module of the optimizers defines, alone or in a table, by its location."""
+    """Return every rule defined in a module of the optimizers, alone or in a table, by its location."""
     locations: dict[int, tuple[str, Rule]] = {}
     for module in pkgutil.iter_modules(steadystep.optimizers.__path__):
         names = vars(importlib.import_module(f"steadystep.optimizers.{module.name}"))

@@ -1,4 +1,4 @@
-"""Optimizers with torch's definition compute torch's numbers."""
+"""Optimizers with the same definition as torch's give the same numbers as torch's."""
 
 import pytest
 import torch
@@ -65,7 +65,7 @@ def test_clipping_is_clip_grad_norm_and_then_torchs_step(case: OptimizerCase) ->
 
 @pytest.mark.parametrize("case", PEERS, ids=str)
 def test_checkpoints_load_in_both_directions(case: OptimizerCase) -> None:
-    """Ten steps with one optimizer and ten with the other, in both orders, are the same as twenty with torch's."""
+    """Ten steps with one optimizer and ten with the other, in either order, equal twenty steps with torch's."""
     assert case.peer is not None
 
     def split(first: type | None, second: type | None) -> torch.Tensor:

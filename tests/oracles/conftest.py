@@ -1,4 +1,4 @@
-"""The oracles are collected only where the libraries for the comparison are installed: under `make oracles`."""
+"""The oracles are collected only if the libraries for the comparison are installed, as in `make oracles`."""
 
 import os
 from importlib.util import find_spec
@@ -13,7 +13,7 @@ else:  # Keras and JAX read these variables when oracles/table.py imports them
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the largest difference of every pair."""
+    """Print the largest difference for every pair of optimizers."""
     for outcome in ("passed", "failed"):
         for report in terminalreporter.stats.get(outcome, ()):
             for name, difference in report.user_properties if "oracles/" in report.nodeid else ():

@@ -36,7 +36,7 @@ RUNNERS: dict[str, Callable[[Any, Problem], list[Tensors]]] = {
 
 @dataclass(frozen=True)
 class Case:
-    """An optimizer of another library, and ours with the options that make it the same."""
+    """An optimizer of another library, and ours with the options that make the two equivalent."""
 
     library: str
     label: str
@@ -199,7 +199,7 @@ KERAS = (
 
 
 def sgd_after_agc(params: list[torch.Tensor]) -> torch.optim.Optimizer:
-    """Return torch's SGD with a pre-step hook that calls `agc` of pytorch_optimizer, which is a function."""
+    """Return torch's SGD with a pre-step hook that applies pytorch_optimizer's function `agc` to the gradients."""
 
     def clip(*_: object) -> None:
         for p in params:

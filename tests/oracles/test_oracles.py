@@ -1,4 +1,4 @@
-"""Trajectories are equal where the definitions are, and the comparison detects other definitions."""
+"""Trajectories are equal where the definitions are equal, and the comparison detects different definitions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 
 def others(case: Case) -> list[dict[str, Any]]:
-    """Return options that make ours another optimizer: each variant that differs, and no clipping."""
+    """Return overrides that make our optimizer differ from the oracle: every other variant, and no clipping."""
     variants = OPTIMIZERS[case.name].variants
     same = {case.options.get("variant", variants[0]), *case.same_variants}
     unclipped: list[dict[str, Any]] = [{"clip": None}] if "clip" in case.options else []

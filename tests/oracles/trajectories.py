@@ -22,7 +22,7 @@ SHAPES = ((3, 2), (4,), (1,))
 
 
 class Problem:
-    """Parameters, and for each step gradients and a learning rate."""
+    """Parameters, and the gradients and learning rate of each step."""
 
     def __init__(self, lrs: Sequence[float]) -> None:
         params, grads = make_problem(3, sizes=(6, 4, 1), missing=False, steps=len(lrs))
@@ -50,7 +50,7 @@ def of_torch(make: Callable[[list[torch.Tensor]], torch.optim.Optimizer], proble
 
 
 def of_optax(make: Callable[[Callable[[Any], Any]], Any], problem: Problem) -> list[Tensors]:
-    """Return the same for optax, with the learning rates as a schedule, and matrices as (in, out) as is usual there."""
+    """Return the same for optax, with the learning rates as a schedule and matrices as (in, out), as usual in JAX."""
     lrs = jnp.array(problem.lrs)
     transformation = make(lambda count: lrs[count])
     params = [jnp.array(p.T) for p in problem.params]
@@ -78,7 +78,7 @@ def of_keras(make: Callable[[float], Any], problem: Problem) -> list[Tensors]:
 
 
 def error(ours: list[Tensors], theirs: list[Tensors]) -> float:
-    """Return the largest relative difference of an element in any step; infinite if a value is not finite."""
+    """Return the largest relative difference of any element in any step, or infinity if a value is not finite."""
     worst = 0.0
     for a, b in zip(ours, theirs, strict=True):
         for p, q in zip(a, b, strict=True):

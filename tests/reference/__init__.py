@@ -1,1 +1,1 @@
-"""Scalar float64 references to test the package against: Python floats and `math` only, none of its code."""
+"""Scalar float64 references for the tests, written with Python floats and `math` only, without the package's code."""

@@ -18,7 +18,7 @@ Grads = list[Tensor | None]
 
 
 def norm(grads: Sequence[Tensor | None]) -> float:
-    """Return the Euclidean norm over all tensors together; 0 if there is no gradient at all."""
+    """Return the Euclidean norm over all tensors together, or 0 if there are no gradients."""
     return math.hypot(*(x for g in grads if g is not None for x in g))
 
 
@@ -32,7 +32,7 @@ def bounded(length: float, limit: float) -> float:
 
 
 def percentile(values: Sequence[float], p: float) -> float:
-    """Return the p-th percentile with linear interpolation: the order statistic of rank p/100*(n-1), from 0."""
+    """Return the p-th percentile with linear interpolation: the order statistic of rank p/100*(n-1), counted from 0."""
     ordered = sorted(values)
     rank = p / 100 * (len(ordered) - 1)
     low = math.floor(rank)
@@ -276,7 +276,7 @@ class OutlierState(NamedTuple):
 
 
 class SkipOutlier(Clipper):
-    """Refusal of a step if norm > median + k*max(1.4826*MAD, 1e-3*median) of the accepted norms in a window.
+    """Skip a step if norm > median + k*max(1.4826*MAD, 1e-3*median) of the accepted norms in a window.
 
     The rule is active once `active_after` norms have been accepted. After `max_refusals` consecutive refused
     outliers, the next one is either accepted and its norm recorded, or a RuntimeError is raised, depending on
@@ -298,7 +298,7 @@ class SkipOutlier(Clipper):
         self.state = OutlierState()
 
     def threshold(self) -> float:
-        """Return the largest norm that is not an outlier; infinite while the rule is not active."""
+        """Return the largest norm that is not an outlier, or infinity while the rule is not active."""
         norms = self.state.norms
         if len(norms) < self.active_after:
             return math.inf

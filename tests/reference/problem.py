@@ -1,4 +1,4 @@
-"""A seeded problem for comparing trajectories: gradients whose scale varies by 1000x, some of them missing."""
+"""A seeded problem for comparing trajectories: the scale of the gradients varies by 1000x, and some are missing."""
 
 import math
 import random

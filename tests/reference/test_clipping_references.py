@@ -45,7 +45,7 @@ CLIPPERS: dict[str, Callable[[], Clipper]] = {
 
 
 def one(length: float) -> Grads:
-    """Return a gradient of this norm, in two tensors."""
+    """Return a gradient with this norm, split across two tensors."""
     return [[0.6 * length], [0.0, 0.8 * length]]
 
 

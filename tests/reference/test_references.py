@@ -61,14 +61,14 @@ def flat(history: Trajectory) -> list[float]:
 
 
 def discrepancy(a: Trajectory, b: Trajectory) -> float:
-    """Return the largest relative difference of two trajectories over all elements."""
+    """Return the largest relative difference between two trajectories over all elements."""
     pairs = list(zip(flat(a), flat(b), strict=True))
     assert all(math.isfinite(x) and math.isfinite(y) for x, y in pairs)
     return max(abs(x - y) / max(abs(x), abs(y)) for x, y in pairs if x != y) if a != b else 0.0
 
 
 def path_of(name: str, values: Sequence[float], **kwargs: Any) -> list[float]:
-    """Return the value after every step of one parameter that starts at 0 and has these gradients."""
+    """Return, for one parameter that starts at 0, its value after every step with these gradients."""
     return [step[0][0] for step in REFERENCES[name]([[0.0]], [[[g]] for g in values], **kwargs)]
 
 

@@ -42,7 +42,7 @@ def _main(
 
 
 def run() -> int:
-    """Run the command and return its exit code, 2 for an error of the user."""
+    """Run the command and return its exit code, which is 2 for errors that the user can fix."""
     from steadystep.lab.errors import UserError
 
     try:

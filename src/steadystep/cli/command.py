@@ -24,7 +24,7 @@ def folder_for(task: str, suffix: str = "") -> Path:
 
 
 def command_line(command: str, **options: Any) -> str:
-    """Return the command with those options that are not None, quoted for a shell.
+    """Return the command with all options that are not None, quoted for a shell.
 
     >>> command_line("reproduce", task="digits-mlp", seeds=None, out="my studies")
     "steadystep reproduce --task digits-mlp --out 'my studies'"

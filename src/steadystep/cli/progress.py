@@ -29,7 +29,7 @@ def observe(epochs: int, console: Console) -> Iterator[Observer]:
 
 
 def study_epochs(study: Study) -> int:
-    """Return the total number of epochs of all trials of a study, in which its progress is counted."""
+    """Return the total number of epochs over all trials of a study, the unit of its progress bar."""
     settings = sum(arm.configurations for arm in study.arms) * study.tune_seeds
     tuned = [min(budget, study.tune_epochs or budget) for budget in study.budgets]
     return settings * sum(tuned) + len(study.arms) * study.seeds * sum(study.budgets)
@@ -41,7 +41,7 @@ def _label(trial: Trial) -> str:
 
 
 def _kind(trial: Trial) -> str:
-    """Return the label of trials that can be trained together: optimizer, clipper and epochs."""
+    """Return the label shared by trials that can be trained together: optimizer, clipper and epochs."""
     clip = f", clip {trial.clip.kind}" if trial.clip else ""
     return f"{trial.optimizer}{clip}, {trial.epochs} epochs"
 

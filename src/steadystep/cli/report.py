@@ -1,4 +1,4 @@
-"""`steadystep report`: write the tables and the page of a finished study from its records."""
+"""`steadystep report`: write the tables and the HTML page of a finished study from its records."""
 
 import sys
 from pathlib import Path

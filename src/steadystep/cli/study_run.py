@@ -61,7 +61,7 @@ def print_report_link(page: Path, console: Console) -> None:
 def _in_precision(
     study: Study, dtype: str | None, data: Path | None, folder: Path, device: str | None, console: Console
 ) -> Study:
-    """Return the study with the requested precision, or that of the study in the folder, or the faster one."""
+    """Return the study with the requested precision, else that of the study in the folder, else the fastest."""
     from steadystep.lab.execution.store import Store
     from steadystep.lab.tasks import find_task
     from steadystep.lab.training.device import find_device

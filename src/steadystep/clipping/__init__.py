@@ -1,4 +1,4 @@
-"""Clippers: one file each. A clipper measures nothing and changes nothing; it decides what is to be done.
+"""Clippers, one per file. A clipper only decides what to do with the gradients; it neither measures nor changes them.
 
 Each import is a row of the table of clippers, which drives the generic tests.
 """

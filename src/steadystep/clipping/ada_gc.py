@@ -15,7 +15,7 @@ FLOOR = 1e-8
 
 @dataclass(frozen=True)
 class AdaGC(Clipper):
-    r"""Clip each tensor at a multiple of the running average of its own clipped norm.
+    r"""Clip the gradient of each tensor at a multiple of the running average of its own clipped norm.
 
     .. math::
         h_t = \min\left(1, \lambda \frac{\gamma_{t-1}}{\lVert g_t \rVert}\right), \qquad

@@ -15,7 +15,7 @@ from steadystep.tracing.ops import maximum, norm
 
 @dataclass(frozen=True, eq=False)
 class AGC(Clipper):
-    r"""Scale each unit's gradient down to a share of the norm of the unit's weights.
+    r"""Scale each unit's gradient down to at most a fraction of the norm of the unit's weights.
 
     .. math::
         g_u \leftarrow g_u \cdot \lambda \frac{\max(\lVert w_u \rVert, \epsilon)}{\lVert g_u \rVert}
@@ -33,7 +33,7 @@ class AGC(Clipper):
 
     Raises:
         TypeError: if `exclude` is a single name or parameter.
-        ValueError: if ratio or floor is not greater than 0; in the first step, if a name is given that there is not.
+        ValueError: if ratio or floor is not greater than 0; in the first step, if `exclude` has an unknown name.
 
     Source: Brock, De, Smith & Simonyan (2021), "High-performance large-scale image recognition without normalization",
     equation 3.
@@ -95,7 +95,7 @@ class AGC(Clipper):
 
 
 def _norms_after(measured: GradNorms, transform: UnitScale, units: UnitNorms) -> GradNorms:
-    """Compute the norms of whole tensors that are scaled unit by unit from those of their units."""
+    """Compute the norms of whole tensors after scaling unit by unit, from the norms of their units."""
     norms, abs_max = measured.norms + 0.0, measured.abs_max + 0.0
     unit_norms, unit_abs_max = transform.factors * units.norms, transform.factors * units.abs_max
     for index, span in enumerate(transform.spans):

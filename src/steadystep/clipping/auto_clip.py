@@ -13,7 +13,7 @@ from steadystep.tracing.ops import isfinite, put, quantile, where
 
 @dataclass(frozen=True)
 class AutoClip(Clipper):
-    r"""Clip by global norm at a percentile of the norms seen so far.
+    r"""Clip by global norm, with a percentile of the recent norms as the threshold.
 
     .. math:: c_t = \text{percentile}_p(\lVert g_1 \rVert, \dots, \lVert g_t \rVert)
 

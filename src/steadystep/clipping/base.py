@@ -1,4 +1,4 @@
-"""What a clipper is: what it decides, what it remembers, and how its arguments are checked."""
+"""The base class of clippers, the form of their decisions, and checks of their arguments."""
 
 import math
 from abc import ABC, abstractmethod
@@ -18,7 +18,7 @@ Memory = Mapping[str, Number]
 
 
 class Choice(NamedTuple):
-    """What a clipper decides about one step."""
+    """A clipper's decision about one step."""
 
     transform: Transform | None  # what to do to the gradients; None leaves them as they are
     clipped: Number  # whether the transform changes anything
@@ -30,7 +30,7 @@ class Choice(NamedTuple):
 
 
 class Clipper(ABC):
-    """Decides from measured norms what to do to the gradients.
+    """The base class of clippers, which decide from measured norms what to do to the gradients.
 
     A clipper never changes a gradient and stores nothing itself: its statistics are passed in and returned.
     """
@@ -38,22 +38,22 @@ class Clipper(ABC):
     per_tensor: ClassVar[tuple[str, ...]] = ()  # the statistics that have one entry per tensor of the optimizer
 
     def start(self, tensors: int) -> dict[str, np.ndarray]:
-        """Return the statistics before the first step of an optimizer of `tensors` tensors, in float64."""
+        """Return the initial statistics, in float64, for an optimizer with `tensors` tensors."""
         return {}
 
     @abstractmethod
     def decide(self, measured: GradNorms, memory: Memory) -> Choice:
-        """Decide about one step. This is a pure function: whether the step is applied is only known later."""
+        """Decide what to do in one step, without side effects: whether the step is applied is only known later."""
 
 
 def to_limit(norms: Number, limits: Number) -> tuple[Number, Number]:
-    """Return min(1, limit / norm), and whether it is below 1. It is 1 for a norm that is 0 or not finite."""
+    """Return min(1, limit / norm), or 1 for a norm that is 0 or not finite, and whether the result is below 1."""
     exceeds = isfinite(norms) & (norms > limits)
     return where(exceeds, limits / where(exceeds, norms, 1.0), 1.0), exceeds
 
 
 def check_positive(name: str, value: float) -> None:
-    """Raise a ValueError unless `value` is greater than 0: a negative bound would reverse gradients."""
+    """Raise a ValueError unless `value` is greater than 0; a negative bound would reverse gradients."""
     if not (isinstance(value, Real) and not isinstance(value, bool) and value > 0):
         raise ValueError(f"{name} is {value!r}: it must be a number greater than 0 ({math.inf} never clips)")
 

@@ -1,4 +1,4 @@
-"""A chain of clippers: each sees what the ones before it leave, and their statistics advance together or not at all."""
+"""A chain of clippers: each sees the output of the previous one, and all statistics advance together or not at all."""
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from numbers import Real
@@ -22,7 +22,7 @@ def as_clippers(clip: Clip) -> tuple[Clipper, ...]:
     """Return the chain of clippers that `clip=` stands for. A number c stands for ``ClipNorm(c)``.
 
     Raises:
-        TypeError: for anything else, with what was given and what is accepted.
+        TypeError: for anything else, naming the value and what is accepted.
 
     >>> as_clippers(1.0)
     (ClipNorm(max_norm=1.0, scope='global'),)
@@ -42,7 +42,7 @@ def as_clippers(clip: Clip) -> tuple[Clipper, ...]:
 
 
 class Decision(NamedTuple):
-    """What a chain of clippers decides about the gradients of one step."""
+    """The decision of a chain of clippers about the gradients of one step."""
 
     transforms: tuple[Transform, ...]
     before: GradNorms
@@ -60,7 +60,7 @@ def decide(
     before: GradNorms,
     measure: Callable[[Sequence[Transform]], GradNorms],
 ) -> Decision:
-    """Ask each clipper in turn. `measure` measures the raw gradients after transforms."""
+    """Ask each clipper for its decision, in order. `measure` measures the raw gradients after given transforms."""
     transforms: tuple[Transform, ...] = before.transforms
     after, clipped, refused = before, False, False
     bounds: list[float] = []
@@ -91,7 +91,7 @@ def decide(
 def clipper_memories(
     owner: MutableMapping[str, Any], clippers: Sequence[Clipper], tensors: int, device: torch.device
 ) -> list[dict[str, torch.Tensor]]:
-    """Return the stored statistics of each clipper, which are in `owner` under ``clip.NUMBER.CLASS.NAME``.
+    """Return the statistics of each clipper, which are stored in `owner` under ``clip.NUMBER.CLASS.NAME``.
 
     Where one is missing or has another shape, all statistics of that clipper start anew: under the same names, those of
     another clipper or of other options would mean something else.
@@ -118,14 +118,14 @@ def clipper_memories(
 
 
 def _extend(owner: MutableMapping[str, Any], key: str, start: torch.Tensor) -> None:
-    """Append the start values of tensors that were added to the optimizer later."""
+    """Append the initial values for tensors that were added to the optimizer later."""
     known = owner.get(key)
     if known is not None and known.dim() == 1 and len(known) < len(start):
         owner[key] = torch.cat([known, start[len(known) :].to(known.device, known.dtype)])
 
 
 def read_memories(memories: Sequence[Mapping[str, torch.Tensor]], graph: Graph | None = None) -> list[Memory]:
-    """Return stored statistics as clippers take them."""
+    """Return stored statistics in the form that clippers accept."""
     return [{name: load(tensor, graph) for name, tensor in memory.items()} for memory in memories]
 
 
@@ -136,7 +136,7 @@ def update_memories(
     sound: Number,
     graph: Graph | None = None,
 ) -> None:
-    """Store the statistics of an applied step; of a refused but sound one, those that the refusing clipper counts."""
+    """Store the new statistics of an applied step, or `memory_if_refused` of the clipper that refused a sound step."""
     for memory, choice, refuses in zip(memories, decision.choices, decision.refusals, strict=True):
         if not memory:
             continue

@@ -13,7 +13,7 @@ Scope = Literal["global", "group", "parameter"]
 
 @dataclass(frozen=True)
 class ClipNorm(Clipper):
-    r"""Scale the gradient down to a maximal Euclidean norm, keeping its direction.
+    r"""Scale the gradient down to a maximum Euclidean norm, keeping its direction.
 
     .. math:: g \leftarrow g \cdot \min(1, c / \lVert g \rVert)
 

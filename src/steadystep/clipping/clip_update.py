@@ -8,7 +8,7 @@ from steadystep.clipping.norms import GradNorms
 
 @dataclass(frozen=True)
 class ClipUpdate(Clipper):
-    r"""Limit the root mean square of each tensor's proposed update, whatever the optimizer.
+    r"""Limit the root mean square of each tensor's proposed update, in any optimizer.
 
     .. math:: u \leftarrow u \cdot \min(1, c / \operatorname{RMS}(u)), \qquad \theta \leftarrow \theta - \alpha u
 

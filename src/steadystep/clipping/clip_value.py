@@ -9,7 +9,7 @@ from steadystep.clipping.transforms import Clamp
 
 @dataclass(frozen=True)
 class ClipValue(Clipper):
-    r"""Limit every element of the gradient to [-c, c]. The direction of the gradient is not kept.
+    r"""Limit every element of the gradient to [-c, c]. The direction of the gradient is not preserved.
 
     .. math:: g_i \leftarrow \max(-c, \min(c, g_i))
 

@@ -1,4 +1,4 @@
-"""The norms of the gradients of one step, which every decision is taken from."""
+"""The norms of the gradients of one step, on which every clipping decision is based."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ MeasureUnits = Callable[[Sequence[torch.Tensor], Sequence[torch.Tensor]], UnitNo
 
 
 def no_units(tensors: Sequence[torch.Tensor], wholes: Sequence[torch.Tensor]) -> UnitNorms:
-    """Raise Untraceable: a captured step measures whole tensors only."""
+    """Raise Untraceable, because a captured step measures only whole tensors."""
     raise Untraceable("the norms of units are measured outside the graph")
 
 
@@ -56,7 +56,7 @@ class GradNorms:
 
     @property
     def abs_max(self) -> Number:
-        """(tensors,) the largest absolute element of each gradient; not finite if an element is not."""
+        """(tensors,) the largest absolute element of each gradient; not finite if any element is not."""
         return self._abs_max if self._factor is None else self._abs_max * self._factor
 
     @property
@@ -68,13 +68,13 @@ class GradNorms:
 
     @property
     def global_abs_max(self) -> Number:
-        """The largest absolute element of all gradients; not finite if an element is not."""
+        """The largest absolute element of all gradients; not finite if any element is not."""
         if self._global_abs_max is None:
             self._global_abs_max = largest(self.abs_max)
         return self._global_abs_max
 
     def can_be_squared(self) -> Number:
-        """Return whether the square of every element is finite in the type of its moments."""
+        """Return whether the square of every element is finite in the dtype of the optimizer's moments."""
         limit = self.gradients.square_limit
         if limit is not None:
             return self.global_abs_max <= limit
@@ -82,25 +82,25 @@ class GradNorms:
 
     @cached_property
     def group_norms(self) -> Number:
-        """(tensors,) the norm of the parameter group that each tensor belongs to."""
+        """(tensors,) the norm over all gradients in the parameter group that each tensor belongs to."""
         norms = self.norms + 0.0  # a copy, in which every entry is replaced
         for group in self.gradients.groups:
             norms[group] = norm(self.norms[group])
         return norms
 
     def unit_norms(self, indices: Sequence[int]) -> UnitNorms:
-        """Measure the units of these gradients, after `transforms`."""
+        """Measure the norms of the units of these gradients, after `transforms`."""
         gradients = self.gradients
         chosen = [apply_transforms(self.transforms, gradients.gradients[index], index) for index in indices]
         return self.measure_units(chosen, [gradients.parameters[index] for index in indices])
 
     def parameter_unit_norms(self, indices: Sequence[int]) -> UnitNorms:
-        """Measure the units of the parameters of these gradients."""
+        """Measure the norms of the units of the parameters that these gradients belong to."""
         parameters = [self.gradients.parameters[index] for index in indices]
         return self.measure_units([local_reals(parameter.detach()) for parameter in parameters], parameters)
 
     def scaled(self, factors: Number, transforms: tuple[Transform, ...]) -> "GradNorms":
-        """Return the norms after each gradient was multiplied by its factor, which `transforms` now include."""
+        """Return the norms after each gradient is multiplied by its factor, which `transforms` already include."""
         rest = (self.gradients, transforms, self.measure_units)
         if getattr(factors, "ndim", 0):
             return GradNorms(self.norms * factors, self.abs_max * factors, *rest)

@@ -12,12 +12,12 @@ from steadystep.tracing.ops import isfinite, isnan, maximum, put, quantile, wher
 
 
 class TooManyOutliersError(RuntimeError):
-    """More outliers in a row than `SkipOutlier` was told to refuse."""
+    """There were more outliers in a row than `max_refusals` of `SkipOutlier` allows."""
 
 
 @dataclass(frozen=True)
 class SkipOutlier(Clipper):
-    r"""Refuse a step whose global gradient norm is far above those of the steps before.
+    r"""Skip a step whose global gradient norm is far above that of the preceding steps.
 
     .. math:: \lVert g \rVert > m + k \max(1.4826 \cdot \operatorname{MAD}, 10^{-3} m)
 

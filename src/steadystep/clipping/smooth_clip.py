@@ -10,11 +10,11 @@ from steadystep.tracing.ops import isfinite, where
 
 @dataclass(frozen=True)
 class SmoothClip(Clipper):
-    r"""Scale every gradient so that its norm stays below a bound, without a corner at the bound.
+    r"""Scale every gradient by a smooth function of its norm so that the norm stays below a bound.
 
     .. math:: g \leftarrow g \cdot \frac{c}{\lVert g \rVert + c}
 
-    The norm afterwards is less than c, and close to what it was where it is much smaller than c. The direction is kept.
+    The new norm is less than c, and close to the old norm if that is much smaller than c. The direction is preserved.
 
     Args:
         max_norm: c, in the unit of the gradient; greater than 0 and finite.

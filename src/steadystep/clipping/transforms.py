@@ -1,4 +1,4 @@
-"""What a clipper does to the gradients: transforms, which a backend applies while it reads them."""
+"""The transforms by which clippers change gradients; a backend applies them while it reads the gradients."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from steadystep.tracing.ops import Number
 
 @dataclass(frozen=True)
 class Scale:
-    """Multiply the gradients by a factor in [0, 1]: one for all, or one per tensor."""
+    """Multiply the gradients by a factor in [0, 1], either one for all or one per tensor."""
 
     factors: Number
 
@@ -29,7 +29,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class UnitScale:
-    """Multiply each unit of a gradient, an index of its first dimension, by its own factor."""
+    """Multiply each unit of a gradient (the slice at one index of its first dimension) by its own factor."""
 
     factors: Number  # (units,) of all tensors that are scaled
     spans: Sequence[slice | None]  # the factors of each tensor; None for a tensor that is not scaled

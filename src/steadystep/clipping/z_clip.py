@@ -13,7 +13,7 @@ from steadystep.tracing.ops import isfinite, minimum, sqrt, where
 
 @dataclass(frozen=True)
 class ZClip(Clipper):
-    r"""Clip by global norm where the norm is an outlier of its own running distribution.
+    r"""Clip by global norm when the norm is an outlier in its own running distribution.
 
     .. math::
         z = \frac{\lVert g \rVert - \mu}{\sigma + 10^{-6}}, \qquad

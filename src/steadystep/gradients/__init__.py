@@ -1,1 +1,1 @@
-"""The gradients of a step: which tensors they belong to, and how they are spread over ranks."""
+"""The gradients of a step: which tensors they belong to, and how they are sharded over ranks."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def is_sharded(tensor: torch.Tensor) -> "TypeGuard[DTensor]":
-    """Return whether a tensor is a DTensor. There is none before its module, which is slow to import, is imported."""
+    """Return whether a tensor is a DTensor, without importing its module, which is slow to import."""
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(tensor, module.DTensor)
 
@@ -31,7 +31,7 @@ def local(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def check(parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor]) -> None:
-    """Refuse tensors over which no global norm can be taken.
+    """Raise an error if no global norm can be computed over these tensors.
 
     Raises:
         RuntimeError: for parameters on several device meshes, for a gradient that is not reduced over its ranks yet,
@@ -56,7 +56,7 @@ def check(parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor])
 
 
 def over_shards(values: Number, tensors: Sequence[torch.Tensor]) -> Number:
-    """Add up one value per tensor over the ranks that hold the shards of that tensor.
+    """Sum one value per tensor over the ranks that hold the shards of that tensor.
 
     `values` is a float64 vector, NumPy or torch, of this rank. There is one all-reduce per sharded mesh dimension.
     """
@@ -96,7 +96,7 @@ def _mask(which: tuple[bool, ...], device: torch.device) -> torch.Tensor:
 
 
 def sum_over_shards(total: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
-    """Add up a sum over the elements of one tensor over all its shards."""
+    """Sum the partial sums of one tensor's shards to the sum over the whole tensor."""
     return over_shards(total.reshape(1), [tensor])[0] if is_sharded(tensor) else total
 
 

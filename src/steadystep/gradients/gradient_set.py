@@ -1,4 +1,4 @@
-"""The gradients of a step, with the parameters and the names that they belong to."""
+"""The gradients of a step, with their parameters and names."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ _GRADIENT, _LAYOUT = attrgetter("grad"), attrgetter("layout")
 
 @dataclass
 class GradientSet:
-    """The parameters of an optimizer that have a gradient, in the order of its groups."""
+    """The parameters of an optimizer that have a gradient, with their gradients, in the order of its groups."""
 
     gradients: list[torch.Tensor] = field(default_factory=list)  # this rank's shards; complex ones as pairs of reals
     parameters: list[torch.Tensor] = field(default_factory=list)  # as the user gave them
@@ -34,12 +34,12 @@ class GradientSet:
 
     @cached_property
     def count(self) -> int:
-        """The number of parameters of the optimizer, with a gradient or without."""
+        """The number of parameters of the optimizer, with or without a gradient."""
         return sum(map(len, self.members))
 
     @cached_property
     def home(self) -> torch.device:
-        """The device that decisions are made on: the CPU if all gradients are there, else the first other device."""
+        """The device on which decisions are made: the CPU if all gradients are there, else the first other device."""
         devices = (gradient.device for gradient in self.gradients)
         return next((device for device in devices if device.type != "cpu"), torch.device("cpu"))
 
@@ -50,7 +50,7 @@ class GradientSet:
 
     @cached_property
     def square_limits(self) -> Number:
-        """(tensors,) the largest value of each gradient whose square fits the type of its moments, on `home`."""
+        """(tensors,) the largest value per gradient whose square is finite in the dtype of its moments, on `home`."""
         limits = np.array(self._square_limits)
         return limits if self.home.type == "cpu" else torch.from_numpy(limits).to(self.home)
 
@@ -90,18 +90,18 @@ class GradientSet:
 
     @cached_property
     def _plain(self) -> bool:
-        """Whether gradients can be read without conversion: none is sharded, none is complex."""
+        """Whether gradients can be read without conversion, that is, whether none is sharded or complex."""
         return not (self.sharded or any(parameter.is_complex() for parameter in self.parameters))
 
     def renew(self, param_groups: Sequence[Mapping[str, Any]]) -> bool:
-        """Take the present gradients of the same parameters; return False if they have to be gathered anew."""
+        """Take the current gradients of the same parameters; return False if they have to be gathered again."""
         if not self._plain or len(param_groups) != len(self.members):
             return False
         for group, members in zip(param_groups, self.members, strict=True):
             params = group["params"]
             if len(params) != len(members) or not all(map(is_, params, members)):
                 return False
-        # map() over torch's own functions: a Python loop would take much of the step of a model with many tensors.
+        # map() over torch's own functions: a Python loop would take much of the step time if there are many tensors.
         if any(map(is_not, map(_GRADIENT, self._without_gradient), repeat(None))):
             return False
         gradients: list[torch.Tensor] = list(map(_GRADIENT, self.parameters))
@@ -162,6 +162,6 @@ def gather_gradients(param_groups: Sequence[Mapping[str, Any]], optimizer: str) 
 
 
 def local_reals(tensor: torch.Tensor) -> torch.Tensor:
-    """Return this rank's shard of a tensor, with complex numbers as pairs of reals: what a backend reads and writes."""
+    """Return this rank's shard of a tensor as backends use it, with complex numbers as pairs of real numbers."""
     shard = local(tensor)
     return torch.view_as_real(shard) if shard.is_complex() else shard

@@ -1,1 +1,1 @@
-"""Backends that run any rule over many tensors. The eager one works on every device and dtype."""
+"""Backends that apply an update rule to many tensors. The eager backend works on every device and dtype."""

@@ -1,4 +1,4 @@
-"""Capture a step as a graph of scalars, and replay it as a few kernels while its inputs stay the same.
+"""Capture a step as a graph of scalars, and replay it as a few kernels as long as its inputs stay the same.
 
 This is to a step's scalars what a CUDA graph is to kernels. A capture holds as long as nothing that the step read from
 Python has changed. The tensors are looked up anew in every replay, and so are the learning rates that schedulers set.
@@ -25,7 +25,7 @@ TakeStep = Callable[[Graph, Callable[[Sequence[Transform]], GradNorms]], GradNor
 
 @dataclass
 class Capture:
-    """A captured step: its graph, what evaluates it, where it leaves the norms, and the inputs that it holds for."""
+    """A captured step: its graph, the function that evaluates it, the resulting norms, and its inputs."""
 
     graph: Graph
     evaluate: Callable[[], None]
@@ -37,7 +37,7 @@ class Capture:
         return len(inputs) == len(self.inputs) and all(map(is_, inputs, self.inputs))
 
     def is_repeatable(self) -> bool:
-        """Return whether the inputs can only change by becoming other objects, or in memory that the graph reads."""
+        """Return whether any change of the inputs gives a new object or happens in memory that the graph reads."""
         return bool(self.inputs) and all(map(self._is_fixed, self.inputs))
 
     def _is_fixed(self, value: Any) -> bool:
@@ -50,7 +50,7 @@ class Capture:
 
 
 class CapturedStep(ABC):
-    """The steps over one set of gradients, which have a common dtype and device: captured, then replayed.
+    """Captures, and then replays, the steps over one set of gradients with a common dtype and device.
 
     Args:
         gradients: the gradients of the steps.
@@ -79,9 +79,9 @@ class CapturedStep(ABC):
         self._scale: torch.Tensor | None = None
 
     def replay_or_none(self, inputs: Sequence[Any]) -> torch.Tensor | None:
-        """Replay the capture and return the norms, or return None if there is no capture that holds.
+        """Replay the capture and return the norms, or return None if there is no valid capture.
 
-        This is the only place that decides whether a capture still holds.
+        This is the only place that decides whether a capture is still valid.
         """
         capture = self.capture
         if capture is None or not capture.holds_for(inputs) or not self._has_expected_layout():
@@ -91,7 +91,7 @@ class CapturedStep(ABC):
 
     @abstractmethod
     def should_capture(self, inputs: Sequence[Any]) -> bool:
-        """Return whether it pays to capture a step with these inputs."""
+        """Return whether it is worthwhile to capture a step with these inputs."""
 
     def capture_or_none(self, take_step: TakeStep, inputs: Callable[[], Sequence[Any]]) -> torch.Tensor | None:
         """Capture a step, run it, and return the norms; or return None, with nothing changed, if it is untraceable.
@@ -119,7 +119,7 @@ class CapturedStep(ABC):
         return capture.norms
 
     def hold_scale(self, scale: Number) -> Number:
-        """Return a GradScaler's scale in memory that a graph can read: it comes as another tensor in every step."""
+        """Copy a GradScaler's scale, a new tensor in every step, to fixed memory for the graph, and return it."""
         if not isinstance(scale, torch.Tensor):
             return scale
         if self._scale is None:
@@ -127,7 +127,7 @@ class CapturedStep(ABC):
         return self._scale.copy_(scale)
 
     def _run(self, capture: Capture) -> None:
-        """Measure the gradients, evaluate the graph, update the parameters, and call what waits for that."""
+        """Measure the gradients, evaluate the graph, update the parameters, and call the graph's callbacks."""
         addresses = self._locate(capture.graph)
         self._measure(addresses)
         capture.evaluate()
@@ -137,15 +137,15 @@ class CapturedStep(ABC):
             callback()
 
     def _locate(self, graph: Graph) -> Any:
-        """Return the addresses of the gradients, as the backend's passes take them."""
+        """Return the addresses of the gradients in the form that the backend's passes accept."""
         return self._gradients.addresses
 
     @abstractmethod
     def _compile(self, graph: Graph) -> Callable[[], None]:
-        """Return what evaluates a graph."""
+        """Return a function that evaluates the graph."""
 
     def _capture_is_useless(self) -> None:
-        """Forget a capture that cannot be replayed."""
+        """Discard a capture that cannot be replayed."""
         self.capture = None
 
     def _disable(self) -> None:
@@ -167,7 +167,7 @@ class CapturedStep(ABC):
         return memory
 
     def _has_expected_layout(self) -> bool:
-        """Return whether every gradient has the layout of its parameter; if not, steps are never captured again."""
+        """Return whether every gradient has the layout of its parameter; if not, disable capturing for good."""
         gradients = self._gradients
         if self._contiguous:
             expected = gradients.contiguous

@@ -1,4 +1,4 @@
-"""What the compiled backends share when they generate the source of a kernel from a rule."""
+"""Helpers with which the compiled backends generate a kernel's source from a rule."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from steadystep.tracing.ops import Number
 
 @dataclass(frozen=True)
 class Equation:
-    """The parts of a rule that a kernel is compiled from. Rules that differ in their scalars only share kernels."""
+    """The parts of a rule that a kernel is compiled from. Rules that differ only in their scalars share kernels."""
 
     update: Callable[..., Any]
     sums: Callable[..., Any] | None
@@ -28,28 +28,28 @@ class Equation:
 
     @property
     def terms(self) -> int:
-        """The number of sums that the rule takes over a tensor."""
+        """The number of sums over a tensor that the rule needs."""
         assert self.sums is not None, "only a rule with sums has terms"
         return len(self.sums(1.0, 1.0, *[1.0] * self.slots, **dict.fromkeys(self.shared, 1.0)))
 
     def call(self, function: Callable[..., Any], slot: str = "S{slot}[i]", p: str = "p") -> str:
-        """Return the source of a call of `function`; `slot` and `p` are the kernel's names of state and parameter."""
+        """Return the source of a call to `function`; `slot` and `p` are the kernel's names for state and parameter."""
         state = [slot.format(slot=number) for number in range(self.slots)]
         return f"rule({', '.join(['g', p, *state, *map(local_name, keywords(function))])})"
 
 
 def local_name(coefficient: str) -> str:
-    """Return a name for a coefficient of a rule that no variable of a kernel has."""
+    """Return a name for a rule's coefficient that does not clash with the variables of a kernel."""
     return f"{coefficient}_"
 
 
 def indented(indent: int, text: Sequence[str]) -> str:
-    """Join lines for a place in a template that is indented by `indent`; the template indents the first line itself."""
+    """Join lines, indenting all but the first by `indent`, for insertion into a template that indents the first."""
     return ("\n" + " " * indent).join(text) or "pass"
 
 
 def direction_and_decay(rule: Rule, values: Mapping[str, Any]) -> tuple[Number, Number, Number]:
-    """Return what a step does besides the rule.
+    """Return the sign and the weight decay that a step applies around the rule.
 
     Returns:
         The direction (-1 under `maximize`), the coefficient of coupled weight decay, and the factor that decoupled

@@ -1,4 +1,4 @@
-"""Choose the backend that measures and updates a tensor: by device, dtype and layout, or by name."""
+"""Choose the backend that measures and updates a tensor, by its device, dtype and layout, or by name."""
 
 import math
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ _MAX_CAPTURED_TENSORS = 1 << 12
 
 
 class Kind(NamedTuple):
-    """What the tensors of one pass have in common."""
+    """The properties that all tensors of one pass have in common."""
 
     backend: str
     device: torch.device
@@ -40,15 +40,15 @@ class Kind(NamedTuple):
 
 
 class NormPass(Protocol):
-    """The pass of a compiled backend that measures tensors of one kind and of certain sizes."""
+    """The pass of a compiled backend that measures tensors of one kind with fixed sizes."""
 
     def run(self, addresses: np.ndarray) -> tuple[Number, Number]:
-        """Return norms and largest magnitudes of dense tensors, in float64; not finite if an element is not."""
+        """Return the norms and largest magnitudes of dense tensors, in float64; not finite if any element is not."""
         ...
 
 
 def check_backend(name: str | None) -> None:
-    """Raise a ValueError unless there is such a backend."""
+    """Raise a ValueError unless `name` is None or names a backend."""
     if name is not None and name not in BACKENDS:
         accepted = ", ".join(map(repr, BACKENDS))
         raise ValueError(f"backend is {name!r}: it must be {accepted}, or None for the fastest that fits")
@@ -73,7 +73,7 @@ def update_passes(
     backend: str | None,
     bounded: bool = False,
 ) -> list[UpdatePass]:
-    """Make the passes that write these updates.
+    """Make the passes that perform these updates.
 
     Args:
         rule: the rule that all of them follow.
@@ -103,7 +103,7 @@ def update_passes(
 
 
 def captured_step(gradients: GradientSet, passes: Sequence[UpdatePass], backend: str | None) -> CapturedStep | None:
-    """Return what captures steps over these gradients and passes, or None if they cannot be captured."""
+    """Return the object that captures steps over these gradients and passes, or None if they cannot be captured."""
     kind = _common_kind(gradients.gradients, backend)
     if kind is None or kind.backend == "eager" or gradients.sharded:
         return None
@@ -160,7 +160,7 @@ def _why_unavailable(backend: str, device: torch.device) -> str:
 
 
 def _kind(gradient: torch.Tensor, backend: str | None) -> Kind:
-    """Return how a gradient is measured."""
+    """Return the backend, device and dtype used to measure a gradient."""
     device, dtype = gradient.device, gradient.dtype
     name = backend or _FASTEST.get(device.type, "eager")
     supported = name != "eager" and is_compiled_dtype(name, dtype) and not _why_unavailable(name, device)
@@ -194,7 +194,7 @@ def _norm_pass(kind: Kind, sizes: Sequence[int]) -> NormPass:
 
 
 def _norms_of_mixed(gradients: Sequence[torch.Tensor], backend: str | None) -> tuple[Number, Number]:
-    """Return norms and largest magnitudes of tensors of several dtypes or devices, in the order given."""
+    """Return the norms and largest magnitudes of tensors of several dtypes or devices, in the order given."""
     found: list[tuple[torch.Tensor, torch.Tensor] | None] = [None] * len(gradients)
     kinds: dict[Kind, list[int]] = {}
     for index, gradient in enumerate(gradients):
@@ -217,7 +217,7 @@ def _norms_of_mixed(gradients: Sequence[torch.Tensor], backend: str | None) -> t
 
 
 def _gather(values: Sequence[torch.Tensor]) -> Number:
-    """Return one float64 vector: a NumPy array if all values are on a CPU, else a tensor on the first other device."""
+    """Return a float64 vector: a NumPy array if all values are on a CPU, else a tensor on the first other device."""
     home = next((value.device for value in values if value.device.type != "cpu"), torch.device("cpu"))
     vector = torch.stack([value.to(home, torch.float64, non_blocking=True) for value in values])
     return vector.numpy() if home.type == "cpu" else vector

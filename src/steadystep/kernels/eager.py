@@ -1,4 +1,4 @@
-"""The eager backend: rules on whole torch tensors, the reference for every other backend."""
+"""The eager backend, which applies rules to whole torch tensors, as the reference for every other backend."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -18,7 +18,7 @@ from steadystep.tracing.verdict import Verdict
 
 
 def norm_and_abs_max(gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the Euclidean norm, in float64, and the largest magnitude; both are not finite if an element is not."""
+    """Return the Euclidean norm, in float64, and the largest magnitude; neither is finite if any element is not."""
     if gradient.numel() == 0:  # a rank's shard of a small tensor can be empty
         zero = gradient.new_zeros((), dtype=torch.float64)
         return zero, zero
@@ -32,13 +32,13 @@ def norm_and_abs_max(gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
 
 
 class EagerUpdatePass:
-    """A rule over any tensors, one after the other."""
+    """The pass of a rule over any tensors, one after the other."""
 
     def __init__(self, rule: Rule, updates: Sequence[Update]) -> None:
         self._rule, self.updates = rule, updates
 
     def fits(self) -> bool:
-        """Return True: nothing is prepared that could become stale."""
+        """Return True, because nothing is prepared that could become stale."""
         return True
 
     def apply(
@@ -94,7 +94,7 @@ def _operands(
     values: Mapping[str, Any],
     dtype: torch.dtype,
 ) -> tuple[torch.Tensor, ...]:
-    """Return what an update rule reads: gradient, parameter and state, after clipping and weight decay."""
+    """Return the inputs of an update rule: gradient, parameter and state, after clipping and weight decay."""
     gradient, parameter, *state = chunk
     g, p = apply_transforms(transforms, gradient.to(dtype), index), parameter.to(dtype)
     if is_compensated(parameter.dtype, values["rounding"]):
@@ -119,7 +119,7 @@ def _totals(
     values: Mapping[str, Any],
     dtype: torch.dtype,
 ) -> list[Number]:
-    """Compute the terms of each element in `dtype`, and add each term up over the tensor in float64."""
+    """Compute the terms of each element in `dtype`, and sum each term over the tensor in float64."""
     totals: list[Number] = []
     for chunk in _chunks(update, transforms):
         operands = _operands(rule, chunk, update.index, transforms, values, dtype)

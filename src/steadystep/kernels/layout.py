@@ -32,7 +32,7 @@ def is_dense(tensor: torch.Tensor) -> bool:
 
 
 def same_layout(parameter: torch.Tensor, others: Sequence[torch.Tensor]) -> bool:
-    """Return whether dense tensors have their elements in the same order as the parameter."""
+    """Return whether dense tensors store their elements in the same order as the parameter."""
     if parameter.is_contiguous():
         return all(other.is_contiguous() for other in others)
     return all(other.stride() == parameter.stride() for other in others)

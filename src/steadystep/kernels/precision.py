@@ -1,4 +1,4 @@
-"""The precision that a tensor is updated in, and the rounding of the result to a parameter in half precision."""
+"""The precision in which a tensor is updated, and the rounding of the result to a half-precision parameter."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ ROUNDING_ERROR = "rounding_error"
 
 
 def math_dtype(tensor: torch.Tensor) -> torch.dtype:
-    """Return the dtype that a tensor is updated in and its state is stored in: float64 for float64, else float32."""
+    """Return the dtype used to update a tensor and to store its state: float64 for float64, else float32."""
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 

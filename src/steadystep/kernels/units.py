@@ -1,4 +1,4 @@
-"""The norms of units: the indices of a tensor's first dimension."""
+"""The norms of units, which are the slices of a tensor along its first dimension."""
 
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Shape = tuple[int, int]
 
 @dataclass(frozen=True)
 class UnitLayout:
-    """Where units are in memory, if the elements of each unit are contiguous."""
+    """The memory layout of units whose elements are contiguous."""
 
     owners: np.ndarray  # (units,) the index of the tensor
     offsets: np.ndarray  # (units,) the number of elements before the unit in its tensor
@@ -27,19 +27,19 @@ class UnitLayout:
 
 
 def shape_of(tensor: torch.Tensor, whole: torch.Tensor) -> Shape:
-    """Return the units of this rank's shard of `whole`. A tensor of at most one dimension is one unit."""
+    """Return the number and size of this rank's units of `whole`. A tensor of at most one dimension is one unit."""
     units = tensor.shape[0] if whole.dim() > 1 else 1
     return units, tensor.numel() // max(units, 1)
 
 
 def are_contiguous(tensor: torch.Tensor, units: Shape) -> bool:
-    """Return whether the elements of every unit are contiguous, and the units follow each other."""
+    """Return whether the elements of every unit are contiguous and the units are adjacent."""
     return is_dense(tensor) and (units[0] == 1 or tensor.stride(0) == units[1])
 
 
 @lru_cache(maxsize=64)
 def unit_layout(shapes: tuple[Shape, ...]) -> UnitLayout:
-    """Return where the units of tensors of these shapes are."""
+    """Return the memory layout of the units of tensors with these shapes."""
     counts = [count for count, _ in shapes]
     owners = np.repeat(np.arange(len(shapes)), counts)
     offsets = np.concatenate([np.arange(count) * length for count, length in shapes])
@@ -53,7 +53,7 @@ def measure_units(
     prepared: MutableMapping[Any, Any],
     backend: str | None,
 ) -> UnitNorms:
-    """Measure all units of `tensors`, each of which is this rank's shard of the entry of `wholes`.
+    """Measure all units of `tensors`, each of which is this rank's shard of the corresponding entry of `wholes`.
 
     The result is NumPy arrays where all tensors are on a CPU, else tensors on the first other device. `prepared` stores
     what the compiled backend reuses in the next step.
@@ -96,7 +96,7 @@ def _compiled_norms(
 
 
 def _eager_norms(tensor: torch.Tensor, whole: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (units,) the norms and largest magnitudes of one tensor's units, in float64."""
+    """Return the norms and largest magnitudes of one tensor's units, each of shape (units,), in float64."""
     within = list(range(1 if whole.dim() > 1 else 0, tensor.dim()))
     wide = tensor.double()
     # Divided by its largest element, no unit has a square that overflows or underflows.

@@ -1,4 +1,4 @@
-"""The interface of a backend: the tensors that an update writes, and the pass that writes them."""
+"""The interface of a backend: the tensors of an update, and the pass that updates them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Update:
 
     @property
     def gradient(self) -> torch.Tensor:
-        """The gradient of the present step."""
+        """The gradient of the current step."""
         return self.gradients.gradients[self.index]
 
     @property
@@ -35,7 +35,7 @@ class Update:
 
 
 class UpdatePass(Protocol):
-    """A rule over some tensors, run by one backend."""
+    """The pass of a rule over some tensors, run by one backend."""
 
     def __init__(self, rule: Rule, updates: Sequence[Update]) -> None: ...
 
@@ -45,7 +45,7 @@ class UpdatePass(Protocol):
         ...
 
     def fits(self) -> bool:
-        """Return whether the tensors are still where they were when the pass was made; else it must be made anew."""
+        """Return whether the tensors are still where they were when the pass was made; if not, make a new pass."""
         ...
 
     def apply(

@@ -19,12 +19,12 @@ ROUNDING = 4e-13
 
 
 def starts_at_zero(rule: Rule) -> bool:
-    """Return whether the parameter's value does not enter the update; it does if weight decay is within the rule."""
+    """Return whether the update is independent of the parameter, which it is unless weight decay is within the rule."""
     return rule.decay != "within"
 
 
 def squares(update: Number) -> tuple[Number, Number]:
-    """Return the two squares that are added up over a tensor."""
+    """Return the two squares that are summed over a tensor."""
     small = SMALL * update
     return update * update, small * small
 

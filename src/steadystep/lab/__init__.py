@@ -1,1 +1,1 @@
-"""The lab: tasks, studies, statistics and reports about the optimizers. Needs the extra `steadystep[lab]`."""
+"""The lab: tasks, studies, statistics and reports for comparing optimizers. Requires the extra `steadystep[lab]`."""

@@ -1,4 +1,4 @@
-"""Errors that the user can fix: one line that states the given value, the accepted values and what to do."""
+"""Errors that the user can fix. The message is one line with the given value, the accepted values and what to do."""
 
 
 class UserError(Exception):

@@ -1,4 +1,4 @@
-"""The `Figure` of a page (a Plotly figure with title and caption) and the layout that all figures share."""
+"""The `Figure` of a page (a Plotly figure with a title and a caption) and the layout that all figures share."""
 
 from dataclasses import dataclass
 

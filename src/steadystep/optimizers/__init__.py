@@ -1,4 +1,4 @@
-"""Optimizers: one file each, with its equation, its rule and its class.
+"""Optimizers, one per file, each with its equation, its rule and its class.
 
 Each import is a row of `OPTIMIZERS`, the table that drives the generic tests, the documentation and the command line.
 Its order is theirs.

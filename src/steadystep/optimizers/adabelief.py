@@ -52,10 +52,10 @@ class AdaBelief(Optimizer):
         params: parameters, named parameters or parameter groups, as for every torch optimizer.
         lr: learning rate \alpha, at least 0. Default 1e-3.
         betas: (\beta_1, \beta_2), each in [0, 1). Default (0.9, 0.999).
-        eps: \epsilon, at least 0. Default 1e-16 for ``"author"``, 1e-8 for ``"paper"``, in a
-            parameter group of its own variant too.
+        eps: \epsilon, at least 0. Default 1e-16 for ``"author"``, 1e-8 for ``"paper"``, also in a
+            parameter group with its own variant.
         weight_decay: decoupled, as in AdamW. Default 0.
-        rectify: RAdam's rectification; ``"paper"`` has none, whatever is given. Default True.
+        rectify: RAdam's rectification; ``"paper"`` has none and ignores this. Default True.
 
     The options after `*` are those of every optimizer here; see `Optimizer`.
 

@@ -1,4 +1,4 @@
-"""AMSGrad (Reddi, Kale & Kumar 2018): Adam over the largest second moment so far."""
+"""AMSGrad (Reddi, Kale & Kumar 2018): Adam with the largest second moment so far."""
 
 from collections.abc import Mapping
 from typing import Any

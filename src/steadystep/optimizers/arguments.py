@@ -1,4 +1,4 @@
-"""What an optimizer's constructor is given: checked, and converted to Python's numbers."""
+"""Check the arguments of an optimizer's constructor, and convert them to Python numbers."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ _TORCH_ONLY = ("foreach", "fused", "capturable", "differentiable")
 
 
 def refuse_unknown_arguments(constructor: Callable[..., None]) -> Callable[..., None]:
-    """Make a constructor raise a TypeError that lists its arguments when it is given one that it does not have."""
+    """Make a constructor raise a TypeError that lists its arguments when it is called with an unknown one."""
     names = list(inspect.signature(constructor).parameters)[2:]  # without self and params
 
     @wraps(constructor)
@@ -39,7 +39,7 @@ def check_group(
     bounds: Mapping[str, Range],
     defaults: Mapping[str, Any],
 ) -> None:
-    """Raise a ValueError for an option of a parameter group that is out of range.
+    """Raise a ValueError if an option of a parameter group is invalid.
 
     Args:
         optimizer: the name that the message gives.
@@ -66,7 +66,7 @@ def check_group(
 
 
 def check_base_lr(optimizer: str, group: Mapping[str, Any]) -> None:
-    """Raise a ValueError unless a group has a first learning rate above 0, with which its rule compares the present."""
+    """Raise a ValueError unless a group's initial learning rate, which its rule divides by, is greater than 0."""
     if not group.get("base_lr", base_lr(group)) > 0:
         raise ValueError(
             f"lr is {group['lr']!r}: {optimizer} with variant={group['variant']!r} compares it with the first learning "
@@ -76,7 +76,7 @@ def check_base_lr(optimizer: str, group: Mapping[str, Any]) -> None:
 
 
 def as_python_number(value: Any) -> Any:
-    """Convert numbers of other libraries to Python's: a checkpoint with NumPy's numbers cannot be loaded safely."""
+    """Convert NumPy and other numbers to Python numbers: a checkpoint with NumPy numbers cannot be loaded safely."""
     if isinstance(value, tuple) and any(isinstance(one, np.generic) for one in value):
         return tuple(map(as_python_number, value))
     if isinstance(value, np.generic):
@@ -85,5 +85,5 @@ def as_python_number(value: Any) -> Any:
 
 
 def base_lr(group: Mapping[str, Any]) -> float:
-    """Return the learning rate that a group started with."""
+    """Return the initial learning rate of a group."""
     return float(group.get("initial_lr", group["lr"]))

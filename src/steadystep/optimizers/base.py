@@ -1,4 +1,4 @@
-"""The base class of every optimizer: its options. Step, checkpoints and rules have their own files."""
+"""The base class of every optimizer, with its options. The step, checkpoints and rules have their own files."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
@@ -33,7 +33,7 @@ class Optimizer(PlannedStep, Checkpointed):
 
     Args:
         params: parameters, named parameters or parameter groups, as for every torch optimizer.
-        defaults: the hyperparameters of groups that do not give their own.
+        defaults: the hyperparameters of groups that do not set their own.
         clip: None, a maximal global norm, a clipper, or a list of these that are applied in order. Default None.
         nonfinite: what to do about a gradient that is not finite: ``"skip"`` the step, ``"raise"`` an error that names
             the tensor, or ``"propagate"`` it. Default ``"skip"``.
@@ -76,12 +76,12 @@ class Optimizer(PlannedStep, Checkpointed):
 
     @classmethod
     def rule(cls, group: Mapping[str, Any]) -> Rule:
-        """Return the update rule that the options of a parameter group ask for."""
+        """Return the update rule selected by the options of a parameter group."""
         raise NotImplementedError(f"{cls.__name__} has no rule")
 
     @property
     def clip(self) -> tuple[Clipper, ...]:
-        """The clippers, in the order in which they are applied. It can be set to whatever the argument accepts."""
+        """The clippers, in the order in which they are applied. Set it to anything that the argument `clip` accepts."""
         return self._clippers
 
     @clip.setter
@@ -91,7 +91,7 @@ class Optimizer(PlannedStep, Checkpointed):
 
     @property
     def ledger(self) -> dict[str, Any]:
-        """What happened to every step so far, as a plain dict of Python numbers; reading it waits for the device.
+        """The counts and norms of the steps so far, as a plain dict of Python numbers; reading it waits for the device.
 
         ``attempted``, ``applied``, ``skipped`` and ``consecutive_skips`` count steps. A step is skipped for a gradient
         that is not finite (``skipped_nonfinite``), whose square overflows (``skipped_overflow``) or that a
@@ -103,7 +103,7 @@ class Optimizer(PlannedStep, Checkpointed):
         return read_ledger(self.param_groups[0], self._measured)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group of parameters, whose options are checked like those of the constructor."""
+        """Add a parameter group; its options are checked like those of the constructor."""
         if isinstance(param_group, dict):  # torch refuses anything else
             param_group.update({name: as_python_number(param_group[name]) for name in param_group.keys() - {"params"}})
             self._validate({**self.defaults, **param_group})

@@ -1,4 +1,4 @@
-"""Checkpoints: state as torch.optim's optimizer of the same name saves and loads it."""
+"""Checkpoints in the format of the torch.optim optimizer of the same name."""
 
 import copy
 from abc import abstractmethod
@@ -20,14 +20,14 @@ class Checkpointed(torch.optim.Optimizer):
     @classmethod
     @abstractmethod
     def rule(cls, group: Mapping[str, Any]) -> Rule:
-        """Return the update rule that the options of a parameter group ask for."""
+        """Return the update rule selected by the options of a parameter group."""
 
     @abstractmethod
     def _forget_steps(self) -> None:
-        """Drop what was derived from the state that is being replaced."""
+        """Discard everything that was derived from the state that is being replaced."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state as torch.optim's optimizer of the same name would save and load it, with the ledger."""
+        """Return the state in the format of the torch.optim optimizer of the same name, with the ledger."""
         saved = super().state_dict()
         # Parameters that step together share a counter, which torch would advance once for each of them.
         saved["state"] = {
@@ -37,7 +37,7 @@ class Checkpointed(torch.optim.Optimizer):
         return saved
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Resume from a `state_dict`, of this optimizer or of torch.optim's of the same name, bit for bit.
+        """Resume, bit for bit, from a `state_dict` of this optimizer or of the torch.optim optimizer of the same name.
 
         Nothing of `state_dict` is shared with the optimizer afterwards.
         """
@@ -51,7 +51,7 @@ class Checkpointed(torch.optim.Optimizer):
             after.remove()
 
     def _restore(self, state_dict: Mapping[str, Any]) -> None:
-        """Replace the state that torch has loaded by the saved one, and add what a checkpoint of torch.optim lacks.
+        """Replace the state that torch loaded with the saved state, and add what a checkpoint of torch.optim lacks.
 
         torch casts state to the dtype of the parameter, which would round the moments of half precision. Parameters
         with the same counts share their counters again.

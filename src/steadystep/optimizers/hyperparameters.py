@@ -1,4 +1,4 @@
-"""The hyperparameters of a parameter group as single numbers, as a rule's scalars take them."""
+"""The hyperparameters of a parameter group as single numbers, in the form that a rule's scalars use."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ SCHEDULED = "lr"
 
 
 class Hyperparameters(Mapping[str, Any]):
-    """A group's hyperparameters by name, betas as beta1, beta2, and so on, with the rule's counters.
+    """A group's hyperparameters by name, with betas as beta1, beta2, and so on, and with the rule's counters.
 
     Attributes:
         counters: the rule's counters after the present step.

@@ -78,7 +78,7 @@ class LAMB(Optimizer):
         eps: \epsilon, at least 0. Default 1e-6.
         weight_decay: \lambda, inside the trust ratio, at least 0. Default 0.
         rectified: RAdam's direction inside the trust ratio, m_t / (1-\beta_1^t) while \rho_t <= 5. This package's own
-            combination, from no paper. Default False.
+            combination, not from a paper. Default False.
 
     The options after `*` are those of every optimizer here; see `Optimizer`.
 

@@ -32,7 +32,7 @@ class ParamSet:
         return Hyperparameters(self.group)
 
     def split_off(self) -> None:
-        """Give these parameters counters of their own, because others that had the same ones do not step now."""
+        """Give these parameters their own counters, because others that shared the counters do not take this step."""
         shared = {
             "step": self.step,
             **{name: self.states[0][name] for name in self.rule.counters if name in self.states[0]},
@@ -71,12 +71,12 @@ class ParamSet:
 
 
 def new_step_counter(device: torch.device) -> torch.Tensor:
-    """Return a step counter of 0, in float32 as torch.optim has it."""
+    """Return a step counter of 0, in float32 as in torch.optim."""
     return torch.zeros((), dtype=torch.float32, device=device)
 
 
 def restored_counters(names: Sequence[str], counts: Sequence[float], device: torch.device) -> dict[str, torch.Tensor]:
-    """Return counters with saved counts, for parameters that step together."""
+    """Return counters with the saved counts, for parameters that step together."""
     counters = {
         name: torch.full((), count, dtype=torch.float64, device=device)
         for name, count in zip(names, counts, strict=True)
@@ -90,7 +90,7 @@ def state_dtype(parameter: torch.Tensor) -> torch.dtype:
 
 
 def initial_state(rule: Rule, group: Mapping[str, Any], slot: str, parameter: torch.Tensor) -> torch.Tensor:
-    """Return the state of a slot before the first step."""
+    """Return the state of a slot as it is before the first step."""
     start = rule.start.get(slot, 0.0)
     value = group[start] if isinstance(start, str) else start
     if parameter.is_complex():

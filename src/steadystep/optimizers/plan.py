@@ -1,4 +1,4 @@
-"""The plan of a step: which parameters step together and how, found once and reused while nothing has changed."""
+"""The plan of a step: which parameters step together and how. It is made once and reused until something changes."""
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
@@ -44,14 +44,14 @@ class Plan:
     _entries: tuple[list[dict[str, Any]], list[str], list[torch.Tensor]] = field(default_factory=lambda: ([], [], []))
 
     def apply(self, transforms: Sequence[Transform], verdict: Verdict, update_bound: float | None) -> Number:
-        """Write the update of all tensors, if the verdict accepts it; return whether `update_bound` limited any."""
+        """Update all tensors if the verdict accepts the step; return whether `update_bound` limited any update."""
         bounded: Number = False
         for param_set in self.param_sets:
             bounded = bounded | param_set.apply(transforms, verdict, update_bound)
         return bounded
 
     def renew(self, param_groups: Groups, state: State) -> bool:
-        """Take the present gradients; return False if tensors have changed that the plan was made from."""
+        """Take the current gradients; return False if any tensor that the plan was made from has been replaced."""
         if not self.gradients.renew(param_groups):
             return False
         # Compared by identity and in order: looking a tensor up in a dictionary takes ten times as long.
@@ -65,7 +65,7 @@ class Plan:
         return self.rules == _rules(param_groups, rule_of)
 
     def remember(self, state: State) -> None:
-        """Note the state that the plan was made from."""
+        """Record the state that the plan was made from."""
         self._states = list(state.values())
         owners, names, values = self._entries
         for entry in self._states:
@@ -82,7 +82,7 @@ def plan_step(
     clippers: Sequence[Clipper],
     backend: str | None,
 ) -> Plan | None:
-    """Make the plan for a step with the present gradients, or return None if there is nothing to do.
+    """Make the plan for a step with the current gradients, or return None if there is nothing to do.
 
     Args:
         optimizer: the name that an error message gives.

@@ -1,4 +1,4 @@
-"""The step of every optimizer: make or reuse a plan, replay a captured step or take the guarded one."""
+"""The step of every optimizer: make or reuse a plan, then replay a captured step or take the guarded step."""
 
 import sys
 from abc import abstractmethod
@@ -34,7 +34,7 @@ _profiler_enabled: Callable[[], bool] = torch.autograd._profiler_enabled  # type
 
 
 class PlannedStep(torch.optim.Optimizer):
-    """An optimizer that takes its steps by a plan."""
+    """An optimizer that takes its steps according to a plan."""
 
     _step_supports_amp_scaling = True  # a GradScaler then leaves the division by its scale to the step
 
@@ -48,7 +48,7 @@ class PlannedStep(torch.optim.Optimizer):
     @classmethod
     @abstractmethod
     def rule(cls, group: Mapping[str, Any]) -> Rule:
-        """Return the update rule that the options of a parameter group ask for."""
+        """Return the update rule selected by the options of a parameter group."""
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """Take one step, or refuse it. `.grad` is read and never written.
@@ -86,7 +86,7 @@ class PlannedStep(torch.optim.Optimizer):
     _hooked_step = torch.optim.Optimizer.profile_hook_step(_step)
 
     def _replay_or_take(self, plan: Plan) -> None:
-        """Replay the captured step if the capture still holds, else take the guarded step; note the norms."""
+        """Replay the captured step if the capture is still valid, else take the guarded step; record the norms."""
         scaler = None if getattr(self, "found_inf", None) is None else scaler_of(self)
         captured, norms = plan.captured, None
         if captured is not None:
@@ -99,7 +99,7 @@ class PlannedStep(torch.optim.Optimizer):
         self._measured = None if norms is None else (plan.gradients.names, norms)
 
     def _take(self, plan: Plan, scaler: Scaler | None) -> Number:
-        """Take the guarded step, capture it if that pays, and return the norms of the gradients."""
+        """Take the guarded step, capture it if that is worthwhile, and return the norms of the gradients."""
         guard = Guard(self._clippers, self.policy, self._watch)
 
         def take(graph: Graph | None, measure: Measure) -> GradNorms | None:
@@ -119,7 +119,7 @@ class PlannedStep(torch.optim.Optimizer):
         return plan_step(name, self.param_groups, self.rule, self.state, self._clippers, self.backend)
 
     def _inputs(self, scaler: Scaler | None) -> list[Any]:
-        """Return everything that a step reads from Python, besides its tensors."""
+        """Return everything that a step reads from Python, apart from its tensors."""
         values = [
             value
             for group in self.param_groups

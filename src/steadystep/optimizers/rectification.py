@@ -1,4 +1,4 @@
-"""The variance of Adam's adaptive learning rate, and what rectifies it (Liu et al. 2020, section 4)."""
+"""The factor that rectifies the variance of Adam's adaptive learning rate (Liu et al. 2020, section 4)."""
 
 from steadystep.tracing.ops import Number, maximum, sqrt, where
 

@@ -1,1 +1,1 @@
-"""One step: measure, decide, apply or refuse, and enter it in the ledger."""
+"""One step: measure the gradients, decide, apply or refuse the update, and record the step in the ledger."""

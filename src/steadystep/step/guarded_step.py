@@ -1,4 +1,4 @@
-"""The guarded step: measure the gradients, decide, apply the update or refuse it, and enter it in the ledger."""
+"""The guarded step: measure the gradients, decide, apply or refuse the update, and record the step in the ledger."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,12 +30,12 @@ class NonFiniteGradientError(FloatingPointError):
 
 
 class TooManySkipsError(RuntimeError):
-    """More steps in a row were refused than `max_consecutive_skips` allows: the run does not recover."""
+    """More than `max_consecutive_skips` steps in a row were refused: the run is not recovering."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What to do about a step whose gradients are not finite, or too large to be squared."""
+    """The policy for a step whose gradients are not finite or are too large to be squared."""
 
     nonfinite: Nonfinite = "skip"
     max_consecutive_skips: int = 25
@@ -50,7 +50,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Scaler:
-    """The scale of a GradScaler, by which it multiplied the loss and by which the step has to divide.
+    """The scale by which a GradScaler multiplied the loss, and by which the step has to divide the gradients.
 
     The first `ledger.CALIBRATION` infinite steps in a row are skipped and do not count as refusals. Later ones count,
     and raise as they would without a GradScaler.
@@ -59,7 +59,7 @@ class Scaler:
     scale: Number
 
     def read(self, graph: Graph | None = None) -> "Scaler":
-        """Return the scale, which is in memory, as the number that a step computes with."""
+        """Return this with the scale read from memory, as a number that a step can compute with."""
         if not isinstance(self.scale, torch.Tensor):
             return self
         if graph is not None:
@@ -68,7 +68,7 @@ class Scaler:
 
 
 def scaler_of(optimizer: torch.optim.Optimizer) -> Scaler | None:
-    """Return the scale of the gradients that `optimizer` is to step with, or None where no GradScaler calls the step.
+    """Return the scale of the gradients of `optimizer`, or None if the step was not called by a GradScaler.
 
     A GradScaler passes its scale to an optimizer that has `_step_supports_amp_scaling`, and then does not divide. It
     passes None if it has already divided.
@@ -80,7 +80,7 @@ def scaler_of(optimizer: torch.optim.Optimizer) -> Scaler | None:
 
 
 class Guard(NamedTuple):
-    """What an optimizer is guarded with."""
+    """The clippers and the policy that guard an optimizer."""
 
     clippers: Sequence[Clipper]
     policy: Policy
@@ -88,7 +88,7 @@ class Guard(NamedTuple):
 
 
 class StepState(NamedTuple):
-    """What a guarded step remembers, in the memory of the device that decides."""
+    """The state that a guarded step keeps between steps, on the device that decides."""
 
     ledger: torch.Tensor
     memories: Sequence[Mapping[str, torch.Tensor]]  # the statistics of each clipper
@@ -102,7 +102,7 @@ def guarded_step(
     state: StepState,
     scaler: Scaler | None = None,
 ) -> GradNorms | None:
-    """Measure the gradients, let the clippers and the guard decide, apply the update or refuse it, and record it.
+    """Measure the gradients, let the clippers and the guard decide, apply or refuse the update, and record the step.
 
     Args:
         gradients: the gradients of the step.
@@ -165,7 +165,7 @@ def is_unguarded(guard: Guard, scaler: Scaler | None) -> bool:
 
 
 def _reasons(finite: Number, fits: Number, sound: Number, decision: Decision) -> dict[str, Number]:
-    """Return for each count of skipped steps whether this step is one."""
+    """Return, for each counter of skipped steps, whether this step increments it."""
     return {
         "skipped_nonfinite": logical_not(finite) & logical_not(sound),
         "skipped_overflow": finite & logical_not(fits) & logical_not(sound),
@@ -174,7 +174,7 @@ def _reasons(finite: Number, fits: Number, sound: Number, decision: Decision) ->
 
 
 def refuse_in_backward(clippers: Sequence[Clipper]) -> None:
-    """Refuse to clip while gradients are still being computed.
+    """Raise an error if a step clips while gradients are still being computed.
 
     Raises:
         RuntimeError: if a step that clips is taken inside backward(), from a hook.
@@ -205,7 +205,7 @@ def _first(names: Sequence[str], most: int = 8) -> str:
 
 
 class SkipWatch:
-    """Raises once too many steps in a row were refused. On an accelerator it never waits, and may therefore be late."""
+    """Raises an error after too many refusals in a row. It never waits for an accelerator, so it may raise late."""
 
     def __init__(self) -> None:
         self._landing: torch.Tensor | None = None
@@ -222,7 +222,7 @@ class SkipWatch:
             )
 
     def _latest(self, count: torch.Tensor) -> float:
-        """Return the latest count that has reached the host, 0 if none has, and start to copy the present one."""
+        """Return the latest count that has reached the host, or 0 if none has, and start copying the current one."""
         if torch.cuda.is_current_stream_capturing():  # nothing is computed while a CUDA graph is being recorded
             return 0.0
         latest = 0.0

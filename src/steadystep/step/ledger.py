@@ -1,4 +1,4 @@
-"""The ledger: what happened to every step, counted on the device and read when asked for."""
+"""The ledger, which counts on the device what happened to every step and is read only on request."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -46,7 +46,7 @@ def blank(device: torch.device) -> torch.Tensor:
 
 
 def record_unmeasured(ledger: torch.Tensor) -> None:
-    """Enter a step that was applied without measuring its gradients."""
+    """Record a step that was applied without measuring its gradients."""
     ledger[AT["attempted"]] += 1
     ledger[AT["applied"]] += 1
 
@@ -60,7 +60,7 @@ def record(
     reasons: Mapping[str, Number],
     calibrating: Number,
 ) -> None:
-    """Enter one measured step.
+    """Record one measured step.
 
     Args:
         ledger: the ledger's vector.
@@ -95,7 +95,7 @@ def record(
 
 
 def still_calibrating(ledger: torch.Tensor, infinite: Number, graph: Graph | None) -> Number:
-    """Count an infinite step under a GradScaler, and return whether the scale can still be the reason."""
+    """Count a step with infinite gradients under a GradScaler, and return whether the scale can still be the cause."""
     at = AT["infinite_under_scaler"]
     entries = load_entries(ledger, graph)
     entries[at] = in_a_row = where(infinite, entries[at] + 1.0, 0.0)

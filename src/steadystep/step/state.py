@@ -1,4 +1,4 @@
-"""What a guarded step stores in an optimizer's first parameter group, where state_dict and deepcopy find it."""
+"""The state of a guarded step, stored in the optimizer's first parameter group for state_dict and deepcopy to find."""
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
@@ -18,20 +18,20 @@ _PREFIX = "clip."
 
 
 def step_state(owner: MutableMapping[str, Any], clippers: Sequence[Clipper], gradients: GradientSet) -> StepState:
-    """Return the ledger and the clippers' statistics on the device that decides, made where they are missing."""
+    """Return the ledger and the clippers' statistics on the device that decides, creating them if they are missing."""
     found = owner.get("ledger")
     owner["ledger"] = step_ledger.blank(gradients.home) if found is None else found.to(gradients.home)
     return StepState(owner["ledger"], clipper_memories(owner, clippers, gradients.count, gradients.home))
 
 
 def read_ledger(owner: Mapping[str, Any], measured: tuple[Sequence[str], Number] | None) -> dict[str, Any]:
-    """Return the ledger as a plain dict, with the norms that were measured last, by name."""
+    """Return the ledger as a plain dict, with the most recently measured norms by parameter name."""
     entries = owner["ledger"] if "ledger" in owner else step_ledger.blank(torch.device("cpu"))
     return step_ledger.read(entries, *(measured or ((), None)))
 
 
 def is_priming_step(param_groups: Sequence[Mapping[str, Any]], measure: Callable[[], GradNorms]) -> bool:
-    """Return whether a first step only creates state: its learning rates and its gradients, on all ranks, are 0.
+    """Return whether a first step only creates state because all its learning rates and gradients are 0, on all ranks.
 
     torch.distributed.checkpoint takes such a step before it loads a checkpoint; it must leave no trace. `measure` is
     only called if every learning rate is 0.

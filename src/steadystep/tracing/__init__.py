@@ -1,1 +1,1 @@
-"""Scalars of a step: the operations that rules and clippers use, and the graph that records them."""
+"""The scalars of a step: the operations that rules and clippers use, and the graph that records them."""

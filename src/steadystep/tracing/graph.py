@@ -15,11 +15,11 @@ import torch
 
 
 class Untraceable(Exception):
-    """The step needs something that a graph cannot record, such as a value. Nothing has been changed yet."""
+    """The step needs something that a graph cannot record, such as a concrete value. Nothing has been changed yet."""
 
 
 class Graph:
-    """Scalar operations on numbers in memory, and the memory that their results are stored in.
+    """Scalar operations on numbers in memory, and the memory in which their results are stored.
 
     `nodes` are tuples of an operation's name and its operands: indices of earlier nodes, of `tensors` or of `numbers`.
     They are the structure of the graph. Graphs of the same structure share a compiled kernel; they differ in `tensors`
@@ -39,7 +39,7 @@ class Graph:
         self._stores: dict[tuple[int, int], Node] = {}
 
     def load(self, tensor: torch.Tensor, entry: int = 0) -> "Node":
-        """Return an entry of a tensor, or all of a vector (entry -1). It is the stored node if the graph stores one."""
+        """Return a node for an entry of a tensor or a whole vector (-1): the stored node if the graph stores one."""
         key = (self._place(tensor), entry)
         if key in self._stores:
             return self._stores[key]
@@ -48,7 +48,7 @@ class Graph:
         return self._loads[key]
 
     def load_all(self, tensor: torch.Tensor) -> "Node":
-        """Return a tensor without dimensions as a number, and one with a single dimension as a vector."""
+        """Return a zero-dimensional tensor as a number, and a one-dimensional tensor as a vector."""
         if tensor.dim() == 0:
             return self.load(tensor)
         if tensor.dim() != 1 or not tensor.is_contiguous() or self.length not in (0, len(tensor)):
@@ -57,14 +57,14 @@ class Graph:
         return self.load(tensor, -1)
 
     def number(self, value: float) -> "Node":
-        """Return a number that is known when the graph is recorded; 0 and 1 become part of the structure."""
+        """Return a node for a constant; the constants 0 and 1 become part of the graph's structure."""
         if value in (0.0, 1.0) and math.copysign(1.0, value) > 0:
             return self.add("constant", float(value))
         self.numbers.append(float(value))
         return self.add("number", len(self.numbers) - 1)
 
     def option(self, group: Mapping[str, Any], name: str) -> "Node":
-        """Return an option of a parameter group that the host reads at every replay, because schedulers change it."""
+        """Return a node for a parameter group's option that is read at every replay, because schedulers change it."""
         for place, known in self.options.items():
             if known[0] is group and known[1] == name:
                 return self.add("number", place)
@@ -93,7 +93,7 @@ class Graph:
         return self.number(float(value))
 
     def as_number(self, value: Any) -> "Node":
-        """Return the node of a value as a float64, in which true is 1 and false is 0."""
+        """Return a node for a value as a float64, in which true is 1 and false is 0."""
         node = self.to_node(value)
         return self.add("as_number", node.index, vector=node.is_vector) if node.is_logical else node
 
@@ -103,7 +103,7 @@ class Graph:
         return Node(self, len(self.nodes) - 1, vector, logical)
 
     def arguments(self) -> np.ndarray:
-        """Return what differs between graphs of one structure, as int64: addresses, then the bits of the numbers."""
+        """Return what differs between graphs of one structure, as int64: the addresses and the bits of the numbers."""
         addresses = [tensor.data_ptr() for tensor in self.tensors]
         for place, (group, name) in self.options.items():
             self.numbers[place] = float(group[name])
@@ -157,7 +157,7 @@ def _untraceable(self: Any, *arguments: Any, **options: Any) -> NoReturn:
 
 
 class Node:
-    """A number of a graph, or a vector of the graph's length. Arithmetic on it adds nodes to the graph."""
+    """A number in a graph, or a vector of the graph's length. Arithmetic on it adds nodes to the graph."""
 
     __slots__ = ("graph", "index", "is_logical", "is_vector")
     __array_ufunc__ = None  # lets NumPy's numbers leave arithmetic with a node to the node
@@ -227,13 +227,13 @@ class Node:
         return graph.add("choose", self.index, yes.index, no.index, vector=vector, logical=logical)
 
     def gather(self, positions: Sequence[int]) -> "Node":
-        """Return the entries at these positions, which must be all entries."""
+        """Return the entries at these positions, which must include every entry."""
         if len(positions) != self.graph.length:
             raise Untraceable("some entries of a vector")
         return self
 
     def scatter(self, positions: Sequence[int], values: Any) -> "Node":
-        """Return the vector with the entries at these positions, which must be all entries, replaced."""
+        """Return the vector with the entries at these positions replaced; they must be all of its entries."""
         self.gather(positions)
         return self.graph.to_node(values)
 
@@ -247,5 +247,5 @@ class Node:
 
 
 def graph_of(number: Any) -> Graph | None:
-    """Return the graph that a number belongs to, or None for a number that is no node."""
+    """Return the graph that a number belongs to, or None if it is not a node."""
     return number.graph if isinstance(number, Node) else None

@@ -1,4 +1,4 @@
-"""The operations that rules and clippers are written in.
+"""The operations in which rules and clippers are written.
 
 Each works on Python floats, NumPy arrays, torch tensors and the nodes of a graph, so that one definition of a rule or a
 clipper runs on the host, on a CPU's arrays, on an accelerator without reading anything back, and under capture. The
@@ -102,7 +102,7 @@ def every(x: Number) -> Number:
 
 
 def largest(magnitudes: Number) -> Number:
-    """Return the largest entry of a vector that has no negative ones, or NaN if an entry is NaN.
+    """Return the largest entry of a vector without negative entries, or NaN if any entry is NaN.
 
     On the host the result is a Python number: decisions on NumPy's scalars take several times as long.
     """
@@ -115,7 +115,7 @@ def largest(magnitudes: Number) -> Number:
 
 
 def norm(x: Number) -> Number:
-    """Return the Euclidean norm of a float64 vector; no square overflows or underflows. Non-finite if an entry is.
+    """Return the Euclidean norm of a float64 vector. No square overflows or underflows; not finite if any entry is not.
 
     >>> f"{norm(np.array([3e200, 4e200])):.6g}"
     '5e+200'

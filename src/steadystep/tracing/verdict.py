@@ -1,4 +1,4 @@
-"""The verdict on a step, and how a step reads and writes the numbers that it keeps in memory.
+"""The verdict on a step, and access to the numbers that a step keeps in memory.
 
 A step runs in one of three ways: on Python numbers, if everything is on a CPU; on tensors, if an accelerator holds the
 numbers, and nothing is read back; and on the nodes of a graph, while it is captured. This file is the only one that
@@ -14,7 +14,7 @@ from steadystep.tracing.ops import Number, where
 
 
 class Verdict:
-    """Whether a step is applied: a bool on the host, a tensor on an accelerator, or a node of a graph."""
+    """The decision whether a step is applied: a bool on the host, a tensor on an accelerator, or a node of a graph."""
 
     def __init__(self, accept: Number) -> None:
         self.accept = accept
@@ -22,11 +22,11 @@ class Verdict:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the host knows that the step is refused. A verdict on an accelerator is not read."""
+        """Whether the host already knows that the step is refused; a verdict on an accelerator is not read."""
         return self.graph is None and not isinstance(self.accept, torch.Tensor) and not self.accept
 
     def on(self, device: torch.device) -> torch.Tensor | None:
-        """Return the verdict as a tensor on this device, or None where the host knows it."""
+        """Return the verdict as a tensor on this device, or None if the host knows it."""
         return self.accept.to(device) if isinstance(self.accept, torch.Tensor) else None
 
     def load(self, tensor: torch.Tensor) -> Number:
@@ -38,7 +38,7 @@ class Verdict:
         store(tensor, value, self.accept, self.graph)
 
     def write(self, tensor: torch.Tensor, value: torch.Tensor) -> None:
-        """Replace the content of a tensor of any shape if the step is applied. The host must not know it as refused."""
+        """Replace the content of a tensor if the step is applied; call this only if `is_refused` is False."""
         accept = self.on(tensor.device)
         if accept is None:
             tensor.copy_(value)
@@ -76,7 +76,7 @@ def store(tensor: torch.Tensor, value: Number, when: Number, graph: Graph | None
 
 
 def load_entries(vector: torch.Tensor, graph: Graph | None = None) -> list[Number]:
-    """Read the entries of a vector as separate numbers. Python's are faster one by one than an array's."""
+    """Read the entries of a vector as separate numbers: Python numbers on a CPU, tensors elsewhere, or nodes."""
     if graph is not None:
         return [graph.load(vector, place) for place in range(len(vector))]
     return vector.tolist() if vector.is_cpu else list(vector.unbind())

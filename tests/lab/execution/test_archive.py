@@ -1,4 +1,4 @@
-"""Packed studies: the same records as unpacked ones; they can be extended and packed again without loss."""
+"""Packed studies have the same records as unpacked ones, and can be extended and packed again without loss."""
 
 import gzip
 from pathlib import Path

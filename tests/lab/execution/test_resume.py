@@ -39,7 +39,7 @@ def wait_for_a_checkpoint(folder: Path, since: float, timeout: float = 20.0) -> 
 
 
 def all_numbers(results: Results) -> dict:
-    """Return all numbers of a study except for times."""
+    """Return all numbers in a study except times."""
     return {
         "chosen": dict(results.chosen),
         "tuning": {cell: [numbers(record) for record in records] for cell, records in results.tuning.items()},

@@ -27,7 +27,7 @@ def copied(tmp_path: Path) -> Path:
 
 
 def rewrite(path: Path, arm: str, **values: float) -> None:
-    """Change columns of the rows of an arm in a published table."""
+    """Change columns in the rows of one arm in a published table."""
     with path.open(newline="") as file:
         table = list(csv.DictReader(file))
     for row in table:

@@ -1,4 +1,4 @@
-"""Replicas agree with their trials trained alone, up to rounding."""
+"""Replicas agree with the same trials trained alone, up to rounding."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -65,7 +65,7 @@ def max_distance(trials: Sequence[Trial], task: Task, splits: Splits, steps: int
 
 
 def varied_trials(clip: str | None, threshold: float, **fields: Any) -> list[Trial]:
-    """Return trials with different seeds, learning rates and thresholds, more than fit into one group."""
+    """Return more trials than fit into one group, with different seeds, learning rates and thresholds."""
     return [
         tiny_trial(
             seed=seed % 5,
@@ -182,7 +182,7 @@ def batched_products_equal_linear_layers(widths: Sequence[int]) -> bool:
 
 @pytest.mark.parametrize(("optimizer", "lr"), [("SGD", 0.1), ("Adam", 0.01), ("AdamW", 0.03), ("NAdam", 0.003)])
 def test_digits_equal_the_trials_trained_alone_bit_for_bit(optimizer: str, lr: float) -> None:
-    """In float32, where any difference in rounding would grow."""
+    """Training is in float32, in which any difference in rounding would grow."""
     splits = digits_mlp.load(None)
     trials = [
         tiny_trial(

@@ -1,4 +1,4 @@
-"""Trials side by side: divergence, turns, group sizes, and resuming from a checkpoint."""
+"""Trials trained together as replicas: divergence, turns, group sizes, and resuming from a checkpoint."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +43,7 @@ def run(trials: list[Trial], checkpoint: Path, task: Task = CALM_TASK, **options
 
 
 def assert_records_agree(found: Record, expected: Record) -> None:
-    """Assert that the records of a trial in replicas and alone agree."""
+    """Assert that the records of a trial trained as a replica and trained alone agree."""
     assert (found.outcome, found.reason, found.steps, found.flops) == (
         expected.outcome, expected.reason, expected.steps, expected.flops,
     )  # fmt: skip
@@ -63,7 +63,7 @@ def test_records_agree_with_those_of_trials_trained_alone(group_size: int, tmp_p
 
 @pytest.mark.parametrize("clip", [None, Clip(kind="norm", threshold=1e30), Clip(kind="value", threshold=1e30)])
 def test_replicas_that_diverge_are_removed(group_size: int, clip: Clip | None, tmp_path: Path) -> None:
-    """Each is removed at the step and for the reason at which the trial alone would diverge."""
+    """Each replica is removed at the same step and for the same reason as if its trial were trained alone."""
     rates = (0.3, 1e18, 0.2, 3e19, 0.4, 1e38, 0.5)
     trials = [tiny_trial(optimizer="SGD", lr=lr, seed=seed, clip=clip) for seed, lr in enumerate(rates)]
     records = run(trials, tmp_path / "batch.pt")

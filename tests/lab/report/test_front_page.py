@@ -1,4 +1,4 @@
-"""Test the front page of the results: it is generated from the records and complete."""
+"""Test the front page of the results: it is generated from the records and is complete."""
 
 import shutil
 from pathlib import Path

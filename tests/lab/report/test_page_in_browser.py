@@ -1,4 +1,4 @@
-"""Test the report in a real browser: it draws the figures, fits a phone, and makes no requests."""
+"""Test the report in a real browser: the figures are drawn, the page fits on a phone, and no requests are made."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ FIGURES = 6
 
 @dataclass
 class Watched:
-    """A page with its requests, and with its messages and errors, of which there should be none."""
+    """A page, its requests, and its messages and errors, of which there should be none."""
 
     page: Page
     requests: list[str] = field(default_factory=list)
@@ -103,7 +103,7 @@ def test_text_of_figures_follows_the_colour_scheme(watched: Watched) -> None:
 
 
 def test_the_page_made_no_requests(watched: Watched, report: Path) -> None:
-    """Check the requests and messages of all tests above, so this test comes after them."""
+    """Check the requests and messages of all tests above; this test must therefore come after them."""
     assert [url for url in watched.requests if url != report.as_uri() and not url.startswith("data:")] == []
     assert watched.messages == []
 

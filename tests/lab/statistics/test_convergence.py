@@ -1,4 +1,4 @@
-"""Epochs to convergence: definitions by hand, and statistics compared with statsmodels."""
+"""Epochs to convergence: definitions checked by hand, and statistics compared with statsmodels."""
 
 import math
 from dataclasses import replace
@@ -184,7 +184,7 @@ def test_curves_of_the_headline_budget_are_read() -> None:
 
 
 def budgets_ending_on(*accuracies: list[float | None]) -> Results:
-    """Return results with the given final accuracies of Adam's runs at the budgets 1, 2, ...; None means diverged."""
+    """Return results in which Adam's runs at budgets 1, 2, ... have these final accuracies; None means diverged."""
     results = make_results(budgets=range(1, len(accuracies) + 1), task=make_task(target_accuracy=0.9))
     final = {
         ("Adam", budget): [

@@ -1,4 +1,4 @@
-"""Intervals by hand, and compared with scipy and statsmodels."""
+"""Intervals, checked by hand and compared with scipy and statsmodels."""
 
 import math
 

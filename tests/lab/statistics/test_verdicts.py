@@ -1,4 +1,4 @@
-"""Verdicts by hand, compared with scipy and statsmodels, and their error rates in A/A studies."""
+"""Verdicts, checked by hand and compared with scipy and statsmodels, and their error rates in A/A studies."""
 
 import gc
 import math
@@ -253,7 +253,7 @@ def test_runs_are_paired_by_seed_not_by_position() -> None:
 
 
 def simulated(arms: int, margin: float, seed: int) -> Callable[[], tuple[Verdict, ...]]:
-    """Return a simulated A/A study: all arms have one distribution, with noise of half a point, partly per seed."""
+    """Return a simulated A/A study: all arms share one distribution, with noise of half a point, partly per seed."""
     rng = np.random.default_rng(seed)
 
     def repetition() -> tuple[Verdict, ...]:
@@ -269,7 +269,7 @@ def simulated(arms: int, margin: float, seed: int) -> Callable[[], tuple[Verdict
 
 
 def false_verdicts(repetition: Callable[[], tuple[Verdict, ...]]) -> tuple[list[float], float]:
-    """Return upper Wilson bounds of the rate of "better" and "worse" over repetitions of an A/A study.
+    """Return upper Wilson bounds on the rate of "better" or "worse" verdicts over repetitions of an A/A study.
 
     There is one bound for each pair of arms, and one for repetitions with any such verdict. Repetitions are
     independent, so each bound has REPETITIONS trials; pairs within a repetition are not independent.

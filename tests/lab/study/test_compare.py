@@ -1,4 +1,4 @@
-"""Studies from a short list of arms."""
+"""Studies built from a short list of arms."""
 
 import re
 

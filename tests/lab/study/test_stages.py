@@ -16,7 +16,7 @@ from tiny_study import FINGERPRINT, STUDY, TASK, TRIALS_IN_ALL
 
 
 class RecordingRunner:
-    """Returns made-up records and records the requested trials by stage."""
+    """A runner that returns made-up records and keeps a list of the requested trials by stage."""
 
     def __init__(self, **fields: Any) -> None:
         self.stages: dict[str, list[Trial]] = {}

@@ -1,4 +1,4 @@
-"""Keeping freed memory, checked with the system's count of page faults."""
+"""Freed memory is kept by the process, as the system's count of page faults shows."""
 
 import platform
 import subprocess

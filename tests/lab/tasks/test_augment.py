@@ -1,4 +1,4 @@
-"""Augmentation against its definition, image by image."""
+"""Augmentation compared with its definition, image by image."""
 
 import math
 
@@ -55,7 +55,7 @@ def test_flips_and_shifts_averages_the_views_with_their_weights() -> None:
 
 
 def test_a_deformation_moves_points_by_the_declared_amount() -> None:
-    """Deform images of the coordinates, which shows where every point came from."""
+    """Deform images whose pixels are their own coordinates, which shows where every point came from."""
     axis = (2 * torch.arange(28) + 1) / 28 - 1
     rows, columns = torch.meshgrid(axis, axis, indexing="ij")
     torch.manual_seed(0)

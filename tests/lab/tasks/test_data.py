@@ -1,4 +1,4 @@
-"""The loader: local folders without a network, images decoded once, and clear errors for missing data."""
+"""The loader: local folders read without a network, images decoded once, and clear errors for missing data."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Encoded images: equal batches from every source, with any workers and after interruptions; broken images."""
+"""Encoded images: equal batches from every source, any number of workers, and after interruptions; broken images."""
 
 import io
 import logging
@@ -87,7 +87,7 @@ def undecoded(images: Sequence[tuple[bytes, int]]) -> Any:
 
 
 def damaged(*indices: int) -> Any:
-    """Return the training images, with those at these indices truncated."""
+    """Return the training images, truncating the ones at these indices."""
     return undecoded([(c[:100] if index in indices else c, y) for index, (c, y) in enumerate(SPLITS["train"])])
 
 
@@ -210,7 +210,7 @@ def test_broken_images_of_a_stream_are_replaced_up_to_the_limit() -> None:
 
 
 class _Table(torch.nn.Module):
-    """A model that returns the rows of a table, given their numbers as inputs."""
+    """A model that maps row numbers to the rows of a table."""
 
     def __init__(self, outputs: torch.Tensor) -> None:
         super().__init__()

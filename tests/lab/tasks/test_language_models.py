@@ -28,7 +28,7 @@ VOCABULARY = 7
 
 
 def text(tokens: int, seed: int) -> np.ndarray:
-    """Draw tokens, each of which is most likely the previous one plus 3, modulo the vocabulary."""
+    """Draw tokens, each of which is most likely the previous one plus 3, modulo the vocabulary size."""
     random = np.random.RandomState(seed)
     steps = np.where(random.rand(tokens) < 0.8, 3, random.randint(VOCABULARY, size=tokens))
     return steps.cumsum() % VOCABULARY

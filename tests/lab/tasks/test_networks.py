@@ -1,4 +1,4 @@
-"""Networks against the definitions of their layers."""
+"""Networks compared with the definitions of their layers."""
 
 import math
 

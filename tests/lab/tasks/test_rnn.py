@@ -1,4 +1,4 @@
-"""The recurrent networks against torch's, and training on their tasks."""
+"""The recurrent networks compared with torch's, and trained on their tasks."""
 
 from dataclasses import replace
 from pathlib import Path

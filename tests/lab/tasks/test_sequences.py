@@ -1,4 +1,4 @@
-"""The generated problems against their definitions, one sequence at a time."""
+"""The generated problems compared with their definitions, one sequence at a time."""
 
 import itertools
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Encoded text: vocabularies and unknown words, the loader, and batches that continue each other."""
+"""Encoded text: vocabularies and unknown words, the loader, and batches that continue the previous ones."""
 
 from itertools import pairwise
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Claims detect mutations of the code: changing a rule or a clipper makes the checks of claims fail.
+"""The checks of claims detect mutations of the code: changing a rule or a clipper makes them fail.
 
 Each mutant is a mistake found in real implementations of Adam. It replaces the rule in the optimizers' own tables.
 """

@@ -121,7 +121,7 @@ class TestOnADevice:
     @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
     @pytest.mark.parametrize("name", TASKS)
     def test_every_task_trains_there(self, name: str, dtype: Precision) -> None:
-        """Takes two steps and evaluates with the test recipe."""
+        """Take two steps and evaluate with the test recipe."""
         device, task = find_device("cuda"), TASKS[name]
         splits, arm = _splits(task), task.arms[0]
         trial = tiny_trial(

@@ -1,4 +1,4 @@
-"""The CPU settings of threads that run trials, and that the previous settings are restored."""
+"""The CPU settings of threads that run trials, and the restoration of the previous settings."""
 
 import multiprocessing
 

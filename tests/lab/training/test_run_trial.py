@@ -1,4 +1,4 @@
-"""Runs of trials: reproducible, paired over arms, resumed bit for bit, and correct about divergence."""
+"""Runs of trials are reproducible, paired across arms and resumed bit for bit, and divergence is recorded correctly."""
 
 import math
 import random
@@ -228,7 +228,7 @@ def test_wrong_optimizer_and_options_raise_one_line_errors(checkpoint: Path) -> 
 
 
 class Exploit:
-    """The content of a malicious file: it calls a function when it is unpickled."""
+    """The content of a malicious file, which calls a function when it is unpickled."""
 
     def __init__(self, touched: Path) -> None:
         self.touched = touched

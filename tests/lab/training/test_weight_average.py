@@ -1,4 +1,4 @@
-"""Averaged weights: compared with the recurrence, and after an interruption."""
+"""Averaged weights, compared with the recurrence, and resumed after an interruption."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -4,7 +4,7 @@ import math
 
 
 def rho(b2: float, t: int) -> float:
-    """Return the length of the approximated moving average in step t.
+    """Return the length of the approximated moving average at step t.
 
     It is rho_inf - 2*t*b2^t/(1-b2^t), with rho_inf = 2/(1-b2) - 1.
     """

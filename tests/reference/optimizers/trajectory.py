@@ -1,4 +1,4 @@
-"""The loop that all references share: over steps and tensors, with a step count t for each tensor."""
+"""The loop over steps and tensors that all references share, with a step count t for each tensor."""
 
 from collections.abc import Callable, Sequence
 
@@ -32,5 +32,5 @@ def trajectory(params: Params, grads: Gradients, update: Update, lr: float, lrs:
 
 
 def slot(state: State, name: str, like: Tensor, start: float = 0.0) -> Tensor:
-    """Return the state tensor `name`, filled with `start` when the tensor steps for the first time."""
+    """Return the state tensor `name`, which is filled with `start` at the first step of the tensor."""
     return state.setdefault(name, [start] * len(like))

@@ -1,4 +1,4 @@
-"""A step on a CPU that is captured as a graph and evaluated by one call of a compiled function."""
+"""Steps on a CPU that are captured as graphs, each evaluated by one call to a compiled function."""
 
 from collections.abc import Callable, Sequence
 from operator import is_
@@ -15,7 +15,7 @@ from steadystep.tracing.graph import Graph
 
 
 class CPUCapturedStep(CapturedStep):
-    """The steps over CPU tensors. A replayed step computes the same numbers as a guarded step, bit for bit.
+    """Captured steps over CPU tensors. A replayed step computes the same numbers as a guarded step, bit for bit.
 
     Capturing takes longer than a single guarded step. So a step is captured when it has the same inputs as the one
     before it, and never while a schedule changes more than the learning rate.

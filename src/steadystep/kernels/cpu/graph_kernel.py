@@ -114,7 +114,7 @@ _STORE = """\
 
 
 class GraphProgram:
-    """A graph, laid out so that the kernel can evaluate it again and again."""
+    """A graph, laid out in memory so that the kernel can evaluate it repeatedly."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph, self._kernel = graph, _kernel()
@@ -123,7 +123,7 @@ class GraphProgram:
         self._memory, self._program, self._stores = _layout(graph)
 
     def run(self) -> None:
-        """Read what the graph loads, evaluate its nodes, and store its results."""
+        """Load the graph's inputs, evaluate its nodes, and store its results."""
         graph, memory = self._graph, self._memory
         for place, (group, name) in graph.options.items():
             memory[place] = group[name]
@@ -174,7 +174,7 @@ def _layout(graph: Graph) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _offset(entry: int, dtype: str) -> int:
-    """Return the bytes from the beginning of a tensor to an entry, or to all entries (-1)."""
+    """Return the offset in bytes of an entry from the start of its tensor; the entry -1 stands for all entries."""
     return max(entry, 0) * np.dtype(_TYPES[dtype]).itemsize
 
 

@@ -1,4 +1,4 @@
-"""The intrinsics of CPU kernels: the operations that rules use, memory by its address, half precision."""
+"""Intrinsics for CPU kernels: the operations that rules use, memory access by address, and half precision."""
 
 import platform
 from typing import Any
@@ -73,7 +73,7 @@ def _sign(x):
 
 
 def _precision(x, y):
-    """Return the narrower of two types: the 0.0 of a rule, a float64 to Numba, must not widen a float32."""
+    """Return the narrower of two types, so that a rule's literal 0.0, a float64 in Numba, does not widen a float32."""
     floats = [kind for kind in (x, y) if isinstance(kind, types.Float)]
     return min(floats, key=lambda kind: kind.bitwidth)
 
@@ -84,7 +84,7 @@ NAMES = {"sqrt": np.sqrt, "where": where, "abs": abs, "sign": sign, "minimum": m
 
 @intrinsic
 def at(context, address):
-    """Return the pointer to an address, for `numba.carray`."""
+    """Convert an address to a pointer for `numba.carray`."""
 
     def generate(context, builder, signature, arguments):
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)
@@ -97,7 +97,7 @@ _WORD = ir.IntType(64)
 
 @intrinsic
 def take_ticket(context, address):
-    """Add 1 to the counter at an address and return its old value, atomically."""
+    """Atomically add 1 to the counter at an address and return its old value."""
 
     def generate(context, builder, signature, arguments):
         counter = builder.inttoptr(arguments[0], _WORD.as_pointer())
@@ -108,7 +108,7 @@ def take_ticket(context, address):
 
 @intrinsic
 def read_counter(context, address):
-    """Return the counter at an address, with what other threads have written before."""
+    """Read the counter at an address atomically, so that earlier writes of other threads are visible."""
 
     def generate(context, builder, signature, arguments):
         counter = builder.inttoptr(arguments[0], _WORD.as_pointer())
@@ -134,7 +134,7 @@ def prefetch(context, address):
 
 @intrinsic
 def wide_vectors(context):
-    """Allow the calling kernel the widest vectors of the machine; by default LLVM uses at most 256 bits."""
+    """Let the calling kernel use vectors of up to 512 bits; by default LLVM uses at most 256 bits."""
 
     def generate(context, builder, signature, arguments):
         # llvmlite knows no attribute with a value; LLVM reads this one from the text.
@@ -146,7 +146,7 @@ def wide_vectors(context):
 
 @intrinsic
 def larger_magnitude(context, bits, x):
-    """Return the larger of |x|, as bits, and `bits`: as bits NaN is above infinity, and integers vectorise."""
+    """Return the larger of `bits` and the bits of |x|. Integers vectorise, and NaN ranks above infinity."""
     assert isinstance(x, types.Float)
     word = types.Integer.from_bitwidth(x.bitwidth)
 

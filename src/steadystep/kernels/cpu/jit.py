@@ -25,7 +25,7 @@ SAY_AFTER_SECONDS = 1.0
 
 
 def bind_rule(function: Callable[..., Any]) -> Any:
-    """Compile a rule's function for single numbers: the same code, with the intrinsics in place of `tracing.ops`.
+    """Compile a rule's function for single numbers, with the intrinsics in place of `tracing.ops`.
 
     Keyword arguments become positional ones, in their order.
     """
@@ -86,7 +86,7 @@ _BUILT_IN = {"carray": carray, "float64": np.float64, "inf": np.inf, "sqrt": np.
 
 
 def _identity(function: Any) -> str:
-    """Return the name and the code of a compiled function; a kernel's name has a hash of all that it is made of."""
+    """Return the name and the code of a compiled function; a kernel's name contains a hash of all its parts."""
     return f"{function.__name__} {_code_identity(function.py_func.__code__)}"
 
 
@@ -96,7 +96,7 @@ def _code_identity(code: CodeType) -> str:
 
 @contextmanager
 def _announce(name: str) -> Iterator[None]:
-    """Log what is being compiled if it takes long, and how long it took."""
+    """Log the name and the duration of a compilation that takes long."""
     started = time.monotonic()
     timer = threading.Timer(SAY_AFTER_SECONDS, _log.warning, ("compiling the CPU kernel %s, only once", name))
     timer.daemon = True

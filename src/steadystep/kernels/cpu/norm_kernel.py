@@ -1,4 +1,4 @@
-"""The norm kernel: each gradient's Euclidean norm and largest magnitude in one pass."""
+"""The norm kernel, which computes each gradient's Euclidean norm and largest magnitude in one pass."""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -98,13 +98,13 @@ def chunk_norms_kernel(dtype: torch.dtype) -> Callable[..., None]:
 
 @cache
 def tensor_norms_kernel() -> Callable[..., None]:
-    """Compile the kernel that combines the results of chunks to those of tensors."""
+    """Compile the kernel that combines the results of chunks into those of tensors."""
     signature = types.void(types.int64[:, ::1], *[types.float64[::1]] * 5)
     return compile_kernel("norms_of_tensors", _COLLECT, {}, None, signature)
 
 
 class NormPass:
-    """The pass that measures CPU tensors of one dtype and of these numbers of elements, at any addresses."""
+    """The pass that measures CPU tensors of one dtype with fixed sizes, at any addresses."""
 
     def __init__(self, dtype: torch.dtype, sizes: tuple[int, ...]) -> None:
         self._kernel = chunk_norms_kernel(dtype)
@@ -114,7 +114,7 @@ class NormPass:
         self._one_chunk_each = dtype != torch.float64 and self._chunks.table[:, 0].tolist() == list(range(len(sizes)))
 
     def run(self, addresses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return norms and largest magnitudes of dense tensors, in float64; not finite if an element is not."""
+        """Return the norms and largest magnitudes of dense tensors, in float64; not finite if any element is not."""
         norms, abs_max = np.zeros((2, self._chunks.tensors))
         self._run_into(norms, abs_max, addresses)
         return norms, abs_max

@@ -1,4 +1,4 @@
-"""Threads that share the work of a kernel, and the chunks that they share.
+"""A thread pool that shares the work of a kernel, and the chunks that the work is split into.
 
 Every thread of a kernel takes the next free chunk from a shared counter until none is left. The calling thread takes
 chunks like the others, so the kernel never waits for a helper that starts late: by then no chunk may be left for it.
@@ -37,7 +37,7 @@ class Chunks:
 
 @lru_cache(maxsize=64)
 def chunks(sizes: tuple[int, ...]) -> Chunks:
-    """Cut tensors of these numbers of elements into chunks."""
+    """Split tensors of the given sizes into chunks."""
     rows = [
         (tensor, start, min(CHUNK, size - start))
         for tensor, size in enumerate(sizes)
@@ -47,7 +47,7 @@ def chunks(sizes: tuple[int, ...]) -> Chunks:
 
 
 class Team:
-    """Helper threads, started when first needed, as many as torch's thread count asks for."""
+    """Helper threads, started when first needed, one fewer than `torch.get_num_threads()`."""
 
     def __init__(self) -> None:
         self._forget()
@@ -60,7 +60,7 @@ class Team:
         self._starting = threading.Lock()
 
     def run(self, kernel: Callable[..., None], elements: int, *arguments: Any) -> None:
-        """Call ``kernel(counters, *arguments)`` in this thread and in the helpers, and return when all chunks are done.
+        """Call ``kernel(counters, *arguments)`` in this thread and the helpers, and return when all chunks are done.
 
         `counters` are the numbers of chunks that are taken and that are done. A kernel returns when all are done.
         """

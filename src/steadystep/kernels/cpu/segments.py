@@ -14,7 +14,7 @@ from steadystep.tracing.ops import Number
 
 
 class Segments:
-    """The segments of the tensors of a pass, each with its addresses and with what clipping does to it.
+    """The segments of the tensors of a pass, each with its addresses and its clipping transform.
 
     A whole tensor is one segment. Where clipping has a factor for every unit, every unit is one.
 
@@ -40,7 +40,7 @@ class Segments:
             self._set_addresses(column, [tensor.data_ptr() for tensor in tensors], tensors[0].itemsize)
 
     def set_transform(self, columns: Mapping[int, Number]) -> None:
-        """Set columns of `transform`; the others become those of `UNTRANSFORMED`."""
+        """Set some columns of `transform`, and reset the others to those of `UNTRANSFORMED`."""
         for column in self._changed_columns:
             if column not in columns:
                 self.transform[:, column] = UNTRANSFORMED[column]
@@ -49,7 +49,7 @@ class Segments:
         self._changed_columns = columns.keys()
 
     def set_gradients(self, addresses: Sequence[int] | np.ndarray, itemsize: int) -> None:
-        """Set the addresses of the gradients, which can be elsewhere in every step."""
+        """Set the addresses of the gradients, which can change from step to step."""
         self._set_addresses(0, addresses, itemsize)
 
     def _set_addresses(self, column: int, addresses: Sequence[int] | np.ndarray, itemsize: int) -> None:
@@ -58,21 +58,21 @@ class Segments:
         self.addresses[:, column] = addresses
 
     def of_updates(self, rows: np.ndarray) -> np.ndarray:
-        """Return for each segment the row of its tensor in the pass."""
+        """Return, for each segment, the value of its tensor, given one value per tensor of the pass."""
         return rows[self._owners] if self.by_unit else rows
 
     def of_gradients(self, factors: np.ndarray) -> np.ndarray:
-        """Return for each segment the factor of its gradient in the whole step."""
+        """Return, for each segment, the factor of its gradient, given one factor per gradient of the whole step."""
         return factors[self._gradient_indices]
 
     def unit_factors(self, transform: UnitScale) -> np.ndarray:
-        """Return the factor of each segment that is a unit."""
+        """Return the factor of each segment, given segments that are units."""
         spans = [transform.spans[index] for index in self._indices.tolist()]
         counted = zip(spans, self._counts, strict=True)
         return np.concatenate([np.ones(count) if span is None else transform.factors[span] for span, count in counted])
 
     def sum_by_tensor(self, of_chunks: np.ndarray) -> np.ndarray:
-        """Add up the values of each tensor's chunks, in order, so that the number of threads does not matter."""
+        """Sum the values of each tensor's chunks in a fixed order, so that the number of threads does not matter."""
         return np.bincount(self._owner_of_chunk, of_chunks, minlength=len(self._counts))
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The pass of a rule over CPU tensors of one dtype: its addresses, its factors, and the kernels that it runs."""
+"""The pass of a rule over CPU tensors of one dtype: its addresses, factors and kernels."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -62,11 +62,11 @@ class CPUUpdatePass:
 
     @cached_property
     def _replayed(self) -> Segments:
-        """The segments of replayed steps, which only change the gradients' addresses and two columns of factors."""
+        """The segments of replayed steps, in which only the gradients' addresses and two columns of factors change."""
         return Segments(self.updates, by_unit=False)
 
     def fits(self) -> bool:
-        """Return whether parameters and state still have the addresses that the pass was made for."""
+        """Return whether the parameters and their state still have the addresses that the pass was made for."""
         return list(map(torch.Tensor.data_ptr, self._tensors)) == self._known_addresses
 
     def apply(
@@ -94,7 +94,7 @@ class CPUUpdatePass:
         values: Mapping[str, Any],
         accept: Number,
     ) -> None:
-        """Store what the kernel reads at each evaluation of the graph, and run the kernel afterwards if accepted."""
+        """Store the kernel's inputs at each evaluation of the graph, then run the kernel if the step is accepted."""
         stored, verdict = torch.empty(len(numbers), dtype=torch.float64), torch.empty((), dtype=torch.bool)
         for entry, number in enumerate(numbers):
             graph.store(stored, number, entry)
@@ -129,7 +129,7 @@ class CPUUpdatePass:
     def _update(
         self, shared: np.ndarray, transforms: Sequence[Transform], values: Mapping[str, Any], update_bound: float | None
     ) -> bool:
-        """Run the kernels on the present gradients; `shared` are the numbers that all tensors share."""
+        """Run the kernels on the current gradients; `shared` holds the numbers that all tensors share."""
         by_unit = UnitScale in map(type, transforms)
         segments = (self._by_unit if by_unit else None) or self._whole
         alive, grad_dtype, only_scaled = self._set_gradients(transforms, segments)
@@ -146,7 +146,7 @@ class CPUUpdatePass:
         values: Mapping[str, Any],
         update_bound: float | None,
     ) -> bool:
-        """Run the kernels on segments whose gradients and transforms are set; return whether the bound limited any."""
+        """Run the kernels on segments whose gradients and transforms are set; return whether the bound took effect."""
         equation, dtypes, per_tensor = self._equation, (self._dtype, grad_dtype), self._per_tensor
         if self._rule.sums is not None:
             totals = self._totals(segments, sums_kernel(equation, *dtypes), shared, equation.terms)
@@ -168,7 +168,7 @@ class CPUUpdatePass:
         return bounded
 
     def _totals(self, segments: Segments, kernel: Kernel, shared: np.ndarray, terms: int) -> list[np.ndarray]:
-        """Add up the terms of the elements of each tensor."""
+        """Sum the per-element terms of each tensor."""
         sums = np.empty((len(segments.chunks.table), terms))
         self._run(segments, kernel, shared, sums)
         return [segments.sum_by_tensor(column) for column in sums.T]
@@ -201,7 +201,7 @@ class CPUUpdatePass:
 
 
 def in_two(factors: Number) -> tuple[Number, Number | None]:
-    """Split factors into two that are applied one after the other; the second is None where all of them are 1."""
+    """Split each factor into two that are applied in turn; the second array is None if all its entries are 1."""
     tiny = factors < SMALLEST_FACTOR
     if not (tiny.any() if isinstance(tiny, np.ndarray) else tiny):
         return factors, None
@@ -210,7 +210,7 @@ def in_two(factors: Number) -> tuple[Number, Number | None]:
 
 
 def _set_transform(transforms: Sequence[Transform], segments: Segments) -> Literal["", "factor", "transform"]:
-    """Set what the kernel does to each segment, in the columns of `TRANSFORM`.
+    """Set how the kernel transforms each segment, in the columns of `TRANSFORM`.
 
     Returns:
         "factor" if the kernel only multiplies by the first column, "transform" if it does more, and "" if the kernel

@@ -1,4 +1,4 @@
-"""Where Triton runs: on a CUDA device; on a CPU only in its interpreter, which is how the kernels are tested."""
+"""Find out where Triton runs: on a CUDA device, or, to test the kernels, on a CPU in its interpreter."""
 
 from functools import cache
 from importlib.util import find_spec

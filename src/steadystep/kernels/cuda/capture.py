@@ -1,4 +1,4 @@
-"""A step on a GPU that is captured as a graph and run by one kernel for each of its passes."""
+"""Steps on a GPU that are captured as graphs, each evaluated by one kernel."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -16,14 +16,14 @@ from steadystep.tracing.graph import Graph
 
 
 class GradientAddresses(NamedTuple):
-    """Where the gradients of a step are."""
+    """The addresses of the gradients of a step."""
 
     pointers: torch.Tensor  # (tensors,), int64, on the device
     aligned: bool  # whether all addresses are multiples of 16 bytes
 
 
 class CUDACapturedStep(CapturedStep):
-    """The steps over tensors on one device. One kernel evaluates the whole graph, and nothing is read back."""
+    """Captured steps over tensors on one device. One kernel evaluates the whole graph, and nothing is read back."""
 
     def __init__(self, gradients: GradientSet, passes: Sequence[UpdatePass]) -> None:
         first = gradients.gradients[0]
@@ -46,7 +46,7 @@ class CUDACapturedStep(CapturedStep):
         return lambda: evaluate(graph, kernel, self._arguments)
 
     def _locate(self, graph: Graph) -> GradientAddresses:
-        """Put the addresses of the gradients and the arguments of the graph on the device, if they have changed."""
+        """Copy the addresses of the gradients and the arguments of the graph to the device, if they have changed."""
         gradients = self._gradients
         table, count = np.concatenate([gradients.addresses, graph.arguments()]), len(gradients.gradients)
         if self._last_upload is not None and np.array_equal(table, self._last_upload[0]):

@@ -1,4 +1,4 @@
-"""The chunks that tensors are cut into, one for each program of a kernel."""
+"""The chunks into which tensors are split, one for each program of a kernel."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,7 +34,7 @@ class Chunks:
 
 
 def chunks(sizes: tuple[int, ...], device: torch.device) -> Chunks:
-    """Cut tensors of these numbers of elements into chunks, whose tables are on the device."""
+    """Split tensors of the given sizes into chunks, with their tables on the device."""
     found = _chunks(sizes, device, CHUNK, BLOCK)
     retain_for_cuda_graphs(device, found.table, found.spans)
     return found

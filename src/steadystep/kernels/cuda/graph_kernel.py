@@ -1,4 +1,4 @@
-"""The graph kernel: all nodes of a graph in one kernel of one program, computed on the device in float64."""
+"""The graph kernel: one kernel with a single program that evaluates all nodes of a graph on the device, in float64."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -62,7 +62,7 @@ _POINTED = {"float64": "tl.float64", "float32": "tl.float32", "bool": "tl.int8"}
 
 @triton.jit
 def largest(x, inside):
-    """Return the largest of non-negative numbers, or NaN if one is NaN."""
+    """Return the largest of some non-negative numbers, or NaN if any is NaN."""
     bits = bits_of_magnitude(tl.where(inside, x, 0.0))
     return tl.max(bits, axis=0).to(tl.float64, bitcast=True)
 
@@ -78,13 +78,13 @@ def norm(x, inside):
 
 
 def evaluate(graph: Graph, kernel: Any, arguments: torch.Tensor) -> None:
-    """Evaluate a graph by its kernel, with `Graph.arguments` on the device."""
+    """Evaluate a graph with its kernel, reading `Graph.arguments` on the device."""
     block = triton.next_power_of_2(max(16, graph.length))
     launch(kernel, 1, arguments.device, arguments, graph.length, BLOCK=block)
 
 
 def kernel_of(graph: Graph) -> Any:
-    """Return the kernel of a graph, which graphs of one structure share."""
+    """Return the kernel of a graph; graphs with the same structure share a kernel."""
     return _kernel(tuple(graph.nodes), graph.stores(), len(graph.tensors))
 
 

@@ -1,4 +1,4 @@
-"""The intrinsics of Triton kernels: the operations that rules use, memory by its address, half precision."""
+"""Intrinsics for Triton kernels: the operations that rules use, memory access by address, and half precision."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ BUILT_IN = {
 
 @triton.jit
 def located(address, STORED: tl.constexpr, ALIGNED: tl.constexpr):
-    """Return the pointer to elements stored at an address, which is a multiple of 16 bytes if ALIGNED."""
+    """Convert an address, a multiple of 16 bytes if ALIGNED, to a pointer to elements of type STORED."""
     pointer = address.to(tl.pointer_type(STORED))
     if ALIGNED:
         pointer = tl.multiple_of(pointer, 16)
@@ -48,7 +48,7 @@ def located(address, STORED: tl.constexpr, ALIGNED: tl.constexpr):
 
 @triton.jit
 def widen(x):
-    """Return a stored element as float32, or float64 as it is; a bfloat16 comes as the upper half of a float32."""
+    """Convert a stored element to float32, but leave float64 as it is; a bfloat16 is stored as an int16."""
     if x.dtype == tl.int16:
         return (x.to(tl.int32) << 16).to(tl.float32, bitcast=True)
     elif x.dtype == tl.float16:
@@ -59,7 +59,7 @@ def widen(x):
 
 @triton.jit
 def narrow(x, STORED: tl.constexpr):
-    """Return a number as it is stored, rounded to nearest, ties to even; NaN stays NaN."""
+    """Convert a number to its stored type, rounded to nearest, ties to even; NaN stays NaN."""
     if STORED == tl.int16:  # noqa: SIM300
         bits = x.to(tl.int32, bitcast=True)
         rounded = bits + 0x7FFF + ((bits >> 16) & 1)
@@ -71,7 +71,7 @@ def narrow(x, STORED: tl.constexpr):
 
 @triton.jit
 def bits_of_magnitude(x):
-    """Return |x| as an integer: the order is that of the numbers, with NaN above infinity."""
+    """Return the bits of |x| as an integer; the integers have the order of the numbers, with NaN above infinity."""
     if x.dtype == tl.float64:
         return x.to(tl.int64, bitcast=True) & 0x7FFFFFFFFFFFFFFF
     else:
@@ -80,7 +80,7 @@ def bits_of_magnitude(x):
 
 @triton.jit
 def factor_in_two(factors, index, MATH: tl.constexpr):
-    """Split a float64 factor into two: 1e-40 is not a normal float32 number, its root is. 1 where there is none."""
+    """Load a factor as two whose product it is: 1e-40, unlike its root, is not a normal float32. 1 if there is none."""
     if factors is None:
         return tl.full([], 1.0, MATH), tl.full([], 1.0, MATH)
     else:

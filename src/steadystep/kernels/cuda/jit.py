@@ -1,4 +1,4 @@
-"""Make Triton functions from generated source and from rules. Triton compiles from source text, not from bytecode."""
+"""Make Triton functions from generated source and from rules; Triton compiles source text, not bytecode."""
 
 import ast
 import hashlib
@@ -18,7 +18,7 @@ from steadystep.kernels.cuda.intrinsics import BUILT_IN, FUNCTIONS
 
 @cache
 def bind_rule(function: Callable[..., Any], precision: str) -> Any:
-    """Make a Triton function of a rule's function, over blocks of "float32" or "float64" numbers.
+    """Translate a rule's function to a Triton function over blocks of "float32" or "float64" numbers.
 
     The source is the same, with Triton's names in place of those of `steadystep.tracing.ops`. Keyword arguments become
     positional ones, in their order. Functions that it calls are translated too.
@@ -36,7 +36,7 @@ def bind_rule(function: Callable[..., Any], precision: str) -> Any:
 
 
 class _Translation(ast.NodeTransformer):
-    """Translate names to those of Triton, insert the numbers of the rule's module, and bind its functions."""
+    """Translates names to those of Triton, inserts constants of the rule's module, and binds its functions."""
 
     def __init__(self, function: FunctionType, precision: str) -> None:
         self._precision, self._module = precision, function.__globals__
@@ -67,7 +67,7 @@ def _expression(source: str) -> ast.expr:
 
 
 def make_function(name: str, source: str, names: Mapping[str, Any], unspecialised: Sequence[str] = ()) -> Any:
-    """Make the Triton function `name` that `source` defines, with `names` and the intrinsics as its global names.
+    """Make the Triton function `name` that `source` defines, with `names` and the intrinsics as its globals.
 
     Triton does not specialise on the alignment of the pointers `unspecialised`, which would compile the function again.
     """

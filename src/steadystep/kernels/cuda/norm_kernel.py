@@ -1,4 +1,4 @@
-"""The norm kernels: each gradient's Euclidean norm and largest magnitude, with nothing read back."""
+"""The norm kernels, which compute each gradient's Euclidean norm and largest magnitude. Nothing is read back."""
 
 from typing import NamedTuple
 
@@ -58,7 +58,7 @@ def measure_chunks(
 
 @triton.jit(do_not_specialize_on_alignment=["spans", "sums", "scales", "peaks", "norms", "largest"])
 def collect_chunks(spans, sums, scales, peaks, norms, largest, BLOCK: tl.constexpr):
-    """Combine the chunks of one tensor, in their order, however they were scheduled."""
+    """Combine the results of one tensor's chunks in a fixed order, however the chunks were scheduled."""
     tensor = tl.program_id(0)
     first = tl.load(spans + 2 * tensor)
     count = tl.load(spans + 2 * tensor + 1)
@@ -84,7 +84,7 @@ TOGETHER = 128
 
 
 class Measured(NamedTuple):
-    """Where the norm kernels leave their results on the device."""
+    """The memory on the device in which the norm kernels store their results."""
 
     parts: torch.Tensor  # (3, chunks): sum of squares, scale and largest magnitude of each chunk
     norms: torch.Tensor  # (tensors,)
@@ -92,14 +92,14 @@ class Measured(NamedTuple):
 
 
 class NormPass:
-    """The pass that measures tensors of one dtype on one device, of these numbers of elements, at any addresses."""
+    """The pass that measures tensors of one dtype with fixed sizes, on one device, at any addresses."""
 
     def __init__(self, dtype: torch.dtype, sizes: tuple[int, ...], device: torch.device) -> None:
         self._stored = STORED[str(dtype).removeprefix("torch.")]
         self._work, self._device = chunks(sizes, device), device
 
     def run(self, addresses: np.ndarray) -> tuple[Number, Number]:
-        """Return norms and largest magnitudes of dense tensors, in float64; not finite if an element is not.
+        """Return the norms and largest magnitudes of dense tensors, in float64; not finite if any element is not.
 
         On a GPU they are left on the device.
         """
@@ -115,7 +115,7 @@ class NormPass:
         return Measured(parts, *torch.empty((2, work.tensors), dtype=torch.float64, device=self._device))
 
     def run_into(self, found: Measured, addresses: torch.Tensor, aligned: bool) -> None:
-        """Measure the tensors whose addresses are on the device; `aligned` if all are multiples of 16 bytes."""
+        """Measure the tensors at addresses stored on the device; set `aligned` if all are multiples of 16 bytes."""
         device, work = self._device, self._work
         retain_for_cuda_graphs(device, work.table, work.spans, *found)
         sums, scales, peaks = found.parts
@@ -131,7 +131,7 @@ class NormPass:
 
 @triton.jit(do_not_specialize=["tensors"], do_not_specialize_on_alignment=["spans", "parts", "totals"])
 def add_chunks(spans, parts, totals, tensors, TERMS: tl.constexpr, BLOCK: tl.constexpr):
-    """Add up one term over the chunks of one tensor, in their order."""
+    """Sum one term over the chunks of one tensor, in a fixed order."""
     tensor = tl.program_id(0) // TERMS
     term = tl.program_id(0) % TERMS
     first = tl.load(spans + 2 * tensor)
@@ -144,7 +144,7 @@ def add_chunks(spans, parts, totals, tensors, TERMS: tl.constexpr, BLOCK: tl.con
 
 
 def sum_chunks(parts: torch.Tensor, work: Chunks) -> torch.Tensor:
-    """Add up `parts` (chunks, terms) over the chunks of each tensor, always in the same order: (terms, tensors)."""
+    """Sum `parts` (chunks, terms) over the chunks of each tensor in a fixed order, and return (terms, tensors)."""
     terms = parts.shape[1]
     totals = torch.empty((terms, work.tensors), dtype=torch.float64, device=parts.device)
     launch(

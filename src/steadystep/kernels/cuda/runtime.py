@@ -1,4 +1,4 @@
-"""Launch Triton kernels, and copy small tables to a device without waiting for it, also under CUDA graph capture."""
+"""Launch Triton kernels and copy small tables to a device without waiting for it, even during CUDA graph capture."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -13,7 +13,7 @@ _READ_BY_CUDA_GRAPHS: list[torch.Tensor] = []
 
 
 def launch(kernel: Any, programs: int, device: torch.device, *arguments: Any, **constants: Any) -> None:
-    """Launch this number of programs of a kernel on the current stream of the device.
+    """Launch a kernel with the given number of programs on the current stream of the device.
 
     A rule is evaluated as it is written: no product is fused with a sum.
     """
@@ -23,7 +23,7 @@ def launch(kernel: Any, programs: int, device: torch.device, *arguments: Any, **
 
 
 def upload(table: np.ndarray, device: torch.device) -> torch.Tensor:
-    """Copy a vector of int64 to the device, in the order of the stream and without waiting.
+    """Copy a vector of int64 to the device, in stream order and without waiting.
 
     The pinned memory of the copy returns to torch's allocator, which reuses it only once the copy is done. A CUDA graph
     would read that memory again at every replay: under capture the numbers are passed as arguments of a kernel instead.
@@ -40,7 +40,7 @@ def upload(table: np.ndarray, device: torch.device) -> torch.Tensor:
 
 
 def retain_for_cuda_graphs(device: torch.device, *tables: torch.Tensor) -> None:
-    """Keep tables that a CUDA graph under capture reads alive for ever: nobody says when the graph is destroyed."""
+    """Keep tables that a CUDA graph under capture reads alive for good, since its destruction cannot be observed."""
     if is_captured(device):
         _READ_BY_CUDA_GRAPHS.extend(tables)
 
@@ -54,6 +54,6 @@ def is_captured(device: torch.device) -> bool:
 
 
 def on(device: torch.device) -> AbstractContextManager[object]:
-    """Make a device the current one; costs nothing if it already is."""
+    """Make a device the current one, at no cost if it already is."""
     is_current = device.type != "cuda" or device.index == torch.cuda.current_device()
     return nullcontext() if is_current else torch.cuda.device(device)

@@ -44,7 +44,7 @@ class CUDAUpdatePass:
         self._graph_memory: dict[str, torch.Tensor] = {}  # where graphs store what the kernels read
 
     def fits(self) -> bool:
-        """Return whether parameters and state still have the addresses that the pass was made for."""
+        """Return whether the parameters and their state still have the addresses that the pass was made for."""
         return list(map(torch.Tensor.data_ptr, self._tensors)) == self._known_addresses
 
     def apply(
@@ -88,7 +88,7 @@ class CUDAUpdatePass:
         values: Mapping[str, Any],
         accept: Number,
     ) -> None:
-        """Store what the kernels read at each evaluation of the graph, and launch them afterwards."""
+        """Store the kernels' inputs at each evaluation of the graph, and launch the kernels afterwards."""
         shared = self._memory("shared", len(numbers))
         for entry, number in enumerate(numbers):
             graph.store(shared, number, entry)
@@ -158,7 +158,7 @@ class CUDAUpdatePass:
         per_tensor: torch.Tensor | None,
         constants: dict[str, int],
     ) -> Sequence[torch.Tensor]:
-        """Add up the terms of the elements of each tensor."""
+        """Sum the per-element terms of each tensor."""
         sums = torch.empty((len(self._chunks), terms), dtype=torch.float64, device=self._device)
         self._run(kernel, arguments, per_tensor, None, sums, constants)
         return sum_chunks(sums, self._chunks).unbind()
@@ -214,7 +214,7 @@ def _product(scales: Sequence[Scale]) -> Number | None:
 
 
 def _split(transforms: Sequence[Transform]) -> tuple[Sequence[Scale], float, Sequence[Scale]] | None:
-    """Return factors, a bound on every element, and factors after it; None if a kernel cannot apply the transforms."""
+    """Return the scales before a clamp, its bound, and the scales after; None if a kernel cannot apply them."""
     before: list[Scale] = []
     after: list[Scale] = []
     bound = np.inf

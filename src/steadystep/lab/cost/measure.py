@@ -37,7 +37,7 @@ Progress = Callable[[float, str], None]
 
 @dataclass(frozen=True)
 class Times:
-    """The times of one arm, in milliseconds: the median over the steps of a turn, one entry per round."""
+    """The times of one arm in milliseconds, with one entry per round: the median over the steps of its turn."""
 
     forward_backward: tuple[float, ...]  # loading the batch, forward and backward
     optimizer: tuple[float, ...]  # including clipping
@@ -130,7 +130,7 @@ def state_bytes(optimizer: Optimizer) -> int:
 
 
 def _turn(training: Training, steps: int) -> tuple[float, float]:
-    """Run one turn; return the median milliseconds of the step without the optimizer and of the optimizer alone."""
+    """Run one turn; return the median times, in ms, of the step without the optimizer and of the optimizer alone."""
     for _ in range(1 + steps):
         training.step()
     total = training.measured.step_seconds[-steps:]

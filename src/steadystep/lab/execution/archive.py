@@ -1,4 +1,4 @@
-"""Pack a study into two small files, to be stored with the results that it supports."""
+"""Pack a study into two small files that can be stored alongside the published results."""
 
 import gzip
 import json
@@ -44,7 +44,7 @@ def pack(study: Path, into: Path) -> list[Path]:
 
 
 def unpack(folder: Path) -> Mapping[str, bytes]:
-    """Return the packed records of a folder by the ids of their trials; empty if there is no packed file.
+    """Return a folder's packed records, keyed by trial id; empty if there is no packed file.
 
     Raises:
         BrokenPackError: if the file does not contain packed records.

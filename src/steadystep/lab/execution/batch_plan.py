@@ -1,4 +1,4 @@
-"""Decide which trials are trained side by side, and which alone."""
+"""Decide which trials are trained side by side and which are trained alone."""
 
 from collections.abc import Collection, Iterable, Sequence
 from functools import cache
@@ -29,7 +29,7 @@ TIMED_SEED = 0
 
 
 def plan_batches(trials: Iterable[Trial], replicas: int, alone: Collection[str] = ()) -> list[TrialBatch]:
-    """Divide the trials into batches of at most `replicas` trials, and return them with the longest first.
+    """Divide the trials into batches of at most `replicas` trials, and return the batches, longest first.
 
     The same trials give the same batches, regardless of their order and of duplicates. `alone` contains the ids of
     trials that are trained alone.
@@ -70,7 +70,7 @@ def _sort_key(trial: Trial) -> tuple[Any, ...]:
 
 
 def _group_key(trial: Trial) -> tuple[Any, ...] | None:
-    """Return what trials must have in common to be trained together; None for a trial that must be trained alone."""
+    """Return a key that is equal for trials that can be trained together; None if the trial must be trained alone."""
     settings = _shared_settings(trial.optimizer, tuple(sorted(trial.options.items())))
     if settings is None:
         return None
@@ -82,7 +82,7 @@ def _group_key(trial: Trial) -> tuple[Any, ...] | None:
 
 @cache
 def _shared_settings(optimizer: str, options: tuple[tuple[str, Option], ...]) -> tuple[Any, ...] | None:
-    """Return the update rule for these options and the option values that all replicas of a step must share."""
+    """Return the rule's id and the option values that replicas must share; None if the trial must be trained alone."""
     trial = Trial(
         task="",
         data="",

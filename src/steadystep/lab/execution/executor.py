@@ -50,7 +50,7 @@ class InProcess:
         self._job, self._splits = job, splits
 
     def run(self, trials: Sequence[Trial], observer: Observer, recorded: Sequence[Trial] = ()) -> Mapping[str, Record]:
-        """Run the trials in this process, see `Executor.run`."""
+        """Run the trials in this process; see `Executor.run`."""
         collector = _Collector(observer)
         with cpu_settings():
             for pending in _pending_batches(self._job, trials, recorded):
@@ -70,7 +70,7 @@ class Processes:
         self._pool: ProcessPoolExecutor | None = None
 
     def run(self, trials: Sequence[Trial], observer: Observer, recorded: Sequence[Trial] = ()) -> Mapping[str, Record]:
-        """Run the trials in the worker processes, see `Executor.run`."""
+        """Run the trials in the worker processes; see `Executor.run`."""
         pool = self._start()
         pending_batches = _pending_batches(self._job, trials, recorded)
         wanted = {trial.id for trial in trials}
@@ -101,7 +101,7 @@ class Processes:
         return collector.records
 
     def close(self) -> None:
-        """Wait until the running batches end, and stop the worker processes."""
+        """Wait for the running batches to finish, then stop the worker processes."""
         if self._pool:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
@@ -119,7 +119,7 @@ class Processes:
         return self._pool
 
     def _forward_event(self, observer: Observer) -> None:
-        """Wait shortly for an event from a worker and forward it to the observer."""
+        """Wait briefly for an event from a worker and forward it to the observer."""
         try:
             name, arguments = self._queue.get(timeout=0.1)
         except queue.Empty:
@@ -127,7 +127,7 @@ class Processes:
         getattr(observer, name)(*arguments)
 
     def _stop_all(self) -> None:
-        """Make every worker write its checkpoint and end."""
+        """Make every worker write its checkpoint and exit."""
         self._stop.set()
         self.close()
 
@@ -149,7 +149,7 @@ class _Collector:
 
 
 def _pending_batches(job: Job, trials: Sequence[Trial], recorded: Sequence[Trial]) -> list[PendingBatch]:
-    """Return the batches with missing records, longest first, so that no worker is busy alone for long at the end."""
+    """Return the batches with missing records, longest first, so that all workers finish at about the same time."""
     store = Store(job.folder)
     missing = {trial.id for trial in trials}
     # A trial that was interrupted while it was trained alone is resumed alone.

@@ -19,7 +19,7 @@ from steadystep.lab.training.trial import Trial
 
 @contextmanager
 def stage_runner(job: Job, splits: Splits, workers: int, observer: Observer) -> Iterator[RunStage]:
-    """Yield a function that trains the trials of a stage without a record in the job's folder and returns all records.
+    """Yield a function that trains the trials of a stage that have no stored record, and returns all records.
 
     The workers are stopped at the end of the block.
     """
@@ -54,7 +54,7 @@ def allowed_replicas(replicas: int, task: Task, splits: Splits, observer: Observ
 
 
 def stored_records(store: Store, trials: Sequence[Trial]) -> dict[str, Record]:
-    """Return the records of those trials that have one, by the ids of the trials."""
+    """Return the stored records of these trials, keyed by trial id; a trial without a record is left out."""
     records = {trial.id: store.read(trial) for trial in trials}
     return {trial_id: record for trial_id, record in records.items() if record}
 

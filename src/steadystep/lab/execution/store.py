@@ -36,7 +36,7 @@ class OtherStudyError(UserError):
 
 
 class StoredStudy(BaseModel):
-    """The content of study.json: the study and the fingerprint of its data, so that a report only needs the folder."""
+    """The content of study.json: the study and the fingerprint of its data, so that a report needs only the folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,7 +46,7 @@ class StoredStudy(BaseModel):
 
 
 class Store:
-    """The folder of one study: study.json, records/ID.json of trials, and checkpoints/ID.pt of trials or batches.
+    """The folder of one study: study.json, a records/ID.json per trial, and a checkpoints/ID.pt per trial or batch.
 
     Every file is written atomically, so several processes may use one folder, and any of them may be killed.
     `warn` is called with a one-line message for every invalid file.
@@ -72,7 +72,7 @@ class Store:
                 _remove_stale(folder)
 
     def declare(self, wanted: StoredStudy) -> None:
-        """Make this the folder of the study, and create it if it does not exist.
+        """Write the study's declaration to the folder, which is created if it does not exist.
 
         A study may be extended by more seeds, tuning seeds or budgets; its records remain valid. Any other difference
         from the study in the folder is an error, so that a folder contains one study.
@@ -174,7 +174,7 @@ class Store:
 
 
 class _InvalidRecord(Exception):
-    """Why a record is not valid."""
+    """A record is not valid; the message says why."""
 
 
 def _verified(content: bytes, trial: Trial) -> Record:
@@ -201,7 +201,7 @@ def _checksum(content: Any) -> str:
 
 
 def _conflicts(present: StoredStudy, wanted: StoredStudy) -> list[str]:
-    """Describe every difference between two studies other than an extension."""
+    """Describe every difference between two studies, except extensions."""
     differences = []
     if present.data != wanted.data:
         differences.append(f"the data differ: the fingerprint is {present.data} there, {wanted.data} here")

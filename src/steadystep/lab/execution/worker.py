@@ -1,4 +1,4 @@
-"""Worker processes: their initialisation, running a batch, and their exit when the parent process is gone."""
+"""Worker processes: initialisation, running a batch, and exiting when the parent process is gone."""
 
 import logging
 import os

@@ -7,7 +7,7 @@ from steadystep.lab.paper.entry import TableRow
 
 
 def epoch_ratios(rows: Sequence[TableRow]) -> dict[str, tuple[float, ...]]:
-    """Return, by data set, the epochs of each technique divided by those of SGD, in the order of the table.
+    """Return, for each data set, the epochs of each technique divided by those of SGD, in the order of the table.
 
     >>> from steadystep.lab.paper.entry import table1
     >>> sorted(set(epoch_ratios(table1()).values()))

@@ -12,7 +12,7 @@ from steadystep.lab.theory import RECORDED, Status
 
 
 def audit(results: Path | None = None, statuses: Mapping[str, Status] = RECORDED) -> tuple[Row, ...]:
-    """Return every row, in the order claims, equations, citations, method, numbers.
+    """Return all rows in the order claims, equations, citations, method, numbers.
 
     Args:
         results: the folder of published studies. Default: the studies in the package.

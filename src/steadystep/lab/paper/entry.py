@@ -25,13 +25,13 @@ Kind = Literal["claims", "equations", "citations", "method", "numbers"]
 
 
 class Strict(BaseModel):
-    """A frozen model that refuses unknown fields."""
+    """A frozen model that raises a validation error for unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Measured(Strict):
-    """A result in docs/results, of one arm, of two arms, or of a whole study."""
+    """A reference to a result in docs/results that concerns one arm, two arms or a whole study."""
 
     study: str
     what: Literal["accuracy", "difference", "epochs", "tuning", "clipping", "cost", "batch_size", "seeds"]
@@ -40,7 +40,7 @@ class Measured(Strict):
 
 
 class Evidence(Strict):
-    """One of: a theory check, a result of a study, the answer of a report, arithmetic on Table 1, a publication."""
+    """A theory check, a result of a study, the answer of a report, arithmetic on Table 1, or a publication."""
 
     theory: str | None = None
     measured: Measured | None = None
@@ -56,7 +56,7 @@ class Evidence(Strict):
 
 
 class Entry(Strict):
-    """A verbatim statement of the paper with the verdict on it."""
+    """A verbatim statement from the paper with the verdict on it."""
 
     id: str
     section: str

@@ -14,11 +14,11 @@ from steadystep.lab.statistics.convergence import DEFINITION_NAMES
 
 
 class BrokenResultsError(UserError):
-    """Published results that cannot be read."""
+    """An error raised if published results cannot be read."""
 
 
 def published_results() -> Path:
-    """Return the folder of the published results: within the installed package, or docs/results of a source tree."""
+    """Return the folder of the published results: inside the installed package, or docs/results in a source tree."""
     installed = Path(__file__).parent / "results"
     return installed if installed.is_dir() else Path(__file__).parents[4] / "docs" / "results"
 
@@ -44,7 +44,7 @@ class Results:
 
     @property
     def exists(self) -> bool:
-        """Whether the folder has results."""
+        """Whether the folder contains results."""
         return (self.folder / "summary.csv").is_file()
 
     def accuracy(self, arm: str) -> Interval:
@@ -52,7 +52,7 @@ class Results:
         return self._interval(self._arm(arm), "test_accuracy")
 
     def difference(self, arm: str, against: str) -> tuple[Interval, str]:
-        """Return the paired difference of test accuracy, arm - against, and the verdict of the study on it."""
+        """Return the paired difference in test accuracy, arm - against, and the study's verdict on it."""
         for row in self._verdicts:
             if (row["arm"], row["against"]) == (arm, against):
                 return self._interval(row, "difference"), row["verdict"]

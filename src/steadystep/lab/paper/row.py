@@ -1,4 +1,4 @@
-"""A row of the audit, and the current content of its evidence."""
+"""A row of the audit, and the lookup of its evidence."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from steadystep.lab.theory import CLAIMS, Status
 
 @dataclass(frozen=True)
 class Source:
-    """A piece of evidence as text. `reference` is the id of a claim, the name of a study, or empty."""
+    """A piece of evidence as text. `reference` is the id of a claim, the name of a study, or an empty string."""
 
     kind: Literal["theory", "measured", "arithmetic", "citation"]
     text: str
@@ -23,7 +23,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Row:
-    """A statement of the paper with the verdict on it, the explanation and the evidence."""
+    """A statement from the paper with the verdict on it, the explanation and the evidence."""
 
     id: str
     kind: Kind
@@ -54,7 +54,7 @@ def find_source(evidence: Evidence, folder: Path, statuses: Mapping[str, Status]
 
 
 def report_source(folder: Path, name: str) -> Source:
-    """Return the answer of a published report, or the statement that there is no report."""
+    """Return the answer of a published report, or a note that there is no such report."""
     page = folder / f"{name}.md"
     text = f"no report {page.name} in {page.parent}"
     if page.is_file():
@@ -64,7 +64,7 @@ def report_source(folder: Path, name: str) -> Source:
 
 
 def result_source(folder: Path, measured: Measured) -> Source:
-    """Return a result as text, or the statement that there is no result."""
+    """Return a result as text, or a note that there is no such result."""
     results = Results(folder / measured.study)
     text = results.describe(measured) if results.exists else f"no result of {measured.study} in {folder}"
     return Source("measured", text, measured.study)

@@ -10,7 +10,7 @@ from steadystep.lab.training.seeds import epoch_order
 
 
 class BatchSampler:
-    """The batches of several replicas. Each epoch has a new order of the data, which only the seed determines.
+    """The batches of several replicas. Each epoch has a new data order, which depends only on the seed and the epoch.
 
     Replicas are addressed by their row.
 
@@ -37,13 +37,13 @@ class BatchSampler:
         self._orders = {epoch: order for epoch, order in self._orders.items() if epoch >= before}
 
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the batches of a step: x and y, (replicas, batch, ...) each."""
+        """Return the batches x and y of a step, each of shape (replicas, batch, ...)."""
         x, y, _ = next(self._stream(range(len(self._seeds)), step, 1))
         shape = len(self._seeds), self.batch_size
         return x.view(*shape, *x.shape[1:]), y.view(*shape, *y.shape[1:])
 
     def load_batches(self, workspace: Workspace, rows: Sequence[int], first: int, steps: int) -> Iterator[None]:
-        """Load the batches of these replicas into the workspace, one step per iteration, from step `first` on."""
+        """Load the batches of these replicas into the workspace, one step per iteration, starting at step `first`."""
         while steps:
             within_epoch = min(steps, self.steps_per_epoch - first % self.steps_per_epoch)
             if self.arrays is not None:
@@ -57,12 +57,12 @@ class BatchSampler:
             first, steps = first + within_epoch, steps - within_epoch
 
     def _stream(self, rows: Sequence[int], first: int, steps: int) -> Iterator[Batch]:
-        """Return the batches of some steps of one epoch; each concatenates the batches of all these replicas."""
+        """Return the batches for steps within one epoch; each concatenates the batches of all these replicas."""
         indices = self._indices(rows, first, steps).view(-1)
         return self._split.stream(indices, len(rows) * self.batch_size, first // self.steps_per_epoch)
 
     def _indices(self, rows: Sequence[int], first: int, steps: int) -> torch.Tensor:
-        """Return the indices of the examples of some steps of one epoch: (steps, replicas, batch)."""
+        """Return the indices of the examples for steps within one epoch: (steps, replicas, batch)."""
         epoch, step = divmod(first, self.steps_per_epoch)
         start = step * self.batch_size
         # Consecutive rows are sliced, which makes no copy.

@@ -43,7 +43,7 @@ class Layout:
 
     @property
     def _padded_counts(self) -> list[int]:
-        """The number of elements of each parameter, padded to whole cache lines: no vector crosses two lines."""
+        """The number of elements of each parameter, padded to whole cache lines so that no vector spans two lines."""
         return [-(-count // CACHE_LINE) * CACHE_LINE for count in self.counts]
 
     @property
@@ -57,7 +57,7 @@ class Layout:
         return self.stride * (1 + self.slots)
 
     def group_size(self, itemsize: int, flops: float) -> int:
-        """Return how many replicas to step together in one group.
+        """Return how many replicas are trained together in one group.
 
         As many as fit into the cache. The limit is lifted for a recurrent network: it uses each weight many times in a
         step, so fetching the weights costs little.
@@ -72,7 +72,7 @@ class Layout:
         return min(max(CACHE_BYTES // ((self.width + self.size) * itemsize), 1), MAX_GROUP_SIZE)
 
     def split_rows(self, rows: torch.Tensor) -> list[list[torch.Tensor]]:
-        """Return views into rows of memory: the parameters, (rows, ...) each, and the same for every slot."""
+        """Return views of shape (rows, ...) into rows of memory: one list for the parameters, then one per slot."""
         return [self.views(part) for part in rows.split(self.stride, 1)]
 
     def views(self, rows: torch.Tensor) -> list[torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Graphs of a task's model for several replicas at once: one of a training step, one of an evaluation."""
+"""Graphs of a task's model for several replicas at once: one for a training step and one for an evaluation."""
 
 from collections.abc import Callable
 from functools import cache

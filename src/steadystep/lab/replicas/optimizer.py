@@ -15,7 +15,7 @@ from steadystep.optimizers.hyperparameters import Hyperparameters
 
 @dataclass(frozen=True)
 class Coefficients:
-    """The coefficients of the rule in some coming steps."""
+    """The coefficients of the rule for the next steps."""
 
     per_tensor: np.ndarray
     """(steps, replicas, tensors, coefficients + 1); the last is the limit of the update, always 1: no limit."""
@@ -31,7 +31,7 @@ class Coefficients:
 
 
 class ReplicatedOptimizer:
-    """The optimizer of one arm for replicas that have taken equally many steps.
+    """The optimizer of one arm for replicas that have taken the same number of steps.
 
     Each replica has its own hyperparameters and clipping threshold.
 
@@ -62,7 +62,7 @@ class ReplicatedOptimizer:
 
     @property
     def initial_slots(self) -> list[np.ndarray]:
-        """The initial value of each slot, (replicas,) each."""
+        """The initial values of each slot, an array of shape (replicas,) per slot."""
         starts = (self.rule.start.get(slot, 0.0) for slot in self.rule.slots)
         values = (self._values[start] if isinstance(start, str) else start for start in starts)
         return [np.broadcast_to(value, self.thresholds.shape) for value in values]
@@ -74,7 +74,7 @@ class ReplicatedOptimizer:
         return np.array([direction, np.ravel(coupled)[0], 1.0])
 
     def advance(self, multipliers: Sequence[float]) -> Coefficients:
-        """Count the coming steps as taken and return their coefficients.
+        """Advance the counters by the next steps and return the coefficients of these steps.
 
         Args:
             multipliers: the factor on the learning rates in each of the steps.
@@ -96,7 +96,7 @@ class ReplicatedOptimizer:
         return Coefficients(per_tensor, shrink)
 
     def state(self) -> dict[str, Any]:
-        """Return all that changes from step to step, in types that load without running code."""
+        """Return everything that changes from step to step, in types that load without running code."""
         counters = {name: torch.from_numpy(counter) for name, counter in self._counters.items()}
         return {"clocks": counters, "steps": self.steps}
 

@@ -1,4 +1,4 @@
-"""Run a batch of trials as one training of many replicas, and make their records."""
+"""Train a batch of trials side by side as replicas, and make their records."""
 
 import math
 from collections.abc import Callable, Mapping

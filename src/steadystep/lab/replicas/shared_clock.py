@@ -6,7 +6,7 @@ from typing import Any
 
 
 class SharedClock:
-    """A clock that divides the time that passes equally among the runs that are still training."""
+    """A clock that divides elapsed time equally among the runs that are still training."""
 
     def __init__(self) -> None:
         self._last_reading = time.monotonic()
@@ -14,7 +14,7 @@ class SharedClock:
         self._final: dict[str, float] = {}  # seconds of the runs that were removed, by their trials' ids
 
     def seconds(self, trial: str, running: int) -> float:
-        """Return the seconds of a run, identified by its trial's id, while `running` runs are training."""
+        """Return the time of a run in seconds, given its trial's id and the number of runs that are training."""
         self._advance(running)
         return self._final.get(trial, self._share)
 
@@ -29,7 +29,7 @@ class SharedClock:
         return {"share": self._share, "left": self._final}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Add the time of a checkpoint to the time that has passed since this clock was made."""
+        """Add the time stored in a checkpoint to the time that has passed since this clock was created."""
         self._share, self._final = self._share + state["share"], state["left"]
 
     def _advance(self, running: int) -> None:

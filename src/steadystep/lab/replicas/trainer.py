@@ -1,4 +1,4 @@
-"""Train many replicas: take steps, save between any two turns, and resume bit for bit."""
+"""Train many replicas in turns of several steps; training can be saved between turns and resumed bit for bit."""
 
 import math
 import time
@@ -34,7 +34,7 @@ MAX_TURN_FLOPS = 2e11
 
 
 class ReplicatedTraining:
-    """Trials that differ only in seeds and numbers, trained side by side.
+    """Trials that differ only in seeds and hyperparameter values, trained side by side.
 
     Each replica has the initial weights and the data order that its seed gives the trial when it is trained alone. The
     memory of a replica is one row. As many replicas as fit into a cache form a group; the groups take turns of a few
@@ -84,7 +84,7 @@ class ReplicatedTraining:
 
     @property
     def finished(self) -> bool:
-        """Whether all steps are taken or no replica is left."""
+        """Whether all steps have been taken or no replica is left."""
         return self.steps_taken == self.steps or not self.running
 
     def step(self) -> None:
@@ -113,7 +113,7 @@ class ReplicatedTraining:
             self._remove_diverged(reasons)
 
     def next_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the batches of the next step: x and y, (replicas, batch, ...) each."""
+        """Return the batches x and y of the next step, each of shape (replicas, batch, ...)."""
         return self._sampler.batch(self.steps_taken)
 
     def at_epoch_end(self) -> bool:
@@ -173,7 +173,7 @@ class ReplicatedTraining:
         validation: Sequence[Batch],
         reasons: dict[int, str],
     ) -> None:
-        """Take the coming steps with these replicas, of which each has taken `first` steps.
+        """Take the next steps with these replicas, each of which has taken `first` steps.
 
         If some replicas cannot take a step, the reasons are added to `reasons`, and the other replicas repeat the step
         without them.
@@ -209,7 +209,7 @@ class ReplicatedTraining:
     def _failures(
         self, rows: Sequence[int], workspace: Workspace, is_finite: np.ndarray, number: int
     ) -> dict[int, str]:
-        """Return the reasons why replicas cannot take step `number`, by their rows."""
+        """Return the reasons why replicas cannot take step `number`, keyed by row."""
         failures, losses = {}, workspace.losses.tolist()
         for place, row in enumerate(rows):
             if not math.isfinite(losses[place]):
@@ -219,7 +219,7 @@ class ReplicatedTraining:
         return failures
 
     def _gradient_error(self, trial: Trial, workspace: Workspace, place: int) -> str:
-        """Return the message that the trial's guarded step raises for the gradients of a replica in the workspace."""
+        """Return the error message of the trial's guarded step for the gradients of a replica in the workspace."""
         model = self._task.model()
         tensors = zip(model.parameters(), workspace.parameters, workspace.gradients, strict=True)
         with torch.no_grad():
@@ -233,7 +233,7 @@ class ReplicatedTraining:
         raise AssertionError(f"the guarded step of {trial} accepts gradients that its replica rejected")
 
     def _load_group(self, rows: Sequence[int]) -> tuple[Workspace, ClippedStep]:
-        """Load these replicas into the workspace for their number, and return it with its clipped step."""
+        """Load these replicas into the workspace for this group size, and return it with its clipped step."""
         if len(rows) not in self._workspaces:
             workspace = Workspace(
                 self._task, self.layout, len(rows), self.memory.dtype, self._specs, self._sampler.arrays

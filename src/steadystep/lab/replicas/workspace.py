@@ -1,4 +1,4 @@
-"""A workspace in which a group of replicas is trained: memory that stays in a core's cache, and bound operations."""
+"""A workspace in which a group of replicas is trained: memory that stays in a core's cache, and operations on it."""
 
 from collections.abc import Sequence
 
@@ -79,7 +79,7 @@ class Workspace:
             target.copy_(source)
 
     def evaluate(self, batches: Sequence[Batch], *, test: bool = False) -> list[Evaluation]:
-        """Evaluate each replica on all batches of a split; with `test`, by all metrics of the test split."""
+        """Evaluate each replica on all batches of a split; with `test`, compute all metrics of the test split."""
         names = list(metric_functions(self._task.recipe, test))
         totals, labels = np.zeros((1 + len(names), self._replicas)), 0
         for x, y, _ in batches:
@@ -92,7 +92,7 @@ class Workspace:
         ]
 
     def _evaluate_batch(self, x: torch.Tensor, y: torch.Tensor, test: bool) -> list[np.ndarray]:
-        """Return the mean loss and the counts of each replica on a batch that all replicas share."""
+        """Return each replica's mean loss and metric counts on a batch that all replicas share."""
         specs = (x.shape, x.dtype), (y.shape, y.dtype)
         if (test, specs) not in self._evaluations:
             graph = evaluation_graph(self._task, test, self._layout, self._replicas, self.memory.dtype, *specs)

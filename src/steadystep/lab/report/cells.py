@@ -1,4 +1,4 @@
-"""Format numbers as text, in the same way in every form of a report."""
+"""Format numbers as text, in the same way in every output format of a report."""
 
 import math
 from collections import Counter
@@ -13,7 +13,7 @@ NOTHING = "–"
 
 
 def percent(fraction: float, digits: int = 2) -> str:
-    """Return a fraction of 1 in percent, without the percent sign, because columns name their unit.
+    """Return a fraction of 1 as a percentage, without the percent sign because column headings give the unit.
 
     >>> percent(0.9553), percent(float("nan"))
     ('95.53', '–')
@@ -32,7 +32,7 @@ def estimate(value: Estimate) -> str:
 
 
 def loss_estimate(value: Estimate, unit: LossUnit) -> str:
-    """Return a mean loss and its 95% interval in a unit. A nonlinear unit makes the interval asymmetric.
+    """Return a mean loss and its 95% interval, converted to a unit; a nonlinear unit makes the interval asymmetric.
 
     >>> loss_estimate(Estimate(5.0, 4.9, 5.1), LossUnit("perplexity", math.exp))
     '148 [134, 164]'
@@ -129,7 +129,7 @@ def p_value(value: float | None) -> str:
 
 
 def join_with_and(items: Sequence[str]) -> str:
-    """Return the items as a list in a sentence.
+    """Join the items into a phrase with commas and "and".
 
     >>> join_with_and(["a"]), join_with_and(["a", "b", "c"])
     ('a', 'a, b and c')
@@ -138,7 +138,7 @@ def join_with_and(items: Sequence[str]) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """Return a number with a noun in the singular or plural.
+    """Return a number followed by a noun in the singular or plural.
 
     >>> count(1, "run"), count(1200, "run")
     ('1 run', '1,200 runs')
@@ -158,12 +158,12 @@ def printable(text: str) -> str:
 
 
 def clip(trial: Trial) -> str:
-    """Return the clipper of a trial and its threshold."""
+    """Return the clipper of a trial and its threshold as text, or a dash if the trial does not clip."""
     return str(trial.clip) if trial.clip else NOTHING
 
 
 def share(part: float, whole: float) -> str:
-    """Return a part of a whole in percent, or a dash if the whole is 0.
+    """Return a part as a percentage of the whole, or a dash if the whole is 0.
 
     >>> share(0.23, 1.23)
     '19'
@@ -172,7 +172,7 @@ def share(part: float, whole: float) -> str:
 
 
 def distinct(values: Iterable[str]) -> str:
-    """Return the distinct values as a list in a sentence, the most frequent first.
+    """Return the distinct values joined into a phrase, with the most frequent value first.
 
     >>> distinct(["2.6.0", "2.7.0", "2.7.0"])
     '2.7.0 and 2.6.0'

@@ -18,7 +18,7 @@ BEARINGS = {"stated": "", "assuming": "given the assumption: ", "instead": "inst
 
 
 def render(outcomes: Sequence[Outcome], console: Console, in_full: bool) -> None:
-    """Print a table of the claims with their status and evidence or, `in_full`, all details of each claim."""
+    """Print a table of the claims with their status and evidence or, if `in_full`, all details of each claim."""
     if in_full:
         for outcome in outcomes:
             _print_claim(outcome, console)

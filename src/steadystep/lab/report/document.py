@@ -1,4 +1,4 @@
-"""A report with figures and tables as an HTML page, as Markdown, as CSV files and in a terminal."""
+"""A report with figures and tables that can be written as HTML, Markdown and CSV or shown in a terminal."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """The content of a report, independent of its form."""
+    """The content of a report, independent of its output format."""
 
     name: str  # the stem of the file names
     subject: str  # the name of the task
@@ -48,7 +48,7 @@ class Document:
 
 
 def write_document(document: Document, folder: Path) -> list[Path]:
-    """Write NAME.html, NAME.md and the sheets, each atomically, and return their paths, the page first.
+    """Write NAME.html, NAME.md and the sheets, each atomically; return their paths, starting with the HTML page.
 
     Raises:
         StoreError: if the folder cannot be written; the message is one line.

@@ -43,7 +43,7 @@ class ReportEntry:
 
 
 def front_page(folder: Path) -> str:
-    """Return the page as Markdown. The same records give the same page."""
+    """Return the page as Markdown. The same records always give the same page."""
     studies = [_study(path.parent) for path in sorted(folder.glob("*/summary.md"))]
     documents = {
         kind: [_document(path) for path in sorted(folder.glob(f"*/{kind}.md"))] for kind in DOCUMENTS
@@ -85,7 +85,7 @@ def _study(folder: Path) -> ReportEntry:
 
 
 def _origin(results: Results) -> str:
-    """Return the number of runs of a study, their time, the hardware and the precision."""
+    """Return the number of runs of a study, their total time, the hardware and the precision as text."""
     records = [record for runs in (*results.tuning.values(), *results.final.values()) for record in runs]
     distinct = {record.trial.id: record for record in records}.values()
     minutes = sum(record.times.wall_seconds for record in distinct) / 60
@@ -102,7 +102,7 @@ def _join_distinct(texts: Iterable[str]) -> str:
 
 
 def _document(page: Path) -> ReportEntry:
-    """Return the entry of the report of another command, from its Markdown page."""
+    """Return the entry for a report that another command wrote, read from its Markdown page."""
     report = read_report(page)
     return ReportEntry(
         name=page.parent.name,
@@ -116,14 +116,14 @@ def _document(page: Path) -> ReportEntry:
 
 
 def _environment_text(lines: Sequence[str]) -> str:
-    """Return processor, threads and precision from the environment table of a page."""
+    """Return the processor, the number of threads and the precision from the environment table of a page."""
     cells = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
     fields = {cell[0]: cell[1] for cell in cells if len(cell) == 2}
     return f"{_machine(fields['device'], fields['processor'], int(fields['threads']))}; {fields['dtype']}"
 
 
 def _machine(device: str, processor: str, threads: int) -> str:
-    """Return the hardware that a run was trained on."""
+    """Return the hardware on which a run was trained."""
     return device if device != "cpu" else f"{processor}, {count(threads, 'thread')} per run"
 
 

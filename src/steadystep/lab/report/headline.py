@@ -20,7 +20,7 @@ PHRASES = {
 
 
 def headline(results: Results, summary: Summary) -> str:
-    """Return the sentence: first the effect of clipping, then the differences between optimizers."""
+    """Return a sentence that states the effect of clipping first and then the differences between optimizers."""
     rows = headline_rows(results, summary)
     budget = count(results.study.epochs, "epoch")
     if not summary.verdicts:
@@ -45,13 +45,13 @@ def headline_rows(results: Results, summary: Summary) -> tuple[ArmSummary, ...]:
 
 
 def claim_text(task: Task, arm: str) -> str:
-    """Return the paper's claim for an arm."""
+    """Return the paper's claim about an arm as text."""
     claimed = task.claims.get(arm)
     return f"{100 * claimed.accuracy:.4g}% in {count(claimed.epochs, 'epoch')}" if claimed else "no claim"
 
 
 def differ_in_clipping(results: Results, verdict: Verdict) -> bool:
-    """Return whether a pair differs in clipping only, which is the subject of the paper's title."""
+    """Return whether a pair differs only in whether it clips, which is the subject of the paper's title."""
     arms = {arm.name: arm for arm in results.study.arms}
     first, second = arms[verdict.arm], arms[verdict.against]
     if bool(first.clip) == bool(second.clip):

@@ -17,7 +17,7 @@ from steadystep.lab.figure import Figure
 
 
 def render_page(template: str, figures: Sequence[Figure], **content: Any) -> str:
-    """Render a template that extends shell.html.j2, with style, scripts and figures inline.
+    """Render a template that extends shell.html.j2, with styles, scripts and figures inlined.
 
     All text is escaped, and the content security policy of the page allows only its two scripts.
     """
@@ -53,7 +53,7 @@ def _environment() -> Environment:
 
 
 def _plots(figures: Sequence[Figure]) -> str:
-    """Return the figures as JSON in which "<" is escaped, so that it cannot close its script element."""
+    """Return the figures as JSON with "<" escaped, so that no text in it can close the script element."""
     plots = [{"id": figure.id} | json.loads(to_json(figure.plot, validate=False) or "{}") for figure in figures]
     return json.dumps(plots).replace("<", "\\u003c")
 

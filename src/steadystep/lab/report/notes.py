@@ -1,4 +1,4 @@
-"""Caveats that a reader needs for the interpretation of the results."""
+"""Caveats that a reader needs to interpret the results."""
 
 from steadystep.lab.report.cells import count, percent, setting
 from steadystep.lab.report.headline import headline_rows
@@ -9,7 +9,7 @@ from steadystep.lab.tasks.task import Task
 
 
 def notes(results: Results, summary: Summary) -> tuple[str, ...]:
-    """Return notes about diverged runs, learning rates at the edge of the search, and a task without claims."""
+    """Return notes about diverged runs, learning rates at the edge of the search range, and tasks without claims."""
     rows = headline_rows(results, summary)
     texts = [_diverged(row, results.task) for row in rows if row.diverged]
     texts += [
@@ -24,7 +24,7 @@ def notes(results: Results, summary: Summary) -> tuple[str, ...]:
 
 
 def edge(arm: Arm, row: ArmSummary) -> str:
-    """Return which end of the searched learning rates the chosen one is."""
+    """Return whether the chosen learning rate is the lowest or the highest of those searched, or the only one."""
     if len(arm.lrs) == 1:
         return "only one"
     return "lowest" if row.lr == min(arm.lrs) else "highest"

@@ -56,7 +56,7 @@ def _in_unit(loss: Estimate, unit: LossUnit | None) -> Row:
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """Return rows with equal fields as CSV with a header; an estimate has three columns."""
+    """Return rows that all have the same fields as CSV with a header; an estimate takes up three columns."""
     flat = [_flat(row) for row in rows]
     file = io.StringIO()
     writer = csv.DictWriter(file, fieldnames=list(flat[0]) if flat else [], lineterminator="\n")

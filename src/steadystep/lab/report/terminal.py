@@ -45,7 +45,7 @@ def show_table(table: Table, console: Console) -> None:
 
 
 def split_to_width(table: Table, console: Console) -> list[Table]:
-    """Return parts of the table that fit the width of the console. Each part starts with the column of row names."""
+    """Split the table into parts that fit the width of the console. Each part starts with the column of row names."""
     parts: list[list[int]] = [[0]]
     groups = [column.group or column.title for column in table.columns]
     for i in range(1, len(table.columns)):

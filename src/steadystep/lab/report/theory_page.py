@@ -1,4 +1,4 @@
-"""The theory as one HTML file, with its figures as Plotly JSON for other pages."""
+"""The theory page as one HTML file, and its figures as Plotly JSON for use on other pages."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""State which runs were timed: a run that was trained together with others has no step time of its own."""
+"""Describe which runs were timed: a run that was trained together with others has no step time of its own."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from steadystep.lab.training.record import Record
 
 
 def timing_note(rows: Sequence[ArmSummary]) -> str:
-    """Return a sentence about the times of these arms, after a space; empty if every run was trained alone."""
+    """Return a space and a sentence about the times of these arms, or "" if every run was trained alone."""
     batched = [row.arm for row in rows if not row.timed_alone]
     if batched:
         return (
@@ -24,7 +24,7 @@ def timing_note(rows: Sequence[ArmSummary]) -> str:
 
 
 def training_mode(runs: Sequence[Record]) -> str:
-    """Return how many runs were trained alone and how many side by side with others."""
+    """Return a phrase that says how many runs were trained alone and how many side by side with others."""
     alone = sum(run.replicas == 1 for run in runs)
     together = len(runs) - alone
     if not together:

@@ -11,7 +11,7 @@ def sentence(verdict: Verdict, task: Task) -> str:
 
 
 def evidence(verdict: Verdict, task: Task) -> str:
-    """Return the evidence for a verdict: difference, interval, margin, and the paper's difference."""
+    """Return the evidence for a verdict: the difference, its interval, the margin, and the paper's difference."""
     if not verdict.pairs:
         return "no pair of seeds to compare"
     difference = f"{points(verdict.difference.mean)} points {points_interval(verdict.difference)}".rstrip()
@@ -21,6 +21,6 @@ def evidence(verdict: Verdict, task: Task) -> str:
 
 
 def claimed_difference(verdict: Verdict, task: Task) -> float | None:
-    """Return the difference of the paper's accuracies, arm - against, or None if it does not claim both."""
+    """Return the difference between the paper's accuracies, arm - against, or None if it does not claim both."""
     first, second = task.claims.get(verdict.arm), task.claims.get(verdict.against)
     return first.accuracy - second.accuracy if first and second else None

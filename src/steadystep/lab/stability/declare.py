@@ -22,7 +22,7 @@ def sweep_for(
     epochs: int | None = None,
     quantile: float = 0.5,
 ) -> Study:
-    """Declare a sweep as a study whose tuning phase alone is run, so that no run reads the test split.
+    """Declare a sweep as a study of which only the tuning phase is run, so that no run reads the test split.
 
     Args:
         task: the task to train.
@@ -58,7 +58,7 @@ def sweep_for(
 
 
 def _base(name: str, task: Task, unclipped: dict[str, Arm], lrs: tuple[float, ...]) -> Arm:
-    """Return the unclipped arm with this name, else the arm of the optimizer with this name, else a default arm."""
+    """Return the unclipped arm with this name, else an arm of the optimizer with this name, else a default arm."""
     declared = unclipped.get(name) or next((arm for arm in unclipped.values() if arm.optimizer == name), None)
     if declared:
         return Arm(

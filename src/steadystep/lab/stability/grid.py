@@ -1,4 +1,4 @@
-"""Grids of learning rates: parsed from the command line, or centred on the learning rates that a task declares."""
+"""Grids of learning rates: parsed from the command line, or centred on the learning rates declared by a task."""
 
 import math
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def parse_grid(text: str) -> tuple[float, ...]:
 
 
 def grid_around(declared: Sequence[float]) -> tuple[float, ...]:
-    """Return a grid in half-decades that spans three decades on each side of the centre of the declared learning rates.
+    """Return a grid in steps of half a decade, three decades to each side of the centre of the declared learning rates.
 
     The centre is the geometric mean of the smallest and the largest declared learning rate, rounded to a half-decade.
 

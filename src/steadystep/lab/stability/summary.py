@@ -40,7 +40,7 @@ class Range:
 
     @property
     def open(self) -> bool:
-        """Whether the range may extend beyond the grid on either side."""
+        """Whether the range may extend beyond the grid on at least one side."""
         return self.open_low or self.open_high
 
     @property
@@ -130,7 +130,7 @@ def stable_range(points: Sequence[Point]) -> Range | None:
 
 
 def top_shift(clipped: ArmStability, twin: ArmStability) -> float:
-    """Return by how many decades clipping moves the largest stable learning rate; NaN if either arm has none."""
+    """Return how many decades clipping adds to the largest stable learning rate, or NaN if either arm has none."""
     if clipped.stable is None or twin.stable is None:
         return math.nan
     return math.log10(clipped.stable.high / twin.stable.high) + 0.0
@@ -148,5 +148,5 @@ def _learned_nothing(run: Record, task: Task) -> bool:
 
 
 def _accuracy(run: Record, chance: float) -> float:
-    """Return the final validation accuracy, or the accuracy of a guess if the run did not finish."""
+    """Return the final validation accuracy, or chance accuracy if the run did not finish."""
     return chance if run.outcome == "diverged" or run.val_accuracy is None else run.val_accuracy

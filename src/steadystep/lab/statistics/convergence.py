@@ -1,4 +1,4 @@
-"""Epochs to convergence by five definitions; runs that never converge are treated as censored."""
+"""Epochs to convergence under five definitions; runs that never converge are treated as censored."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -114,7 +114,7 @@ DEFINITIONS = (
 
 
 def convergence(results: Results) -> tuple[Convergence, ...]:
-    """Compute every definition for every arm: definitions in order, and for each the arms in the study's order.
+    """Evaluate every definition for every arm, ordered by definition and then by the study's order of arms.
 
     D1 to D4 censor a run at the budget if it diverged, even if its curve reached the target before, or if it never
     reached the target.
@@ -183,7 +183,7 @@ def kaplan_meier_median(epochs: Sequence[int | None], budget: int) -> float | No
 
 
 def log_rank(epochs: Sequence[int | None], against: Sequence[int | None], budget: int) -> float:
-    """Return the two-sided p value of the log-rank test that both samples converge equally fast.
+    """Return the two-sided p value of the log-rank test; null hypothesis: both samples converge equally fast.
 
     None entries are censored at the budget. Z = Σ (O - E) / √ΣV over the epochs at which a run converged. If ΣV = 0
     (no run converged, or all at the same epoch), O = E too, and p = 1. The result is nan if a sample is empty.

@@ -51,7 +51,7 @@ def paired_differences(first: Values, second: Values) -> np.ndarray:
 
 
 def paired_t_interval(first: Values, second: Values) -> Estimate:
-    """Return the mean of first - second over pairs and its t interval.
+    """Return the mean of first - second over the pairs, and its t interval.
 
     Raises:
         ValueError: if the two samples differ in length.
@@ -86,7 +86,7 @@ def interquartile_mean(values: Values) -> Estimate:
 
 
 def wilson_interval(successes: int, trials: int) -> Estimate:
-    """Return the fraction of successes and its Wilson score interval; nan without trials.
+    """Return the fraction of successes and its Wilson score interval; nan if there are no trials.
 
     Source: Wilson, Probable inference, JASA 22 (1927).
 
@@ -100,7 +100,7 @@ def wilson_interval(successes: int, trials: int) -> Estimate:
 
 
 def _trivial_estimate(values: Values) -> Estimate | None:
-    """Return the estimate of fewer than two values or of equal values, which needs no formula; otherwise None."""
+    """Return the estimate if there are fewer than two values or all values are equal; otherwise None."""
     if len(values) == 0:
         return Estimate(math.nan, math.nan, math.nan)
     value = float(values[0])

@@ -1,4 +1,4 @@
-"""The statistics of a study, which the tables and figures of a report are made from."""
+"""The statistics of a study, from which the tables and figures of a report are made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class ArmSummary:
 
 @dataclass(frozen=True)
 class Convergence:
-    """The epochs to convergence of one arm, by one definition."""
+    """The epochs to convergence of one arm under one definition."""
 
     arm: str
     definition: str  # "D1" ... "D5"
@@ -59,7 +59,7 @@ class Convergence:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The comparison of two arms at the headline budget on paired seeds. With fewer than two pairs p values are nan."""
+    """The comparison of two arms on paired seeds at the headline budget. With fewer than 2 pairs, p values are nan."""
 
     arm: str
     against: str

@@ -19,7 +19,7 @@ Samples = tuple[Sequence[float], Sequence[float]]
 
 
 def verdicts(results: Results) -> tuple[Verdict, ...]:
-    """Compare the test accuracy of all pairs of arms at the headline budget, each with the arms before it.
+    """Compare the test accuracies of all pairs of arms at the headline budget, each arm with the arms before it.
 
     Runs are paired by seed. If one run of a pair diverged and the other finished, the diverged run counts with chance
     accuracy, because dropping the pair would hide the divergence. One or two such pairs of ten widen the interval of
@@ -34,7 +34,7 @@ def verdicts(results: Results) -> tuple[Verdict, ...]:
 
 
 def paired_accuracies(runs: Mapping[int, Record], against: Mapping[int, Record], chance: float) -> Samples:
-    """Return the test accuracies on the seeds that both arms ran and at least one finished; `chance` if diverged."""
+    """Return the test accuracies on seeds that both arms ran and at least one finished; `chance` for a diverged run."""
     pairs = [(runs[seed], against[seed]) for seed in sorted(runs.keys() & against.keys())]
     valid = [pair for pair in pairs if any(run.outcome == "finished" for run in pair)]
     return [_accuracy(run, chance) for run, _ in valid], [_accuracy(run, chance) for _, run in valid]
@@ -74,7 +74,7 @@ def judge(samples: Mapping[tuple[str, str], Samples], margin: float) -> tuple[Ve
 
 
 def decide(difference: float, p_difference: float, p_equivalence: float) -> str:
-    """Return the verdict for adjusted p values; if both tests reject, the difference is too small to matter.
+    """Return the verdict for adjusted p values; if both tests are significant, the difference is too small to matter.
 
     >>> decide(0.001, p_difference=0.01, p_equivalence=0.01)
     'equivalent'
@@ -106,7 +106,7 @@ def difference_p(differences: np.ndarray) -> float:
 
 
 def equivalence_p(differences: np.ndarray, margin: float) -> float:
-    """Return the larger p value of the two one-sided paired t tests of |mean| >= margin.
+    """Return the larger p value of the two one-sided paired t tests; the null hypothesis is |mean| >= margin.
 
     p = P(T(n-1) >= (margin - |mean|) / (s / √n)). Without variance p = 0 if |mean| < margin, otherwise 1. The result
     is nan for fewer than two pairs.
@@ -124,7 +124,7 @@ def equivalence_p(differences: np.ndarray, margin: float) -> float:
 
 
 def improvement_probability(differences: np.ndarray) -> float:
-    """Return the fraction of pairs with a positive difference, where ties count half; nan without pairs.
+    """Return the fraction of pairs with a positive difference, where ties count half; nan if there are no pairs.
 
     >>> improvement_probability(np.array([0.1, 0.0, -0.2, 0.3]))
     0.625

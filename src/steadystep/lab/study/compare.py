@@ -100,5 +100,5 @@ def _parse_range(low: str, high: str, text: str) -> tuple[float, float]:
 
 
 def _without_duplicates(arms: Sequence[Arm]) -> tuple[Arm, ...]:
-    """Keep one arm of each name, the first, such as a twin that was also requested explicitly."""
+    """Keep only the first arm of each name: a twin may also have been requested explicitly."""
     return tuple({arm.name: arm for arm in reversed(arms)}[name] for name in dict.fromkeys(arm.name for arm in arms))

@@ -94,7 +94,7 @@ def load_study(path: Path) -> Study:
 
 
 def explain(error: ValidationError) -> str:
-    """Return the first error in one line: the field, the problem and the given value."""
+    """Return the first error as one line: the field, the problem and the rejected value."""
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
@@ -103,7 +103,7 @@ def explain(error: ValidationError) -> str:
 
 
 def study_for(task: Task, seeds: int | None = None, epochs: int | None = None) -> Study:
-    """Return the task's default comparison, with another number of seeds or another largest budget if given."""
+    """Return the task's default comparison, optionally with another number of seeds or another largest budget."""
     budgets = task.budgets
     if epochs is not None:
         budgets = (*(budget for budget in budgets if budget < epochs), epochs)

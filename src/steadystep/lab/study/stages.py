@@ -34,7 +34,7 @@ class Tuning:
 
 
 def run_stages(study: Study, task: Task, data: str, run_stage: RunStage) -> Results:
-    """Run all stages of a study; each stage depends on the records of the one before.
+    """Run all stages of a study; each stage depends on the records of the previous one.
 
     The stages are the two of `tune`, and then final runs of every arm at its best setting on the paired seeds. `data`
     is the fingerprint of the data.
@@ -93,7 +93,7 @@ def best_setting(settings: Sequence[Sequence[Record]]) -> Trial:
 
 
 def threshold(quantile: float, records: Sequence[Record]) -> float | None:
-    """Return the mean over runs of this quantile of the gradient norms before clipping; None if no run took a step.
+    """Return this quantile of the gradient norms before clipping, averaged over runs; None if no run took a step.
 
     The threshold is rounded to 4 significant digits, so that it is readable. It is part of the identity of its trials.
     """

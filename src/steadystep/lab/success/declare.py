@@ -32,7 +32,7 @@ class Measurement:
         return make_task(self.problem, cell, length, self.hidden)
 
     def study(self, task: Task) -> Study:
-        """Return the study of one task. It is refused unless all arms have equally many settings to try."""
+        """Return the study of one task; raise an error unless all arms have the same number of settings to try."""
         return Study(
             task=task.name,
             arms=self.arms,

@@ -18,7 +18,7 @@ from steadystep.lab.training.trial import Trial
 
 @dataclass(frozen=True)
 class SuccessResults:
-    """The records of a measurement. Final records are sorted by seed, so that those of two arms are paired."""
+    """The records of a measurement. Final records are sorted by seed, so that the records of two arms are paired."""
 
     measurement: Measurement
     chosen: Mapping[tuple[str, str], Trial]  # by cell and arm: the tuning trial whose lr and clip were used

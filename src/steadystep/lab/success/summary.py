@@ -27,7 +27,7 @@ class Rate:
 
 
 def succeeded(record: Record) -> bool:
-    """Return whether the run was correct on more than 99% of the test sequences. A diverged run was not."""
+    """Return whether the run was correct on more than 99% of the test sequences; False for a diverged run."""
     return record.test_accuracy is not None and record.test_accuracy > SUCCESS
 
 

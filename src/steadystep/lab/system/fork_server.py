@@ -23,7 +23,7 @@ def worker_context() -> Any:
 
 
 def warm_up() -> None:
-    """Start the fork server. If called before this process imports torch, both processes import it at the same time.
+    """Start the fork server. If called before this process imports torch, both processes import it in parallel.
 
     The fork server and the workers ignore Ctrl-C from their first instruction on. A process that received it during
     startup would die, and the pool would then kill all other workers before they could save their state.

@@ -33,7 +33,7 @@ def cached_arrays(name: str, key: str, make: Callable[[], Mapping[str, np.ndarra
 
 
 def cache_folder() -> Path:
-    """Return the folder in STEADYSTEP_CACHE, or else this user's cache folder on this platform."""
+    """Return the folder named by STEADYSTEP_CACHE, or else this user's cache folder on this platform."""
     if os.environ.get("STEADYSTEP_CACHE"):
         return Path(os.environ["STEADYSTEP_CACHE"])
     if sys.platform == "win32":

@@ -1,4 +1,4 @@
-"""Images that cannot be read: each is logged, and a split may have a limited number of them."""
+"""Images that cannot be read: each is logged, and too many in one split raise an error."""
 
 import logging
 from collections.abc import Iterable

@@ -17,7 +17,7 @@ CONTEXT = 64
 
 
 def load(data: Path | None) -> Splits[Arrays]:
-    """Return the first 90, the next 5 and the last 5% of the text, as the data set splits it, in windows of 64."""
+    """Return the first 90%, next 5% and last 5% of the text, the data set's own splits, in windows of 64 characters."""
     tokens = load_tokens(
         "karpathy/tiny_shakespeare", data, column="text", tokenise=characters, vocabulary=VOCABULARY
     )  # fmt: skip

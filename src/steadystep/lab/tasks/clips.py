@@ -1,4 +1,4 @@
-"""The clippers that an arm can use, by their names in commands and study files. A new clipper is one more row here."""
+"""The clippers that an arm can use, by their names in commands and study files. To add a clipper, add a row here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

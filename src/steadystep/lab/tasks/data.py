@@ -1,4 +1,4 @@
-"""The loader of all data sets: by name from the Hugging Face hub, or from a local folder, cached as arrays."""
+"""The loader for all data sets: by name from the Hugging Face hub, or from a local folder, cached as arrays."""
 
 import hashlib
 import io
@@ -258,7 +258,7 @@ def _decode(split: Any, image: str, label: str, mode: str | None) -> Images:
 
 
 def _key(sources: list[Path], splits: tuple[str, ...], columns: tuple[str, ...], key: str) -> str:
-    """Return a text that changes whenever a source file may have changed."""
+    """Return a string that changes whenever a source file may have changed."""
     text = repr((splits, *columns)) + key
     for path in sources:
         status = path.stat()

@@ -17,7 +17,7 @@ SHARES = (0.6, 0.2, 0.2)
 
 
 def load(data: Path | None) -> Splits[Arrays]:
-    """Return 60, 20 and 20% of every class for training, validation and test, always the same. `data` is ignored."""
+    """Return fixed splits: 60%, 20% and 20% of every class for training, validation and test. `data` is ignored."""
     digits = cached_arrays("digits", f"scikit-learn {version('scikit-learn')}", _digits)
     images, labels = digits["images"], digits["labels"]
     parts = _stratified(labels)

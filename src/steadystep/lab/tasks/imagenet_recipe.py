@@ -19,7 +19,7 @@ NESTEROV = {"momentum": 0.9, "nesterov": True, "weight_decay": 1e-4}
 
 
 def held_out_mask(labels: np.ndarray, every: int) -> np.ndarray:
-    """Return a mask of the examples held out for validation: always the same one of `every` examples of each class.
+    """Return a mask of the examples held out for validation: one in `every` examples of each class, always the same.
 
     >>> held_out_mask(np.array([1, 0, 0, 1, 0, 0]), every=2)
     array([ True,  True, False, False,  True, False])

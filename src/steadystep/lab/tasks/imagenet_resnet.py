@@ -24,7 +24,7 @@ VALIDATION_EVERY = 100
 
 
 def load(data: Path | None, size: int = 224, workers: int | None = None) -> Splits[EncodedImages | StreamedImages]:
-    """Return the training images without one hundredth, which is held out, and the published validation set for test.
+    """Return 99% of the training images, the other 1% for validation, and the published validation set as the test set.
 
     Args:
         data: The folder of the images, see `open_images`. None: images are streamed from the hub, and the first

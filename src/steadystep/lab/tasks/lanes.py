@@ -29,7 +29,7 @@ class Lanes:
         return len(self.y) // self.parts
 
     def stream(self, order: torch.Tensor, batch: int, epoch: int) -> Iterator[Batch]:
-        """Yield the rows numbered in `order`, `batch` at a time.
+        """Yield the rows at the indices in `order`, `batch` at a time.
 
         Row r of an epoch is row r mod `batch` of batch r // `batch`. Rows continue from batch to batch if `order` is a
         range of consecutive numbers that starts at a multiple of `batch`.

@@ -24,7 +24,7 @@ PARTS = 5
 
 
 def load(data: Path | None) -> Splits[Lanes]:
-    """Return the three splits of the treebank, words and ends of sentences, in their original order."""
+    """Return the three splits of the treebank as words and end-of-sentence tokens, in their original order."""
     tokens = load_tokens(
         "ptb-text-only/ptb_text_only", data, column="sentence", tokenise=words, vocabulary=VOCABULARY
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How a task is trained and evaluated, apart from its model, optimizer and learning rate: shared by all its arms."""
+"""The recipe of a task: how all its arms are trained and evaluated, apart from model, optimizer and learning rate."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -41,7 +41,7 @@ def resize_and_centre_crop(pixels: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def _weights(start: torch.Tensor, extent: torch.Tensor, length: int, size: int) -> torch.Tensor:
-    """Return the filter weights that map the `extent` pixels from `start` on, of `length`, to `size` positions.
+    """Return the filter weights that map `extent` pixels from `start` on, out of `length`, to `size` positions.
 
     Shape: (crops, size, length).
     """

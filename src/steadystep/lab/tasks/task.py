@@ -68,7 +68,7 @@ class Task:
         return self.frequencies.accuracy if self.frequencies else 1 / self.classes
 
     def learning_rates(self, optimizer: str) -> tuple[float, float]:
-        """Return the range of an optimizer's declared learning rates, or else that of Adam times a typical ratio."""
+        """Return the range of an optimizer's declared learning rates, or else Adam's range times a typical ratio."""
         declared = [lr for arm in self.arms if arm.optimizer == optimizer for lr in arm.lrs]
         if declared:
             return min(declared), max(declared)

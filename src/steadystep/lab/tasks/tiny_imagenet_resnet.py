@@ -21,7 +21,7 @@ VALIDATION_EVERY = 8
 
 
 def load(data: Path | None, size: int = SIZE) -> Splits[CroppedArrays]:
-    """Return 7/8 of the training images, the others for validation, and the published validation set for test.
+    """Return 7/8 of the training images, the others for validation, and the published validation set as the test set.
 
     `size` is the height and width of the network's input. The images are decoded once and cached as arrays.
     """

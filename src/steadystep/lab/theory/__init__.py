@@ -30,7 +30,7 @@ CLAIMS: dict[str, Claim] = {module.CLAIM.id: module.CLAIM for module in _ALL}
 
 
 class UnknownClaimError(UserError):
-    """The name is not the id of a claim in `CLAIMS`."""
+    """An error raised if a name is not the id of a claim in `CLAIMS`."""
 
 
 def find_claim(name: str) -> Claim:

@@ -13,13 +13,13 @@ HYPERPARAMETERS = {"lr": LR, "beta1": BETA1, "beta2": BETA2, "eps": EPS}
 
 
 def check(progress: Progress) -> Evidence:
-    """Prove the claim symbolically: run the rule of Adam over SymPy symbols."""
+    """Prove the claim symbolically by running Adam's rule on SymPy symbols."""
     rule = Adam.rule({"variant": "torch", "amsgrad": False})
     update, scalars = rebind(rule.update, SYMBOLIC), rebind(rule.scalars, SYMBOLIC)
     names, hyperparameters = keywords(rule.update), [HYPERPARAMETERS[name] for name in positional(rule.scalars)[1:]]
 
     def run(gradients: list[sympy.Symbol]) -> list[tuple[sympy.Expr, ...]]:
-        """Return the rule's (p, m, v) after each step as SymPy expressions."""
+        """Return (p, m, v) after each step of the rule as SymPy expressions."""
         state, states = (sympy.Integer(0),) * 3, []
         for t, gradient in enumerate(gradients, start=1):
             state = update(gradient, *state, *scalars(sympy.Integer(t), *hyperparameters))

@@ -12,7 +12,7 @@ SAMPLES = 600
 
 
 def _moves(make: type[Optimizer], lr: float, limit: float, gradients: list[list[np.ndarray]], **options: float) -> list:
-    """Return the norm of the change of all parameters together, for each step."""
+    """Return, for each step, the norm of the change over all parameters together."""
     weights = [torch.zeros(len(part), dtype=torch.float64, requires_grad=True) for part in gradients[0]]
     optimizer, moved = make(weights, lr=lr, clip=limit, **options), []  # type: ignore[arg-type]
     for parts in gradients:

@@ -24,7 +24,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A measured value and the stated value that it must reproduce, compared to the digits of the stated value.
+    """A measured value and the stated value that it must match when rounded to the digits of the stated value.
 
     >>> Measurement("supremum", 7.26985, "7.270").reproduced, Measurement("supremum", 7.2612, "7.27").reproduced
     (True, False)

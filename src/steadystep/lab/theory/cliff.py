@@ -45,7 +45,7 @@ def surface(ws, bs):
 
 
 def paths(clip: ClipNorm | None, progress: Progress) -> np.ndarray:
-    """Run gradient descent with the project's SGD from every start.
+    """Run gradient descent with the project's SGD from every starting point.
 
     Returns an array of shape (steps + 1, starts, 2). Each start is a separate parameter tensor, so that per-parameter
     clipping clips each path by its own norm.

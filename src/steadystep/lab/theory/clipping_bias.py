@@ -1,4 +1,4 @@
-"""Clipping introduces a bias: clipped SGD converges to the Huber location, not to the mean (Huber 1964)."""
+"""Clipping introduces bias: clipped SGD converges to the Huber location, not to the mean (Huber 1964)."""
 
 import math
 from functools import partial

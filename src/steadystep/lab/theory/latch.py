@@ -1,4 +1,4 @@
-"""A neuron that stores a bit robustly against noise has vanishing gradients (Bengio, Simard & Frasconi 1994)."""
+"""A neuron that stores a bit in a way that is robust to noise has vanishing gradients (Bengio et al. 1994)."""
 
 import math
 from functools import partial

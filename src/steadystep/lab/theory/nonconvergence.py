@@ -143,7 +143,7 @@ def _regret(x: np.ndarray) -> tuple[float, float]:
 
 
 def _divisors(rule: Rule, states: np.ndarray, second: int) -> np.ndarray:
-    """Return the sqrt(v) that the rule divides by, from its states and its correction factors."""
+    """Return the values of sqrt(v) by which the rule divides, computed from its states and correction factors."""
     factors = rule.coefficients(np.arange(1.0, len(states) + 1), {"lr": 1.0, **BETAS})
     return np.sqrt(factors["debias2"] * states[:, second])
 
@@ -154,14 +154,14 @@ def _gamma(rule: Rule, slopes: np.ndarray, rates: np.ndarray, second: int) -> fl
 
 
 def _shrinks(rule: Rule) -> int:
-    """Count the steps in which the divisor shrinks after one gradient of 10 among gradients of 1."""
+    """Count the steps at which the divisor shrinks, for gradients of 1 with a single gradient of 10 among them."""
     gradients = np.r_[1.0, 10.0, np.ones(1999)]
     divisors = _divisors(rule, play(rule, gradients, {**BETAS, "lr": 0.001}), 3)
     return int((np.diff(divisors) < -1e-12).sum())
 
 
 def _analytic(rule: Rule, C: float) -> float:
-    """Return x after 30,000 steps of the analytic counterexample: slope C at every third step, else -1."""
+    """Return x after 30,000 steps on the analytic counterexample: slope C at every third step, else -1."""
     slopes = np.where(np.arange(1, 30_001) % 3 == 1, C, -1.0)
     rates = 0.1 / np.sqrt(np.arange(1.0, 30_001))
     hyper = {"lr": rates, "beta1": 0.0, "beta2": 1 / (1 + C**2), "eps": 1e-8}

@@ -1,4 +1,4 @@
-"""Update one scalar parameter with one of the project's rules, from a gradient sequence or a gradient function."""
+"""Update one scalar parameter with one of the project's rules, given a gradient sequence or a gradient function."""
 
 import math
 from collections.abc import Mapping, Sequence

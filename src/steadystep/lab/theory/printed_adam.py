@@ -38,7 +38,7 @@ def parabola(x, draw):
 
 @njit
 def sampled(x, draw):
-    """Return the draw itself as the gradient."""
+    """Return the random draw itself as the gradient."""
     return draw
 
 

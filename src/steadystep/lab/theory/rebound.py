@@ -1,4 +1,4 @@
-"""Run the project's own rules over other number types: SymPy expressions for proofs, scalar floats in Numba loops.
+"""Run the project's own rules on other number types: SymPy expressions for proofs, scalar floats in Numba loops.
 
 The functions of a rule refer to mathematical functions by name only, so binding those names to other functions makes
 the same code run over other number types. Code compiled from a rule is not cached on disk, because Numba would not
@@ -106,5 +106,5 @@ def ordered_hyperparameters(rule: Rule, hyperparameters: Mapping[str, Any]) -> t
 
 
 def initial_state(rule: Rule, p: float = 0.0) -> tuple[float, ...]:
-    """Return a parameter and its initial state, for a rule whose slots all start at numbers."""
+    """Return a parameter and its initial state, for a rule whose slots all have numeric initial values."""
     return (float(p), *(float(rule.start.get(slot, 0.0)) for slot in rule.slots))

@@ -1,4 +1,4 @@
-"""The last known status of each claim. `run_claim` reports a check whose status differs from it."""
+"""The last known status of each claim. `run_claim` reports checks that give a different status."""
 
 from collections.abc import Mapping
 

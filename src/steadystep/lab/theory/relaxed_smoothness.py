@@ -56,7 +56,7 @@ def steps_to_converge(step, clip, slope, x, L0, L1, hyper, limit, cap):
 def descent(
     slope: Any, x: float, L0: float, L1: float, lr: float, limit: float = math.inf, cap: int = 50_000_000
 ) -> int:
-    """Run `steps_to_converge` with the project's SGD and its clipping to the norm `limit`."""
+    """Run `steps_to_converge` with the project's SGD, clipping the gradient norm to `limit`."""
     rule = SGD.rule({"momentum": 0.0})
     hyper = ordered_hyperparameters(rule, {"lr": lr})
     return steps_to_converge(compile_step(rule), compile_function(to_limit), slope, x, L0, L1, hyper, limit, cap)
@@ -68,7 +68,7 @@ def zhang(L0: float, L1: float) -> tuple[float, float]:
 
 
 def check(progress: Progress) -> Evidence:
-    """Count the steps of gradient descent with fixed steps and with clipping, and compare them with the bounds."""
+    """Count the steps of gradient descent with a fixed step size and with clipping; compare them with the bounds."""
     smooth = _are_smooth()
 
     # Fixed step size: take the largest that is stable from a start with slope M, then count its steps on a ramp.
@@ -149,7 +149,7 @@ def _largest_stable(slope: Any, x: float) -> float:
 
 
 def _on_quartic(x: float) -> tuple[int, int]:
-    """Count the steps to converge on x^4 from the worst of several starts up to x.
+    """Count the steps to converge on x^4 from the worst of several starting points up to x.
 
     Returns the counts for the best fixed learning rate and for clipped descent.
     """
@@ -163,7 +163,7 @@ def _on_quartic(x: float) -> tuple[int, int]:
 
 
 def _against_bound() -> list[float]:
-    """Compute the steps of clipped descent divided by the bound of Zhang et al., for many constants and starts."""
+    """Compute the steps of clipped descent divided by Zhang et al.'s bound, for many constants and starting points."""
     ratios = []
     for L0 in (0.1, 1.0, 10.0):
         for L1 in (0.1, 1.0, 10.0):

@@ -25,7 +25,7 @@ class Outcome:
 
     @property
     def status_change(self) -> str:
-        """One line that says how the status differs from the recorded one and why."""
+        """One line that states how and why the status differs from the recorded one."""
         wrong = [finding.text for finding in self.evidence.findings if not finding.true]
         missed = [
             f"{one.name} is {one.shown}, not {one.stated}" for one in self.evidence.measurements if not one.reproduced
@@ -35,7 +35,7 @@ class Outcome:
 
     @property
     def decisive(self) -> Finding:
-        """The finding that decided the status: the first that is false, or else the first one."""
+        """The finding that decided the status: the first false one, or the first one if none is false."""
         return next((finding for finding in self.evidence.findings if not finding.true), self.evidence.findings[0])
 
     @property

@@ -1,4 +1,4 @@
-"""Adam is invariant to the scale of its gradients, and therefore to the threshold they are clipped to."""
+"""Adam is invariant to the scale of its gradients, and therefore to the clipping threshold."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ LR = 0.01
 
 @dataclass(frozen=True)
 class Run:
-    """The trajectory of one optimization run and its share of clipped steps."""
+    """The trajectory of an optimization run, and the share of its steps that were clipped."""
 
     path: torch.Tensor  # (STEPS, 20)
     clip_rate: float

@@ -1,4 +1,4 @@
-"""Measure the sharpness during full-batch training (Cohen et al. 2021, 2022)."""
+"""Measure the sharpness of the loss during full-batch training (Cohen et al. 2021, 2022)."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -27,7 +27,7 @@ class SharpnessRun(NamedTuple):
 def sharpness_run(
     make: Callable[[list[torch.nn.Parameter]], Optimizer], threshold: float, progress: Progress, every: int = 40
 ) -> SharpnessRun:
-    """Train on digits with full batches and measure the sharpness every `every` steps.
+    """Train on digits with full batches and measure the sharpness once every `every` steps.
 
     The sharpness is the largest eigenvalue of the Hessian; for Adam, of the preconditioned Hessian.
     """

@@ -9,7 +9,7 @@ from steadystep.optimizers import SGD
 
 
 class RowReader(torch.nn.Module):
-    """A tanh RNN over the eight rows of a digit."""
+    """A tanh RNN that reads the eight rows of a digit in sequence."""
 
     def __init__(self) -> None:
         super().__init__()

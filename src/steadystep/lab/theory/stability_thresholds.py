@@ -1,4 +1,4 @@
-"""The sharpness up to which a learning rate is stable, and the sharpness of real training at that threshold."""
+"""The sharpness up to which a learning rate is stable, and a check that real training settles at that sharpness."""
 
 from functools import partial
 from typing import Any

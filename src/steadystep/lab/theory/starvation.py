@@ -1,4 +1,4 @@
-"""Starvation after a spike: the second moment of Adam remembers the spike much longer than the first moment does."""
+"""Starvation after a spike: a gradient spike decays much more slowly in Adam's second moment than in the first."""
 
 from functools import partial
 
@@ -19,7 +19,7 @@ ADAM = {"lr": 1.0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
 
 
 def after_spike(rule: Rule, spike: float, limit: float = np.inf) -> np.ndarray:
-    """Return the steps, in learning rates, from the spike on; all other gradients, before and after it, are 1."""
+    """Return the steps from the spike on, in units of the learning rate; all gradients before and after it are 1."""
     gradients = np.ones(HISTORY + 1 + AFTER)
     gradients[HISTORY] = spike
     path = play(rule, gradients, ADAM, limit=limit)[:, 0]

@@ -24,17 +24,17 @@ TINY = 1e-300
 
 
 def published(beta1: float, beta2: float) -> float:
-    """Return the published bound on a step, in learning rates."""
+    """Return the published bound on a step, in units of the learning rate."""
     return max(1.0, (1 - beta1) / math.sqrt(1 - beta2))
 
 
 def supremum(beta1: float, beta2: float) -> float:
-    """Return the exact supremum of a step, in learning rates."""
+    """Return the exact supremum of a step, in units of the learning rate."""
     return (1 - beta1) / math.sqrt((1 - beta2) * (1 - beta1**2 / beta2))
 
 
 def supremum_at(t: int, beta1: float, beta2: float) -> float:
-    """Return the exact supremum of the t-th step, in learning rates."""
+    """Return the exact supremum of the t-th step, in units of the learning rate."""
     gamma = beta1**2 / beta2
     limits = math.sqrt((1 - gamma**t) / (1 - gamma))
     return (1 - beta1) / math.sqrt(1 - beta2) * limits * math.sqrt(1 - beta2**t) / (1 - beta1**t)
@@ -47,13 +47,13 @@ def steps(rule: Rule, gradients: np.ndarray, beta1: float, beta2: float) -> np.n
 
 
 def extremal(t: int, beta1: float, beta2: float) -> np.ndarray:
-    """Return the t gradients g_k ~ (beta1 / beta2)^(t - k), which make the t-th step as long as possible."""
+    """Return the t gradients g_k ~ (beta1 / beta2)^(t - k), which make the t-th step as large as possible."""
     # Limited to 1e-100 from below, whose square does not underflow. Smaller gradients have no effect.
     return np.maximum((beta1 / beta2) ** np.arange(t - 1.0, -1.0, -1.0), 1e-100)
 
 
 def check(progress: Progress) -> Evidence:
-    """Compare the longest steps of Adam with the published bound and with the exact supremum."""
+    """Compare the largest steps of Adam with the published bound and with the exact supremum."""
     rule = Adam.rule({"variant": "torch", "amsgrad": False})
     worst = steps(rule, extremal(LONG, *BETAS), *BETAS)
     late = float(worst[-1])
@@ -116,7 +116,7 @@ def check(progress: Progress) -> Evidence:
 
 
 def _search(rule: Rule, sequences: int, length: int) -> tuple[float, int]:
-    """Return the longest step on random sequences as a fraction of the finite-t supremum, and the number of steps.
+    """Return the largest step on random sequences as a fraction of the finite-t supremum, and the number of steps.
 
     The first step is left out: it is 1 for every gradient, so it always attains the supremum.
     """

@@ -40,7 +40,7 @@ def find_device(name: str | None) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """Return the name of the device for a record: "cpu", or the model name of the graphics card."""
+    """Return the name of the device for a record: "cpu", or the model name of the GPU."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 

@@ -38,7 +38,7 @@ def _memory_gib() -> float:
 
 @cache
 def _processor() -> str:
-    """Return the processor's model name, which `platform` does not know on Linux."""
+    """Return the processor's model name, which `platform` does not report on Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

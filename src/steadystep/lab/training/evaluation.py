@@ -59,6 +59,6 @@ def metric_functions(recipe: Recipe, test: bool) -> dict[str, Correct]:
 
 
 def make_evaluation(loss: float, correct: Mapping[str, float], labels: int) -> Evaluation:
-    """Make an Evaluation from the mean loss and the number of correct labels by the names in `metric_functions`."""
+    """Make an Evaluation from the mean loss and the number of correct labels for each metric."""
     also = {name: count / labels for name, count in correct.items()}
     return Evaluation(loss, also.pop(""), also)

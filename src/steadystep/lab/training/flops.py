@@ -1,4 +1,4 @@
-"""Floating-point operations of a training step."""
+"""Count the floating-point operations of a training step."""
 
 from functools import cache
 
@@ -9,7 +9,7 @@ from steadystep.lab.tasks.task import Task
 
 
 def flops_per_step(task: Task, x: torch.Tensor, y: torch.Tensor) -> float:
-    """Return torch's count for one forward and backward pass on a batch of this shape. Random states are unchanged.
+    """Return torch's FLOP count of a forward and backward pass on a batch of this shape; random states are unchanged.
 
     Matrix products and convolutions are counted, as usual; normalisation, activations and pooling are not.
     """

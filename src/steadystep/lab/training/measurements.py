@@ -45,11 +45,11 @@ class Measurements:
         )
 
     def norm_quantiles(self) -> tuple[float, ...]:
-        """Return the quantiles of the gradient norms before clipping, at the levels QUANTILES; empty without a step."""
+        """Return the quantiles, at levels QUANTILES, of the gradient norms before clipping; empty before any step."""
         return tuple(np.quantile(self.norm_before, QUANTILES).tolist()) if self.norm_before else ()
 
     def clip_rate(self) -> float:
-        """Return the fraction of steps that were clipped; nan without a step."""
+        """Return the fraction of steps that were clipped; nan if no step was taken."""
         return fmean(self.clipped) if self.clipped else float("nan")
 
     def state(self) -> dict[str, torch.Tensor]:

@@ -34,7 +34,7 @@ NO_BETTER = "no better than guessing"
 
 
 def no_better_than_guessing(measured: Measurements, steps_per_epoch: int, task: Task) -> str:
-    """Return why a run with a finite loss counts as diverged because it learned nothing, or "" if it learned."""
+    """Return why a run that learned nothing counts as diverged despite a finite loss, or "" if it learned."""
     guess = math.log(task.classes) if task.guess_loss is None else task.guess_loss
     loss = last_epoch_metrics(measured, steps_per_epoch)["train_loss"]
     if loss < GUESSING * guess:

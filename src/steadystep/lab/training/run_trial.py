@@ -92,7 +92,7 @@ class Trainable(Protocol):
 
     @property
     def finished(self) -> bool:
-        """Whether all steps are taken."""
+        """Whether all steps have been taken."""
         ...
 
     def step(self) -> None:
@@ -111,7 +111,7 @@ def train(
     stop: Callable[[], bool],
     checkpoint_seconds: float,
 ) -> None:
-    """Take all remaining steps, and save every `checkpoint_seconds`.
+    """Take all remaining steps, and save the state every `checkpoint_seconds`.
 
     Raises:
         TrialStopped: after `stop()` returned true and the state was saved.

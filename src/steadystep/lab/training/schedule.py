@@ -11,7 +11,7 @@ from steadystep.lab.choices import Schedule
 
 
 def lr_multiplier(schedule: Schedule, steps: int) -> Callable[[int], float]:
-    """Return the function from a step, counted from 0, to the factor of the learning rate.
+    """Return the function that maps a step, counted from 0, to the factor of the learning rate.
 
     Cosine: (1 + cos(π s / S)) / 2, from 1 at the first step to 0 after the last of S steps.
     Triangle: 0.2 at the first step, 1 after 23% of all steps, 0.07 at the end, linear in between.

@@ -60,7 +60,7 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """Whether all steps are taken."""
+        """Whether all steps have been taken."""
         return self.measured.steps == self.steps
 
     def step(self) -> None:

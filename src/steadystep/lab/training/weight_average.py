@@ -1,4 +1,4 @@
-"""Averaging of the weights during a run."""
+"""Weight averaging during a run."""
 
 from collections.abc import Mapping
 
@@ -27,7 +27,7 @@ class Lookahead:
 
     @torch.no_grad()
     def after_step(self, taken: int) -> None:
-        """Update the average; to be called after every step with the number of steps taken so far."""
+        """Update the average; call this after every step with the number of steps taken so far."""
         if taken % self._every and taken != self._steps:
             return
         decay = MAX_DECAY * (taken / self._steps) ** 3

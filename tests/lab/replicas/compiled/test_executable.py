@@ -1,4 +1,4 @@
-"""An executable returns what its graph's function returns, in every run, although memory is reused."""
+"""An executable returns what the traced function returns in every run, even though memory is reused."""
 
 from collections.abc import Callable, Sequence
 
@@ -35,7 +35,7 @@ programs = st.lists(
 
 @given(programs, st.lists(st.integers(0, 10**6), min_size=1, max_size=4), st.integers(0, 10**6))
 def test_random_programs_on_random_inputs(program: list[tuple[str, int, int]], outputs: list[int], seed: int) -> None:
-    """Programs include views of views, results with several views, and memory that is reused."""
+    """The programs include views of views, results with several views, and memory that is reused."""
 
     def function(*inputs: torch.Tensor) -> Values:
         values: Values = list(inputs)

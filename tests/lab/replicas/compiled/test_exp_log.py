@@ -25,7 +25,7 @@ def apply(function: Callable[..., float], x: np.ndarray) -> np.ndarray:
 
 
 def floats(first: float, last: float) -> np.ndarray:
-    """Return a million floats between two numbers, evenly spaced in the order of all floats."""
+    """Return a million floats between two numbers, evenly spaced by rank among all floats."""
     begin, end = np.array([first, last], np.float32).view(np.int32).tolist()
     return np.linspace(begin, end, 1_000_001).astype(np.int32).view(np.float32)
 

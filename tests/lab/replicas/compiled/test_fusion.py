@@ -1,4 +1,4 @@
-"""Fused operations replace the operations of torch that they compute, and no others."""
+"""Fused operations replace the equivalent torch operations, and no others."""
 
 import operator
 from collections.abc import Callable

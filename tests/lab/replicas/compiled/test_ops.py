@@ -1,4 +1,4 @@
-"""Fused operations compute what torch's operations compute, bit for bit."""
+"""Fused operations agree with torch's operations bit for bit."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ KNOWN_VECTORS = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
 
 
 def cross_entropy(x: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Compute losses, gradients, and their sums over the batch with torch, one replica after the other."""
+    """Compute losses, gradients, and their sums over the batch with torch, one replica at a time."""
     losses, gradients = [], []
     for scores, label in zip(x, labels, strict=True):
         leaf = scores.clone().requires_grad_()
@@ -74,7 +74,7 @@ def test_non_finite_values_agree_with_torch(bad: float) -> None:
 
 @pytest.mark.parametrize("label", [-100, -1, 4, 2**40])
 def test_an_invalid_label_makes_the_loss_nan(label: int) -> None:
-    """Memory beside the scores must not be read."""
+    """Memory outside the scores must not be read."""
     losses, _, _ = run_op(CROSS_ENTROPY, torch.zeros(2, 3, 4), torch.tensor([[0, 1, 2], [3, label, 0]]))
     assert losses[0].item() == pytest.approx(torch.log(torch.tensor(4.0)).item()) and losses[1].isnan()
 
@@ -82,7 +82,7 @@ def test_an_invalid_label_makes_the_loss_nan(label: int) -> None:
 @pytest.mark.skipif(not KNOWN_VECTORS, reason="torch uses other vectors on this machine")
 @pytest.mark.parametrize("rows", [1, 3, 15, 16, 17, 64, 100, 250])
 def test_fused_operations_agree_to_the_last_bit(rows: int) -> None:
-    """Otherwise replicas would differ from their trials trained alone."""
+    """If they did not, replicas would differ from the same trials trained alone."""
     generator = torch.Generator().manual_seed(rows)
 
     def some(width: int) -> torch.Tensor:
@@ -105,7 +105,7 @@ def test_fused_operations_agree_to_the_last_bit(rows: int) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() != "AVX512", reason="needs AVX-512")
 def test_fused_operations_agree_to_the_last_bit_with_narrower_vectors() -> None:
-    """With AVX-512 disabled in torch, as on a machine without it."""
+    """AVX-512 is disabled in torch, as on a machine without it."""
     ran = subprocess.run(
         [
             sys.executable,

@@ -1,1 +1,1 @@
-"""Compiled code of the replicas: tracing, fusion, elementwise operations, matrix products and the clipped step."""
+"""Compiled code for the replicas: tracing, fusion, elementwise operations, matrix products and the clipped step."""

@@ -195,5 +195,5 @@ def _step_kernel(equation: Equation, dtype: torch.dtype, plain: bool) -> Callabl
 
 
 def _no_sums() -> tuple[()]:
-    """Stand in for a rule's sums, so that every coefficient counts as one per tensor: replicas share none."""
+    """Return no sums in place of the rule's, so that every coefficient is passed per tensor: replicas share none."""
     return ()

@@ -99,7 +99,7 @@ class _Builder:
         return result
 
     def _update_uses(self, node: Node) -> None:
-        """Count the uses of a node's memory, and free memory that neither a node nor a view of it uses any more."""
+        """Count the uses of a node's memory, and free memory that no later node uses, directly or through a view."""
         for address in {_storage(tensor) for tensor in _tensors(self._values[node])}:
             self._uses[address] += len(node.users)
         for source in node.all_input_nodes:
@@ -135,12 +135,12 @@ def _lower(target: Any, arguments: Any, keywords: Any, results: Sequence[torch.T
 
 
 def _contiguous_buffer(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the tensor, or an uninitialised buffer for a copy if a replica's elements are not contiguous."""
+    """Return the tensor if each replica's elements are contiguous, otherwise an uninitialised buffer for a copy."""
     return tensor if tensor[0].is_contiguous() else torch.empty_like(tensor, memory_format=torch.contiguous_format)
 
 
 def _torch_call(target: Any, arguments: Any, keywords: Any, results: Sequence[torch.Tensor]) -> Call:
-    """Return a call of torch that writes the results; without an `out` overload, a call that copies them."""
+    """Return a call of a torch operation that writes the results, or copies them if there is no `out` overload."""
     if target in _TORCH_FUNCTIONS:
         return partial(_TORCH_FUNCTIONS[target], *arguments, **keywords, out=results[0])
     overload = _out_overload(target)
@@ -172,7 +172,7 @@ _TORCH_FUNCTIONS: dict[Any, Callable[..., torch.Tensor]] = {
 
 
 def _out_overload(target: Any) -> tuple[Any, list[str]] | None:
-    """Return the overload of an operation that writes into given tensors, and the names of these arguments."""
+    """Return the overload of an operation that writes into given tensors, and the names of its output arguments."""
     packet, inputs = target.overloadpacket, [(a.name, str(a.type)) for a in target._schema.arguments]
     for name in packet.overloads():
         overload = getattr(packet, name)

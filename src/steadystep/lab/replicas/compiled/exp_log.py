@@ -1,4 +1,4 @@
-"""exp and log for compiled code that agree with torch's softmax to the last bit.
+"""exp and log for compiled code, bitwise equal to those in torch's softmax.
 
 torch computes both with SLEEF's vector functions, which have an error of at most one unit in the last place: exp with a
 polynomial around the nearest multiple of log 2, log with the series in (m - 1) / (m + 1) in double-float arithmetic.
@@ -34,7 +34,7 @@ to_bits: Any = intrinsics.to_bits
 
 @njit(**STRICT)
 def _exp(x):
-    """Return exp(x) of a float32.
+    """Return exp(x) for a float32 x.
 
     >>> float(_exp(np.float32(0))), float(_exp(np.float32(-200))), float(_exp(np.float32("nan")))
     (1.0, 0.0, nan)
@@ -61,7 +61,7 @@ def _exp(x):
 
 @njit(**STRICT)
 def _log(x):
-    """Return log(x) of a float32 that is finite and at least 1, or NaN.
+    """Return log(x) for a float32 x that is NaN, or finite and at least 1.
 
     >>> float(_log(np.float32(1))), float(_log(np.float32("nan")))
     (0.0, nan)

@@ -1,4 +1,4 @@
-"""Fuse operations of a traced graph: what lies between two matrix products of a small network becomes one operation."""
+"""Fuse operations of a traced graph: in a small network, the operations between two matrix products become one."""
 
 import operator
 from typing import Any
@@ -26,7 +26,7 @@ def cross_entropy(x: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, 
 
 
 def fuse(graph: Graph) -> Graph:
-    """Replace operations by fused ones where possible; the graph is changed in place and returned."""
+    """Replace operations with fused ones where possible; the graph is changed in place and returned."""
     for node in list(graph.nodes):
         rewrite = _REWRITES.get(node.target)
         if rewrite:
@@ -45,7 +45,7 @@ def _fuse_loss(graph: Graph, loss: Node) -> None:
 
 
 def _fuse_bias(graph: Graph, total: Node) -> None:
-    """Replace bias + x, the last operation of a linear layer."""
+    """Replace bias + x, the last operation of a linear layer, with a fused operation."""
     bias, x = total.args
     if not total.kwargs and _is_bias(bias, x):
         [y] = _insert(graph, total, BIASED, x, bias)
@@ -85,7 +85,7 @@ def _sums_over_batch(x: Node) -> list[Node]:
 
 
 def _is_bias(bias: object, x: object) -> bool:
-    """Return whether, in every replica, one row is added to all rows of a batch."""
+    """Return whether `bias` has one row per replica, to be added to each of several rows of x."""
     if not (isinstance(bias, Node) and isinstance(x, Node)) or len(_shape(x)) != 3 or not _is_supported(x):
         return False
     replicas, rows, width = _shape(x)

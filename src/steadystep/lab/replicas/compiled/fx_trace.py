@@ -37,7 +37,7 @@ def trace(function: Callable[..., Sequence[torch.Tensor]], *examples: torch.Tens
 
 
 def _identity_argument(node: Node) -> Node | None:
-    """Return the argument that an operation returns unchanged, or None. Half of what vmap adds is of this kind."""
+    """Return the argument that an operation returns unchanged, or None. Half of the operations vmap adds do this."""
     if node.op != "call_function" or not isinstance(node.args[0], Node):
         return None
     source = node.args[0]

@@ -23,7 +23,7 @@ GEMM_ARGUMENTS = 13
 
 @cache
 def gemm(dtype: torch.dtype) -> int | None:
-    """Return the address of the gemm that torch uses for matrices of this dtype; None if torch exports none."""
+    """Return the address of torch's gemm function for matrices of this dtype; None if torch does not export one."""
     if dtype not in _GEMM_NAMES:
         return None
     for library in sorted((Path(torch.__file__).parent / "lib").glob("*torch_cpu.*")):
@@ -37,7 +37,7 @@ def gemm(dtype: torch.dtype) -> int | None:
 
 @intrinsic
 def call_gemm(context, function, arguments):
-    """Call the gemm at address `function` with the addresses of its arguments."""
+    """Call the gemm function at address `function` with the addresses of its arguments."""
 
     def generate(context, builder, signature, values):
         pointer = ir.IntType(8).as_pointer()

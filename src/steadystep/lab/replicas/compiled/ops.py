@@ -1,4 +1,4 @@
-"""The operations of a `Program`: what a small network computes besides matrix products, in one pass each."""
+"""The operations of a `Program`: what a small network computes besides matrix products, each in one pass."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Op:
 
 @dataclass(frozen=True, eq=False)
 class FusedOp(Op):
-    """An operation over (replicas, rows, width) that replaces several of torch's.
+    """An operation over (replicas, rows, width) that replaces several torch operations.
 
     Attributes:
         empty_results: returns uninitialised results for given arguments.
@@ -52,7 +52,7 @@ class FusedOp(Op):
 
     @property
     def __name__(self) -> str:
-        """The name of a call in a torch.fx graph."""
+        """The name of the operation's calls in a torch.fx graph."""
         return self.name
 
     def __call__(self, *arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -66,7 +66,7 @@ class FusedOp(Op):
 
 
 def address_operands(tensors: Sequence[torch.Tensor]) -> list[int]:
-    """Return the operands for tensors of shape (replicas, ...): address and bytes between replicas of each."""
+    """Return the operands for tensors of shape (replicas, ...): the address and replica stride in bytes of each."""
     return [operand for tensor in tensors for operand in (tensor.data_ptr(), tensor.stride(0) * tensor.itemsize)]
 
 

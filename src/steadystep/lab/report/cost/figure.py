@@ -1,4 +1,4 @@
-"""The figure of the time of every optimizer and clipper, as horizontal bars."""
+"""The figure of the time that every optimizer and clipper takes, as horizontal bars."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ ROW = 26
 
 
 def cost_figure(results: CostResults, rows: Sequence[CostSummary]) -> Figure:
-    """Draw one bar per arm, with the median, its interquartile range, and its share of the step."""
+    """Draw one bar per arm, with the median time, its interquartile range, and its share of the training step."""
     plot = go.Figure()
     for name, color, members in (
         ("without clipping", COLORS[0], [row for row in rows if not row.arm.clip]),

@@ -42,7 +42,7 @@ def cost_document(results: CostResults, command: str) -> Document:
 
 
 def answer(rows: Sequence[CostSummary]) -> str:
-    """State the cost of the cheapest and the most expensive optimizer, and the time that clippers add."""
+    """State the cost of the cheapest and the most expensive optimizer, and the time that clipping adds."""
     unclipped = sorted((row for row in rows if not row.arm.clip), key=lambda row: row.share.median)
     text = f"The optimizer takes {percent(unclipped[0].share.median, 0)}% of a training step ({unclipped[0].arm.name})"
     if len(unclipped) > 1:
@@ -55,7 +55,7 @@ def answer(rows: Sequence[CostSummary]) -> str:
 
 
 def _csv(results: CostResults, rows: Sequence[CostSummary]) -> str:
-    """Return one row per arm. A statistic has three columns: its median, and the quartiles name_low and name_high."""
+    """Return one row per arm. Each statistic has three columns: its median and the quartiles NAME_low and NAME_high."""
     return as_csv(
         [
             {

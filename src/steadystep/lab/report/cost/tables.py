@@ -44,7 +44,7 @@ def costs_table(rows: Sequence[CostSummary]) -> Table:
 
 
 def setting_table(results: CostResults) -> Table:
-    """Return the setting of the measurement."""
+    """Return the settings of the measurement."""
     thresholds = [f"{cost.arm.name} {cost.threshold:.3g}" for cost in results.costs if cost.threshold]
     return Table.of(
         "Measurement",

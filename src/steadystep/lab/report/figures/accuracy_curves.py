@@ -16,7 +16,7 @@ from steadystep.lab.study.records import Results
 
 
 def accuracy_curves(results: Results, _: Summary) -> Figure | None:
-    """Draw the mean and the interval of each arm over its finished runs, and the target."""
+    """Draw the mean over the finished runs of each arm with its interval, and the target accuracy."""
     target, budget = results.task.target_accuracy, results.study.epochs
     means = {arm.name: _means(results, arm.name) for arm in results.study.arms}
     axis = AccuracyAxis([target, *(value for curve in means.values() for mean in curve for value in _ends(mean))])
@@ -43,7 +43,7 @@ def _means(results: Results, arm: str) -> list[Estimate]:
 
 
 def _ends(mean: Estimate) -> tuple[float, float, float]:
-    """Return low, mean and high; high is cut at 100%, which a t interval can exceed."""
+    """Return the low end, the mean and the high end, which is capped at 100% because a t interval can exceed it."""
     return mean.low, mean.mean, min(mean.high, 1.0)
 
 

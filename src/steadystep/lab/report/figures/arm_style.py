@@ -1,4 +1,4 @@
-"""The colour, dash and symbol of each arm, the same in every figure."""
+"""The colour, dash pattern and symbol of each arm, which are the same in every figure."""
 
 from dataclasses import dataclass
 
@@ -39,7 +39,7 @@ class ArmStyle:
 
 
 def arm_styles(results: Results) -> dict[str, ArmStyle]:
-    """Return the style of each arm by its name. From the seventh arm on, colours repeat with another dash."""
+    """Return each arm's style, keyed by name. From the seventh arm on, colours repeat with another dash pattern."""
     return {
         arm.name: ArmStyle(
             label=text(arm.name),

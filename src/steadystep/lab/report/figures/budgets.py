@@ -1,4 +1,4 @@
-"""The figure of final accuracy by budget, from which the budget to target can be read."""
+"""The figure of final accuracy by budget, which shows the budget needed to reach the target."""
 
 import math
 
@@ -19,7 +19,7 @@ DODGE = 1.025
 
 
 def budgets(results: Results, _: Summary) -> Figure | None:
-    """Draw the mean and interval of every arm at every budget, and the target. Diverged runs count as guesses."""
+    """Draw the mean and interval of every arm at every budget, and the target. A diverged run has chance accuracy."""
     study, target, chance = results.study, results.task.target_accuracy, results.task.chance
     means = {arm.name: [_mean(results, arm.name, budget) for budget in study.budgets] for arm in study.arms}
     axis = AccuracyAxis(

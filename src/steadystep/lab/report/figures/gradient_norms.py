@@ -21,7 +21,7 @@ Series = Literal["norm_before", "norm_after", "clip_rate"]
 
 
 def gradient_norms(results: Results, _: Summary) -> Figure | None:
-    """Draw the norms above, for clipped arms before and after clipping, and the clip rate below if any arm clips."""
+    """Draw the gradient norms, also after clipping for arms that clip, and below them the clip rate, if any."""
     clipped = {arm.name for arm in results.study.arms if arm.clip}
     plot = (
         make_subplots(rows=2, shared_xaxes=True, row_heights=[0.7, 0.3], vertical_spacing=0.06)
@@ -102,7 +102,7 @@ def _norm_axis(norms: Sequence[float]) -> dict[str, Any]:
 
 
 def _over_runs(runs: Sequence[Record], series: Series) -> list[float | None]:
-    """Return the mean or median at each epoch, over the runs that reached it; None if no run has a finite value."""
+    """Return the mean (clip rate) or median (norms) of the runs' finite values at each epoch, or None without any."""
     average = fmean if series == "clip_rate" else median
     by_epoch = zip_longest(*(getattr(run.curve, series) for run in runs), fillvalue=float("nan"))
     finite = ([value for value in values if math.isfinite(value)] for values in by_epoch)

@@ -1,4 +1,4 @@
-"""The figure of the sensitivity of each arm to its learning rate, and of divergence."""
+"""The figure of validation accuracy and of divergence as functions of the learning rate, for each arm."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ from steadystep.lab.training.record import Record
 
 
 def learning_rates(results: Results, _: Summary) -> Figure | None:
-    """Draw the tuning runs of the headline budget: accuracy above, the share of diverged runs below."""
+    """Draw the tuning runs of the headline budget: their accuracy and, below it, the share of diverged runs."""
     every = [run for arm in results.study.arms for run in results.tuning[arm.name, results.study.epochs]]
     axis = AccuracyAxis([run.val_accuracy for run in every if run.val_accuracy is not None])
     plot = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.72, 0.28], vertical_spacing=0.06)

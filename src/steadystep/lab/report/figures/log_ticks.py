@@ -1,4 +1,4 @@
-"""Ticks for a logarithmic axis, with a density that fits its range."""
+"""Ticks for a logarithmic axis, at a density that suits its range."""
 
 import math
 
@@ -7,7 +7,7 @@ DIGITS = ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 7), tuple(range(1, 10)))
 
 
 def log_ticks(low: float, high: float, at_least: int = 4) -> list[float]:
-    """Return the coarsest series with enough ticks from `low` to `high`; in a narrow range, equidistant ticks.
+    """Return the coarsest series with enough ticks from `low` to `high`, or equidistant ticks for a narrow range.
 
     >>> log_ticks(0.01, 20)
     [0.01, 0.1, 1.0, 10.0]

@@ -1,4 +1,4 @@
-"""The figure of the differences behind the verdicts, by seed."""
+"""The figure of the per-seed differences on which the verdicts are based."""
 
 import numpy as np
 from plotly import graph_objects as go

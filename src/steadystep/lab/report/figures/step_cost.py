@@ -1,4 +1,4 @@
-"""The figure of the cost of the optimizer in a training step."""
+"""The figure of the optimizer's share of the time of a training step."""
 
 from plotly import graph_objects as go
 
@@ -15,7 +15,7 @@ ROW = 64
 
 
 def step_cost(results: Results, summary: Summary) -> Figure | None:
-    """Draw a stacked bar per arm: the optimizer, then the rest of the step."""
+    """Draw a stacked bar per arm: the time of the optimizer, then that of the rest of the step."""
     rows, styles = headline_rows(results, summary), arm_styles(results)
     places, labels = list(range(len(rows))), [styles[row.arm].label for row in rows]
     plot = go.Figure()

@@ -21,7 +21,7 @@ DODGE = 1.03
 
 
 def sweep_figure(results: SweepResults, arms: Sequence[ArmStability]) -> Figure:
-    """Draw the share of diverged runs above and the final accuracy below, over one axis of learning rates."""
+    """Draw the share of diverged runs and, below it, the final accuracy over a shared axis of learning rates."""
     ends = [value for arm in arms for point in arm.points for value in _ends(point.accuracy)]
     axis = AccuracyAxis(ends)
     plot = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.36, 0.64], vertical_spacing=0.05)
@@ -48,7 +48,7 @@ def sweep_figure(results: SweepResults, arms: Sequence[ArmStability]) -> Figure:
 
 
 def _styles(arms: Sequence[ArmStability]) -> list[ArmStyle]:
-    """Return the style of each arm: optimizers differ in colour and symbol, clippers in dash."""
+    """Return the style of each arm: optimizers differ in colour and symbol, clippers in dash pattern."""
     optimizers = list(dict.fromkeys(arm.optimizer for arm in arms))
     clips: Mapping[str | None, int] = {
         clip: place for place, clip in enumerate(dict.fromkeys([None, *(arm.clip for arm in arms)]))
@@ -117,7 +117,7 @@ def _bars(style: ArmStyle, up: list[float], down: list[float]) -> dict[str, obje
 
 
 def _ends(value: Estimate) -> tuple[float, float]:
-    """Return the interval, cut at 0 and 100%, which a t interval can exceed, or the mean if there is no interval."""
+    """Return the interval, clamped to 0-100% (a t interval can exceed it), or the mean if there is no interval."""
     return (max(value.low, 0.0), min(value.high, 1.0)) if value.low == value.low else (value.mean, value.mean)
 
 

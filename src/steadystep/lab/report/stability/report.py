@@ -50,7 +50,7 @@ def stability_document(results: SweepResults, command: str, within: float = WITH
 
 
 def answer(arms: Sequence[ArmStability]) -> str:
-    """State the effect of clipping on the stable range of each optimizer, in one sentence each."""
+    """State the effect of clipping on the stable range of each optimizer, with one sentence per optimizer."""
     twins = {arm.arm: arm for arm in arms}
     clipped = [arm for arm in arms if arm.clip]
     if not clipped:
@@ -75,7 +75,7 @@ def _compared(arm: ArmStability, twin: ArmStability) -> str:
 
 
 def _verb(before: Range, after: Range) -> str:
-    """Return the verb, a neutral one if a range reaches the end of the grid, because its width is then unknown."""
+    """Return "widens", "narrows" or, if a range reaches the end of the grid so that its width is unknown, "takes"."""
     difference = after.decades - before.decades
     if before.open or after.open or math.isclose(difference, 0, abs_tol=0.01):
         return "takes"

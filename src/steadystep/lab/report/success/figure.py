@@ -31,7 +31,7 @@ def success_figure(measurement: Measurement, rates: Sequence[Rate]) -> Figure:
 
 
 def accuracy_figure(measurement: Measurement, rates: Sequence[Rate]) -> Figure:
-    """Draw the share of sequences that were right, which distinguishes arms even if none of their runs succeeds."""
+    """Draw the share of correctly solved sequences, which distinguishes arms even if none of their runs succeeds."""
     return Figure(
         id="accuracy",
         title="Accuracy by length",
@@ -66,7 +66,7 @@ def _panels(
 
 
 def success_picture(measurement: Measurement, rates: Sequence[Rate], title: str) -> str:
-    """Return the figure of success as an SVG picture, which needs no script."""
+    """Return the figure of success as an SVG picture, which needs no scripts."""
     first, last = measurement.lengths[0], measurement.lengths[-1]
     lines = [
         {
@@ -95,7 +95,7 @@ def success_picture(measurement: Measurement, rates: Sequence[Rate], title: str)
 
 
 def _along(length: float, first: int, last: int) -> float:
-    """Return the position of a length from 0 to 1, or 0.5 if there is only one length."""
+    """Return the position of a length on the axis, from 0 to 1, or 0.5 if there is only one length."""
     return (length - first) / (last - first) if last > first else 0.5
 
 
@@ -105,7 +105,7 @@ def _shift(measurement: Measurement, place: int) -> float:
 
 
 def _styles(measurement: Measurement) -> dict[str, ArmStyle]:
-    """Return the style of each arm by its name: optimizers differ in colour and symbol, clipping in dash."""
+    """Return the style of each arm, keyed by name: optimizers differ in colour and symbol, clippers in dash pattern."""
     optimizers = list(dict.fromkeys(arm.optimizer for arm in measurement.arms))
     return {
         arm.name: ArmStyle(

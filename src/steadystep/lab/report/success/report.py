@@ -63,7 +63,7 @@ def success_document(results: SuccessResults, command: str) -> Document:
 
 
 def answer(rates: Sequence[Rate]) -> str:
-    """State how many runs of each arm succeeded over all lengths, and the share of right sequences, for each cell."""
+    """State, for each cell, how many runs of each arm succeeded over all lengths and the share of correct sequences."""
     sentences = []
     for cell in dict.fromkeys(rate.cell for rate in rates):
         totals, right = [], []

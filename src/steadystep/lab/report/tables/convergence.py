@@ -1,4 +1,4 @@
-"""The table of convergence times, by every definition."""
+"""The table of convergence times according to every definition."""
 
 from steadystep.lab.report.cells import NOTHING, p_value, percent
 from steadystep.lab.report.tables.table import Column, Table
@@ -31,7 +31,7 @@ def convergence_table(results: Results, summary: Summary) -> Table:
 
 
 def definitions(results: Results) -> tuple[tuple[str, str], ...]:
-    """Return the name and the statement of every definition, then the targets in these statements."""
+    """Return the name and the statement of every definition, followed by the targets that they refer to."""
     task = results.task
     targets = f"{percent(task.target_accuracy, 1)}% validation accuracy, training loss {task.target_loss:g}"
     return (
@@ -41,12 +41,12 @@ def definitions(results: Results) -> tuple[tuple[str, str], ...]:
 
 
 def convergence_of(summary: Summary, arm: str, definition: str) -> Convergence:
-    """Return the convergence time of one arm by one definition."""
+    """Return the convergence time of one arm according to one definition."""
     return next(row for row in summary.convergence if (row.arm, row.definition) == (arm, definition))
 
 
 def epochs_text(row: Convergence, budget: int) -> str:
-    """Return the epochs as text, "> BUDGET" if too few runs converged within the budget."""
+    """Return the epochs as text, or "> BUDGET" if too few runs converged within the budget."""
     return f"> {budget}" if row.epochs is None else f"{row.epochs:g}"
 
 

@@ -17,7 +17,7 @@ def environment_table(results: Results) -> Table:
 
 
 def machines_table(environments: Iterable[Environment]) -> Table:
-    """Return one row per field; if runs differ, the row has all values, the most frequent first."""
+    """Return one row per field; if runs differ, the row lists all values, with the most frequent first."""
     machines = [environment.model_dump() for environment in environments]
     return Table.of(
         "Environment",

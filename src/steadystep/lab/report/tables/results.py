@@ -11,7 +11,7 @@ from steadystep.lab.study.records import Results
 
 
 def _definition_column(definition: str) -> Column:
-    """Return the column of a convergence time; the name of the definition is split over title and unit."""
+    """Return the column of a convergence time, with the name of the definition split into the title and the unit."""
     title, unit = DEFINITION_NAMES[definition].split(" ", maxsplit=1)
     return Column(title.capitalize(), unit, "number", group="convergence")
 
@@ -32,7 +32,7 @@ COLUMNS = (
 
 
 def results_table(results: Results, summary: Summary) -> Table:
-    """Return one row per arm at the headline budget, with the paper's claim if it makes any for the task."""
+    """Return one row per arm at the headline budget, with the paper's claims if it makes any for the task."""
     study, task, arms = results.study, results.task, headline_rows(results, summary)
     rows = [
         [

@@ -8,7 +8,7 @@ from steadystep.lab.study.records import Results
 
 
 def study_table(results: Results) -> Table:
-    """Return what was declared before any result was known, and the number and time of the runs."""
+    """Return what was declared before any result was known, and the number and total time of the runs."""
     study, task, runs = results.study, results.task, all_runs(results)
     diverged = sum(run.outcome == "diverged" for run in runs)
     return Table.of(

@@ -1,4 +1,4 @@
-"""A table of text, independent of its form in a report."""
+"""A table of text, independent of the output format of the report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ class Table:
 
     @classmethod
     def of(cls, title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]], note: str = "") -> "Table":
-        """Return a table without control characters.
+        """Return a table in which control characters are replaced.
 
         Raises:
             ValueError: if a row does not have one cell for each column.
@@ -46,7 +46,7 @@ class Table:
         )
 
     def with_column(self, place: int, column: Column, cells: Sequence[str]) -> "Table":
-        """Return the table with a further column at the index `place`.
+        """Return the table with another column inserted at the index `place`.
 
         Raises:
             ValueError: if there is not one cell for each row.
@@ -56,7 +56,7 @@ class Table:
         return Table.of(self.title, columns, rows, self.note)
 
     def without(self, title: str) -> "Table":
-        """Return the table without the columns of this title."""
+        """Return the table without the columns that have this title."""
         return self.select([i for i, column in enumerate(self.columns) if column.title != title])
 
     def select(self, places: Sequence[int]) -> "Table":

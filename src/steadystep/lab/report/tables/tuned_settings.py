@@ -1,4 +1,4 @@
-"""The tables of the search space of tuning and of the chosen settings."""
+"""The tables of the search space for tuning and of the chosen settings."""
 
 from steadystep.lab.report.cells import NOTHING, clip, count, join_with_and, setting
 from steadystep.lab.report.notes import edge

@@ -87,7 +87,7 @@ def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
 
 
 class _BatchNorm(nn.BatchNorm2d):
-    """Batch norm of weight 1 whose bias is `BIAS_SCALE` times its parameter, so that the bias learns faster.
+    """Batch norm with weight fixed at 1 and bias `BIAS_SCALE` times its parameter, so that the bias learns faster.
 
     The momentum of the running statistics depends on the number of images, so that the batch size does not matter.
     """

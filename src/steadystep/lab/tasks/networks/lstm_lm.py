@@ -60,7 +60,7 @@ class LSTMLanguageModel(nn.Module):
         return self.head(self.dropout(outputs))
 
     def restart(self) -> None:
-        """Reset the state of training in training mode, or that of evaluation in evaluation mode."""
+        """Reset the training state in training mode, or the evaluation state in evaluation mode."""
         self._carried().reset()
 
     def _carried(self) -> "_CarriedState":
@@ -80,7 +80,7 @@ class _CarriedState(nn.Module):
         self.register_load_state_dict_pre_hook(_resize_buffers)
 
     def get(self, rows: int) -> State:
-        """Return the initial state of a batch of `rows` rows: zeros if the last batch had another number of rows."""
+        """Return the initial state for a batch of `rows` rows: zeros if the last batch had a different size."""
         if self.hidden.shape[1] != rows:
             self.hidden, self.cell = (
                 buffer.new_zeros(len(buffer), rows, buffer.shape[2]) for buffer in (self.hidden, self.cell)
@@ -97,7 +97,7 @@ class _CarriedState(nn.Module):
 
 
 def _resize_buffers(module: nn.Module, saved: Mapping[str, Any], prefix: str, *_: object) -> None:
-    """Give the buffers the saved number of rows, which is that of the last batch before saving."""
+    """Resize the buffers to the saved number of rows, which is that of the last batch before saving."""
     for name in ("hidden", "cell"):
         if prefix + name in saved:
             setattr(module, name, torch.zeros_like(saved[prefix + name]))

@@ -7,7 +7,7 @@ from torch import nn
 
 
 class Standardise(nn.Module):
-    """The map (x - mean) / std for each channel, whose buffers are declared or fitted to the training images.
+    """The map (x - mean) / std for each channel; mean and std are given or fitted to the training images.
 
     (batch, channels, height, width) pixels from 0 to 255, of any dtype -> the same shape in float32. Default: three
     channels with mean 127.5 and standard deviation 64.

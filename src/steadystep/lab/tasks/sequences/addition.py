@@ -1,4 +1,4 @@
-"""The addition and multiplication problems: the mean or the product of two marked numbers of a sequence."""
+"""The addition and multiplication problems: the mean or the product of two marked numbers in a sequence."""
 
 from functools import partial
 

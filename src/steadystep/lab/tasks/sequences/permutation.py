@@ -10,7 +10,7 @@ ENDS = 2
 
 
 def draw(random: np.random.RandomState, examples: int, length: int) -> Sequences:
-    """Draw sequences of T symbols: the first and the last are the same one of two, the others any of 98 others.
+    """Draw sequences of T symbols: the first and last are the same one of 2 symbols, the rest are any of 98 others.
 
     The target is the last symbol, as one of all 100 symbols, given those before it. No other symbol can be predicted,
     so there are no other targets: their loss would be noise.

@@ -13,7 +13,7 @@ TOLERANCE = 0.04
 
 
 class Sequences(NamedTuple):
-    """Generated examples. Symbols are integers from 0 up."""
+    """Generated examples. Symbols are non-negative integers."""
 
     x: np.ndarray  # (examples, steps, channels) float32, or (examples, steps) uint8 symbols
     y: np.ndarray  # (examples,) float32 or int64 class, or (examples, read) int64 classes
