@@ -421,3 +421,14 @@ def test_a_step_whose_options_change_every_time_is_not_captured_on_a_cpu() -> No
         step(optimizer, params, number)
         scheduler.step()
         assert captured_step(optimizer) is None
+
+
+def test_gradients_are_released_after_a_step_that_changes_the_rule(backend: str) -> None:
+    """Between steps the memory of the gradients is the user's, also when the step needed a new plan."""
+    params = parameters(backend)
+    optimizer = steadystep.Adam(params, clip=1.0, backend=backend)
+    for number in range(4):
+        optimizer.param_groups[0]["amsgrad"] = number == 2
+        step(optimizer, params, number)
+        assert optimizer._plan is not None
+        assert optimizer._plan.gradients.gradients == []

@@ -23,6 +23,11 @@ TakeStep = Callable[[Graph, Callable[[Sequence[Transform]], GradNorms]], GradNor
 """Takes the guarded step on the nodes of a graph, with the function that measures the gradients."""
 
 
+def same_objects(inputs: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Return whether two steps have the same objects as inputs."""
+    return len(inputs) == len(others) and all(map(is_, inputs, others))
+
+
 @dataclass
 class Capture:
     """A captured step: its graph, the function that evaluates it, the resulting norms, and its inputs."""
@@ -34,7 +39,7 @@ class Capture:
 
     def holds_for(self, inputs: Sequence[Any]) -> bool:
         """Return whether these are the same objects as the inputs of the capture."""
-        return len(inputs) == len(self.inputs) and all(map(is_, inputs, self.inputs))
+        return same_objects(inputs, self.inputs)
 
     def is_repeatable(self) -> bool:
         """Return whether any change of the inputs gives a new object or happens in memory that the graph reads."""
@@ -70,7 +75,7 @@ class CapturedStep(ABC):
     ) -> None:
         self.capture: Capture | None = None
         self._measure = measure
-        self._enabled = True
+        self.enabled = True  # False once a step could not be captured: the steps that follow are taken as they are
         self._gradients = gradients
         self._norms, self._abs_max = norms, abs_max
         strides = {update.index: update.parameter.stride() for one in passes for update in one.updates}
@@ -100,7 +105,7 @@ class CapturedStep(ABC):
             take_step: takes the guarded step on the nodes of a graph.
             inputs: returns the inputs of the step, which may create some of them.
         """
-        if not self._enabled or not self._has_expected_layout():
+        if not self.enabled or not self._has_expected_layout():
             return None
         graph = Graph()
         try:
@@ -149,7 +154,7 @@ class CapturedStep(ABC):
         self.capture = None
 
     def _disable(self) -> None:
-        self.capture, self._enabled = None, False
+        self.capture, self.enabled = None, False
 
     def _measured(self, graph: Graph, transforms: Sequence[Transform]) -> GradNorms:
         """Return the norms of the gradients as nodes of a graph."""

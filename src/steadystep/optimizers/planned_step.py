@@ -80,7 +80,6 @@ class PlannedStep(torch.optim.Optimizer):
                 plan = self._plan = self._new_plan()
             if plan is not None:
                 self._replay_or_take(plan)
-                plan.gradients.release()
         return loss
 
     _hooked_step = torch.optim.Optimizer.profile_hook_step(_step)
@@ -89,7 +88,7 @@ class PlannedStep(torch.optim.Optimizer):
         """Replay the captured step if the capture is still valid, else take the guarded step; record the norms."""
         scaler = None if getattr(self, "found_inf", None) is None else scaler_of(self)
         captured, norms = plan.captured, None
-        if captured is not None:
+        if captured is not None and captured.enabled:
             scaler = scaler and Scaler(captured.hold_scale(scaler.scale))
             norms = captured.replay_or_none(self._inputs(scaler))
         if norms is None:
@@ -97,6 +96,7 @@ class PlannedStep(torch.optim.Optimizer):
                 plan = self._plan = self._new_plan() or plan
             norms = self._take(plan, scaler)
         self._measured = None if norms is None else (plan.gradients.names, norms)
+        plan.gradients.release()
 
     def _take(self, plan: Plan, scaler: Scaler | None) -> Number:
         """Take the guarded step, capture it if that is worthwhile, and return the norms of the gradients."""
@@ -106,9 +106,10 @@ class PlannedStep(torch.optim.Optimizer):
             state = step_state(self.param_groups[0], self._clippers, plan.gradients)
             return guarded_step(plan.gradients, measure, plan.apply, guard, state, scaler and scaler.read(graph))
 
-        captured, inputs = plan.captured, partial(self._inputs, scaler)
-        if captured is not None and not is_unguarded(guard, scaler) and captured.should_capture(inputs()):
-            norms = captured.capture_or_none(take, inputs)
+        captured = plan.captured
+        if captured is not None and captured.enabled and not is_unguarded(guard, scaler):
+            inputs = partial(self._inputs, scaler)
+            norms = captured.capture_or_none(take, inputs) if captured.should_capture(inputs()) else None
             if norms is not None:
                 return norms
         measured = take(None, partial(measure, plan.gradients, backend=self.backend))

@@ -1,13 +1,12 @@
 """Steps on a CPU that are captured as graphs, each evaluated by one call to a compiled function."""
 
 from collections.abc import Callable, Sequence
-from operator import is_
 from typing import Any
 
 import torch
 
 from steadystep.gradients.gradient_set import GradientSet
-from steadystep.kernels.capture import CapturedStep
+from steadystep.kernels.capture import CapturedStep, same_objects
 from steadystep.kernels.cpu.graph_kernel import GraphProgram
 from steadystep.kernels.cpu.norm_kernel import NormPass
 from steadystep.kernels.update import UpdatePass
@@ -31,7 +30,7 @@ class CPUCapturedStep(CapturedStep):
     def should_capture(self, inputs: Sequence[Any]) -> bool:
         """Return whether the last step that was not replayed had the same inputs."""
         last, self._last_inputs = self._last_inputs, inputs
-        return self._enabled and len(last) == len(inputs) and all(map(is_, last, inputs))
+        return same_objects(last, inputs)
 
     def _compile(self, graph: Graph) -> Callable[[], None]:
         return GraphProgram(graph).run
