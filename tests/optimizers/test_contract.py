@@ -588,8 +588,10 @@ def test_an_invalid_group_leaves_the_optimizer_unchanged(case: OptimizerCase) ->
     with pytest.raises(ValueError, match="variant is 'x'"):
         optimizer.add_param_group({"params": [leaf()], "variant": "x"})
     if "betas" in optimizer.defaults:
-        for betas in ((0.9,), 0.9, (0.9, 0.9, 0.9)):
-            with pytest.raises(ValueError, match=r"betas is .* accepts two numbers in"):
+        taken = len(optimizer.defaults["betas"])
+        word = {2: "two", 3: "three"}[taken]
+        for betas in ((0.9,) * (taken - 1), 0.9, (0.9,) * (taken + 1)):
+            with pytest.raises(ValueError, match=rf"betas is .* accepts {word} numbers in"):
                 optimizer.add_param_group({"params": [leaf()], "betas": betas})
     assert len(optimizer.param_groups) == 1
     with pytest.warns(UserWarning, match="duplicate parameters"):
