@@ -70,3 +70,9 @@ def test_the_page_which_adam_is_up_to_date() -> None:
 
 def test_the_glossary_is_up_to_date() -> None:
     assert script("write_glossary").page() == (ROOT / "docs" / "glossary.md").read_text()
+
+
+def test_the_differences_from_torch_are_up_to_date() -> None:
+    page = ROOT / "docs" / "reference" / "differences-from-torch.md"
+    assert script("write_differences").page() == page.read_text()
+    assert f"reference/{page.name}" in (ROOT / "mkdocs.yml").read_text()

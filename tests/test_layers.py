@@ -26,7 +26,7 @@ LAYERS = (  # from the top; a module may import from its own row and from those 
     ("clipping",),
     ("gradients",),
     ("rule",),
-    ("elementwise", "tracing"),
+    ("elementwise", "memory", "tracing"),
 )
 
 

@@ -7,5 +7,6 @@ from steadystep.guarded_optimizer import guard as guard
 from steadystep.optimizers import *  # noqa: F403
 from steadystep.profile import NormProfile as NormProfile
 from steadystep.profile import norm_profile as norm_profile
-from steadystep.step.guarded_step import NonFiniteGradientError as NonFiniteGradientError
-from steadystep.step.guarded_step import TooManySkipsError as TooManySkipsError
+from steadystep.step.errors import NonFiniteGradientError as NonFiniteGradientError
+from steadystep.step.errors import NonFiniteUpdateError as NonFiniteUpdateError
+from steadystep.step.errors import TooManySkipsError as TooManySkipsError

@@ -1,6 +1,6 @@
 """The guarded step for any torch optimizer."""
 
-import inspect
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
@@ -12,18 +12,29 @@ from steadystep.clip_in_place import clippers_for_gradients, write_gradients
 from steadystep.clipping.base import Clipper
 from steadystep.clipping.chain import Clip
 from steadystep.clipping.transforms import Transform
-from steadystep.gradients.gradient_set import GradientSet, gather_gradients
+from steadystep.gradients.gradient_set import GradientSet, gather_gradients, set_of
+from steadystep.gradients.zero_redundancy import check_guardable, found_on_any_rank, refuse_inside_zero
 from steadystep.kernels.dispatch import measure
+from steadystep.step.dynamo import is_traced, tracer, untraced
+from steadystep.step.errors import NonFiniteUpdateError
+from steadystep.step.foreign import refuse_unguardable, take_closure
 from steadystep.step.guarded_step import (
     Guard,
     Nonfinite,
     Policy,
-    SkipWatch,
+    first_of,
     guarded_step,
+    is_unguarded,
     refuse_in_backward,
     scaler_of,
 )
-from steadystep.step.state import is_priming_step, read_ledger, step_state, user_options_only
+from steadystep.step.ledger import AT
+from steadystep.step.raw_gradients import RawGradients
+from steadystep.step.scaler_support import SCALER_ATTRIBUTES, ScalerSupport, forget_scale
+from steadystep.step.snapshot import Snapshot
+from steadystep.step.state import carry_over, is_priming_step, read_ledger, step_state, user_options_only
+from steadystep.step.watch import StepWatch
+from steadystep.step.written import Written
 from steadystep.tracing.ops import Number
 from steadystep.tracing.verdict import Verdict
 
@@ -36,12 +47,19 @@ def guard(
     nonfinite: Nonfinite = "skip",
     max_consecutive_skips: int = 25,
     preserve_grad: bool = False,
+    undo: bool = False,
+    report_updates: bool = False,
 ) -> AnyOptimizer:
     """Give any torch optimizer the clipping, guard and ledger of this package's optimizers.
 
     The optimizer is changed in place and returned: its `step` refuses a gradient that is not finite, clips, and steps;
-    `optimizer.ledger` counts. Clipped gradients are written to `.grad`, where the optimizer reads them. On an
-    accelerator the verdict is read once per step. Clipper statistics and ledger travel in `state_dict`.
+    `optimizer.ledger` counts. Clipped gradients are written to `.grad`, where the optimizer reads them. A step that
+    fails leaves the gradients as they were. Clipper statistics and ledger travel in `state_dict`.
+
+    The optimizer itself can write something that is not finite: an eps that is 0 in float16 divides by 0. So the
+    parameters and the state are read after the step. What is not finite is counted as ``nonfinite_updates``, and the
+    first time warned of; under ``nonfinite="raise"`` it is an error. With `undo` such a step is taken back. On an
+    accelerator the host waits for the verdict on the gradients and for that on the update.
 
     An optimizer whose update is not elementwise, such as Muon, SOAP or Shampoo, needs no dedicated support: guard it.
 
@@ -51,9 +69,14 @@ def guard(
         nonfinite: ``"skip"``, ``"raise"`` or ``"propagate"``. Default ``"skip"``.
         max_consecutive_skips: refused steps in a row before TooManySkipsError. Default 25.
         preserve_grad: put the gradients back as they were after the step. Default False.
+        undo: take a step back that wrote something not finite, or failed: parameters, state, options and gradients are
+            again what they were, and the step counts as skipped. It copies them all before each step. Default False.
+        report_updates: measure how far each parameter moved, as ``ledger["update_norms"]``. It copies the parameters
+            before each step. Default False.
 
     Raises:
-        TypeError: for an optimizer that guards itself, is guarded already, already has a scheduler, or needs a closure.
+        TypeError: for an optimizer that guards itself, is guarded already, already has a scheduler, needs a closure, or
+            takes sparse gradients only.
         ValueError: for a clipper that needs to see the update, by name.
 
     >>> import torch, steadystep
@@ -73,91 +96,208 @@ def guard(
         raise TypeError(
             f"a scheduler already wraps the step of this {kind.__name__}: guard it before making its scheduler"
         )
-    closure = list(inspect.signature(kind.step).parameters.values())[1:2]
-    if closure and closure[0].default is inspect.Parameter.empty:
-        raise TypeError(
-            f"{kind.__name__} needs a closure, with which it evaluates the model inside its step, many times: "
-            "there is no single gradient to clip or refuse. Clip inside the closure, with steadystep.clip_gradients"
-        )
+    check_guardable(optimizer)
+    if undo or not is_unguarded(Guard(clippers, policy, StepWatch()), None):
+        refuse_inside_zero(kind.__name__)
+    refuse_unguardable(kind)
     object.__setattr__(optimizer, "__class__", _guarded_class(kind))
-    vars(optimizer).update(
-        _clippers=clippers, _policy=policy, _preserve_grad=preserve_grad, _watch=SkipWatch(), _measured=None
-    )
+    options = (clippers, policy, preserve_grad, undo, report_updates)
+    vars(optimizer).update(_nothing_seen(), **dict(zip(_OPTIONS, options, strict=True)))
     return optimizer
 
 
 class _Guarded(torch.optim.Optimizer):
     """The attributes and the step that `guard` adds to an optimizer's class."""
 
-    # A GradScaler then leaves the division by its scale to the step, which measures first.
-    _step_supports_amp_scaling = True
+    _step_supports_amp_scaling = ScalerSupport()
 
     _clippers: tuple[Clipper, ...]
     _policy: Policy
     _preserve_grad: bool
-    _watch: SkipWatch
+    _undo: bool = False
+    _report_updates: bool = False
+    _watch: StepWatch
     _measured: tuple[Sequence[str], Number] | None
+    _updates: tuple[Sequence[str], Number] | None = None
+    _written: Written
+    _warned: bool = False
+    _owner: dict[str, Any] | None = None  # the parameter group that stores the ledger
 
     @property
     def ledger(self) -> dict[str, Any]:
-        """The counts and norms of the steps so far; see `steadystep.Optimizer.ledger`."""
-        return read_ledger(self.param_groups[0], self._measured)
+        """The counts and norms of the steps so far; see `steadystep.Optimizer.ledger`.
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Take one step of the guarded optimizer, or refuse it."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        refuse_in_backward(self._clippers)
-        gradients = gather_gradients(self.param_groups, type(self).__name__)
-        if not gradients.gradients:
-            return loss
-        priming = not self.state and is_priming_step(self.param_groups, partial(measure, gradients))
-        state = step_state(self.param_groups[0], self._clippers, gradients)
-        if priming:
-            super().step()
-            return loss
-        scaler = scaler_of(self)
-        if scaler is not None:
-            _refuse_float16(gradients, type(self).__name__)
-        step = super().step
+        ``nonfinite_updates`` counts the steps that wrote something not finite; with ``undo=True`` they are also among
+        the skipped ones. ``update_norms`` are the sizes of the last update by name, if they were asked for.
+        """
+        updates = {} if self._updates is None else dict(zip(self._updates[0], self._updates[1].tolist(), strict=True))
+        return read_ledger(self._ledger_owner() or {}, self._measured, updates)
 
-        @torch.no_grad()
-        def apply(transforms: Sequence[Transform], verdict: Verdict, update_bound: float | None) -> Number:
-            if not bool(verdict.accept):
-                return False
-            raw = [gradient.clone() for gradient in gradients.gradients] if self._preserve_grad and transforms else None
-            write_gradients(gradients, transforms)
-            with _without_scaler(self):
-                step()
-            for gradient, before in zip(gradients.gradients, raw or (), strict=False):
-                gradient.copy_(before)
-            return False
+    def step(self, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]
+        """Take one step of the guarded optimizer, or refuse it. The optimizer gets all arguments but the closure.
 
-        guard = Guard(self._clippers, self._policy, self._watch)
-        norms = guarded_step(gradients, partial(measure, gradients), apply, guard, state, scaler and scaler.read())
-        self._measured = (gradients.names, norms.norms) if norms else None
-        return loss
+        Returns:
+            What the closure returns, or without a closure what the optimizer's step does.
+        """
+        if is_traced() or tracer():
+            return self._untraced_step(*arguments, **options)
+        try:
+            closure, arguments, options = take_closure(type(self).__mro__[2], arguments, options)
+            loss = None
+            if closure is not None:
+                with torch.enable_grad():
+                    loss = closure()
+            result = self._guarded_step(partial(super().step, *arguments, **options))
+        except BaseException:
+            forget_scale(self)
+            raise
+        return result if closure is None else loss
 
     # torch wraps the step of a class in its hooks and its profiler; the step of the guarded class has them already.
     step.hooked = True  # type: ignore[attr-defined]
+    _untraced_step = untraced(step)
+
+    def _guarded_step(self, step: Callable[[], Any]) -> Any:
+        """Take a step, or refuse it; return what it returns, or None."""
+        refuse_in_backward(self._clippers)
+        guard, scaler = Guard(self._clippers, self._policy, self._watch), scaler_of(self)
+        name = type(self).__name__
+        measured = self._undo or self._report_updates or not is_unguarded(guard, scaler)
+        gradients = gather_gradients(self.param_groups, name, measured, once=True)
+        if not gradients.gradients:
+            return None
+        priming = not self.state and is_priming_step(self.param_groups, partial(measure, gradients))
+        owner = self._ledger_owner()
+        assert owner is not None, "there are gradients, and so there are groups"
+        state = step_state(owner, self._clippers, gradients)
+        if priming:
+            return step()
+        if scaler is not None:
+            _refuse_float16(gradients, name)
+        inner = _InnerStep(self, step, gradients, state.ledger)
+        norms = guarded_step(
+            gradients, partial(measure, gradients), inner.apply, guard, state, scaler and scaler.read()
+        )
+        self._measured = (gradients.names, norms.norms) if norms else None
+        if inner.nonfinite and not self._warned and not self._undo and self._policy.nonfinite == "skip":
+            self._warned = True
+            warnings.warn(inner.message(), UserWarning, stacklevel=3)
+        return inner.result
+
+    def _ledger_owner(self) -> dict[str, Any] | None:
+        """Return the group that stores the ledger: the first one, or the one that was the first if there is none."""
+        if self.param_groups:
+            carry_over(self._owner, self.param_groups[0])
+            self._owner = self.param_groups[0]
+        return self._owner
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         # The class is made at run time: a copy in another process makes it again from the class of the optimizer.
         return _blank, (type(self).__mro__[2],), self.__getstate__()
 
     def __getstate__(self) -> dict[str, Any]:
-        added = {"_clippers": self._clippers, "_policy": self._policy, "_preserve_grad": self._preserve_grad}
+        added = {name: getattr(self, name) for name in _OPTIONS}
         return {**super().__getstate__(), **added}  # type: ignore[misc]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._watch, self._measured = SkipWatch(), None
+        vars(self).update(_nothing_seen())
 
     def __repr__(self) -> str:
-        with user_options_only(self.param_groups[0]):
+        with user_options_only(self.param_groups[0] if self.param_groups else {}):
             return super().__repr__()
+
+
+_OPTIONS = ("_clippers", "_policy", "_preserve_grad", "_undo", "_report_updates")
+
+
+def _nothing_seen() -> dict[str, Any]:
+    """Return the attributes of a guarded optimizer that are not saved, as they are before its first step."""
+    return {
+        "_watch": StepWatch(),
+        "_measured": None,
+        "_updates": None,
+        "_written": Written(),
+        "_warned": False,
+        "_owner": None,
+    }
+
+
+_NO_STATE = frozenset((*_OPTIONS, *_nothing_seen(), "step", "_opt_called", *SCALER_ATTRIBUTES))
+"""The attributes of a guarded optimizer that its own step does not change."""
+
+
+class _InnerStep:
+    """One step of the optimizer that is guarded, on gradients that have been accepted; without a trace if it fails."""
+
+    def __init__(
+        self, optimizer: _Guarded, step: Callable[[], Any], gradients: GradientSet, ledger: torch.Tensor
+    ) -> None:
+        self._optimizer, self._step, self._gradients, self._ledger = optimizer, step, gradients, ledger
+        self.result: Any = None
+        self.nonfinite: list[str] = []  # the names of what it has made not finite
+
+    @torch.no_grad()
+    def apply(self, transforms: Sequence[Transform], verdict: Verdict, update_bound: float | None) -> bool:
+        """Clip the gradients, step, and look at what was written; refuse the step if that has to be undone."""
+        optimizer, gradients = self._optimizer, self._gradients
+        if not bool(verdict.accept):
+            return False
+        optimizer._written.look_first(optimizer)
+        raw = RawGradients(gradients.parameters)
+        if optimizer._preserve_grad or optimizer._undo:
+            raw.keep_all()  # an optimizer may change them too
+        before = Snapshot(optimizer, _NO_STATE) if optimizer._undo else None
+        old = _copies(gradients, before) if optimizer._report_updates else None
+        done = False
+        try:
+            write_gradients(gradients, transforms, keep=raw.keep)
+            with _without_scaler(optimizer):
+                self.result = self._step()
+            self.nonfinite = found_on_any_rank(optimizer, optimizer._written.nonfinite(optimizer))
+            if old is not None:
+                optimizer._updates = gradients.names, _sizes(gradients, old)
+            done = not self.nonfinite or before is None
+            if self.nonfinite and optimizer._policy.nonfinite == "raise":
+                done = False
+                raise NonFiniteUpdateError(self.message())
+        finally:
+            if before is not None and not done:
+                before.put_back()
+                verdict.withdraw()
+                self.result = None
+            if optimizer._preserve_grad or not done:
+                raw.put_back()
+            if self.nonfinite:  # counted now, because the ledger has been put back too
+                self._ledger[AT["nonfinite_updates"]] += 1
+        return False
+
+    def message(self) -> str:
+        """Return what the step has written and what to do about it, in one sentence."""
+        names = first_of(self.nonfinite)
+        end = (
+            "parameters and state are as they were before it"
+            if self._optimizer._undo
+            else "with undo=True, guard takes such a step back"
+        )
+        return (
+            f"the step of {type(self._optimizer).__name__} wrote values that are not finite, to {names}: {end}; "
+            "a larger eps or a smaller learning rate may avoid it, and float32 parameters leave more room than float16"
+        )
+
+
+def _copies(gradients: GradientSet, before: Snapshot | None) -> list[torch.Tensor]:
+    if before is not None:
+        return [before.copy_of(parameter) for parameter in gradients.parameters]
+    return [parameter.detach().clone() for parameter in gradients.parameters]
+
+
+def _sizes(gradients: GradientSet, old: Sequence[torch.Tensor]) -> Number:
+    """Return the Euclidean norm of what has been added to each parameter, in the order of their names."""
+    new = [parameter.detach() for parameter in gradients.parameters]
+    wide = [torch.promote_types(tensor.dtype, torch.float32) for tensor in new]
+    changes = [after.to(dtype) - start.to(dtype) for after, start, dtype in zip(new, old, wide, strict=True)]
+    return measure(set_of(changes)).norms
 
 
 @cache
@@ -181,7 +321,7 @@ def _refuse_float16(gradients: GradientSet, optimizer: str) -> None:
 @contextmanager
 def _without_scaler(optimizer: torch.optim.Optimizer) -> Iterator[None]:
     """Hide a GradScaler's scale from a fused step, which would divide by it a second time."""
-    hidden = {name: vars(optimizer).pop(name) for name in ("grad_scale", "found_inf") if name in vars(optimizer)}
+    hidden = {name: vars(optimizer).pop(name) for name in SCALER_ATTRIBUTES if name in vars(optimizer)}
     try:
         yield
     finally:

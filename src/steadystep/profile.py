@@ -10,6 +10,7 @@ from torch import nn
 
 from steadystep.gradients.gradient_set import gather_gradients
 from steadystep.kernels.dispatch import measure
+from steadystep.step.dynamo import untraced
 
 Batch = TypeVar("Batch")
 
@@ -36,6 +37,7 @@ class NormProfile:
         return "\n".join(["quantile  norm       clip rate", *rows])
 
 
+@untraced
 def norm_profile(
     model: nn.Module, batches: Iterable[Batch], loss: Callable[[nn.Module, Batch], torch.Tensor]
 ) -> NormProfile:

@@ -1,8 +1,6 @@
 """Data-parallel, fully sharded and tensor-parallel training in two processes, compared with one process."""
 
-import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,22 +8,13 @@ import pytest
 import faults
 import ranks
 
-WORLD = 2
-
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
+def outcomes(
+    run_ranks: Callable[[str, Path], list[dict[str, str]]], tmp_path_factory: pytest.TempPathFactory
+) -> list[dict[str, str]]:
     """Run the ranks; for each, return the outcome of every scenario and optimizer: an empty string or a traceback."""
-    folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, str(Path(ranks.__file__)), "RANK", str(WORLD), str(folder)]
-    processes = [
-        subprocess.Popen([str(rank) if part == "RANK" else part for part in command], stderr=subprocess.PIPE, text=True)
-        for rank in range(WORLD)
-    ]
-    for process in processes:
-        _, error = process.communicate(timeout=300)
-        assert process.returncode == 0, error
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(WORLD)]
+    return run_ranks(str(ranks.__file__), tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.parametrize("name", ranks.MAKERS)

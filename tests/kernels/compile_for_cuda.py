@@ -80,7 +80,7 @@ def kernels(kind: str, names: Sequence[str]) -> Iterator[tuple[str, Any, Mapping
     for name, graph in decisions(names) if kind == "float32" else ():
         yield name, kernel_of(graph), {"BLOCK": 256}
     dtype = getattr(torch, kind)
-    constants = {**dict.fromkeys(CONSTANTS, 1), **SIZES}
+    constants = {**dict.fromkeys(CONSTANTS, 1), "GRAD": STORED[kind], **SIZES}
     for equation, name in equations(names).items():
         absent = {"limits": None} if equation.factors else {"limits": None, "per_tensor": None}
         yield f"{name} update", update_kernel(equation, dtype, False), constants | absent

@@ -63,8 +63,10 @@ class AGC(Clipper):
         names, excluded = self._excluded(gradients)
         chosen = [
             index
-            for index, (name, parameter) in enumerate(zip(gradients.names, gradients.parameters, strict=True))
-            if name not in names and id(parameter) not in excluded
+            for index, (*known_as, parameter) in enumerate(
+                zip(gradients.names, gradients.given_names, gradients.parameters, strict=True)
+            )
+            if names.isdisjoint(known_as) and id(parameter) not in excluded
         ]
         if not chosen:
             return Choice(None, False)

@@ -38,7 +38,10 @@ class UnitScale:
         span = self.spans[index]
         if span is None:
             return gradient
-        factors = torch.as_tensor(self.factors[span]).to(gradient.device, gradient.dtype)
+        factors = self.factors[span]
+        if not isinstance(factors, torch.Tensor):
+            factors = torch.from_numpy(factors)  # torch.as_tensor would move it to the default device
+        factors = factors.to(gradient.device, gradient.dtype)
         # A shard may have no unit; a scalar is one unit without a dimension.
         return gradient * (factors.reshape([]) if len(factors) == 1 else factors.view(-1, *[1] * (gradient.dim() - 1)))
 

@@ -15,7 +15,7 @@ import torch
 from steadystep.clipping.norms import GradNorms
 from steadystep.clipping.transforms import Transform
 from steadystep.gradients.gradient_set import GradientSet
-from steadystep.kernels.update import UpdatePass
+from steadystep.memory.fingerprint import Fingerprint, addresses_of
 from steadystep.tracing.graph import Graph, Untraceable
 from steadystep.tracing.ops import Number
 
@@ -33,13 +33,26 @@ class Capture:
     """A captured step: its graph, the function that evaluates it, the resulting norms, and its inputs."""
 
     graph: Graph
-    evaluate: Callable[[], None]
+    evaluate: Callable[[Sequence[int]], None]  # with the addresses of the graph's tensors
     norms: torch.Tensor  # (tensors,) of the gradients, after each replay
     inputs: Sequence[Any]
 
+    def __post_init__(self) -> None:
+        self.addresses = addresses_of(self.graph.tensors)
+        self._fingerprint = Fingerprint(self.graph.tensors)
+
     def holds_for(self, inputs: Sequence[Any]) -> bool:
-        """Return whether these are the same objects as the inputs of the capture."""
-        return same_objects(inputs, self.inputs)
+        """Return whether these are the inputs of the capture: the same objects, and with the same kind of memory."""
+        return same_objects(inputs, self.inputs) and self._finds_its_tensors()
+
+    def _finds_its_tensors(self) -> bool:
+        """Return whether the tensors that the graph reads and writes are where they were, or have only moved."""
+        addresses = addresses_of(self.graph.tensors)
+        if addresses != self.addresses:
+            if not self._fingerprint.matches(self.graph.tensors):
+                return False
+            self.addresses = addresses
+        return True
 
     def is_repeatable(self) -> bool:
         """Return whether any change of the inputs gives a new object or happens in memory that the graph reads."""
@@ -61,7 +74,6 @@ class CapturedStep(ABC):
         gradients: the gradients of the steps.
         norms: (tensors,) where the norms of the gradients are measured into.
         abs_max: (tensors,) the same for the largest magnitudes.
-        passes: the passes that update the parameters.
         measure: measures the gradients at these addresses into `norms` and `abs_max`.
     """
 
@@ -70,7 +82,6 @@ class CapturedStep(ABC):
         gradients: GradientSet,
         norms: torch.Tensor,
         abs_max: torch.Tensor,
-        passes: Sequence[UpdatePass],
         measure: Callable[[Any], None],
     ) -> None:
         self.capture: Capture | None = None
@@ -78,10 +89,7 @@ class CapturedStep(ABC):
         self.enabled = True  # False once a step could not be captured: the steps that follow are taken as they are
         self._gradients = gradients
         self._norms, self._abs_max = norms, abs_max
-        strides = {update.index: update.parameter.stride() for one in passes for update in one.updates}
-        self._strides = [strides[index] for index in range(len(gradients.gradients))]
-        self._contiguous = all(parameter.is_contiguous() for parameter in gradients.parameters)
-        self._scale: torch.Tensor | None = None
+        self._held: dict[str, torch.Tensor] = {}
 
     def replay_or_none(self, inputs: Sequence[Any]) -> torch.Tensor | None:
         """Replay the capture and return the norms, or return None if there is no valid capture.
@@ -89,7 +97,7 @@ class CapturedStep(ABC):
         This is the only place that decides whether a capture is still valid.
         """
         capture = self.capture
-        if capture is None or not capture.holds_for(inputs) or not self._has_expected_layout():
+        if capture is None or not capture.holds_for(inputs):
             return None
         self._run(capture)
         return capture.norms
@@ -105,7 +113,7 @@ class CapturedStep(ABC):
             take_step: takes the guarded step on the nodes of a graph.
             inputs: returns the inputs of the step, which may create some of them.
         """
-        if not self.enabled or not self._has_expected_layout():
+        if not self.enabled:
             return None
         graph = Graph()
         try:
@@ -123,19 +131,19 @@ class CapturedStep(ABC):
             self._capture_is_useless()
         return capture.norms
 
-    def hold_scale(self, scale: Number) -> Number:
-        """Copy a GradScaler's scale, a new tensor in every step, to fixed memory for the graph, and return it."""
-        if not isinstance(scale, torch.Tensor):
-            return scale
-        if self._scale is None:
-            self._scale = torch.empty_like(scale, device=self._norms.device)
-        return self._scale.copy_(scale)
+    def hold(self, name: str, number: Number) -> Number:
+        """Copy a number of a GradScaler, a new tensor in every step, to fixed memory for the graph, and return it."""
+        if not isinstance(number, torch.Tensor):
+            return number
+        if name not in self._held:
+            self._held[name] = torch.empty((), dtype=number.dtype, device=self._norms.device)
+        return self._held[name].copy_(number.reshape(()))
 
     def _run(self, capture: Capture) -> None:
         """Measure the gradients, evaluate the graph, update the parameters, and call the graph's callbacks."""
         addresses = self._locate(capture.graph)
         self._measure(addresses)
-        capture.evaluate()
+        capture.evaluate(capture.addresses)
         for update in capture.graph.updates:
             update(addresses)
         for callback in capture.graph.callbacks:
@@ -146,7 +154,7 @@ class CapturedStep(ABC):
         return self._gradients.addresses
 
     @abstractmethod
-    def _compile(self, graph: Graph) -> Callable[[], None]:
+    def _compile(self, graph: Graph) -> Callable[[Sequence[int]], None]:
         """Return a function that evaluates the graph."""
 
     def _capture_is_useless(self) -> None:
@@ -170,14 +178,3 @@ class CapturedStep(ABC):
         memory = torch.empty_like(self._norms)
         graph.store(memory, vector, -1)
         return memory
-
-    def _has_expected_layout(self) -> bool:
-        """Return whether every gradient has the layout of its parameter; if not, disable capturing for good."""
-        gradients = self._gradients
-        if self._contiguous:
-            expected = gradients.contiguous
-        else:
-            expected = self._strides == list(map(torch.Tensor.stride, gradients.gradients))
-        if not expected:
-            self._disable()
-        return expected

@@ -15,10 +15,11 @@ from steadystep.gradients.gradient_set import GradientSet
 from steadystep.kernels import eager
 from steadystep.kernels.capture import CapturedStep
 from steadystep.kernels.cuda.availability import why_unavailable as why_triton_is_unavailable
-from steadystep.kernels.layout import is_compiled_dtype, is_dense, same_layout
-from steadystep.kernels.precision import Rounding, is_compensated, math_dtype
+from steadystep.kernels.precision import Rounding, is_compensated, is_compiled_dtype, math_dtype
 from steadystep.kernels.units import measure_units
 from steadystep.kernels.update import Update, UpdatePass
+from steadystep.memory.access import plain, why_untouchable
+from steadystep.memory.layout import is_dense, same_layout
 from steadystep.rule import Rule
 from steadystep.tracing.ops import Number, isfinite, sqrt, where
 
@@ -92,7 +93,8 @@ def update_passes(
         name = backend or _FASTEST.get(parameter.device.type, "eager")
         reduces = bounded or rule.sums is not None
         obstacle = "" if name == "eager" else _why_not(name, update, rounding, home, reduces)
-        if obstacle and backend:
+        # Tensors that share memory are updated one after the other, whatever was asked for.
+        if obstacle and backend and not update.shares_memory:
             raise ValueError(
                 f"backend={backend!r} cannot update a parameter of shape {tuple(update.whole.shape)} {obstacle}: leave "
                 "backend out, and such a parameter is updated by the eager one"
@@ -111,13 +113,15 @@ def captured_step(gradients: GradientSet, passes: Sequence[UpdatePass], backend:
         return None
     if not all(isinstance(one, _update_pass(kind.backend)) for one in passes):
         return None
+    if not all(update.is_direct for one in passes for update in one.updates):
+        return None
     if kind.backend == "triton":
         from steadystep.kernels.cuda.capture import CUDACapturedStep
 
-        return CUDACapturedStep(gradients, passes)
+        return CUDACapturedStep(gradients)
     from steadystep.kernels.cpu.capture import CPUCapturedStep
 
-    return CPUCapturedStep(gradients, passes)
+    return CPUCapturedStep(gradients)
 
 
 def _update_pass(backend: str) -> type[UpdatePass]:
@@ -138,6 +142,12 @@ def _why_not(backend: str, update: Update, rounding: Rounding, home: torch.devic
     unavailable = _why_unavailable(backend, parameter.device)
     if unavailable:
         return unavailable
+    for tensor in (parameter, update.gradient, *update.state):
+        untouchable = why_untouchable(tensor)
+        if untouchable:
+            return untouchable
+    if update.shares_memory:
+        return "that shares memory with another tensor of the step"
     if home.type != parameter.device.type:
         return f"on {parameter.device} while others are on {home}"
     if not is_compiled_dtype(backend, parameter.dtype):
@@ -163,7 +173,12 @@ def _kind(gradient: torch.Tensor, backend: str | None) -> Kind:
     """Return the backend, device and dtype used to measure a gradient."""
     device, dtype = gradient.device, gradient.dtype
     name = backend or _FASTEST.get(device.type, "eager")
-    supported = name != "eager" and is_compiled_dtype(name, dtype) and not _why_unavailable(name, device)
+    supported = (
+        name != "eager"
+        and is_compiled_dtype(name, dtype)
+        and not _why_unavailable(name, device)
+        and not why_untouchable(gradient)
+    )
     return Kind(name if supported else "eager", device, dtype)
 
 
@@ -200,7 +215,8 @@ def _norms_of_mixed(gradients: Sequence[torch.Tensor], backend: str | None) -> t
     for index, gradient in enumerate(gradients):
         kind = _kind(gradient, backend)
         if kind.backend == "eager":
-            found[index] = eager.norm_and_abs_max(gradient)
+            norm, abs_max = eager.norm_and_abs_max(gradient)
+            found[index] = plain(norm), plain(abs_max)
         else:
             kinds.setdefault(kind, []).append(index)
     for kind, indices in kinds.items():
@@ -210,10 +226,15 @@ def _norms_of_mixed(gradients: Sequence[torch.Tensor], backend: str | None) -> t
         ]
         addresses = np.array([gradient.data_ptr() for gradient in dense], np.int64)
         measured = _norm_pass(kind, [gradient.numel() for gradient in dense]).run(addresses)
-        for index, *pair in zip(indices, *map(torch.as_tensor, measured), strict=True):
+        for index, *pair in zip(indices, *map(_as_tensor, measured), strict=True):
             found[index] = (pair[0], pair[1])
     pairs = [pair for pair in found if pair is not None]
     return _gather([norm for norm, _ in pairs]), _gather([abs_max for _, abs_max in pairs])
+
+
+def _as_tensor(values: Number) -> torch.Tensor:
+    # torch.as_tensor would move it to the default device.
+    return values if isinstance(values, torch.Tensor) else torch.from_numpy(values)
 
 
 def _gather(values: Sequence[torch.Tensor]) -> Number:

@@ -1,5 +1,6 @@
 """The eager backend, which applies rules to whole torch tensors, as the reference for every other backend."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -11,7 +12,8 @@ from steadystep.gradients.distributed import sum_over_shards
 from steadystep.kernels import update_rms
 from steadystep.kernels.codegen import direction_and_decay
 from steadystep.kernels.precision import is_compensated, math_dtype, round_to
-from steadystep.kernels.update import Update
+from steadystep.kernels.update import Update, has_nonfinite
+from steadystep.memory.access import plain
 from steadystep.rule import Rule
 from steadystep.tracing.ops import Number, where
 from steadystep.tracing.verdict import Verdict
@@ -36,10 +38,14 @@ class EagerUpdatePass:
 
     def __init__(self, rule: Rule, updates: Sequence[Update]) -> None:
         self._rule, self.updates = rule, updates
+        self.nonfinite = False
+        device = updates[0].parameter.device
+        self.flag = None if device.type == "cpu" else torch.zeros((), dtype=torch.float64, device=device)
+        self._squares: list[Number] = [0.0] * len(updates)  # the squared norm of each tensor's last update
 
-    def fits(self) -> bool:
-        """Return True, because nothing is prepared that could become stale."""
-        return True
+    def update_norms(self) -> list[float]:
+        """Return the Euclidean norm of the last update of each tensor, 0 before the first."""
+        return [float(squares) ** 0.5 for squares in self._squares]
 
     def apply(
         self,
@@ -52,8 +58,9 @@ class EagerUpdatePass:
         """Write the update of each tensor; see `UpdatePass.apply`."""
         rule, shared = self._rule, coefficients
         bounded: Number = False
-        for update in self.updates:
+        for place, update in enumerate(self.updates):
             coefficients = shared
+            moved: Number = 0.0
             dtype = math_dtype(update.parameter)
             cast = _to_dtype(dtype, coefficients)
             if rule.sums is not None:
@@ -74,9 +81,31 @@ class EagerUpdatePass:
                 if update_bound is not None:
                     p_new = where(factor < 1.0, operands[1] + factor * (p_new - operands[1]), p_new)
                 rounded = round_to(chunk[1].dtype, p_new, values["rounding"])
+                moved = moved + _squares_and_state(rounded[0], chunk[1], (*state_new, *rounded[1:]))
                 for old, value in zip(chunk[1:], (*rounded[:1], *state_new, *rounded[1:]), strict=True):
                     verdict.write(old, value)
+            self._record(place, moved, verdict)
+        # The sum can overflow, too.
+        self.nonfinite = (
+            self.flag is None and not all(map(math.isfinite, self._squares)) and any(map(has_nonfinite, self.updates))
+        )
         return bounded
+
+    def _record(self, place: int, squares: torch.Tensor, verdict: Verdict) -> None:
+        """Record the squared norm of a tensor's update, on its device, if the step is applied."""
+        accept = verdict.on(squares.device)
+        if self.flag is None:
+            self._squares[place] = plain(squares).item()
+            return
+        applied = squares if accept is None else torch.where(accept, squares, self._squares[place])
+        self._squares[place] = applied
+        self.flag.copy_(torch.maximum(self.flag, torch.isfinite(applied).logical_not()))
+
+
+def _squares_and_state(new: torch.Tensor, old: torch.Tensor, state: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the squared norm of an update, in float64; it is not finite if the parameter or its new state is not."""
+    squares = (new.double() - old.double()).square().sum()
+    return squares + sum((value * 0.0).sum(dtype=torch.float64) for value in state)
 
 
 def _update_squares(

@@ -1,5 +1,6 @@
-"""The precision in which a tensor is updated, and the rounding of the result to a half-precision parameter."""
+"""The dtypes of kernels, the precision of an update, and the rounding of its result to half precision."""
 
+from functools import cache
 from typing import Literal
 
 import torch
@@ -8,6 +9,19 @@ Rounding = Literal["nearest", "stochastic", "kahan"]
 
 ROUNDING_ERROR = "rounding_error"
 """The state slot of ``"kahan"``: what rounding has taken from each element, in float32."""
+
+
+_COMPILED_DTYPES = frozenset((torch.float32, torch.float64, torch.bfloat16, torch.float16))
+
+
+@cache
+def is_compiled_dtype(backend: str, dtype: torch.dtype) -> bool:
+    """Return whether a compiled backend has kernels for this dtype on this processor."""
+    if dtype == torch.float16 and backend == "numba":
+        from steadystep.kernels.cpu.intrinsics import HAS_HALF
+
+        return HAS_HALF
+    return dtype in _COMPILED_DTYPES
 
 
 def math_dtype(tensor: torch.Tensor) -> torch.dtype:

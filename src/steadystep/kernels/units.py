@@ -11,7 +11,9 @@ import torch.distributed as dist
 
 from steadystep.clipping.norms import UnitNorms
 from steadystep.gradients.distributed import is_sharded, sharded_within
-from steadystep.kernels.layout import is_compiled_dtype, is_dense
+from steadystep.kernels.precision import is_compiled_dtype
+from steadystep.memory.access import plain, why_untouchable
+from steadystep.memory.layout import is_dense
 
 Shape = tuple[int, int]
 """The number of units of a tensor, and the number of elements of each."""
@@ -71,7 +73,8 @@ def measure_units(
 
 
 def _is_compiled(tensor: torch.Tensor, whole: torch.Tensor) -> bool:
-    return tensor.device.type == "cpu" and is_compiled_dtype("numba", tensor.dtype) and not is_sharded(whole)
+    readable = tensor.device.type == "cpu" and is_compiled_dtype("numba", tensor.dtype) and not why_untouchable(tensor)
+    return readable and not is_sharded(whole)
 
 
 def _compiled_norms(
@@ -111,4 +114,4 @@ def _eager_norms(tensor: torch.Tensor, whole: torch.Tensor) -> tuple[torch.Tenso
         squares = norms.square()
         dist.all_reduce(squares, group=group)
         norms = squares.sqrt()
-    return (scales * norms).flatten(), abs_max.flatten()
+    return plain((scales * norms).flatten()), plain(abs_max.flatten())

@@ -8,6 +8,8 @@ import torch
 
 from steadystep.clipping.transforms import Transform
 from steadystep.gradients.gradient_set import GradientSet
+from steadystep.memory.access import why_untouchable
+from steadystep.memory.layout import same_layout
 from steadystep.rule import Rule
 from steadystep.tracing.ops import Number
 from steadystep.tracing.verdict import Verdict
@@ -23,10 +25,19 @@ class Update:
     state: Sequence[torch.Tensor]
     whole: torch.Tensor  # the parameter as the user gave it, of which `parameter` may be one shard
 
+    shares_memory: bool = False  # whether any of these tensors overlaps another one of the step
+
     @property
     def gradient(self) -> torch.Tensor:
         """The gradient of the current step."""
         return self.gradients.gradients[self.index]
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether a kernel can read the gradient where it is, because it has the dtype and layout of the parameter."""
+        gradient, parameter = self.gradient, self.parameter
+        same_dtype = gradient.dtype == parameter.dtype
+        return same_dtype and not why_untouchable(gradient) and same_layout(parameter, (gradient,))
 
     @property
     def count(self) -> int:
@@ -39,13 +50,21 @@ class UpdatePass(Protocol):
 
     def __init__(self, rule: Rule, updates: Sequence[Update]) -> None: ...
 
+    nonfinite: bool
+    """Whether the last update wrote anything that is not finite, if the host knows it; see `flag`."""
+
     @property
     def updates(self) -> Sequence[Update]:
         """The tensors of the pass."""
         ...
 
-    def fits(self) -> bool:
-        """Return whether the tensors are still where they were when the pass was made; if not, make a new pass."""
+    @property
+    def flag(self) -> torch.Tensor | None:
+        """A number on an accelerator that an update sets to 1 if it writes anything that is not finite, or None."""
+        ...
+
+    def update_norms(self) -> Number:
+        """Return the Euclidean norm of the last update of each tensor, 0 before the first."""
         ...
 
     def apply(
@@ -69,3 +88,8 @@ class UpdatePass(Protocol):
             Whether the bound limited any update.
         """
         ...
+
+
+def has_nonfinite(update: Update) -> bool:
+    """Return whether the parameter or its state has an element that is not finite; this waits for the device."""
+    return not all(bool(torch.isfinite(tensor).all()) for tensor in (update.parameter, *update.state))

@@ -10,9 +10,16 @@ import numpy as np
 import torch
 
 from steadystep.kernels.precision import Rounding
-from steadystep.rule import Range
+from steadystep.rule import Decay, Range
 
-_TORCH_ONLY = ("foreach", "fused", "capturable", "differentiable")
+_INSTEAD = {
+    "foreach": "how a step is computed is chosen by backend=",
+    "fused": "how a step is computed is chosen by backend=",
+    "capturable": "a CUDA graph can capture its steps without it",
+    "differentiable": "a step writes in place, outside autograd; torch.optim has steps that can be differentiated",
+    "decoupled_weight_decay": "AdamW is Adam with decoupled weight decay",
+}
+"""What to use instead of arguments that only torch.optim has."""
 
 
 def refuse_unknown_arguments(constructor: Callable[..., None]) -> Callable[..., None]:
@@ -23,8 +30,8 @@ def refuse_unknown_arguments(constructor: Callable[..., None]) -> Callable[..., 
     def checked(self: Any, *arguments: Any, **options: Any) -> None:
         optimizer = type(self).__name__
         for name in options:
-            if name in _TORCH_ONLY:
-                raise TypeError(f"{optimizer} has no {name!r}: how a step is computed is chosen by backend=")
+            if name not in names and name in _INSTEAD:
+                raise TypeError(f"{optimizer} has no {name!r}: {_INSTEAD[name]}")
             if name not in names and name != "params":
                 raise TypeError(f"{optimizer} has no argument {name!r}; it takes {', '.join(names)}")
         constructor(self, *arguments, **options)
@@ -63,6 +70,15 @@ def check_group(
             if not isinstance(number, int | float) or isinstance(number, bool) or number not in accepted:
                 label = f"{name}[{index}]" if len(values) > 1 else name
                 raise ValueError(f"{label} is {entry!r}: {optimizer} accepts a number in {accepted}")
+
+
+def check_decay(optimizer: str, group: Mapping[str, Any], decay: Decay) -> None:
+    """Raise a ValueError if a parameter group of torch's Adam has a decoupled weight decay that its rule has not."""
+    if decay == "coupled" and group.get("decoupled_weight_decay") and group.get("weight_decay"):
+        raise ValueError(
+            f"decoupled_weight_decay is True: {optimizer} adds the decay to the gradient; AdamW is Adam with decoupled "
+            "weight decay"
+        )
 
 
 def check_base_lr(optimizer: str, group: Mapping[str, Any]) -> None:

@@ -7,20 +7,23 @@ import torch
 
 from steadystep.clipping.base import Clipper
 from steadystep.clipping.chain import Clip, as_clippers
+from steadystep.gradients.zero_redundancy import refuse_inside_zero
 from steadystep.kernels.dispatch import check_backend
 from steadystep.kernels.precision import Rounding
 from steadystep.optimizers.arguments import (
     as_python_number,
     base_lr,
     check_base_lr,
+    check_decay,
     check_group,
     refuse_unknown_arguments,
 )
 from steadystep.optimizers.checkpoint import Checkpointed
 from steadystep.optimizers.planned_step import PlannedStep
 from steadystep.rule import Range, Rule
-from steadystep.step.guarded_step import Nonfinite, Policy, SkipWatch
+from steadystep.step.guarded_step import Guard, Nonfinite, Policy, is_unguarded
 from steadystep.step.state import read_ledger, user_options_only
+from steadystep.step.watch import StepWatch
 
 Params = Iterable[torch.Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, torch.Tensor]]
 
@@ -69,10 +72,15 @@ class Optimizer(PlannedStep, Checkpointed):
         self.policy = Policy(nonfinite, max_consecutive_skips)
         self.backend = backend
         check_backend(backend)
-        self._watch = SkipWatch()
-        self._measured = None
+        self._watch = StepWatch()
+        self._measured = self._owner = None
+        if not is_unguarded(Guard(self._clippers, self.policy, self._watch), None):
+            refuse_inside_zero(type(self).__name__)
         options = {"maximize": maximize, "variant": variant or self.variants[0], "rounding": rounding}
-        super().__init__(params, {name: as_python_number(value) for name, value in {**defaults, **options}.items()})
+        known = {name: as_python_number(value) for name, value in {**defaults, **options}.items()}
+        # As in torch.optim, before `params` is read. What options must satisfy together is checked for each group.
+        check_group(type(self).__name__, known, self.variants, self.hyperparameters, known)
+        super().__init__(params, known)
 
     @classmethod
     def rule(cls, group: Mapping[str, Any]) -> Rule:
@@ -99,8 +107,15 @@ class Optimizer(PlannedStep, Checkpointed):
         changed, and ``clip_rate`` is their share of the applied ones. ``norm_before`` and ``norm_after`` are the last
         step's global gradient norms around clipping, ``scale`` is their ratio, ``running_norm_*`` are their exponential
         averages over applied steps, and ``norms`` are the last norms of all tensors by name.
+
+        ``update_norms`` are the Euclidean norms of what the last applied step added to each tensor, of this rank's
+        shard where a tensor is sharded. ``nonfinite_updates`` counts steps with sound gradients whose update wrote
+        something that is not finite. ``zero_gradients`` counts steps whose gradients are all 0 after others that are
+        not, and ``already_clipped`` those whose norm, or largest element, is at a bound that others have reached too.
         """
-        return read_ledger(self.param_groups[0], self._measured)
+        owner = self.param_groups[0] if self.param_groups else self._owner or {}
+        plan = self._plan
+        return read_ledger(owner, self._measured, plan.update_norms() if plan else {}, plan.flags if plan else ())
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a parameter group; its options are checked like those of the constructor."""
@@ -115,11 +130,13 @@ class Optimizer(PlannedStep, Checkpointed):
 
     def _validate(self, group: Mapping[str, Any]) -> None:
         check_group(type(self).__name__, group, self.variants, self.hyperparameters, self.defaults)
-        if self.rule(group).needs_base_lr:
+        rule = self.rule(group)
+        check_decay(type(self).__name__, group, rule.decay)
+        if rule.needs_base_lr:
             check_base_lr(type(self).__name__, group)
 
     def _forget_steps(self) -> None:
-        self._measured = self._plan = None
+        self._measured = self._plan = self._owner = None
 
     def __getstate__(self) -> dict[str, Any]:
         added = {"_clippers": self._clippers, "policy": self.policy, "backend": self.backend}
@@ -127,9 +144,10 @@ class Optimizer(PlannedStep, Checkpointed):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._watch = SkipWatch()
+        self.defaults.pop("differentiable", None)  # torch adds it to those of every optimizer
+        self._watch = StepWatch()
         self._forget_steps()
 
     def __repr__(self) -> str:
-        with user_options_only(self.param_groups[0]):
+        with user_options_only(self.param_groups[0] if self.param_groups else {}):
             return super().__repr__()

@@ -2,13 +2,15 @@
 
 import copy
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 
-from steadystep.optimizers.arguments import base_lr
-from steadystep.optimizers.param_set import restored_counters, state_dtype
+from steadystep.gradients.gradient_set import name_of
+from steadystep.optimizers.arguments import base_lr, check_decay
+from steadystep.optimizers.counters import STEP
+from steadystep.optimizers.slots import check_counter, check_slot, slots_of, state_dtype
 from steadystep.rule import Rule
 
 
@@ -40,9 +42,17 @@ class Checkpointed(torch.optim.Optimizer):
         """Resume, bit for bit, from a `state_dict` of this optimizer or of the torch.optim optimizer of the same name.
 
         Nothing of `state_dict` is shared with the optimizer afterwards.
+
+        Raises:
+            ValueError: for state that does not fit its parameter, naming both; nothing has been changed then.
         """
         final: list[dict[str, Any]] = []  # what the user's pre-hooks made of it; the user's post-hooks come after ours
-        before = self.register_load_state_dict_pre_hook(lambda _, loaded: final.append(loaded))
+
+        def check(_: Any, loaded: dict[str, Any]) -> None:
+            self._check(loaded)
+            final.append(loaded)
+
+        before = self.register_load_state_dict_pre_hook(check)
         after = self.register_load_state_dict_post_hook(lambda _: self._restore(final[0]), prepend=True)
         try:
             super().load_state_dict(state_dict)
@@ -50,11 +60,25 @@ class Checkpointed(torch.optim.Optimizer):
             before.remove()
             after.remove()
 
+    def _check(self, state_dict: Mapping[str, Any]) -> None:
+        """Raise an error unless the saved state of each parameter has its shape. torch checks the groups themselves."""
+        for number, (group, saved) in enumerate(zip(self.param_groups, state_dict["param_groups"], strict=False)):
+            rule = self.rule({**group, "variant": self.variants[0], **saved})
+            check_decay(type(self).__name__, saved, rule.decay)
+            names = group.get("param_names")
+            for position, (parameter, key) in enumerate(zip(group["params"], saved["params"], strict=False)):
+                entry = state_dict["state"].get(key, {})
+                name = name_of(number, position, parameter, names)
+                for slot in slots_of(rule, saved.get("rounding", group["rounding"]), parameter):
+                    if entry.get(slot) is not None:
+                        check_slot(entry[slot], slot, parameter, name, any_device=True)
+                for counter in (STEP, *rule.counters):
+                    check_counter(entry.get(counter, 0.0), counter, name)
+
     def _restore(self, state_dict: Mapping[str, Any]) -> None:
         """Replace the state that torch loaded with the saved state, and add what a checkpoint of torch.optim lacks.
 
-        torch casts state to the dtype of the parameter, which would round the moments of half precision. Parameters
-        with the same counts share their counters again.
+        torch casts state to the dtype of the parameter, which would round the moments of half precision.
         """
         entries = iter(
             [state_dict["state"].get(key, {}) for group in state_dict["param_groups"] for key in group["params"]]
@@ -64,26 +88,26 @@ class Checkpointed(torch.optim.Optimizer):
             for name, default in self.defaults.items():
                 group.setdefault(name, default)
             group.setdefault("base_lr", base_lr(group))
-            counters = ("step", *self.rule(group).counters)
-            shared: dict[tuple[float | torch.device, ...], dict[str, torch.Tensor]] = {}
+            counters = (STEP, *self.rule(group).counters)
             for parameter in group["params"]:
-                entry = next(entries)
-                state = {
-                    name: value.to(parameter.device, state_dtype(parameter), copy=True)
-                    if isinstance(value, torch.Tensor)
-                    else copy.deepcopy(value)
-                    for name, value in entry.items()
-                    if name not in counters and value is not None  # torch's SGD saves None where it has no momentum
-                }
-                if not state and "step" not in entry:
+                # torch's SGD saves None where it has no momentum.
+                entry = {name: value for name, value in next(entries).items() if value is not None}
+                state = {name: _restored(name, value, counters, parameter) for name, value in entry.items()}
+                if state:
+                    self.state[parameter] = state
+                else:
                     self.state.pop(parameter, None)
-                    continue
-                # torch's SGD counts no steps: with state it has taken at least one, and only the first is special.
-                counts = [float(entry.get(name, 1.0)) for name in counters]
-                key = (*counts, parameter.device)
-                known = shared.setdefault(key, restored_counters(counters, counts, parameter.device))
-                self.state[parameter] = {**known, **state}
         self._forget_steps()
+
+
+def _restored(name: str, value: Any, counters: Sequence[str], parameter: torch.Tensor) -> Any:
+    """Return a copy of an entry of saved state, on the device and in the precision of the parameter's state."""
+    if name in counters:
+        dtype = torch.float32 if name == STEP else torch.float64
+        return torch.full((), float(value), dtype=dtype, device=parameter.device)
+    if isinstance(value, torch.Tensor):
+        return value.to(parameter.device, state_dtype(parameter), copy=True)
+    return copy.deepcopy(value)
 
 
 def _copy_of_counter(value: Any) -> Any:

@@ -14,18 +14,23 @@ from steadystep.kernels.dispatch import measure
 from steadystep.optimizers.hyperparameters import SCHEDULED
 from steadystep.optimizers.plan import Plan, plan_step
 from steadystep.rule import Rule
+from steadystep.step.dynamo import is_traced, tracer, untraced
+from steadystep.step.errors import NonFiniteUpdateError
 from steadystep.step.guarded_step import (
     Guard,
     Measure,
     Policy,
     Scaler,
-    SkipWatch,
     guarded_step,
     is_unguarded,
+    nonfinite_update_message,
     refuse_in_backward,
     scaler_of,
 )
-from steadystep.step.state import step_state
+from steadystep.step.ledger import count_nonfinite_update
+from steadystep.step.scaler_support import ScalerSupport, forget_scale
+from steadystep.step.state import carry_over, step_state
+from steadystep.step.watch import StepWatch
 from steadystep.tracing.graph import Graph
 from steadystep.tracing.ops import Number
 
@@ -36,14 +41,15 @@ _profiler_enabled: Callable[[], bool] = torch.autograd._profiler_enabled  # type
 class PlannedStep(torch.optim.Optimizer):
     """An optimizer that takes its steps according to a plan."""
 
-    _step_supports_amp_scaling = True  # a GradScaler then leaves the division by its scale to the step
+    _step_supports_amp_scaling = ScalerSupport()
 
     policy: Policy
     backend: str | None
     _clippers: tuple[Clipper, ...]
-    _watch: SkipWatch
+    _watch: StepWatch
     _plan: Plan | None
     _measured: tuple[Sequence[str], Number] | None  # the names and norms of the last measured gradients
+    _owner: dict[str, Any] | None  # the parameter group that stores the ledger
 
     @classmethod
     @abstractmethod
@@ -62,11 +68,18 @@ class PlannedStep(torch.optim.Optimizer):
                 waits, once the count has reached the host. Under a GradScaler the first 32 infinite steps in a row
                 are its calibration, and do not count.
         """
+        if is_traced() or tracer():
+            return self._untraced_step(closure)
         arguments = () if closure is None else (closure,)
-        return self._hooked_step(*arguments) if self._has_hooks() else self._step(*arguments)
+        try:
+            return self._hooked_step(*arguments) if self._has_hooks() else self._step(*arguments)
+        except BaseException:
+            forget_scale(self)
+            raise
 
     # torch would wrap every step in its hooks and its profiler, which take much of the time of a small model's step.
     step.hooked = True  # type: ignore[attr-defined]
+    _untraced_step = untraced(step)
 
     def _step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
@@ -76,6 +89,9 @@ class PlannedStep(torch.optim.Optimizer):
         refuse_in_backward(self._clippers)
         with torch.set_grad_enabled(False):  # takes half the time of torch.no_grad()
             plan = self._plan
+            if self.param_groups and self.param_groups[0] is not self._owner:
+                carry_over(self._owner, self.param_groups[0])
+                self._owner = self.param_groups[0]
             if plan is None or not plan.renew(self.param_groups, self.state):
                 plan = self._plan = self._new_plan()
             if plan is not None:
@@ -89,21 +105,37 @@ class PlannedStep(torch.optim.Optimizer):
         scaler = None if getattr(self, "found_inf", None) is None else scaler_of(self)
         captured, norms = plan.captured, None
         if captured is not None and captured.enabled:
-            scaler = scaler and Scaler(captured.hold_scale(scaler.scale))
+            scaler = scaler and Scaler(*(captured.hold(name, number) for name, number in scaler._asdict().items()))
             norms = captured.replay_or_none(self._inputs(scaler))
         if norms is None:
             if not plan.follows(self.param_groups, self.rule):
                 plan = self._plan = self._new_plan() or plan
             norms = self._take(plan, scaler)
         self._measured = None if norms is None else (plan.gradients.names, norms)
+        if plan.wrote_nonfinite(self.policy.nonfinite == "raise"):
+            self._tell_of_update(plan)
         plan.gradients.release()
+
+    def _tell_of_update(self, plan: Plan) -> None:
+        """Count an update that wrote something that is not finite, and raise an error or warn once, naming the tensors.
+
+        Raises:
+            NonFiniteUpdateError: under ``nonfinite="raise"``.
+        """
+        count_nonfinite_update(self.param_groups[0]["ledger"], plan.flags)
+        message = nonfinite_update_message(type(self).__name__, plan.names_of_nonfinite())
+        if self.policy.nonfinite == "raise":
+            plan.gradients.release()
+            raise NonFiniteUpdateError(message)
+        if self.policy.nonfinite == "skip":
+            self._watch.warn_once("update", message)
 
     def _take(self, plan: Plan, scaler: Scaler | None) -> Number:
         """Take the guarded step, capture it if that is worthwhile, and return the norms of the gradients."""
         guard = Guard(self._clippers, self.policy, self._watch)
 
         def take(graph: Graph | None, measure: Measure) -> GradNorms | None:
-            state = step_state(self.param_groups[0], self._clippers, plan.gradients)
+            state = step_state(self.param_groups[0], self._clippers, plan.gradients)._replace(flags=plan.flags)
             return guarded_step(plan.gradients, measure, plan.apply, guard, state, scaler and scaler.read(graph))
 
         captured = plan.captured
@@ -117,7 +149,10 @@ class PlannedStep(torch.optim.Optimizer):
 
     def _new_plan(self) -> Plan | None:
         name = type(self).__name__
-        return plan_step(name, self.param_groups, self.rule, self.state, self._clippers, self.backend)
+        measured = not is_unguarded(Guard(self._clippers, self.policy, self._watch), scaler_of(self))
+        return plan_step(
+            name, self.param_groups, self.rule, self.state, self._clippers, self.backend, measured, self._plan
+        )
 
     def _inputs(self, scaler: Scaler | None) -> list[Any]:
         """Return everything that a step reads from Python, apart from its tensors."""
@@ -127,7 +162,7 @@ class PlannedStep(torch.optim.Optimizer):
             for name, value in group.items()
             if name != "params" and not (name == SCHEDULED and isinstance(value, float))
         ]
-        return [*values, self.policy, *self._clippers, self.backend, scaler and scaler.scale]
+        return [*values, self.policy, *self._clippers, self.backend, *(scaler or ())]
 
     def _has_hooks(self) -> bool:
         """Return whether the step has to call a hook or the profiler."""

@@ -12,6 +12,8 @@ from steadystep.clipping.norms import GradNorms
 from steadystep.clipping.transforms import Scale, Transform
 from steadystep.gradients.gradient_set import GradientSet
 from steadystep.step import ledger as step_ledger
+from steadystep.step.errors import NonFiniteGradientError
+from steadystep.step.watch import StepWatch
 from steadystep.tracing.graph import Graph, graph_of
 from steadystep.tracing.ops import Number, isfinite, logical_not
 from steadystep.tracing.verdict import Verdict
@@ -23,14 +25,6 @@ Measure = Callable[[Sequence[Transform]], GradNorms]
 
 Apply = Callable[[Sequence[Transform], Verdict, float | None], Number]
 """Writes the update of transformed gradients, bounded if there is a bound. Returns whether the bound limited it."""
-
-
-class NonFiniteGradientError(FloatingPointError):
-    """A step was refused under ``nonfinite="raise"``: a gradient is not finite, or its square overflows."""
-
-
-class TooManySkipsError(RuntimeError):
-    """More than `max_consecutive_skips` steps in a row were refused: the run is not recovering."""
 
 
 @dataclass(frozen=True)
@@ -48,23 +42,30 @@ class Policy:
             raise ValueError(f"max_consecutive_skips is {limit!r}: it must be a whole number from 1 up")
 
 
-@dataclass(frozen=True)
-class Scaler:
+class Scaler(NamedTuple):
     """The scale by which a GradScaler multiplied the loss, and by which the step has to divide the gradients.
+
+    A step is refused if the scaler has found an infinite gradient, even if those of this step are finite: they may have
+    been changed since, or be those of another rank.
 
     The first `ledger.CALIBRATION` infinite steps in a row are skipped and do not count as refusals. Later ones count,
     and raise as they would without a GradScaler.
     """
 
     scale: Number
+    found_inf: Number = 0.0  # not 0 if the scaler has found an infinite gradient
 
     def read(self, graph: Graph | None = None) -> "Scaler":
         """Return this with the scale read from memory, as a number that a step can compute with."""
-        if not isinstance(self.scale, torch.Tensor):
-            return self
-        if graph is not None:
-            return Scaler(graph.load(self.scale))
-        return Scaler(self.scale.item() if self.scale.is_cpu else self.scale.double())
+        return Scaler(_number(self.scale, graph), _number(self.found_inf, graph))
+
+
+def _number(value: Number, graph: Graph | None) -> Number:
+    if not isinstance(value, torch.Tensor):
+        return value
+    if graph is not None:
+        return graph.load(value)
+    return value.item() if value.is_cpu else value.double()
 
 
 def scaler_of(optimizer: torch.optim.Optimizer) -> Scaler | None:
@@ -73,10 +74,11 @@ def scaler_of(optimizer: torch.optim.Optimizer) -> Scaler | None:
     A GradScaler passes its scale to an optimizer that has `_step_supports_amp_scaling`, and then does not divide. It
     passes None if it has already divided.
     """
-    if getattr(optimizer, "found_inf", None) is None:
+    found_inf: torch.Tensor | None = getattr(optimizer, "found_inf", None)
+    if found_inf is None:
         return None
     scale: torch.Tensor | None = getattr(optimizer, "grad_scale", None)
-    return Scaler(1.0 if scale is None else scale)
+    return Scaler(1.0 if scale is None else scale, found_inf)
 
 
 class Guard(NamedTuple):
@@ -84,7 +86,7 @@ class Guard(NamedTuple):
 
     clippers: Sequence[Clipper]
     policy: Policy
-    skip_watch: "SkipWatch"
+    watch: StepWatch
 
 
 class StepState(NamedTuple):
@@ -92,6 +94,7 @@ class StepState(NamedTuple):
 
     ledger: torch.Tensor
     memories: Sequence[Mapping[str, torch.Tensor]]  # the statistics of each clipper
+    flags: Sequence[torch.Tensor] = ()  # of update passes on an accelerator; see `UpdatePass.flag`
 
 
 def guarded_step(
@@ -119,10 +122,13 @@ def guarded_step(
         NonFiniteGradientError: under ``nonfinite="raise"``, naming the tensors.
         TooManySkipsError: after too many refusals in a row.
     """
-    clippers, policy, skip_watch = guard
+    clippers, policy, watch = guard
     if is_unguarded(guard, scaler):
-        apply((), Verdict(True), None)
-        step_ledger.record_unmeasured(state.ledger)
+        verdict = Verdict(True)
+        apply((), verdict, None)
+        step_ledger.record_unmeasured(state.ledger, verdict.accept)
+        if verdict.is_refused:
+            watch.check(state.ledger, policy.max_consecutive_skips)
         return None
     unscale = () if scaler is None else (Scale(1.0 / scaler.scale),)
     raw = measure(())
@@ -131,6 +137,8 @@ def guarded_step(
     decision = decide(clippers, read_memories(state.memories, graph), before, measure)
     # Judged before clipping: a clamp would hide an infinity. NaN fails both comparisons.
     finite = isfinite(raw.global_abs_max)
+    if scaler is not None:
+        finite = finite & (scaler.found_inf == 0.0)
     fits = decision.after.can_be_squared()
     # While a GradScaler looks for its scale, infinities are expected: they are skipped whatever the policy is.
     infinite = logical_not(finite) if scaler is not None else finite & logical_not(finite)
@@ -149,13 +157,14 @@ def guarded_step(
         state.ledger,
         before.global_norm,
         decision.after.global_norm,
+        before.global_abs_max,
         verdict,
         decision.clipped | bounded,
         {} if verdict.accept is True else _reasons(finite, fits, sound, decision),
         calibrating,
+        state.flags,
     )
-    if verdict.accept is not True:
-        verdict.call_after(lambda: skip_watch.check(state.ledger, policy.max_consecutive_skips))
+    verdict.call_after(lambda: watch.check(state.ledger, policy.max_consecutive_skips))
     return before
 
 
@@ -195,43 +204,19 @@ def _message(before: GradNorms, after: GradNorms, gradients: GradientSet) -> str
         elif not clipped <= limit:
             too_large.append(f"{name} (largest element {clipped:.3g})")
     if nonfinite:
-        return f"non-finite gradient in {_first(nonfinite)}; parameters and state are unchanged"
-    return f"the square of the gradient overflows in {_first(too_large)}; parameters and state are unchanged"
+        return f"non-finite gradient in {first_of(nonfinite)}; parameters and state are unchanged"
+    return f"the square of the gradient overflows in {first_of(too_large)}; parameters and state are unchanged"
 
 
-def _first(names: Sequence[str], most: int = 8) -> str:
+def nonfinite_update_message(optimizer: str, names: Sequence[str]) -> str:
+    """Return what is said of a step with finite gradients that wrote something that is not finite."""
+    return (
+        f"{optimizer} has written values that are not finite to {first_of(names)}, from gradients that are finite: "
+        "lower the learning rate, or raise eps; a parameter in float16 can hold no more than 65504"
+    )
+
+
+def first_of(names: Sequence[str], most: int = 8) -> str:
+    """Return the first few names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-class SkipWatch:
-    """Raises an error after too many refusals in a row. It never waits for an accelerator, so it may raise late."""
-
-    def __init__(self) -> None:
-        self._landing: torch.Tensor | None = None
-        self._event: torch.cuda.Event | None = None
-
-    def check(self, ledger: torch.Tensor, limit: int) -> None:
-        """Raise a TooManySkipsError if the ledger counts more than `limit` refusals in a row."""
-        place = step_ledger.AT["consecutive_skips"]
-        refused = ledger.numpy()[place] if ledger.is_cpu else self._latest(ledger[place])
-        if refused > limit:
-            raise TooManySkipsError(
-                f"{int(refused)} steps in a row were refused (max_consecutive_skips={limit}): the gradients stay "
-                "non-finite or too large. optimizer.ledger says why; nonfinite='raise' names the tensors"
-            )
-
-    def _latest(self, count: torch.Tensor) -> float:
-        """Return the latest count that has reached the host, or 0 if none has, and start copying the current one."""
-        if torch.cuda.is_current_stream_capturing():  # nothing is computed while a CUDA graph is being recorded
-            return 0.0
-        latest = 0.0
-        if self._landing is None or self._event is None:
-            self._landing, self._event = torch.zeros((), dtype=count.dtype, pin_memory=True), torch.cuda.Event()
-        elif not self._event.query():
-            return 0.0
-        else:
-            latest = float(self._landing.numpy())
-        self._landing.copy_(count, non_blocking=True)
-        self._event.record(torch.cuda.current_stream(count.device))  # its device need not be the current one
-        return latest

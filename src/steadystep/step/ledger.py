@@ -5,29 +5,11 @@ from typing import Any
 
 import torch
 
+from steadystep.step.fields import AT, FIELDS
+from steadystep.step.outer_clip import observe
 from steadystep.tracing.graph import Graph
 from steadystep.tracing.ops import Number, isfinite, where
 from steadystep.tracing.verdict import Verdict, load_entries, store_entries
-
-FIELDS = (
-    "attempted",
-    "applied",
-    "skipped_nonfinite",
-    "skipped_overflow",
-    "skipped_outlier",
-    "consecutive_skips",
-    "clipped",
-    "norm_before",
-    "norm_after",
-    "running_norm_before",
-    "running_norm_after",
-    "running_weight",
-    "infinite_under_scaler",
-)
-"""The entries of the ledger's float64 vector. As one tensor it travels in `state_dict`."""
-
-AT = {name: index for index, name in enumerate(FIELDS)}
-"""The position of each entry."""
 
 RUNNING_DECAY = 0.99
 """The decay of the running norms, exponential averages over the applied steps that are corrected for their start."""
@@ -35,7 +17,7 @@ RUNNING_DECAY = 0.99
 CALIBRATION = 32
 """Infinite steps in a row that a GradScaler may take to find its scale: halved as often, 2**32 is 1."""
 
-_COUNTS = FIELDS[:7]
+_COUNTS = (*FIELDS[:7], "nonfinite_updates", "zero_gradients", "already_clipped")
 
 
 def blank(device: torch.device) -> torch.Tensor:
@@ -45,20 +27,30 @@ def blank(device: torch.device) -> torch.Tensor:
     return torch.tensor(start, dtype=torch.float64, device=device)
 
 
-def record_unmeasured(ledger: torch.Tensor) -> None:
-    """Record a step that was applied without measuring its gradients."""
+def in_this_layout(ledger: torch.Tensor) -> torch.Tensor:
+    """Return a ledger with all entries; one that an earlier version saved lacks the last ones, which are then 0."""
+    missing = len(FIELDS) - len(ledger)
+    return torch.cat([ledger, ledger.new_zeros(missing)]) if missing > 0 else ledger
+
+
+def record_unmeasured(ledger: torch.Tensor, accept: bool) -> None:
+    """Record a step whose gradients were not measured, and whether it was applied or taken back."""
     ledger[AT["attempted"]] += 1
-    ledger[AT["applied"]] += 1
+    ledger[AT["applied" if accept else "consecutive_skips"]] += 1
+    if accept:
+        ledger[AT["consecutive_skips"]] = 0
 
 
 def record(
     ledger: torch.Tensor,
     before: Number,
     after: Number,
+    abs_max: Number,
     verdict: Verdict,
     clipped: Number,
     reasons: Mapping[str, Number],
     calibrating: Number,
+    flags: Sequence[torch.Tensor],
 ) -> None:
     """Record one measured step.
 
@@ -66,10 +58,12 @@ def record(
         ledger: the ledger's vector.
         before: the global norm before clipping.
         after: the global norm after clipping.
+        abs_max: the largest element before clipping.
         verdict: whether the step is applied.
         clipped: whether any clipper changes anything.
         reasons: for each count of skipped steps whether it applies.
         calibrating: whether a GradScaler is still finding its scale; a skip then is not one in a row.
+        flags: of update passes on an accelerator, which are set to 0; see `UpdatePass.flag`.
     """
     accept = verdict.accept
     entries = load_entries(ledger, verdict.graph)
@@ -84,14 +78,24 @@ def record(
     in_a_row = entries[AT["consecutive_skips"]]
     entries[AT["consecutive_skips"]] = where(accept, 0.0, where(calibrating, in_a_row, in_a_row + 1))
     add("clipped", accept & clipped)
-    entries[AT["norm_before"]] = before
-    entries[AT["norm_after"]] = after
+    for flag in flags:
+        add("nonfinite_updates", verdict.take(flag))
     # A norm that is not finite is reported as the last one, but would stay in a running average for ever.
     counts = accept & isfinite(before)
+    observe(entries, counts, before, abs_max)
+    entries[AT["norm_before"]] = before
+    entries[AT["norm_after"]] = after
     for name, value in (("running_norm_before", before), ("running_norm_after", after), ("running_weight", 1.0)):
         entry = entries[AT[name]]
         entries[AT[name]] = where(counts, RUNNING_DECAY * entry + (1 - RUNNING_DECAY) * value, entry)
     store_entries(ledger, entries, verdict.graph)
+
+
+def count_nonfinite_update(ledger: torch.Tensor, flags: Sequence[torch.Tensor]) -> None:
+    """Count a step whose update is known to have written something that is not finite, and reset what told of it."""
+    ledger[AT["nonfinite_updates"]] += 1
+    for flag in flags:
+        flag.zero_()
 
 
 def still_calibrating(ledger: torch.Tensor, infinite: Number, graph: Graph | None) -> Number:
@@ -103,15 +107,22 @@ def still_calibrating(ledger: torch.Tensor, infinite: Number, graph: Graph | Non
     return infinite & (in_a_row <= CALIBRATION)
 
 
-def read(ledger: torch.Tensor, names: Sequence[str], norms: Number | None) -> dict[str, Any]:
+def read(
+    ledger: torch.Tensor,
+    names: Sequence[str],
+    norms: Number | None,
+    updates: Mapping[str, float],
+    flags: Sequence[torch.Tensor],
+) -> dict[str, Any]:
     """Return the ledger as a plain dict. Norms are NaN before the first measured step."""
-    values = dict(zip(FIELDS, ledger.tolist(), strict=True))
+    values = dict(zip(FIELDS, in_this_layout(ledger).tolist(), strict=True))
     counts = {name: int(values[name]) for name in _COUNTS}
+    counts["nonfinite_updates"] += int(any(float(flag) for flag in flags))  # of the last step, not yet recorded
     before, after, weight = values["norm_before"], values["norm_after"], values["running_weight"]
     nan = float("nan")
     return {
         **counts,
-        "skipped": sum(count for name, count in counts.items() if name.startswith("skipped_")),
+        "skipped": counts["attempted"] - counts["applied"],
         "clip_rate": counts["clipped"] / counts["applied"] if counts["applied"] else 0.0,
         "norm_before": before,
         "norm_after": after,
@@ -119,4 +130,5 @@ def read(ledger: torch.Tensor, names: Sequence[str], norms: Number | None) -> di
         "running_norm_before": values["running_norm_before"] / weight if weight else nan,
         "running_norm_after": values["running_norm_after"] / weight if weight else nan,
         "norms": dict(zip(names, norms.tolist(), strict=True)) if norms is not None else {},
+        "update_norms": dict(updates),
     }

@@ -20,14 +20,20 @@ _PREFIX = "clip."
 def step_state(owner: MutableMapping[str, Any], clippers: Sequence[Clipper], gradients: GradientSet) -> StepState:
     """Return the ledger and the clippers' statistics on the device that decides, creating them if they are missing."""
     found = owner.get("ledger")
-    owner["ledger"] = step_ledger.blank(gradients.home) if found is None else found.to(gradients.home)
+    known = step_ledger.blank(gradients.home) if found is None else step_ledger.in_this_layout(found)
+    owner["ledger"] = known.to(gradients.home)
     return StepState(owner["ledger"], clipper_memories(owner, clippers, gradients.count, gradients.home))
 
 
-def read_ledger(owner: Mapping[str, Any], measured: tuple[Sequence[str], Number] | None) -> dict[str, Any]:
-    """Return the ledger as a plain dict, with the most recently measured norms by parameter name."""
+def read_ledger(
+    owner: Mapping[str, Any],
+    measured: tuple[Sequence[str], Number] | None,
+    updates: Mapping[str, float],
+    flags: Sequence[torch.Tensor] = (),
+) -> dict[str, Any]:
+    """Return the ledger as a plain dict, with the last norms of gradients and of updates by parameter name."""
     entries = owner["ledger"] if "ledger" in owner else step_ledger.blank(torch.device("cpu"))
-    return step_ledger.read(entries, *(measured or ((), None)))
+    return step_ledger.read(entries, *(measured or ((), None)), updates, flags)
 
 
 def is_priming_step(param_groups: Sequence[Mapping[str, Any]], measure: Callable[[], GradNorms]) -> bool:
@@ -41,10 +47,22 @@ def is_priming_step(param_groups: Sequence[Mapping[str, Any]], measure: Callable
     return bool((measure().abs_max == 0).all())
 
 
+def is_stored_by_guard(name: str) -> bool:
+    """Return whether an entry of a parameter group belongs to the guard: the ledger or the statistics of a clipper."""
+    return name == "ledger" or name.startswith(_PREFIX)
+
+
+def carry_over(before: MutableMapping[str, Any] | None, owner: MutableMapping[str, Any]) -> None:
+    """Give the first parameter group what the group before it stored, if it has been replaced by a new one."""
+    if before is None or before is owner or "ledger" in owner:
+        return
+    owner.update({name: before.pop(name) for name in list(before) if is_stored_by_guard(name)})
+
+
 @contextmanager
 def user_options_only(owner: MutableMapping[str, Any]) -> Iterator[None]:
     """Hide the stored entries of a parameter group while it is printed."""
-    stored = {name: owner.pop(name) for name in list(owner) if name == "ledger" or name.startswith(_PREFIX)}
+    stored = {name: owner.pop(name) for name in list(owner) if is_stored_by_guard(name)}
     try:
         yield
     finally:

@@ -77,8 +77,15 @@ class Graph:
         value = self.to_node(value) if tensor.dtype == torch.bool else self.as_number(value)
         self._stores[self._place(tensor), entry] = value
 
+    def fill(self, vector: torch.Tensor, value: Any) -> None:
+        """Store a number in all entries of a vector, which may be shorter than the vectors of the graph.
+
+        The entry -1 - n stands for the first n entries, all of them equal.
+        """
+        self._stores[self._place(vector), -1 - len(vector)] = self.as_number(value)
+
     def stores(self) -> tuple[tuple[int, int, str, int], ...]:
-        """Return (index in `tensors`, entry, dtype name, index of the node) for each store."""
+        """Return (index in `tensors`, entry, dtype name, index of the node) for each store; see `store` and `fill`."""
         return tuple(
             (place, entry, _dtype_name(self.tensors[place]), node.index)
             for (place, entry), node in self._stores.items()

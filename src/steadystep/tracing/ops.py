@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from steadystep.memory.access import owns_memory
 from steadystep.tracing.graph import Node
 
 Number = Any
@@ -25,7 +26,7 @@ def sqrt(x: Number) -> Number:
     """Return the square root, exactly rounded on the host and on a CPU."""
     if isinstance(x, float):  # the most frequent case, and the fastest
         return math.sqrt(x)
-    if isinstance(x, torch.Tensor) and x.is_cpu and x.dim():
+    if isinstance(x, torch.Tensor) and x.is_cpu and x.dim() and owns_memory(x):
         # On some processors torch's own root is off by one unit in the last place.
         return torch.from_numpy(np.sqrt(x.numpy()))
     if isinstance(x, _ON_DEVICE):

@@ -25,6 +25,10 @@ class Verdict:
         """Whether the host already knows that the step is refused; a verdict on an accelerator is not read."""
         return self.graph is None and not isinstance(self.accept, torch.Tensor) and not self.accept
 
+    def withdraw(self) -> None:
+        """Refuse a step after all, because its update has been taken back. The host has read the verdict before."""
+        self.accept = False
+
     def on(self, device: torch.device) -> torch.Tensor | None:
         """Return the verdict as a tensor on this device, or None if the host knows it."""
         return self.accept.to(device) if isinstance(self.accept, torch.Tensor) else None
@@ -32,6 +36,28 @@ class Verdict:
     def load(self, tensor: torch.Tensor) -> Number:
         """Read a stored number or vector."""
         return load(tensor, self.graph)
+
+    def load_first(self, vector: torch.Tensor) -> Number:
+        """Read the first entry of a stored vector."""
+        if self.graph is not None:
+            return self.graph.load(vector)
+        return vector.numpy()[0].item() if vector.is_cpu else vector[0].double()
+
+    def fill(self, vector: torch.Tensor, value: Number) -> None:
+        """Replace all entries of a stored vector by one value if the step is applied."""
+        if self.graph is None:
+            self.store(vector, value)
+        else:
+            self.graph.fill(vector, where(self.accept, value, self.graph.load(vector)))
+
+    def take(self, flag: torch.Tensor) -> Number:
+        """Read a stored number and set it to 0, whether the step is applied or not."""
+        value = load(flag.clone() if self.graph is None else flag, self.graph)
+        if self.graph is None:
+            flag.zero_()
+        else:
+            self.graph.store(flag, 0.0)
+        return value
 
     def store(self, tensor: torch.Tensor, value: Number) -> None:
         """Replace a stored number or vector if the step is applied."""

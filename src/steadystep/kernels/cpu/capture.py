@@ -9,7 +9,6 @@ from steadystep.gradients.gradient_set import GradientSet
 from steadystep.kernels.capture import CapturedStep, same_objects
 from steadystep.kernels.cpu.graph_kernel import GraphProgram
 from steadystep.kernels.cpu.norm_kernel import NormPass
-from steadystep.kernels.update import UpdatePass
 from steadystep.tracing.graph import Graph
 
 
@@ -20,11 +19,11 @@ class CPUCapturedStep(CapturedStep):
     before it, and never while a schedule changes more than the learning rate.
     """
 
-    def __init__(self, gradients: GradientSet, passes: Sequence[UpdatePass]) -> None:
+    def __init__(self, gradients: GradientSet) -> None:
         sizes = tuple(x.numel() for x in gradients.gradients)
-        norms, abs_max = torch.empty((2, len(sizes)), dtype=torch.float64)
+        norms, abs_max = torch.empty((2, len(sizes)), dtype=torch.float64, device="cpu")
         measure = NormPass(gradients.gradients[0].dtype, sizes).into(norms.numpy(), abs_max.numpy())
-        super().__init__(gradients, norms, abs_max, passes, measure)
+        super().__init__(gradients, norms, abs_max, measure)
         self._last_inputs: Sequence[Any] = ()
 
     def should_capture(self, inputs: Sequence[Any]) -> bool:
@@ -32,7 +31,7 @@ class CPUCapturedStep(CapturedStep):
         last, self._last_inputs = self._last_inputs, inputs
         return same_objects(last, inputs)
 
-    def _compile(self, graph: Graph) -> Callable[[], None]:
+    def _compile(self, graph: Graph) -> Callable[[Sequence[int]], None]:
         return GraphProgram(graph).run
 
     def _capture_is_useless(self) -> None:

@@ -9,7 +9,6 @@ from functools import cache
 from textwrap import indent
 
 import numpy as np
-import torch
 from numba import types
 
 from steadystep.kernels.cpu.jit import compile_kernel
@@ -78,7 +77,7 @@ def kernel(program, addresses, memory, stores):
         code, out, width, x, next_x, y, next_y, z, next_z = program[row]
 {operations}
     for row in range(len(stores)):
-        code, number, offset, x, width = stores[row]
+        code, number, offset, x, width, next_x = stores[row]
 {stores}
 """
 _LOAD = """\
@@ -108,7 +107,7 @@ _STORE = """\
     if code == {code}:
         there = carray(at(addresses[number] + offset), width, {kind})
         for i in range(width):
-            there[i] = memory[x + i]
+            there[i] = memory[x + i * next_x]
         continue
 """
 
@@ -118,17 +117,16 @@ class GraphProgram:
 
     def __init__(self, graph: Graph) -> None:
         self._graph, self._kernel = graph, _kernel()
-        self._known_addresses: list[int] = []
+        self._known_addresses: Sequence[int] = ()
         self._addresses = np.zeros(0, np.int64)
         self._memory, self._program, self._stores = _layout(graph)
 
-    def run(self) -> None:
-        """Load the graph's inputs, evaluate its nodes, and store its results."""
+    def run(self, addresses: Sequence[int]) -> None:
+        """Load the graph's inputs, evaluate its nodes, and store its results, given the addresses of its tensors."""
         graph, memory = self._graph, self._memory
         for place, (group, name) in graph.options.items():
             memory[place] = group[name]
-        addresses = list(map(torch.Tensor.data_ptr, graph.tensors))
-        if addresses != self._known_addresses:
+        if addresses is not self._known_addresses:
             self._known_addresses, self._addresses = addresses, np.array(addresses, np.int64)
         self._kernel(self._program, self._addresses, memory, self._stores)
 
@@ -167,14 +165,19 @@ def _layout(graph: Graph) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             width = graph.length if vector or name in _REDUCTIONS else 1
             places.append(compute(name, vector, width, *(number for operand in operands for number in operand)))
     stores = [
-        (_CODES[dtype], number, _offset(entry, dtype), places[node][0], graph.length if entry < 0 else 1)
+        (_CODES[dtype], number, _offset(entry, dtype), places[node][0], _width(graph, entry), places[node][1])
         for number, entry, dtype, node in graph.stores()
     ]
-    return np.array(memory), np.array(rows, np.int64).reshape(-1, 9), np.array(stores, np.int64).reshape(-1, 5)
+    return np.array(memory), np.array(rows, np.int64).reshape(-1, 9), np.array(stores, np.int64).reshape(-1, 6)
+
+
+def _width(graph: Graph, entry: int) -> int:
+    """Return how many entries of a tensor are stored: one, all of a vector (-1), or the first n (-1 - n)."""
+    return 1 if entry >= 0 else graph.length if entry == -1 else -1 - entry
 
 
 def _offset(entry: int, dtype: str) -> int:
-    """Return the offset in bytes of an entry from the start of its tensor; the entry -1 stands for all entries."""
+    """Return the offset in bytes of an entry from the start of its tensor; negative entries stand for several."""
     return max(entry, 0) * np.dtype(_TYPES[dtype]).itemsize
 
 

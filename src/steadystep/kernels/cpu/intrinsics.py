@@ -145,6 +145,18 @@ def wide_vectors(context):
 
 
 @intrinsic
+def add_product(context, total, x, y):
+    """Return total + x * y as part of a sum that may be reordered into vectors; all else stays in the order written."""
+    assert total == x == y, "the sum has the type of its terms"
+
+    def generate(context, builder, signature, arguments):
+        flags = ("reassoc", "contract")
+        return builder.fadd(arguments[0], builder.fmul(arguments[1], arguments[2], flags=flags), flags=flags)
+
+    return total(total, total, total), generate
+
+
+@intrinsic
 def larger_magnitude(context, bits, x):
     """Return the larger of `bits` and the bits of |x|. Integers vectorise, and NaN ranks above infinity."""
     assert isinstance(x, types.Float)

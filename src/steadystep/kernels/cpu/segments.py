@@ -22,6 +22,8 @@ class Segments:
         chunks: the chunks of all segments.
         addresses: (segments, 2 + slots), int64: of the gradient, the parameter and the state.
         transform: (segments, columns of `TRANSFORM`), float64.
+        squares: (chunks + 1, 1), float64: the squared norm of the last update of each chunk, then 1 if any is not
+            finite.
     """
 
     def __init__(self, updates: Sequence[Update], by_unit: bool) -> None:
@@ -29,6 +31,7 @@ class Segments:
         where = units.unit_layout(tuple(shapes))
         self.by_unit = by_unit
         self.chunks = chunks(where.lengths)
+        self.squares = np.zeros((len(self.chunks.table) + 1, 1))
         self.transform = np.full((len(where.lengths), len(TRANSFORM)), UNTRANSFORMED)
         self._changed_columns: Collection[int] = ()  # the columns of `transform` that differ from UNTRANSFORMED
         self._owners, self._offsets = where.owners, where.offsets

@@ -39,11 +39,13 @@ for block in range(blocks):
     {block_arrays}
     for i in range(BLOCK):
         {block_element}
+    {block_end}
 first = start + blocks * BLOCK
 rest = length - blocks * BLOCK
 {rest_arrays}
 for i in range(rest):
     {rest_element}
+{block_end_of_rest}
 {end}
 """
 
@@ -59,6 +61,9 @@ def _transformed(g, before, before_again, bound, after, after_again):
 def update_kernel(equation: Equation, dtype: torch.dtype, grad_dtype: torch.dtype, plain: bool = False) -> Kernel:
     """Compile the kernel that writes updated parameters and state.
 
+    It adds up the squares of what it adds to each chunk, in `totals` (chunks + 1, 1), whose last entry it sets to 1 if
+    such a sum is not finite: because anything that it wrote is not, or because the sum overflows.
+
     Args:
         equation: the rule.
         dtype: of the parameters.
@@ -69,8 +74,13 @@ def update_kernel(equation: Equation, dtype: torch.dtype, grad_dtype: torch.dtyp
     new = [f"new{slot}" for slot in range(equation.slots)]
     element = [
         f"{', '.join(['q', *new])}, = {equation.call(equation.update)}",
-        "P[i] = store(q)" if plain else "P[i] = store(p + limit * (q - p) if limit < 1 else q)",
+        "written = store(q)" if plain else "written = store(p + limit * (q - p) if limit < 1 else q)",
+        "P[i] = written",
         *(f"S{slot}[i] = {value}" for slot, value in enumerate(new)),
+        "change = load(written) - old",
+        "squares = add_product(squares, change, change)",
+        # 0 unless the state is not finite, and then the sum is not either.
+        *([f"zeros = add_product(zeros, number(0), {' + '.join(new)})"] if new else []),
     ]
     per_tensor = (*map(local_name, equation.factors), "limit")
     purpose = "plain_update" if plain else "update"
@@ -114,15 +124,22 @@ def _compile(
     element: Sequence[str],
     sums: int = 0,
 ) -> Kernel:
+    updates = sums == 0
     read = [
         "g = direction * transformed(load_grad(G[i]), before, before_again, bound, after, after_again)",
         "p = load(P[i])",
+        *["old = p"] * updates,
         "g = g + coupled * p if coupled != 0 else g",  # 0 * inf is NaN
         "p = shrink * p",
     ]
     if purpose == "plain_update":
-        read = ["g = load_grad(G[i]) * before", "p = load(P[i])"]
-    totals = [f"total{number}" for number in range(sums)]
+        read = ["g = load_grad(G[i]) * before", "p = load(P[i])", "old = p"]
+    totals = [f"total{number}" for number in range(sums or 1)]
+    # Within a block, squares are added up in the precision of the update; blocks are added up in float64.
+    start, stop = (
+        (["squares = number(0)", "zeros = number(0)"], ["total0 += float64(squares + zeros)"]) if updates else ([], [])
+    )
+    found = ["if not total0 < inf:", "    totals[len(table), 0] = 1.0"] if updates else []
     shared = [f"{x} = number(shared[{k}])" for k, x in enumerate((*SETTINGS, *map(local_name, equation.shared)))]
     each = _CHUNK.format(
         per_tensor=indented(
@@ -132,11 +149,13 @@ def _compile(
             + ["before = direction * before"] * (purpose == "plain_update")
             + [f"{total} = 0.0" for total in totals],
         ),
-        block_arrays=indented(4, _arrays(equation.slots, "BLOCK")),
+        block_arrays=indented(4, [*_arrays(equation.slots, "BLOCK"), *start]),
         block_element=indented(8, [*read, *element]),
-        rest_arrays=indented(0, _arrays(equation.slots, "rest")),
+        block_end=indented(4, stop),
+        rest_arrays=indented(0, [*_arrays(equation.slots, "rest"), *start]),
         rest_element=indented(4, [*read, *element]),
-        end=indented(0, [f"totals[chunk, {number}] = {total}" for number, total in enumerate(totals)]),
+        block_end_of_rest=indented(0, stop),
+        end=indented(0, [*(f"totals[chunk, {number}] = {total}" for number, total in enumerate(totals)), *found]),
     )
     stored, grad = (str(dtype).removeprefix("torch.") for dtype in dtypes)
     module = function.__module__.rpartition(".")[2]

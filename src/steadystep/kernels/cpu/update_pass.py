@@ -20,8 +20,9 @@ from steadystep.kernels.cpu.update_kernel import (
     sums_kernel,
     update_kernel,
 )
-from steadystep.kernels.layout import in_layout_of
-from steadystep.kernels.update import Update
+from steadystep.kernels.precision import math_dtype
+from steadystep.kernels.update import Update, has_nonfinite
+from steadystep.memory.layout import in_layout_of
 from steadystep.rule import Rule
 from steadystep.tracing.graph import Graph, Untraceable
 from steadystep.tracing.ops import Number, where
@@ -40,15 +41,14 @@ class CPUUpdatePass:
     def __init__(self, rule: Rule, updates: Sequence[Update]) -> None:
         self._rule, self.updates = rule, updates
         self._equation = Equation(rule.update, rule.sums, len(rule.slots))
-        self._dtype = updates[0].parameter.dtype
+        self._dtype, self._math = updates[0].parameter.dtype, math_dtype(updates[0].parameter)
         self._counts = np.array([update.count for update in updates], np.float64)
-        self._tensors = [tensor for update in updates for tensor in (update.parameter, *update.state)]
-        self._known_addresses = [tensor.data_ptr() for tensor in self._tensors]
         self._indices = np.array([update.index for update in updates])
-        self._contiguous = all(update.parameter.is_contiguous() for update in updates)
+        self._direct = all(update.is_direct for update in updates)  # whether gradients are read where they are
         # (tensors, factors of the rule, then the limit of the update)
         self._per_tensor = np.ones((len(updates), len(self._equation.factors) + 1))
-        self._no_totals = np.empty((0, 0))
+        self.nonfinite = False  # whether the last update wrote anything that is not finite
+        self._last: Segments | None = None  # of the last update
         self._kernels: dict[tuple[torch.dtype, bool], Kernel] = {}
 
     @cached_property
@@ -65,9 +65,15 @@ class CPUUpdatePass:
         """The segments of replayed steps, in which only the gradients' addresses and two columns of factors change."""
         return Segments(self.updates, by_unit=False)
 
-    def fits(self) -> bool:
-        """Return whether the parameters and their state still have the addresses that the pass was made for."""
-        return list(map(torch.Tensor.data_ptr, self._tensors)) == self._known_addresses
+    @property
+    def flag(self) -> None:
+        """None: the host knows `nonfinite` as soon as the kernels have run."""
+
+    def update_norms(self) -> np.ndarray:
+        """Return the Euclidean norm of the last update of each tensor, 0 before the first."""
+        if self._last is None:
+            return np.zeros(len(self.updates))
+        return np.sqrt(self._last.sum_by_tensor(self._last.squares[:-1, 0]))
 
     def apply(
         self,
@@ -95,7 +101,8 @@ class CPUUpdatePass:
         accept: Number,
     ) -> None:
         """Store the kernel's inputs at each evaluation of the graph, then run the kernel if the step is accepted."""
-        stored, verdict = torch.empty(len(numbers), dtype=torch.float64), torch.empty((), dtype=torch.bool)
+        stored = torch.empty(len(numbers), dtype=torch.float64, device="cpu")
+        verdict = torch.empty((), dtype=torch.bool, device="cpu")
         for entry, number in enumerate(numbers):
             graph.store(stored, number, entry)
         graph.store(verdict, accept)
@@ -104,7 +111,7 @@ class CPUUpdatePass:
             if not isinstance(transform, Scale):
                 raise Untraceable("a clipper does more than multiply gradients by factors")
             node = graph.as_number(transform.factors)
-            memory = torch.empty((graph.length,) if node.is_vector else (), dtype=torch.float64)
+            memory = torch.empty((graph.length,) if node.is_vector else (), dtype=torch.float64, device="cpu")
             graph.store(memory, node, -memory.dim())
             factors.append(memory.numpy())
         accepted, shared, segments = verdict.numpy(), stored.numpy(), self._replayed
@@ -150,7 +157,8 @@ class CPUUpdatePass:
         equation, dtypes, per_tensor = self._equation, (self._dtype, grad_dtype), self._per_tensor
         if self._rule.sums is not None:
             totals = self._totals(segments, sums_kernel(equation, *dtypes), shared, equation.terms)
-            factors = self._rule.tensor_factors(self._counts, values, totals)
+            with np.errstate(invalid="ignore", over="ignore"):  # of parameters that are not finite
+                factors = self._rule.tensor_factors(self._counts, values, totals)
             per_tensor[:, :-1] = np.transpose(list(factors.values()))
         bounded = False
         if update_bound is not None:
@@ -162,7 +170,12 @@ class CPUUpdatePass:
         kernel = self._kernels.get((grad_dtype, plain))
         if kernel is None:
             kernel = self._kernels[grad_dtype, plain] = update_kernel(equation, *dtypes, plain)
-        self._run(segments, kernel, shared, self._no_totals)
+        squares = segments.squares
+        squares[-1, 0] = 0.0
+        self._run(segments, kernel, shared, squares)
+        self._last = segments
+        # The sum can overflow, too.
+        self.nonfinite = bool(squares[-1, 0]) and any(map(has_nonfinite, self.updates))
         if update_bound is not None:
             per_tensor[:, -1] = 1.0
         return bounded
@@ -188,13 +201,17 @@ class CPUUpdatePass:
         """
         updates, gradients = self.updates, self.updates[0].gradients
         done = _set_transform(transforms, segments)
-        if done and self._contiguous and gradients.contiguous:
+        if done and self._direct:
             segments.set_gradients(gradients.addresses[self._indices], self._dtype.itemsize)
             return (), self._dtype, done == "factor"
+        # A gradient of another dtype is converted to the precision of the update, as in the eager backend.
         chosen = [update.gradient for update in updates]
+        chosen = [g if g.dtype == self._dtype else g.to(self._math) for g in chosen]
         if not done:
             done = _set_transform((), segments)
             chosen = [apply_transforms(transforms, g, update.index) for g, update in zip(chosen, updates, strict=True)]
+        if len({gradient.dtype for gradient in chosen}) > 1:  # all gradients of a kernel have one dtype
+            chosen = [gradient.to(self._math) for gradient in chosen]
         chosen = [in_layout_of(update.parameter, g) for g, update in zip(chosen, updates, strict=True)]
         segments.set_gradients([gradient.data_ptr() for gradient in chosen], chosen[0].itemsize)
         return chosen, chosen[0].dtype, done == "factor"

@@ -11,7 +11,6 @@ from steadystep.kernels.capture import CapturedStep
 from steadystep.kernels.cuda.graph_kernel import evaluate, kernel_of
 from steadystep.kernels.cuda.norm_kernel import NormPass
 from steadystep.kernels.cuda.runtime import is_captured, retain_for_cuda_graphs, upload
-from steadystep.kernels.update import UpdatePass
 from steadystep.tracing.graph import Graph
 
 
@@ -25,7 +24,7 @@ class GradientAddresses(NamedTuple):
 class CUDACapturedStep(CapturedStep):
     """Captured steps over tensors on one device. One kernel evaluates the whole graph, and nothing is read back."""
 
-    def __init__(self, gradients: GradientSet, passes: Sequence[UpdatePass]) -> None:
+    def __init__(self, gradients: GradientSet) -> None:
         first = gradients.gradients[0]
         norm_pass = NormPass(first.dtype, tuple(x.numel() for x in gradients.gradients), first.device)
         self._device = first.device
@@ -35,15 +34,15 @@ class CUDACapturedStep(CapturedStep):
         def measure(addresses: GradientAddresses) -> None:
             norm_pass.run_into(found, *addresses)
 
-        super().__init__(gradients, found.norms, found.abs_max, passes, measure)
+        super().__init__(gradients, found.norms, found.abs_max, measure)
 
     def should_capture(self, inputs: Sequence[Any]) -> bool:
         """Return True: capturing a step takes less time than launching a hundred kernels."""
         return True
 
-    def _compile(self, graph: Graph) -> Callable[[], None]:
+    def _compile(self, graph: Graph) -> Callable[[Sequence[int]], None]:
         kernel = kernel_of(graph)
-        return lambda: evaluate(graph, kernel, self._arguments)
+        return lambda _: evaluate(graph, kernel, self._arguments)  # which `_locate` has copied to the device
 
     def _locate(self, graph: Graph) -> GradientAddresses:
         """Copy the addresses of the gradients and the arguments of the graph to the device, if they have changed."""

@@ -113,7 +113,7 @@ def _source(tensors: int, name: str, *operands: Any) -> str:
 
 
 def _store(place: int, entry: int, dtype: str, node: int) -> str:
-    mask = ", mask=inside" if entry < 0 else ""
+    mask = "" if entry >= 0 else ", mask=inside" if entry == -1 else f", mask=lanes < {-1 - entry}"
     return f"tl.store({_address(place, entry, dtype)}, x{node}.to({_POINTED[dtype]}){mask})"
 
 

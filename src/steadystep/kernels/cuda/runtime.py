@@ -34,7 +34,7 @@ def upload(table: np.ndarray, device: torch.device) -> torch.Tensor:
         landing = torch.zeros(len(table), dtype=torch.int64, device=device)
         torch._foreach_add_(landing.unbind(), table.tolist())  # pyright: ignore[reportPrivateImportUsage]
         return landing
-    pinned = torch.empty(len(table), dtype=torch.int64, pin_memory=True)
+    pinned = torch.empty(len(table), dtype=torch.int64, pin_memory=True, device="cpu")
     pinned.numpy()[:] = table
     return pinned.to(device, non_blocking=True)
 

@@ -22,10 +22,12 @@ POINTERS = (
     "per_tensor",  # (tensors, factors of the rule), float64, or None
     "limits",  # (tensors,), float64: the limit of a tensor's update, or None
     "result",  # of an update: whether the step is accepted; of sums: (chunks, terms), float64
+    "squares",  # (chunks,), float64: the squared norm of the update of each chunk, or None
+    "flag",  # float64: set to 1 by an update that writes anything that is not finite, or None
 )
 
-CONSTANTS = ("EACH_BEFORE", "EACH_AFTER", "ALIGNED", "CHUNK", "BLOCK")
-"""Whether each gradient has its own factor, before and after; whether all addresses are multiples of 16; sizes."""
+CONSTANTS = ("GRAD", "EACH_BEFORE", "EACH_AFTER", "ALIGNED", "CHUNK", "BLOCK")
+"""The type of gradients; whether each has its own factor, before and after; whether addresses are aligned; sizes."""
 
 SETTINGS = ("direction", "coupled", "shrink", "bound")
 """What all tensors share besides the rule's coefficients: `direction_and_decay`, and the bound of an element."""
@@ -64,13 +66,28 @@ def update_kernel(equation: Equation, dtype: torch.dtype, limited: bool) -> Any:
         return [
             f"{', '.join(['q', *new])}, = {equation.call(equation.update, 's{slot}')}",
             *(["q = tl.where(limit < 1, p + limit * (q - p), q)"] if limited else []),
-            f"tl.store(P + at, narrow(q, STORED){mask})",
+            "q = narrow(q, STORED)",
+            f"tl.store(P + at, q{mask})",
             *(f"tl.store(S{slot} + at, {value}{mask})" for slot, value in enumerate(new)),
+            "change = widen(q).to(tl.float64) - old.to(tl.float64)",
+            "square = change * change",
+            # 0 unless the state is not finite, and then the sum is not either.
+            *(f"square += 0.0 * {value}.to(tl.float64)" for value in new),
+            f"total += {'tl.where(inside, square, 0.0)' if mask else 'square'}",
         ]
 
     limit = ["limit = tl.load(limits + tensor).to(MATH)"] if limited else []
+    start = [*limit, "total = tl.zeros([BLOCK], tl.float64)"]
+    end = [
+        "found = tl.sum(total, axis=0)",
+        "tl.store(squares + chunk, found)",
+        "if (found < float('inf')) == 0:",
+        "    tl.store(flag, 1.0)",
+    ]
     # The kernel of a refused step does not even read its tensors.
-    return _kernel("update", equation, equation.update, dtype, element, condition="tl.load(result)", start=limit)
+    return _kernel(
+        "update", equation, equation.update, dtype, element, condition="tl.load(result)", start=start, end=end
+    )
 
 
 @cache
@@ -137,7 +154,7 @@ def _kernel(
     slots = range(equation.slots)
     per_tensor = equation.factors if function is equation.update else ()
     variables = [
-        "G = located(tl.load(gradients + index), STORED, ALIGNED) + start",
+        "G = located(tl.load(gradients + index), GRAD, ALIGNED) + start",
         "P = located(tl.load(row + 1), STORED, ALIGNED) + start",
         *(f"S{slot} = located(tl.load(row + {2 + slot}), STATE, ALIGNED) + start" for slot in slots),
         "before_one, before_two = factor_in_two(before, index * EACH_BEFORE, MATH)",
@@ -151,6 +168,7 @@ def _kernel(
         return [
             f"g = widen(tl.load(G + at{mask})).to(MATH)",
             f"p = widen(tl.load(P + at{mask})).to(MATH)",
+            "old = p",
             *(f"s{slot} = tl.load(S{slot} + at{mask}).to(MATH)" for slot in slots),
             "g = direction * (clamped(g * before_one * before_two, bound) * after_one * after_two)",
             "g = tl.where(coupled != 0, g + coupled * p, g)",  # 0 * inf is NaN

@@ -9,13 +9,16 @@ import torch
 from steadystep.clipping.transforms import Clamp, Scale, Transform, apply_transforms
 from steadystep.kernels import update_rms
 from steadystep.kernels.codegen import Equation, direction_and_decay
+from steadystep.kernels.cuda import intrinsics
 from steadystep.kernels.cuda.capture import GradientAddresses
 from steadystep.kernels.cuda.chunks import chunks
 from steadystep.kernels.cuda.norm_kernel import sum_chunks
 from steadystep.kernels.cuda.runtime import launch, retain_for_cuda_graphs, upload
 from steadystep.kernels.cuda.update_kernel import rms_kernel, sums_kernel, update_kernel
-from steadystep.kernels.layout import in_layout_of
+from steadystep.kernels.precision import math_dtype
 from steadystep.kernels.update import Update
+from steadystep.memory.fingerprint import addresses_of
+from steadystep.memory.layout import in_layout_of
 from steadystep.rule import Rule
 from steadystep.tracing.graph import Graph, Untraceable
 from steadystep.tracing.ops import Number
@@ -30,22 +33,25 @@ class CUDAUpdatePass:
         self._equation = Equation(rule.update, rule.sums, len(rule.slots))
         self._dtype, self._device = updates[0].parameter.dtype, updates[0].parameter.device
         self._chunks = chunks(tuple([update.parameter.numel() for update in updates]), self._device)
-        self._tensors = [tensor for update in updates for tensor in (update.parameter, *update.state)]
-        self._known_addresses = [tensor.data_ptr() for tensor in self._tensors]
+        self._math = math_dtype(updates[0].parameter)
+        tensors = [tensor for update in updates for tensor in (update.parameter, *update.state)]
         columns = np.empty((len(updates), 2 + len(rule.slots)), np.int64)
         columns[:, 0] = [update.index for update in updates]
-        columns[:, 1:] = np.reshape(self._known_addresses, (len(updates), -1))
+        columns[:, 1:] = np.reshape(addresses_of(tensors), (len(updates), -1))
         self._aligned = not (columns[:, 1:] % 16).any()
         self._columns = upload(columns.ravel(), self._device)
         counts = np.array([update.count for update in updates], np.float64)
         self._counts = upload(counts.view(np.int64), self._device).view(torch.float64)
         self._true = torch.ones((), dtype=torch.bool, device=self._device)
         self._indices = columns[:, 0].copy()
+        self.nonfinite = False
+        self.flag = torch.zeros((), dtype=torch.float64, device=self._device)
+        self._squares = torch.zeros(len(self._chunks), 1, dtype=torch.float64, device=self._device)
         self._graph_memory: dict[str, torch.Tensor] = {}  # where graphs store what the kernels read
 
-    def fits(self) -> bool:
-        """Return whether the parameters and their state still have the addresses that the pass was made for."""
-        return list(map(torch.Tensor.data_ptr, self._tensors)) == self._known_addresses
+    def update_norms(self) -> torch.Tensor:
+        """Return the Euclidean norm of the last update of each tensor, 0 before the first."""
+        return sum_chunks(self._squares, self._chunks)[0].sqrt()
 
     def apply(
         self,
@@ -69,14 +75,15 @@ class CUDAUpdatePass:
             self._capture(verdict.graph, numbers, factors, values, verdict.accept)
             return False
         gradients = self._gradients(transforms if split is None else ())
-        addresses = np.array([gradient.data_ptr() for gradient in gradients], np.int64)
+        addresses = np.array(addresses_of(gradients), np.int64)
         pointers, shared = self._uploaded(addresses, numbers)
         factors = [self._on_device(_product(scales)) for scales in (before, after)]
         accept = verdict.on(self._device)
         aligned = self._aligned and not (addresses % 16).any()
         bounded = self._launch(
-            (pointers, shared, *factors), values, self._true if accept is None else accept, update_bound, aligned
-        )
+            (pointers, shared, *factors), gradients[0].dtype, values, self._true if accept is None else accept,
+            update_bound, aligned,
+        )  # fmt: skip
         del gradients  # every kernel that reads them is in the stream by now
         return bool(bounded) if self._device.type == "cpu" else bounded
 
@@ -106,7 +113,7 @@ class CUDAUpdatePass:
 
         def run(gradients: GradientAddresses) -> None:
             aligned = self._aligned and gradients.aligned
-            self._launch((gradients.pointers, shared, *stored), values, verdict, None, aligned)
+            self._launch((gradients.pointers, shared, *stored), self._dtype, values, verdict, None, aligned)
 
         graph.updates.append(run)
 
@@ -118,6 +125,7 @@ class CUDAUpdatePass:
     def _launch(
         self,
         arguments: Sequence[Any],
+        grad_dtype: torch.dtype,
         values: Mapping[str, Any],
         verdict: torch.Tensor,
         update_bound: float | None,
@@ -125,9 +133,16 @@ class CUDAUpdatePass:
     ) -> Number:
         """Launch the kernels; return whether the bound limits any update."""
         work = self._chunks
-        retain_for_cuda_graphs(self._device, work.table, work.spans, self._columns, self._counts, self._true)
+        retain_for_cuda_graphs(
+            self._device, work.table, work.spans, self._columns, self._counts, self._true, self._squares, self.flag
+        )
         before, after = arguments[2:]
-        constants = {"EACH_BEFORE": _is_vector(before), "EACH_AFTER": _is_vector(after), "ALIGNED": aligned}
+        constants = {
+            "GRAD": intrinsics.STORED[str(grad_dtype).removeprefix("torch.")],
+            "EACH_BEFORE": _is_vector(before),
+            "EACH_AFTER": _is_vector(after),
+            "ALIGNED": aligned,
+        }
         per_tensor, limits, bounded = None, None, False
         if self._rule.sums is not None:
             kernel = sums_kernel(self._equation, self._dtype)
@@ -144,11 +159,16 @@ class CUDAUpdatePass:
         return bounded
 
     def _gradients(self, transforms: Sequence[Transform]) -> list[torch.Tensor]:
-        """Return the gradients, after transforms that the kernels cannot apply, in the layout of their parameters."""
-        return [
-            in_layout_of(update.parameter, apply_transforms(transforms, update.gradient, update.index))
-            for update in self.updates
-        ]
+        """Return the gradients, after transforms that the kernels cannot apply, in the layout of their parameters.
+
+        They have one dtype: that of the parameters, or the precision of the update.
+        """
+        chosen = [update.gradient for update in self.updates]
+        chosen = [g if g.dtype == self._dtype else g.to(self._math) for g in chosen]
+        chosen = [apply_transforms(transforms, g, update.index) for g, update in zip(chosen, self.updates, strict=True)]
+        if len({gradient.dtype for gradient in chosen}) > 1:
+            chosen = [gradient.to(self._math) for gradient in chosen]
+        return [in_layout_of(update.parameter, g) for g, update in zip(chosen, self.updates, strict=True)]
 
     def _totals(
         self,
@@ -156,7 +176,7 @@ class CUDAUpdatePass:
         terms: int,
         arguments: Sequence[Any],
         per_tensor: torch.Tensor | None,
-        constants: dict[str, int],
+        constants: dict[str, Any],
     ) -> Sequence[torch.Tensor]:
         """Sum the per-element terms of each tensor."""
         sums = torch.empty((len(self._chunks), terms), dtype=torch.float64, device=self._device)
@@ -170,12 +190,12 @@ class CUDAUpdatePass:
         per_tensor: torch.Tensor | None,
         limits: torch.Tensor | None,
         result: torch.Tensor,
-        constants: dict[str, int],
+        constants: dict[str, Any],
     ) -> None:
         work = self._chunks
         launch(
             kernel, len(work), self._device, work.table, self._columns, *arguments, per_tensor, limits, result,
-            **constants, CHUNK=work.chunk, BLOCK=work.block,
+            self._squares, self.flag, **constants, CHUNK=work.chunk, BLOCK=work.block,
         )  # fmt: skip
 
     def _uploaded(self, addresses: np.ndarray, numbers: Sequence[Number]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from steadystep.lab.errors import UserError
 from steadystep.lab.tasks.clips import CLIPS
+from steadystep.lab.tasks.optimizer_options import optimizer_with_options
 from steadystep.lab.tasks.recipe import Moment
 from steadystep.lab.tasks.splits import Splits
 from steadystep.lab.tasks.task import Task
@@ -17,8 +17,8 @@ from steadystep.lab.training.schedule import make_scheduler
 from steadystep.lab.training.seeds import epoch_order, initial_model, seed_noise
 from steadystep.lab.training.trial import Trial
 from steadystep.lab.training.weight_average import Lookahead
-from steadystep.optimizers import OPTIMIZERS, Optimizer
-from steadystep.step.guarded_step import NonFiniteGradientError
+from steadystep.optimizers import Optimizer
+from steadystep.step.errors import NonFiniteGradientError, TooManySkipsError
 
 
 class Diverged(Exception):
@@ -84,7 +84,7 @@ class Training:
         computed = now(self._device)
         try:
             self.optimizer.step()
-        except NonFiniteGradientError as error:
+        except (NonFiniteGradientError, TooManySkipsError) as error:
             raise Diverged(f"step {number}: {error}") from error
         ended = now(self._device)
         self.scheduler.step()
@@ -167,20 +167,13 @@ class Training:
 
 
 def make_optimizer(trial: Trial, model: torch.nn.Module) -> Optimizer:
-    """Make the trial's optimizer over the model's named parameters; it raises an error on non-finite gradients.
+    """Make the trial's optimizer over the model's named parameters.
+
+    It raises an error on gradients that are not finite, unless the options declare something else.
 
     Raises:
         UserError: if there is no such optimizer or it does not accept the options.
     """
-    # The exact spelling is required, because the name is part of the trial's identity.
-    if trial.optimizer not in OPTIMIZERS:
-        raise UserError(f"there is no optimizer {trial.optimizer!r}: choose one of {', '.join(OPTIMIZERS)}")
-    clip = None
-    if trial.clip:
-        clip = CLIPS[trial.clip.kind].make(trial.clip.threshold)
-    make: Any = OPTIMIZERS[trial.optimizer]
+    clip = CLIPS[trial.clip.kind].make(trial.clip.threshold) if trial.clip else None
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    try:
-        return make(trained, lr=trial.lr, clip=clip, nonfinite="raise", **trial.options)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"optimizer {trial.optimizer} does not accept the options {trial.options}: {error}") from error
+    return optimizer_with_options(trial.optimizer, trial.options, trial.lr, clip, trained)

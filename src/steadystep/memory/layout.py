@@ -1,21 +1,8 @@
-"""Which tensors the compiled kernels can read and write: dtypes, density, and the order of elements."""
+"""The layout of tensors: whether their elements are dense, and in which order."""
 
 from collections.abc import Sequence
-from functools import cache
 
 import torch
-
-_COMPILED_DTYPES = frozenset((torch.float32, torch.float64, torch.bfloat16, torch.float16))
-
-
-@cache
-def is_compiled_dtype(backend: str, dtype: torch.dtype) -> bool:
-    """Return whether a compiled backend has kernels for this dtype on this processor."""
-    if dtype == torch.float16 and backend == "numba":
-        from steadystep.kernels.cpu.intrinsics import HAS_HALF
-
-        return HAS_HALF
-    return dtype in _COMPILED_DTYPES
 
 
 def is_dense(tensor: torch.Tensor) -> bool:

@@ -1,0 +1,70 @@
+"""What a plan was made from. This is the only place that decides whether a plan still holds."""
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from operator import is_
+from typing import Any
+
+import torch
+
+from steadystep.kernels.update import Update
+from steadystep.memory.access import owns_memory
+from steadystep.memory.fingerprint import step_memory
+from steadystep.memory.overlap import Spans, span_sizes
+from steadystep.optimizers.counters import Counters
+
+Groups = Sequence[MutableMapping[str, Any]]
+State = MutableMapping[torch.Tensor, dict[str, Any]]
+
+
+class PlanInputs:
+    """The groups, the state and the memory that a plan was made from.
+
+    Objects are compared by identity and in order: looking a tensor up in a dictionary takes ten times as long. Their
+    memory is compared by its location, because a tensor can get another one without becoming another object. The
+    gradients must be of the kind that can be renewed.
+    """
+
+    def __init__(
+        self, param_groups: Groups, state: State, updates: Sequence[Update], counters: Sequence[Counters]
+    ) -> None:
+        self._groups = list(param_groups)
+        self._keys, self._states = list(state), list(state.values())
+        self._owners = [entry for entry in self._states for _ in entry]
+        self._names = [name for entry in self._states for name in entry]
+        self._values = [value for entry in self._states for value in entry.values()]
+        self._counters = counters
+        self._gradients = updates[0].gradients
+        written = [tensor for update in updates for tensor in (update.parameter, *update.state)]
+        self._memory = step_memory(list(filter(owns_memory, written)), self._gradients.gradients)
+        self._spans, self._sizes = Spans(written), span_sizes(self._gradients.gradients)
+        self._apart = not any(update.shares_memory for update in updates)
+
+    def hold(self, param_groups: Groups, state: State) -> bool:
+        """Take the current gradients, and return whether nothing else differs from what the plan was made from."""
+        return (
+            len(param_groups) == len(self._groups)
+            and all(map(is_, param_groups, self._groups))
+            and self._gradients.renew(param_groups)
+            and self._state_holds(state)
+            and self._memory_holds()
+        )
+
+    def _state_holds(self, state: Mapping[torch.Tensor, dict[str, Any]]) -> bool:
+        return (
+            len(state) == len(self._states)
+            and all(map(is_, state, self._keys))
+            and all(map(is_, state.values(), self._states))
+            and sum(map(len, self._states)) == len(self._values)
+            and all(map(is_, map(dict.get, self._owners, self._names), self._values))
+            and all(counters.agree() for counters in self._counters)
+        )
+
+    def _memory_holds(self) -> bool:
+        """Return whether all memory is as it was, and no gradient has moved into or out of what the step writes."""
+        memory = self._memory
+        if not memory.holds(self._gradients.gradients):
+            return False
+        if memory.moved and not (self._apart and not self._spans.touch(memory.addresses, self._sizes).any()):
+            return False
+        self._gradients.addresses = memory.addresses
+        return True

@@ -1,0 +1,86 @@
+"""The state of a parameter: what is missing is created, and what does not fit the parameter is refused."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from steadystep.gradients.gradient_set import local_reals
+from steadystep.kernels.precision import ROUNDING_ERROR, Rounding, is_compensated, math_dtype
+from steadystep.memory.access import check_storage, check_writable
+from steadystep.optimizers.counters import STEP
+from steadystep.rule import Rule
+
+
+def slots_of(rule: Rule, rounding: Rounding, parameter: torch.Tensor) -> list[str]:
+    """Return the names of the per-element state of a parameter."""
+    return [*rule.slots, *([ROUNDING_ERROR] if is_compensated(parameter.dtype, rounding) else [])]
+
+
+def complete_state(
+    entry: dict[str, Any], rule: Rule, group: Mapping[str, Any], parameter: torch.Tensor, name: str
+) -> list[torch.Tensor]:
+    """Create what is missing in the state of a parameter, check the rest, and return the slots in the rule's order.
+
+    Raises:
+        ValueError: for state that does not fit its parameter, naming both.
+    """
+    slots = slots_of(rule, group["rounding"], parameter)
+    known = any(entry.get(slot) is not None for slot in slots)
+    for slot in slots:
+        if entry.get(slot) is None:
+            entry[slot] = initial_state(rule, group, slot, parameter)
+        else:
+            check_slot(entry[slot], slot, parameter, name)
+    # torch's SGD counts no steps: with state it has taken at least one, and only the first is special.
+    starts = {STEP: 1.0 if known else 0.0, **dict.fromkeys(rule.counters, 1.0)}
+    for counter, start in starts.items():
+        check_counter(entry.setdefault(counter, start), counter, name)
+    return [entry[slot] for slot in slots]
+
+
+def check_slot(value: Any, slot: str, parameter: torch.Tensor, name: str, any_device: bool = False) -> None:
+    """Raise an error unless a value can be the per-element state of a parameter.
+
+    Saved state may be on any device.
+
+    Raises:
+        ValueError: naming the parameter, the slot, what it is, and what it must be.
+    """
+    if not isinstance(value, torch.Tensor):
+        raise ValueError(f"the state {slot!r} of {name} is {value!r}: it must be a tensor like the parameter")
+    expected, found = local_reals(parameter), local_reals(value)
+    kind = "complex" if parameter.is_complex() else "floating-point"
+    if not (value.is_complex() if parameter.is_complex() else value.is_floating_point()):
+        raise ValueError(f"the state {slot!r} of {name} is of {value.dtype}: it must be {kind}")
+    if found.shape != expected.shape or not (any_device or value.device == parameter.device):
+        raise ValueError(
+            f"the state {slot!r} of {name} has shape {tuple(value.shape)} on {value.device}, and the parameter "
+            f"{tuple(parameter.shape)} on {parameter.device}: it belongs to another parameter, or to another model"
+        )
+    (check_storage if any_device else check_writable)(value, f"the state {slot!r} of {name}")
+
+
+def check_counter(value: Any, counter: str, name: str) -> None:
+    """Raise an error unless a value can be a counter.
+
+    Raises:
+        ValueError: naming the parameter, the counter and what it is.
+    """
+    single = value.numel() == 1 if isinstance(value, torch.Tensor) else isinstance(value, int | float)
+    if not single:
+        raise ValueError(f"the state {counter!r} of {name} is {value!r}: it must be a single number")
+
+
+def state_dtype(parameter: torch.Tensor) -> torch.dtype:
+    """Return the dtype of a parameter's state."""
+    return parameter.dtype if parameter.is_complex() else math_dtype(parameter)
+
+
+def initial_state(rule: Rule, group: Mapping[str, Any], slot: str, parameter: torch.Tensor) -> torch.Tensor:
+    """Return the state of a slot as it is before the first step."""
+    start = rule.start.get(slot, 0.0)
+    value = group[start] if isinstance(start, str) else start
+    if parameter.is_complex():
+        value = complex(value, value)  # the real and the imaginary part have state like two real numbers
+    return torch.full_like(parameter, value, dtype=state_dtype(parameter), memory_format=torch.preserve_format)
