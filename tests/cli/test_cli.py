@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from child_processes import child, run_child
 from steadystep.cli.app import run
 
 SMALL = """
@@ -31,7 +32,7 @@ batch_size: 64
 
 def steadystep(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "steadystep", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+    return run_child(command, cwd=cwd)
 
 
 def assert_refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -266,16 +267,14 @@ def test_full_disk(tmp_path: Path) -> None:
 def test_ctrl_c_stops_cleanly_and_prints_how_to_resume(tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(SMALL.replace("[1, 2]", "[1, 60]"))
     command = [sys.executable, "-m", "steadystep", "reproduce", "--study", "small.yaml", "--out", "out"]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    records = tmp_path / "out" / "records"
-    deadline = time.monotonic() + 120
-    while not (records.exists() and any(records.glob("*.json"))):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    with child(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        records = tmp_path / "out" / "records"
+        deadline = time.monotonic() + 120
+        while not (records.exists() and any(records.glob("*.json"))):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in error
     assert "steadystep reproduce" in error and "--study small.yaml" in error and "--out out" in error

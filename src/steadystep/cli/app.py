@@ -12,6 +12,7 @@ from steadystep.cli.cost import cost
 from steadystep.cli.optimizers import optimizers
 from steadystep.cli.report import report
 from steadystep.cli.reproduce import reproduce
+from steadystep.cli.room import LISTS, TRAINING, with_room
 from steadystep.cli.stability import stability
 from steadystep.cli.success import success
 from steadystep.cli.tasks import tasks
@@ -25,7 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (reproduce, compare, stability, success, cost, report, tasks, optimizers, theory, audit):
-    app.command()(command)
+    room = LISTS if command in (tasks, optimizers) else TRAINING
+    app.command()(with_room(command, room))  # pyright: ignore[reportArgumentType]
 
 
 def _print_version(requested: bool) -> None:
@@ -44,9 +46,11 @@ def _main(
 def run() -> int:
     """Run the command and return its exit code, which is 2 for errors that the user can fix."""
     from steadystep.lab.errors import UserError
+    from steadystep.lab.system.scarcity import scarcity_as_user_error
 
     try:
-        code = app(standalone_mode=False)
+        with scarcity_as_user_error():
+            code = app(standalone_mode=False)
     except UserError as error:
         return _report_error(str(error))
     except TyperException as error:  # an unknown option or an invalid value

@@ -26,10 +26,12 @@ def audit(
     from steadystep.lab.errors import UserError
     from steadystep.lab.paper import audit as audit_paper
     from steadystep.lab.report.audit import render
+    from steadystep.lab.system.paths import path_problem
     from steadystep.lab.theory import CLAIMS, RECORDED
 
     if results is not None and not results.is_dir():
-        raise UserError(f"there is no folder {results}: pass the folder that contains studies such as mnist-mlp")
+        problem = path_problem(results / "mnist-mlp") or f"there is no folder {results}"
+        raise UserError(f"{problem}: pass the folder that contains studies such as mnist-mlp")
     rows, changed = audit_paper(results), []
     if check:
         cited = {source.reference for row in rows for source in row.evidence if source.kind == "theory"}

@@ -50,4 +50,4 @@ def compare(
         "compare", task=task, arms=arms, settings=settings, seeds=seeds, epochs=epochs, schedule=schedule,
         workers=workers, replicas=replicas, dtype=dtype, device=device, data=data, out=out,
     )  # fmt: skip
-    run_to_report(study, data, out or folder_for(task, "-compared"), workers, replicas, dtype, device, command)
+    run_to_report(study, data, out or folder_for(study.task, "-compared"), workers, replicas, dtype, device, command)

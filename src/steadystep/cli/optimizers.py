@@ -12,7 +12,7 @@ def optimizers(
     name: Annotated[str | None, typer.Argument(help="An optimizer whose documentation to print.")] = None,
 ) -> None:
     """List the optimizers with their variants and defaults, or print one with its equation, source and arguments."""
-    from steadystep.lab.study.names import resolve_optimizer
+    from steadystep.lab.tasks.names import resolve_optimizer
     from steadystep.optimizers import OPTIMIZERS
 
     console = Console()

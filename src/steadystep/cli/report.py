@@ -23,12 +23,16 @@ def report(
     from steadystep.lab.report.write import write_report
     from steadystep.lab.statistics.summarise import summarise
     from steadystep.lab.study.spec import command_for
+    from steadystep.lab.system.atomic import check_folder
 
     class Warnings(Silent):
         def warning(self, text: str) -> None:
             """Print the warning to stderr."""
             print(f"steadystep: {text}", file=sys.stderr)
 
+    for folder in (out, pack):
+        if folder is not None:
+            check_folder(folder)
     results = read_study(study, Warnings())
     summary = summarise(results)
     written = write_report(results, summary, out or study, command_for(results.study, results.task))

@@ -47,7 +47,7 @@ def reproduce(
         "study": study, "seeds": seeds, "epochs": epochs, "workers": workers, "replicas": replicas, "dtype": dtype,
         "device": device, "data": data,
     }  # fmt: skip
-    if task != ALL or study:
+    if task.lower() != ALL or study:
         chosen = load_study(study) if study else study_for(find_task(task), seeds=seeds, epochs=epochs)
         command = command_line("reproduce", task=None if study else task, **options, out=out)
         run_to_report(chosen, data, out or folder_for(chosen.task), workers, replicas, dtype, device, command)

@@ -31,11 +31,12 @@ def run_to_report(
     from steadystep.lab.tasks import find_task
 
     console = Console()
-    study = _in_precision(study, dtype, data, folder, device, console)
-    with resumable(folder, command), observe(study_epochs(study), console) as observer:
-        results = run_study(
-            study, find_task(study.task), data, folder, workers, observer, replicas=replicas, device=device
-        )
+    with resumable(folder, command):
+        study = _in_precision(study, dtype, data, folder, device, console)
+        with observe(study_epochs(study), console) as observer:
+            results = run_study(
+                study, find_task(study.task), data, folder, workers, observer, replicas=replicas, device=device
+            )
     summary = summarise(results)
     written = write_report(results, summary, folder, command)
     render(results, summary, console)
@@ -45,7 +46,14 @@ def run_to_report(
 
 @contextmanager
 def resumable(folder: Path, command: str) -> Iterator[None]:
-    """Exit with code 130 on Ctrl-C, after printing the folder of the records and the command that resumes."""
+    """Exit with code 130 on Ctrl-C, after printing the folder of the records and the command that resumes.
+
+    Raises:
+        StoreError: if the folder cannot be written, before anything is loaded or trained.
+    """
+    from steadystep.lab.system.atomic import check_folder
+
+    check_folder(folder)
     try:
         yield
     except KeyboardInterrupt:

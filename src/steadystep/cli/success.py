@@ -53,7 +53,7 @@ def success(
         epochs=epochs,
         hidden=hidden,
     )
-    folder = out or folder_for(task, "-success")
+    folder = out or folder_for(f"rnn-{measurement.problem}", "-success")
     options = {
         "task": task, "lengths": lengths, "cells": cells, "arms": arms, "seeds": seeds, "tune-seeds": tune_seeds,
         "epochs": epochs, "hidden": hidden, "workers": workers, "replicas": replicas, "device": device,

@@ -48,9 +48,16 @@ def test_an_extended_packed_study_keeps_its_records(study: Path, tmp_path: Path,
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"no gzip", gzip.compress(b"no JSON\n"), gzip.compress(b"[]\n")],
+    [
+        b"",
+        b"no gzip",
+        gzip.compress(b"no JSON\n"),
+        gzip.compress(b"[]\n"),
+        gzip.compress(b"[" * 200_000),
+        gzip.compress(b'{"id": "a", "id": "b"}\n'),
+    ],
     # Explicit ids, because compressed bytes contain the time and so differ between processes.
-    ids=["empty", "no gzip", "no JSON", "no record"],
+    ids=["empty", "no gzip", "no JSON", "no record", "nested", "a key twice"],
 )
 def test_a_broken_pack_is_named(study: Path, content: bytes) -> None:
     (study / NAME).write_bytes(content)
@@ -68,3 +75,12 @@ def test_a_packed_record_that_was_edited_counts_as_not_run(study: Path, tmp_path
     path.write_bytes(gzip.compress(edited))
     assert Store(tmp_path / "packed", warnings.append).read(RECORDS[0].trial) is None
     assert len(warnings) == 1 and "the trial counts as not run" in warnings[0]
+
+
+@pytest.mark.parametrize("content", [b"[" * 200_000, b"[]", b"", b"{"], ids=["nested", "no object", "empty", "half"])
+def test_a_broken_record_is_not_packed(study: Path, content: bytes, tmp_path: Path) -> None:
+    path = next((study / "records").glob("*.json"))
+    path.write_bytes(content)
+    with pytest.raises(BrokenPackError, match=f"{path.name} is not a record") as error:
+        pack(study, tmp_path / "packed")
+    assert "\n" not in str(error.value)

@@ -12,6 +12,7 @@ import psutil
 import pytest
 import torch
 
+from child_processes import child
 from steadystep.lab.execution.executor import InProcess, Processes, WorkerDiedError
 from steadystep.lab.execution.run_study import UnfinishedStudyError, read_study, run_study
 from steadystep.lab.execution.store import Store, StoredStudy
@@ -104,15 +105,8 @@ def test_an_interrupt_leaves_checkpoints_and_no_process(job: Job) -> None:
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Start a study in a separate process group and yield it when its first trial has started."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "drive_study", "endless", str(tmp_path / "study"), "2"],
-        cwd=TESTS,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        assert process.stdout
+    command = [sys.executable, "-m", "drive_study", "endless", str(tmp_path / "study"), "2"]
+    with child(command, cwd=TESTS, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout.readline().startswith("started")
         yield process
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from child_processes import ends_with_this_process
 from steadystep.lab.execution.run_study import read_study
 from steadystep.lab.study.records import Results
 from tiny_study import digits_study, numbers
@@ -20,7 +21,7 @@ KILLS = 20
 
 def start(folder: Path, workers: int, errors: IO[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "drive_study", "digits", str(folder), str(workers)],
+        ends_with_this_process([sys.executable, "-m", "drive_study", "digits", str(folder), str(workers)]),
         cwd=TESTS,
         stdout=subprocess.PIPE,
         stderr=errors,

@@ -147,7 +147,24 @@ class TestRecords:
         self.assert_moved_aside(store, other, warnings, "another trial")
         assert store.read(record.trial) == record
 
-    @pytest.mark.parametrize("content", ["null", "[]", '{"record": 1}', '{"record": {}, "sha256": 1}', "\udcff", "{}"])
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "null",
+            "[]",
+            '{"record": 1}',
+            '{"record": {}, "sha256": 1}',
+            "\udcff",
+            "{}",
+            pytest.param("[" * 200_000, id="nested arrays"),
+            pytest.param('{"record": ' * 200_000, id="nested objects"),
+            pytest.param(
+                '{"sha256": "", "record": ' + "[" * 900 + "]" * 900 + "}", id="nested as deep as Python reads"
+            ),
+            pytest.param('{"sha256": "", "sha256": "", "record": {}}', id="a key twice"),
+            pytest.param("1" * 5_000, id="long number"),
+        ],
+    )
     def test_an_invalid_record_is_moved_aside(self, content: str, store: Store, warnings: list[str]) -> None:
         trial = make_trial()
         record_path(store, trial).write_bytes(content.encode(errors="surrogateescape"))
@@ -209,7 +226,20 @@ class TestDeclaration:
         with pytest.raises(OtherStudyError, match="task's version is 1 there, 2 here"):
             store.declare(WANTED.model_copy(update={"task_version": 2}))
 
-    @pytest.mark.parametrize("content", ["", "{", "[]", '{"study": 3}', WANTED.model_dump_json()[:-40]])
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "",
+            "{",
+            "[]",
+            '{"study": 3}',
+            WANTED.model_dump_json()[:-40],
+            pytest.param("[" * 200_000, id="nested"),
+            pytest.param(WANTED.model_dump_json().replace('"seeds":', '"seeds":1,"seeds":'), id="a key twice"),
+            pytest.param(WANTED.model_dump_json().replace('"seeds":2', '"seeds":true'), id="a truth value"),
+            pytest.param(WANTED.model_dump_json().replace('"seeds":', '"sedes":1,"seeds":'), id="another field"),
+        ],
+    )
     def test_an_invalid_declaration_raises_a_one_line_error(self, content: str, store: Store) -> None:
         (store.folder / "study.json").write_text(content)
         with pytest.raises(BrokenStudyError, match=r"study\.json is not a valid study") as refusal:

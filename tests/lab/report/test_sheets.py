@@ -3,8 +3,11 @@ import io
 import math
 from dataclasses import asdict, fields
 
+import numpy as np
+import pytest
+
 from lab_factory import ARMS, make_results, make_task
-from steadystep.lab.report.sheets import convergence_csv, summary_csv, verdicts_csv
+from steadystep.lab.report.sheets import as_csv, convergence_csv, summary_csv, verdicts_csv
 from steadystep.lab.statistics.summarise import summarise
 from steadystep.lab.statistics.summary import ArmSummary, Convergence, Estimate, Verdict
 from steadystep.lab.study.spec import Arm
@@ -66,6 +69,47 @@ def test_names_with_special_characters_are_preserved() -> None:
     arm = Arm(name=NAME, optimizer="Adam", lrs=(0.1, 0.2, 0.3))
     results = make_results(arms=[arm], accuracy={NAME: 0.9})
     assert {row["arm"] for row in read(summary_csv(results, summarise(results)))} == {NAME}
+
+
+def cells(value: object) -> list[list[str]]:
+    """Return the header and the row of a sheet with one text or number."""
+    text = as_csv([{"cell": value, "estimate": {"mean": -0.5, "low": -1.5, "high": 1e-9}}])
+    return list(csv.reader(io.StringIO(text, newline="")))
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"])
+@pytest.mark.parametrize("rest", ["1+1", "cmd|' /C calc'!A0", 'SUM(1,"2")', "", "0.5"])
+def test_a_text_that_starts_like_a_formula_is_a_text(start: str, rest: str) -> None:
+    (_, (cell, *_)) = cells(start + rest)
+    assert cell == f"'{start}{rest}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Adam\r=1+1", "Adam\n=1+1", "Adam\r\n=1+1", '",=1+1', "Adam + clip", "a=1", "'=1", "", " =1", "10%", "SGD-m", "é"],
+)
+def test_another_text_is_written_as_it_is(text: str) -> None:
+    (_, (cell, *_)) = cells(text)
+    assert cell == text
+
+
+@pytest.mark.parametrize("number", [-0.5, -1, 0, 1e-300, -math.inf, math.nan, True, np.float64(-0.25), None])
+def test_a_number_stays_a_number(number: object) -> None:
+    (header, (cell, *estimate)) = cells(number)
+    assert cell == ("" if number is None else str(number))
+    assert header == ["cell", "estimate", "estimate_low", "estimate_high"] and estimate == ["-0.5", "-1.5", "1e-09"]
+
+
+def test_a_name_like_a_formula_is_a_text_in_every_sheet() -> None:
+    formula, other = '=HYPERLINK("x")', "@SUM(1)"
+    arms = [Arm(name=name, optimizer="Adam", options={"eps": eps}, lrs=(0.1, 0.2, 0.3)) for name, eps in
+            ((formula, 1e-8), (other, 1e-9))]  # fmt: skip
+    results = make_results(arms=arms, accuracy={formula: 0.9, other: 0.8})
+    summary = summarise(results)
+    for text in (summary_csv(results, summary), verdicts_csv(summary), convergence_csv(summary)):
+        rows = read(text)
+        assert rows and {row["arm"] for row in rows} <= {f"'{formula}", f"'{other}"}
+        assert not any(cell.startswith(("=", "@", "+")) for row in rows for cell in row.values())
 
 
 def test_missing_measurements_are_nan_and_inapplicable_cells_are_empty() -> None:

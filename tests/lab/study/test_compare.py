@@ -1,6 +1,7 @@
 """Studies built from a short list of arms."""
 
 import re
+from typing import Any
 
 import pytest
 
@@ -46,11 +47,35 @@ def test_learning_rates_can_be_given() -> None:
         ("adam@1e-1:1e-4", "must be positive and increasing"),
         ("adam@a:b", "cannot read the learning rates"),
         (" , ", "no arms were given"),
+        ("adam,adam", "the arm Adam is given twice, as 'adam' and 'adam'"),
+        ("adam,sgd,ADAM", "the arm Adam is given twice, as 'adam' and 'ADAM'"),
+        ("adam@1e-4:1e-3,adam@1e-2:1e-1", "the arm Adam is given twice"),
+        ("adam+clip,sgd,adam+norm", "the arm Adam + norm is given twice"),
+        ("adam+agc@1e-4:1e-3,adam+AGC", "the arm Adam + agc is given twice"),
+        ("adam@1e-3:1.0001e-3", "is repeated"),
+        ("adam@true:1", "cannot read the learning rates"),
+        ("adam@1e-3:yes", "cannot read the learning rates"),
+        ("adam@1e-3:nan", "must be positive and increasing"),
+        ("adamm+clip", "did you mean Adam?"),
+        ("adam+nrom", "did you mean norm?"),
     ],
 )
 def test_invalid_arms_are_named_in_the_error(arms: str, complaint: str) -> None:
     with pytest.raises(UserError, match=re.escape(complaint)) as error:
         comparison(DIGITS, arms)
+    assert "\n" not in str(error.value)
+
+
+def test_a_twin_that_is_named_has_the_learning_rates_that_it_is_given() -> None:
+    for arms in ("adam@1e-4:1e-1,adam+clip", "adam+clip,adam@1e-4:1e-1"):
+        twin = next(arm for arm in comparison(DIGITS, arms).arms if arm.name == "Adam")
+        assert twin.lrs == (1e-4, 1e-3, 1e-2, 1e-1)
+
+
+@pytest.mark.parametrize("wrong", [{"seeds": True}, {"epochs": True}, {"seeds": 0}, {"epochs": -1}, {"settings": True}])
+def test_an_invalid_number_is_an_error_of_one_line(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UserError) as error:
+        comparison(DIGITS, "adam", **wrong)
     assert "\n" not in str(error.value)
 
 

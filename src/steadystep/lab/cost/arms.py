@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from steadystep.lab.study.names import resolve_clipper, resolve_optimizer
 from steadystep.lab.tasks.clips import CLIPS
+from steadystep.lab.tasks.names import resolve_clipper, resolve_optimizer
 from steadystep.optimizers import OPTIMIZERS
 
 REFERENCE = "SGD"

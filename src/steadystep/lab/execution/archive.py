@@ -5,9 +5,11 @@ import json
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from steadystep.lab.errors import UserError
 from steadystep.lab.system.atomic import store_errors, write_atomic
+from steadystep.lab.system.json_text import read_json
 
 NAME = "records.jsonl.gz"
 """The packed file: one record with its checksum per line, as in ``records/ID.json``, sorted by the trials' ids."""
@@ -27,13 +29,13 @@ def pack(study: Path, into: Path) -> list[Path]:
         The paths of the files in `into`.
 
     Raises:
-        BrokenPackError: if `study` contains packed records that cannot be read.
+        BrokenPackError: if `study` contains records that cannot be read.
         StoreError: if `into` cannot be written.
     """
     with store_errors(into):
         into.mkdir(parents=True, exist_ok=True)
-    packed = {trial: json.loads(line) for trial, line in unpack(study).items()}
-    loose = {path.stem: json.loads(path.read_bytes()) for path in (study / "records").glob("*.json")}
+    packed = {trial: read_json(line) for trial, line in unpack(study).items()}
+    loose = {path.stem: _loose(path) for path in (study / "records").glob("*.json")}
     records = packed | {trial: {"id": trial, **record} for trial, record in loose.items()}
     content = "".join(json.dumps(records[trial]) + "\n" for trial in sorted(records))
     write_atomic(into / NAME, gzip.compress(content.encode(), mtime=0))
@@ -56,8 +58,22 @@ def unpack(folder: Path) -> Mapping[str, bytes]:
         content = path.read_bytes()
         if not content:  # gzip would read an empty file as an empty archive
             raise EOFError
-        return {json.loads(line)["id"]: line for line in gzip.decompress(content).splitlines()}
+        return {read_json(line)["id"]: line for line in gzip.decompress(content).splitlines()}
     except (OSError, ValueError, KeyError, TypeError, EOFError, zlib.error) as error:
         raise BrokenPackError(
             f"{path} does not contain packed records ({type(error).__name__}): pack the study again"
         ) from error
+
+
+def _loose(path: Path) -> Mapping[str, Any]:
+    """Return the content of one file of records/."""
+    try:
+        record = read_json(path.read_bytes())
+        if isinstance(record, dict):
+            return record
+        reason = "it is not an object"
+    except (OSError, ValueError) as error:
+        reason = str(error)
+    raise BrokenPackError(
+        f"{path} is not a record ({reason}): run the study again, which sets it aside, and then pack it"
+    )

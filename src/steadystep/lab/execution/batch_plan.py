@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from steadystep.lab.errors import UserError
-from steadystep.lab.tasks.arms import Option
+from steadystep.lab.tasks.fields import Option
 from steadystep.lab.tasks.recipe import Recipe
 from steadystep.lab.tasks.splits import Splits
 from steadystep.lab.tasks.task import Task
@@ -98,6 +98,8 @@ def _shared_settings(optimizer: str, options: tuple[tuple[str, Option], ...]) ->
         instance = make_optimizer(trial, torch.nn.Linear(1, 1))
     except UserError:
         return None  # the trial is then run alone and raises the error itself
+    if instance.policy.nonfinite != "raise" or "backend" in trial.options:
+        return None  # replicas refuse gradients that are not finite, and have a kernel of their own
     group = instance.param_groups[0]
     rule = instance.rule(group)
     if rule.sums is not None:

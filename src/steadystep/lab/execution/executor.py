@@ -1,25 +1,24 @@
 """Executors: run trials in this process or in worker processes, and report their progress."""
 
-import queue
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from typing import Protocol
 
-from steadystep.lab.errors import UserError
 from steadystep.lab.execution.batch_plan import plan_batches
 from steadystep.lab.execution.observer import Observer
 from steadystep.lab.execution.store import Store
-from steadystep.lab.execution.worker import Job, PendingBatch, initialise_worker, run_in_worker, run_pending
-from steadystep.lab.system.fork_server import warm_up, worker_context
+from steadystep.lab.execution.worker import Job, PendingBatch, run_pending
+from steadystep.lab.execution.worker_process import WorkerDiedError, WorkerProcess, wait_for_events
+from steadystep.lab.system.fork_server import exit_if_script_runs_again, warm_up, worker_context
 from steadystep.lab.tasks.splits import Splits
 from steadystep.lab.training.processor import cpu_settings
 from steadystep.lab.training.record import Record
 from steadystep.lab.training.trial import Trial
 
+__all__ = ["Executor", "InProcess", "Processes", "WorkerDiedError", "make_executor"]
 
-class WorkerDiedError(UserError):
-    """A worker process was killed, usually because the machine ran out of memory."""
+POLL_SECONDS = 0.5
+"""Longest wait for events at a time: on Windows, Ctrl-C does not interrupt a wait."""
 
 
 class Executor(Protocol):
@@ -62,39 +61,31 @@ class InProcess:
 
 
 class Processes:
-    """Runs the batches in worker processes, longest first. The processes are started by the first call of `run`."""
+    """Runs the batches in worker processes, longest first. The processes are started by the first call of `run`.
+
+    There is no thread in this process: it waits for the workers' events, and for their end, in `run`.
+    """
 
     def __init__(self, job: Job, workers: int) -> None:
-        self._job, self._workers = job, workers
-        self._context = worker_context()
-        self._pool: ProcessPoolExecutor | None = None
+        self._job, self._count = job, workers
+        self._workers: list[WorkerProcess] = []
 
     def run(self, trials: Sequence[Trial], observer: Observer, recorded: Sequence[Trial] = ()) -> Mapping[str, Record]:
         """Run the trials in the worker processes; see `Executor.run`."""
-        pool = self._start()
-        pending_batches = _pending_batches(self._job, trials, recorded)
-        wanted = {trial.id for trial in trials}
+        exit_if_script_runs_again()
         collector = _Collector(observer)
-        failures: list[BaseException] = []
-
-        def note_failure(future: Future[None]) -> None:
-            error = None if future.cancelled() else future.exception()
-            if error:
-                failures.append(error)
-
+        waiting = deque(_pending_batches(self._job, trials, recorded))
         try:
-            for pending in pending_batches:
-                pool.submit(run_in_worker, pending).add_done_callback(note_failure)
-            while len(collector.records) < len(wanted):
-                self._forward_event(collector)
-                if failures:
-                    raise failures[0]
-        except BrokenProcessPool as error:
-            self._stop_all()
-            raise WorkerDiedError(
-                "a worker process was killed, usually because the machine ran out of memory; finished trials are "
-                "stored: run the same command again with fewer --workers"
-            ) from error
+            self._start(len(waiting))
+            while waiting or any(worker.busy for worker in self._workers):
+                for worker in self._workers:
+                    if waiting and not worker.busy:
+                        worker.give(waiting.popleft())
+                for worker in wait_for_events(self._workers, POLL_SECONDS):
+                    event = worker.receive()
+                    if event:
+                        name, arguments = event
+                        getattr(collector, name)(*arguments)
         except BaseException:
             self._stop_all()
             raise
@@ -102,34 +93,33 @@ class Processes:
 
     def close(self) -> None:
         """Wait for the running batches to finish, then stop the worker processes."""
-        if self._pool:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
+        for worker in self._workers:
+            worker.finish()
+        self._wait_for_all()
 
-    def _start(self) -> ProcessPoolExecutor:
-        if not self._pool:
+    def _start(self, batches: int) -> None:
+        """Start the workers that are missing; there is no use for more workers than batches."""
+        missing = min(self._count, batches) - len(self._workers)
+        if missing > 0:
             warm_up()
-            self._queue, self._stop = self._context.Queue(), self._context.Event()
-            self._pool = ProcessPoolExecutor(
-                self._workers,
-                self._context,
-                initializer=initialise_worker,
-                initargs=(self._job, self._queue, self._stop),
-            )
-        return self._pool
-
-    def _forward_event(self, observer: Observer) -> None:
-        """Wait briefly for an event from a worker and forward it to the observer."""
-        try:
-            name, arguments = self._queue.get(timeout=0.1)
-        except queue.Empty:
-            return
-        getattr(observer, name)(*arguments)
+            context = worker_context()
+            for _ in range(missing):
+                self._workers.append(WorkerProcess(context, self._job))
 
     def _stop_all(self) -> None:
         """Make every worker write its checkpoint and exit."""
-        self._stop.set()
-        self.close()
+        for worker in self._workers:
+            worker.stop()
+        self._wait_for_all()
+
+    def _wait_for_all(self) -> None:
+        try:
+            for worker in self._workers:
+                worker.wait()
+        finally:  # a second Ctrl-C ends the wait
+            for worker in self._workers:
+                worker.kill()
+            self._workers = []
 
 
 class _Collector:

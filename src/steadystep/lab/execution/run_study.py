@@ -11,6 +11,7 @@ from steadystep.lab.execution.worker import Job
 from steadystep.lab.study.records import Results
 from steadystep.lab.study.spec import Study
 from steadystep.lab.study.stages import run_stages
+from steadystep.lab.system.fork_server import warm_up
 from steadystep.lab.tasks import find_task
 from steadystep.lab.tasks.task import Task
 from steadystep.lab.training.device import find_device
@@ -58,6 +59,8 @@ def run_study(
             study, an optimizer does not accept its options, or a worker was killed. The message is one line.
         KeyboardInterrupt: on Ctrl-C, after the workers have written their checkpoints.
     """
+    if workers > 1:
+        warm_up()  # while this process loads the data
     observer, torch_device = observer or Silent(), find_device(device)
     if study.task != task.name:
         raise ValueError(f"the study's task is {study.task!r}, but the given task is {task.name!r}")

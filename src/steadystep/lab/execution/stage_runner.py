@@ -11,6 +11,7 @@ from steadystep.lab.execution.observer import Observer
 from steadystep.lab.execution.store import Store
 from steadystep.lab.execution.worker import Job
 from steadystep.lab.study.stages import RunStage
+from steadystep.lab.system.scarcity import scarcity_as_user_error
 from steadystep.lab.tasks.splits import Splits
 from steadystep.lab.tasks.task import Task
 from steadystep.lab.training.record import Record
@@ -22,6 +23,9 @@ def stage_runner(job: Job, splits: Splits, workers: int, observer: Observer) -> 
     """Yield a function that trains the trials of a stage that have no stored record, and returns all records.
 
     The workers are stopped at the end of the block.
+
+    Raises:
+        ScarcityError: if the machine ran out of memory, threads or the like.
     """
     store = Store(job.folder, observer.warning)
     executor = make_executor(job, splits, workers)
@@ -36,10 +40,11 @@ def stage_runner(job: Job, splits: Splits, workers: int, observer: Observer) -> 
         recorded = [record.trial for record in records.values()]
         return {**records, **executor.run(missing, observer, recorded)} if missing else records
 
-    try:
-        yield run_stage
-    finally:
-        executor.close()
+    with scarcity_as_user_error():
+        try:
+            yield run_stage
+        finally:
+            executor.close()
 
 
 def allowed_replicas(replicas: int, task: Task, splits: Splits, observer: Observer, device: torch.device) -> int:

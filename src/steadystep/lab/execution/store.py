@@ -12,8 +12,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from steadystep.lab.errors import UserError
 from steadystep.lab.execution.archive import unpack
+from steadystep.lab.study.explain import explain
 from steadystep.lab.study.spec import Study
 from steadystep.lab.system.atomic import StoreError, store_errors, write_atomic
+from steadystep.lab.system.json_text import read_json
+from steadystep.lab.system.paths import path_problem
 from steadystep.lab.tasks.arms import Arm
 from steadystep.lab.training.record import Record
 from steadystep.lab.training.trial import Trial
@@ -101,16 +104,17 @@ class Store:
             BrokenStudyError: if study.json does not exist or is invalid.
         """
         try:
-            return StoredStudy.model_validate_json(self._declaration.read_bytes())
+            # Validated as JSON, because only then does pydantic accept arrays as tuples.
+            return StoredStudy.model_validate_json(json.dumps(read_json(self._declaration.read_bytes())))
         except OSError as error:
-            reason = "the file does not exist" if isinstance(error, FileNotFoundError) else error.strerror
+            missing = isinstance(error, FileNotFoundError)
+            reason = path_problem(self._declaration) or ("the file does not exist" if missing else error.strerror)
             raise BrokenStudyError(f"cannot read the study {self._declaration}: {reason}") from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the file"
+        except ValueError as error:
+            reason = explain(error, StoredStudy) if isinstance(error, ValidationError) else str(error)
             raise BrokenStudyError(
-                f"{self._declaration} is not a valid study ({where}: {first['msg']}): delete that file and run the "
-                "same command again; the records in the folder remain valid"
+                f"{self._declaration} is not a valid study ({reason}): delete that file and run the same command "
+                "again; the records in the folder remain valid"
             ) from error
 
     def read(self, trial: Trial) -> Record | None:
@@ -179,10 +183,12 @@ class _InvalidRecord(Exception):
 
 def _verified(content: bytes, trial: Trial) -> Record:
     try:
-        document = json.loads(content)
+        document = read_json(content)
         body, checksum = document["record"], document["sha256"]
     except (ValueError, KeyError, TypeError):
         raise _InvalidRecord("is not a complete record") from None
+    if not isinstance(body, dict):
+        raise _InvalidRecord("is not a record")
     if checksum != _checksum(body):
         raise _InvalidRecord("was changed after it was written (its checksum differs)")
     try:

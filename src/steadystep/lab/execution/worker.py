@@ -1,20 +1,17 @@
-"""Worker processes: initialisation, running a batch, and exiting when the parent process is gone."""
+"""What a worker process does: run the batches that the parent sends, and send it events."""
 
 import logging
-import os
-import signal
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from steadystep.lab.errors import UserError
+from steadystep.lab.execution.channel import Channel
 from steadystep.lab.execution.observer import Observer
 from steadystep.lab.execution.store import Store
 from steadystep.lab.replicas.run_batch import run_batch
@@ -92,73 +89,48 @@ def run_pending(
     )
 
 
-class QueueObserver:
-    """An observer that sends all events to the parent process through a queue."""
+class ChannelObserver:
+    """An observer that sends all events to the parent process."""
 
-    def __init__(self, queue: Any) -> None:
-        self._queue = queue
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
 
     def stage_started(self, name: str, total_trials: int, total_steps: int) -> None:
         """Send the event."""
-        self._queue.put(("stage_started", (name, total_trials, total_steps)))
+        self._channel.send(("stage_started", (name, total_trials, total_steps)))
 
     def trial_started(self, trial: Trial) -> None:
         """Send the event."""
-        self._queue.put(("trial_started", (trial,)))
+        self._channel.send(("trial_started", (trial,)))
 
     def trial_progress(self, trial: Trial, epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
         """Send the event."""
-        self._queue.put(("trial_progress", (trial, epoch, epochs, metrics)))
+        self._channel.send(("trial_progress", (trial, epoch, epochs, metrics)))
 
     def trial_finished(self, record: Record) -> None:
         """Send the event."""
-        self._queue.put(("trial_finished", (record,)))
+        self._channel.send(("trial_finished", (record,)))
 
     def warning(self, text: str) -> None:
         """Send the event."""
-        self._queue.put(("warning", (text,)))
+        self._channel.send(("warning", (text,)))
 
 
-@dataclass
-class _Worker:
-    """The state of this worker process; the data are loaded with the first batch."""
+def run_batches(channel: Channel, stop: Callable[[], bool]) -> None:
+    """Receive the job, say that this worker is ready, and run batches until the parent sends None.
 
-    job: Job
-    observer: Observer
-    stop: Callable[[], bool]
-    splits: Splits | None = None
-
-
-# Global, because the initializer of a process pool has no other way to pass state to the pool's tasks.
-_worker: list[_Worker] = []
-
-
-def initialise_worker(job: Job, queue: Any, stop: Any) -> None:
-    """Initialise this process as a worker: apply the CPU settings, ignore Ctrl-C, and exit when the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and sets `stop`
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    The data are loaded with the first batch.
+    """
     apply_cpu_settings()
     torch.set_num_interop_threads(1)
     keep_freed_memory()
-    # Otherwise a worker that stops early would wait until the parent has read all its remaining events.
-    queue.cancel_join_thread()
-    _worker.append(_Worker(job, QueueObserver(queue), stop.is_set))
-
-
-def run_in_worker(pending: PendingBatch) -> None:
-    """Run one batch in this worker process."""
-    [worker] = _worker
-    if worker.stop():
-        return
-    if worker.splits is None:
-        worker.splits = worker.job.task.load(worker.job.data)
-    with suppress(TrialStopped):
-        run_pending(pending, worker.job, worker.splits, worker.observer, worker.stop)
-
-
-def _exit_with_parent() -> None:
-    parent = parent_process()
-    if parent:
-        connection.wait([parent.sentinel])
-        # Exit immediately: no clean-up is needed, because every file on disk is complete.
-        os._exit(1)
+    job: Job = channel.receive()
+    observer, splits = ChannelObserver(channel), None
+    channel.send(("ready", ()))
+    while (pending := channel.receive()) is not None:
+        if stop():
+            continue
+        splits = job.task.load(job.data) if splits is None else splits
+        with suppress(TrialStopped):
+            run_pending(pending, job, splits, observer, stop)
+        channel.send(("done", ()))

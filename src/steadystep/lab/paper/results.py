@@ -1,7 +1,6 @@
 """Measured results, from the tables of the published studies in docs/results."""
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import Any
 from steadystep.lab.errors import UserError
 from steadystep.lab.paper.entry import Measured
 from steadystep.lab.statistics.convergence import DEFINITION_NAMES
+from steadystep.lab.system.json_text import read_json
 
 
 class BrokenResultsError(UserError):
@@ -111,16 +111,17 @@ class Results:
     def _study(self) -> dict[str, Any]:
         path = self.folder / "study.json"
         try:
-            return json.loads(path.read_bytes())["study"]
-        except (OSError, ValueError, KeyError) as error:
+            return read_json(path.read_bytes())["study"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise BrokenResultsError(f"{path} does not declare a study ({type(error).__name__})") from error
 
     def _table(self, name: str) -> list[dict[str, str]]:
         try:
             with (self.folder / name).open(encoding="utf-8", newline="") as file:
                 return list(csv.DictReader(file))
-        except OSError as error:
-            raise BrokenResultsError(f"cannot read {self.folder / name}: {error.strerror}") from error
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise BrokenResultsError(f"cannot read {self.folder / name}: {reason}") from error
 
     def _interval(self, row: dict[str, str], name: str) -> Interval:
         try:

@@ -12,6 +12,9 @@ from steadystep.lab.tasks.loss_unit import LossUnit
 
 Row = Mapping[str, Any]
 
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")
+"""First characters of a text that a spreadsheet may run as a formula; the last four are those of wide fonts."""
+
 
 def summary_csv(results: Results, summary: Summary) -> str:
     """Return one row for each arm and budget, with every number of its summary and the paper's claim.
@@ -56,13 +59,20 @@ def _in_unit(loss: Estimate, unit: LossUnit | None) -> Row:
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """Return rows that all have the same fields as CSV with a header; an estimate takes up three columns."""
+    """Return rows that all have the same fields as CSV with a header; an estimate takes up three columns.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front, which makes it a text there.
+    """
     flat = [_flat(row) for row in rows]
-    file = io.StringIO()
-    writer = csv.DictWriter(file, fieldnames=list(flat[0]) if flat else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    return file.getvalue()
+    header = list(flat[0]) if flat else []
+    return "".join(_line(cells) for cells in (header, *([row[name] for name in header] for row in flat)))
+
+
+def _line(cells: Sequence[Any]) -> str:
+    line = io.StringIO()
+    # Python quotes a text with a carriage return only if lines end with one; unquoted, it would end the line.
+    csv.writer(line, lineterminator="\r\n").writerow(cells)
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _flat(row: Row) -> dict[str, Any]:
@@ -72,4 +82,9 @@ def _flat(row: Row) -> dict[str, Any]:
             columns |= {name if part == "mean" else f"{name}_{part}": number for part, number in value.items()}
         else:
             columns[name] = value
-    return columns
+    return {_as_text(name): _as_text(value) for name, value in columns.items()}
+
+
+def _as_text(cell: Any) -> Any:
+    """Return the cell; a text that starts like a formula gets an apostrophe in front. A number stays a number."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell

@@ -5,10 +5,11 @@ from typing import Any
 
 from steadystep.lab.errors import UserError
 from steadystep.lab.stability.grid import grid_around
-from steadystep.lab.study.names import resolve_clipper, resolve_optimizer
+from steadystep.lab.study.explain import one_line_errors
 from steadystep.lab.study.spec import Study
 from steadystep.lab.tasks.arms import Arm
 from steadystep.lab.tasks.clips import CLIPS
+from steadystep.lab.tasks.names import match_name, resolve_clipper, resolve_optimizer
 from steadystep.lab.tasks.task import Task
 
 
@@ -42,19 +43,20 @@ def sweep_for(
     unclipped = {arm.name: arm for arm in task.arms if not arm.clip}
     clips = list(dict.fromkeys(map(resolve_clipper, clips)))
     arms = []
-    known = (name if name in unclipped else resolve_optimizer(name) for name in optimizers or unclipped)
-    for name in dict.fromkeys(known):
-        base = _base(name, task, unclipped, tuple(lrs))
-        arms += [base, *(_clipped(base, clip, quantile) for clip in clips)]
-    return Study(
-        task=task.name,
-        arms=tuple(arms),
-        seeds=seeds,
-        tune_seeds=seeds,
-        budgets=(epochs or task.tune_epochs or task.budgets[-1],),
-        batch_size=task.batch_size,
-        schedule=task.schedule,
-    )
+    known = (match_name(name, unclipped) or resolve_optimizer(name) for name in optimizers or unclipped)
+    with one_line_errors():
+        for name in dict.fromkeys(known):
+            base = _base(name, task, unclipped, tuple(lrs))
+            arms += [base, *(_clipped(base, clip, quantile) for clip in clips)]
+        return Study(
+            task=task.name,
+            arms=tuple(arms),
+            seeds=seeds,
+            tune_seeds=seeds,
+            budgets=(epochs or task.tune_epochs or task.budgets[-1],),
+            batch_size=task.batch_size,
+            schedule=task.schedule,
+        )
 
 
 def _base(name: str, task: Task, unclipped: dict[str, Arm], lrs: tuple[float, ...]) -> Arm:

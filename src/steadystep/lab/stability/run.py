@@ -10,6 +10,7 @@ from steadystep.lab.execution.store import Store
 from steadystep.lab.execution.worker import Job
 from steadystep.lab.study.spec import Study
 from steadystep.lab.study.stages import tune
+from steadystep.lab.system.fork_server import warm_up
 from steadystep.lab.tasks.task import Task
 from steadystep.lab.training.device import find_device
 from steadystep.lab.training.record import Record
@@ -42,6 +43,8 @@ def run_sweep(
     belongs to one trial, so that adding seeds, learning rates or optimizers trains only the new trials. Arguments and
     errors are those of `steadystep.lab.execution.run_study.run_study`.
     """
+    if workers > 1:
+        warm_up()  # while this process loads the data
     observer, where = observer or Silent(), find_device(device)
     splits = task.load(data)
     Store(folder, observer.warning).prepare()

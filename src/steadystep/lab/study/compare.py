@@ -1,17 +1,17 @@
 """Make a study from a short list of arms such as ``adam,adam+clip,adamw+zclip,yogi+agc``: optimizers with clippers."""
 
 import re
-from collections.abc import Sequence
 from typing import get_args
 
 import numpy as np
 
 from steadystep.lab.choices import Schedule
 from steadystep.lab.errors import UserError
-from steadystep.lab.study.names import resolve_clipper, resolve_optimizer
+from steadystep.lab.study.explain import one_line_errors
 from steadystep.lab.study.spec import Study
 from steadystep.lab.tasks.arms import Arm, geometric_grid
 from steadystep.lab.tasks.clips import CLIPS
+from steadystep.lab.tasks.names import resolve_clipper, resolve_optimizer
 from steadystep.lab.tasks.task import Task
 
 QUANTILES = (0.1, 0.9)
@@ -53,23 +53,40 @@ def comparison(
         raise UserError(f"the number of settings must be even and at least 2, got {settings}")
     if schedule is not None and schedule not in get_args(Schedule):
         raise UserError(f"there is no schedule {schedule!r}: choose one of {', '.join(get_args(Schedule))}")
-    parsed = [arm for text in arms.split(",") if text.strip() for arm in _parse_arm(text.strip(), task, settings)]
-    if not parsed:
+    with one_line_errors():
+        return Study(
+            task=task.name,
+            arms=_read_arms(arms, task, settings),
+            seeds=task.seeds if seeds is None else seeds,
+            tune_seeds=task.tune_seeds,
+            budgets=(task.budgets[-1] if epochs is None else epochs,),
+            batch_size=task.batch_size,
+            schedule=schedule or task.schedule,
+            tune_epochs=task.tune_epochs,
+        )
+
+
+def _read_arms(text: str, task: Task, settings: int) -> tuple[Arm, ...]:
+    """Return the arms, with the unclipped twin of an arm before it unless the text names the twin itself."""
+    named: dict[str, tuple[str, Arm]] = {}  # by name: what was written, and the arm
+    twins: dict[str, Arm] = {}
+    order: list[str] = []
+    for part in (part.strip() for part in text.split(",") if part.strip()):
+        arm, twin = _parse_arm(part, task, settings)
+        if arm.name in named:
+            raise UserError(f"the arm {arm.name} is given twice, as {named[arm.name][0]!r} and {part!r}: leave one out")
+        named[arm.name] = part, arm
+        if twin:
+            twins.setdefault(twin.name, twin)
+            order.append(twin.name)
+        order.append(arm.name)
+    if not named:
         raise UserError("no arms were given: name some, such as adam,adam+clip,yogi+agc")
-    return Study(
-        task=task.name,
-        arms=_without_duplicates(parsed),
-        seeds=seeds or task.seeds,
-        tune_seeds=task.tune_seeds,
-        budgets=(epochs or task.budgets[-1],),
-        batch_size=task.batch_size,
-        schedule=schedule or task.schedule,
-        tune_epochs=task.tune_epochs,
-    )
+    return tuple(named[name][1] if name in named else twins[name] for name in dict.fromkeys(order))
 
 
-def _parse_arm(text: str, task: Task, settings: int) -> list[Arm]:
-    """Return the arm; if its thresholds come from an unclipped twin, return the twin first."""
+def _parse_arm(text: str, task: Task, settings: int) -> tuple[Arm, Arm | None]:
+    """Return the arm, and its unclipped twin if its thresholds come from the twin's gradient norms."""
     form = FORM.fullmatch(text)
     if not form:
         raise UserError(f"cannot read the arm {text!r}: write OPTIMIZER, OPTIMIZER+CLIPPER, or either with @LOW:HIGH")
@@ -80,13 +97,13 @@ def _parse_arm(text: str, task: Task, settings: int) -> list[Arm]:
     lrs = geometric_grid(low, high, settings)
     unclipped = Arm(name=optimizer, optimizer=optimizer, options=options, lrs=lrs)
     if clip is None:
-        return [unclipped]
+        return unclipped, None
     name, kind = f"{optimizer} + {clip}", CLIPS[clip]
     if kind.default is not None:
-        return [unclipped.model_copy(update={"name": name, "clip": clip, "thresholds": (kind.default,)})]
+        return unclipped.model_copy(update={"name": name, "clip": clip, "thresholds": (kind.default,)}), None
     # Every second learning rate of the twin, each with two thresholds: the same number of settings.
     fields = {"name": name, "lrs": lrs[1::2], "clip": clip, "quantiles": QUANTILES}
-    return [unclipped, unclipped.model_copy(update=fields)]
+    return unclipped.model_copy(update=fields), unclipped
 
 
 def _parse_range(low: str, high: str, text: str) -> tuple[float, float]:
@@ -97,8 +114,3 @@ def _parse_range(low: str, high: str, text: str) -> tuple[float, float]:
     if not 0 < ends[0] < ends[1] < np.inf:
         raise UserError(f"the learning rates of {text!r} must be positive and increasing")
     return ends
-
-
-def _without_duplicates(arms: Sequence[Arm]) -> tuple[Arm, ...]:
-    """Keep only the first arm of each name: a twin may also have been requested explicitly."""
-    return tuple({arm.name: arm for arm in reversed(arms)}[name] for name in dict.fromkeys(arm.name for arm in arms))

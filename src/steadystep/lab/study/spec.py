@@ -1,21 +1,30 @@
 """The declaration of a study: the task, the arms to compare, and the budgets, which are equal for all arms."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from steadystep.lab.choices import Precision, Schedule
 from steadystep.lab.errors import UserError
+from steadystep.lab.study.explain import explain
+from steadystep.lab.study.same_arms import refuse_same_arms
+from steadystep.lab.study.yaml_text import InvalidYamlError, read_yaml
+from steadystep.lab.system.paths import path_problem
+from steadystep.lab.tasks import find_task
 from steadystep.lab.tasks.arms import Arm
+from steadystep.lab.tasks.fields import Count
+from steadystep.lab.tasks.optimizer_options import optimizer_with_options
 from steadystep.lab.tasks.task import Task
 
-Count = Annotated[int, Field(ge=1)]
+STORED_FIELDS = ("study", "task_version", "data")
+"""The fields of a study.json, which may be given as a study file."""
 
 
 class Study(BaseModel):
-    """The whole comparison as data. Arms with unequal tuning budgets raise an error.
+    """The whole comparison as data. Arms with unequal tuning budgets, and an arm under two names, raise an error.
 
     `budgets` are numbers of epochs. Each budget is run with its own full schedule and is tuned separately; the largest
     one is the headline. Tuning runs are as long as the final runs, or `tune_epochs` if that is less. Seeds 0, 1, ...
@@ -46,6 +55,7 @@ class Study(BaseModel):
         names = [arm.name for arm in self.arms]
         if len(set(names)) < len(names):
             raise ValueError(f"arm names must differ, got {names}")
+        refuse_same_arms(self.arms)
         configurations = {arm.name: arm.configurations for arm in self.arms}
         if len(set(configurations.values())) > 1:
             raise ValueError(f"every arm must get the same number of tuned settings, got {configurations}")
@@ -82,24 +92,41 @@ def load_study(path: Path) -> Study:
             accepted values.
     """
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise StudyFileError(f"cannot read the study file {path}: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise StudyFileError(f"the study file {path} must contain fields such as task, arms and budgets")
+        content = read_yaml(path.read_bytes())
+    except OSError as error:
+        raise StudyFileError(f"cannot read the study file {path}: {path_problem(path, error)}") from None
+    except InvalidYamlError as error:
+        raise StudyFileError(f"cannot read the study file {path}: {error}") from None
     try:
-        return Study.model_validate(content.get("study", content))
+        study = Study.model_validate(_declaration(content))
+        for arm in study.arms:
+            _try_options(arm)
     except ValidationError as error:
-        raise StudyFileError(f"the study file {path} does not declare a valid study: {explain(error)}") from None
+        reason = explain(error, Study)
+        raise StudyFileError(f"the study file {path} does not declare a valid study: {reason}") from None
+    except UserError as error:
+        raise StudyFileError(f"the study file {path} does not declare a valid study: {error}") from None
+    with suppress(UserError):  # a task of the caller's own, which is not in the table, keeps the name that it has
+        return study.model_copy(update={"task": find_task(study.task).name})
+    return study
 
 
-def explain(error: ValidationError) -> str:
-    """Return the first error as one line: the field, the problem and the rejected value."""
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    given = f", got {first['input']!r}" if isinstance(first["input"], str | int | float | None) else ""
-    return f"{where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}{given}{more}"
+def _declaration(content: Any) -> Any:
+    """Return the fields of the study, from a study file or from a study.json."""
+    if not isinstance(content, Mapping):
+        raise UserError("it must contain fields such as task, arms and budgets")
+    if "study" not in content:
+        return content
+    others = [str(name) for name in content if name not in STORED_FIELDS]
+    if others:
+        raise UserError(f"{', '.join(others)} must be inside of study, or study must be left out")
+    return content["study"]
+
+
+def _try_options(arm: Arm) -> None:
+    """Raise an error if the optimizer does not accept the options together, such as nesterov without momentum."""
+    if arm.options:  # otherwise there is nothing to try, and the first optimizer of a process takes torch seconds
+        optimizer_with_options(arm.optimizer, arm.options, lr=arm.lrs[0])
 
 
 def study_for(task: Task, seeds: int | None = None, epochs: int | None = None) -> Study:

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
 from steadystep.lab.errors import UserError
-from steadystep.lab.study.spec import Study, explain
+from steadystep.lab.study.explain import one_line_errors
+from steadystep.lab.study.spec import Study
 from steadystep.lab.tasks.arms import Arm
+from steadystep.lab.tasks.names import closest_name, match_name
+from steadystep.lab.tasks.networks.rnn import CELLS
 from steadystep.lab.tasks.rnn import ARMS, make_task
 from steadystep.lab.tasks.sequences import PROBLEMS
 from steadystep.lab.tasks.task import Task
@@ -74,32 +75,41 @@ def measurement_for(
     >>> measurement_for("rnn-addition", lengths=(40, 10, 20, 30)).tuned_at
     20
     """
-    problem = name.removeprefix("rnn-")
-    if problem == name or problem not in PROBLEMS:
+    written = name.strip().lower()
+    problem = written.removeprefix("rnn-")
+    if problem == written or problem not in PROBLEMS:
         known = ", ".join(f"rnn-{problem}" for problem in PROBLEMS)
         raise UserError(f"success rates are measured on generated sequences, got {name!r}: choose one of {known}")
-    known_arms = {arm.name: arm for arm in ARMS}
-    unknown = [arm for arm in arms if arm not in known_arms]
-    if unknown:
-        raise UserError(f"unknown arm {unknown[0]!r}: choose one of {', '.join(known_arms)}")
-    lengths, cells = tuple(sorted(set(lengths))), tuple(dict.fromkeys(cells))
+    chosen = {_arm_name(arm) for arm in arms}
+    lengths, cells = (
+        tuple(sorted(set(lengths))),
+        tuple(dict.fromkeys(match_name(cell, CELLS) or cell for cell in cells)),
+    )
     if not lengths or not cells:
         raise UserError("at least one length and one cell are needed: set them with --lengths and --cells")
     declared = Measurement(
         problem,
         cells,
         lengths,
-        tuple(arm for arm in ARMS if not arms or arm.name in arms),
+        tuple(arm for arm in ARMS if not chosen or arm.name in chosen),
         seeds,
         tune_seeds,
         epochs,
         hidden,
         tuned_at=lengths[(len(lengths) - 1) // 2],
     )
-    try:
+    with one_line_errors():
         for cell in cells:
             for length in lengths:
                 declared.study(declared.task(cell, length))
-    except ValidationError as error:
-        raise UserError(explain(error)) from None
     return declared
+
+
+def _arm_name(name: str) -> str:
+    known = [arm.name for arm in ARMS]
+    matching = match_name(name, known)
+    if matching is None:
+        closest = closest_name(name, known)
+        hint = f"; did you mean {closest}?" if closest else ""
+        raise UserError(f"unknown arm {name!r}: choose one of {', '.join(known)}{hint}")
+    return matching

@@ -10,6 +10,7 @@ from steadystep.lab.execution.store import Store
 from steadystep.lab.execution.worker import Job
 from steadystep.lab.study.stages import final_trials, tune
 from steadystep.lab.success.declare import Measurement
+from steadystep.lab.system.fork_server import warm_up
 from steadystep.lab.training.device import find_device
 from steadystep.lab.training.record import Record
 from steadystep.lab.training.run_trial import CHECKPOINT_SECONDS
@@ -41,6 +42,8 @@ def run_success(
     each record belongs to one trial, so that adding seeds, lengths or cells trains only the new trials. Arguments and
     errors are those of `steadystep.lab.execution.run_study.run_study`.
     """
+    if workers > 1:
+        warm_up()  # while this process loads the data
     observer, where = observer or Silent(), find_device(device)
     Store(folder, observer.warning).prepare()
     chosen: dict[tuple[str, str], Trial] = {}

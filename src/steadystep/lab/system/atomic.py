@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from steadystep.lab.errors import UserError
+from steadystep.lab.system.paths import folder_problem, path_problem
 
 
 class StoreError(UserError):
@@ -49,7 +50,20 @@ def store_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+        folder = isinstance(error, FileExistsError)  # raised for a folder only: a file is replaced
+        problem = (folder_problem(path) if folder else None) or path_problem(path, error)
+        raise StoreError(f"cannot write {path}: {problem}") from error
+
+
+def check_folder(folder: Path) -> None:
+    """Raise an error if files cannot be written into the folder; it need not exist, and is not created.
+
+    Raises:
+        StoreError: if the folder cannot be created or written; the message is one line.
+    """
+    problem = folder_problem(folder)
+    if problem:
+        raise StoreError(f"cannot write {folder}: {problem}")
 
 
 def _sync_folder(folder: Path) -> None:

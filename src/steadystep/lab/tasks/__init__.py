@@ -16,6 +16,7 @@ from steadystep.lab.tasks import (
     rnn,
     tiny_imagenet_resnet,
 )
+from steadystep.lab.tasks.names import closest_name
 from steadystep.lab.tasks.task import Task
 
 _ALL = (
@@ -48,7 +49,7 @@ class UnknownTaskError(UserError):
 
 
 def find_task(name: str) -> Task:
-    """Return the task of the given name, which may end with options.
+    """Return the task of the given name, in any case, which may end with options.
 
     Examples with options are rnn-addition:lstm:100:50 (cell, length, units), cifar10-cnn:64:256:256 (widths),
     cifar10-resnet:18 and imagenet-resnet:18 (depth).
@@ -60,9 +61,12 @@ def find_task(name: str) -> Task:
     >>> find_task("digits-mlp").classes
     10
     """
-    family, has_options, _ = name.partition(":")
+    lower = name.strip().lower()
+    family, has_options, _ = lower.partition(":")
     if has_options and family in _WITH_OPTIONS:
-        return _WITH_OPTIONS[family](name)
-    if name not in TASKS:
-        raise UnknownTaskError(f"there is no task {name!r}: choose one of {', '.join(TASKS)}")
-    return TASKS[name]
+        return _WITH_OPTIONS[family](lower)
+    if lower not in TASKS:
+        closest = closest_name(family, TASKS)
+        hint = f"; did you mean {closest}?" if closest else ""
+        raise UnknownTaskError(f"there is no task {name!r}: choose one of {', '.join(TASKS)}{hint}")
+    return TASKS[lower]

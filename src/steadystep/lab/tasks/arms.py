@@ -1,15 +1,28 @@
 """Arms: the optimizer configurations that a study compares, each with its search space."""
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from steadystep.lab.tasks.clips import CLIPS, known_clip
+from steadystep.lab.errors import UserError
+from steadystep.lab.tasks.clips import CLIPS
+from steadystep.lab.tasks.fields import Option, PositiveSettings, ShareSettings
+from steadystep.lab.tasks.names import resolve_clipper, resolve_optimizer
+from steadystep.lab.tasks.optimizer_options import check_options, effective_options
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Option = float | bool | tuple[float, ...]
+
+def _as_value_error(resolve: Callable[[str], str]) -> Callable[[str], str]:
+    """Return a function that looks a name up and raises the error as one that pydantic reports with its field."""
+
+    def resolved(name: str) -> str:
+        try:
+            return resolve(name)
+        except UserError as error:
+            raise ValueError(str(error)) from None
+
+    return resolved
 
 
 class Arm(BaseModel):
@@ -18,22 +31,38 @@ class Arm(BaseModel):
     `lrs` is the declared search space of the learning rate. A clipped arm searches `lrs` x `quantiles`: each threshold
     is the given quantile of the gradient norms that the unclipped twin of the arm recorded at its best learning rate.
     A clipper with a dimensionless parameter, such as AGC's ratio, searches `lrs` x `thresholds` instead.
+
+    Optimizer and clipper may be written in any case. Options are what the optimizer's constructor takes: numbers,
+    true or false, lists of numbers, or words such as that of `variant`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    optimizer: str
+    optimizer: Annotated[str, AfterValidator(_as_value_error(resolve_optimizer))]
     options: dict[str, Option] = {}
-    lrs: tuple[Positive, ...] = Field(min_length=1)
-    clip: Annotated[str, AfterValidator(known_clip)] | None = None
-    quantiles: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
-    thresholds: tuple[Positive, ...] = ()
+    lrs: Annotated[PositiveSettings, Field(min_length=1)]
+    clip: Annotated[str, AfterValidator(_as_value_error(resolve_clipper))] | None = None
+    quantiles: ShareSettings = ()
+    thresholds: PositiveSettings = ()
 
     @property
     def configurations(self) -> int:
         """The number of settings that tuning tries."""
         return len(self.lrs) * (len(self.quantiles or self.thresholds) if self.clip else 1)
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What makes two arms the same one under two names, apart from the values that they search."""
+        return self.optimizer, *sorted(effective_options(self.optimizer, self.options).items()), self.clip
+
+    @model_validator(mode="after")
+    def _check_options(self) -> "Arm":
+        try:
+            check_options(self.optimizer, self.options)
+        except UserError as error:
+            raise ValueError(f"arm {self.name!r}: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _check_clipping(self) -> "Arm":

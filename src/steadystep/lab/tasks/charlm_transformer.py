@@ -3,8 +3,9 @@
 from functools import partial
 from pathlib import Path
 
-from steadystep.lab.tasks.arms import Arm, Option
+from steadystep.lab.tasks.arms import Arm
 from steadystep.lab.tasks.data import fingerprint_arrays
+from steadystep.lab.tasks.fields import Option
 from steadystep.lab.tasks.loss_unit import BITS
 from steadystep.lab.tasks.networks.gpt import GPT
 from steadystep.lab.tasks.recipe import Recipe

@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-from steadystep.lab.tasks.arms import Arm, Option
+from steadystep.lab.tasks.arms import Arm
 from steadystep.lab.tasks.augment import alternating_flip, flips_and_shifts, random_shift
 from steadystep.lab.tasks.data import fingerprint_arrays, load_images
+from steadystep.lab.tasks.fields import Option
 from steadystep.lab.tasks.networks.fast_cnn import FastCNN
 from steadystep.lab.tasks.options import parse_numbers
 from steadystep.lab.tasks.recipe import Moment, Recipe

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from steadystep.lab.errors import UserError
+from steadystep.lab.system.paths import path_problem
 from steadystep.lab.tasks.array_cache import cached_arrays
 
 ENVIRONMENT_VARIABLE = "STEADYSTEP_DATA"
@@ -113,6 +114,9 @@ def find_local_folder(
     parent = data or (Path(os.environ[ENVIRONMENT_VARIABLE]) if os.environ.get(ENVIRONMENT_VARIABLE) else None)
     if parent is None:
         return None
+    problem = path_problem(parent / _short_name(hub_name))
+    if problem:
+        raise not_found(hub_name, problem)
     for folder in (parent / _short_name(hub_name), parent):
         if (has_data or parquet_files)(folder):
             return folder

@@ -1,5 +1,6 @@
 """The measurements of a run so far, by step and by epoch."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from statistics import fmean, median
@@ -45,8 +46,9 @@ class Measurements:
         )
 
     def norm_quantiles(self) -> tuple[float, ...]:
-        """Return the quantiles, at levels QUANTILES, of the gradient norms before clipping; empty before any step."""
-        return tuple(np.quantile(self.norm_before, QUANTILES).tolist()) if self.norm_before else ()
+        """Return the quantiles, at levels QUANTILES, of the finite norms before clipping; empty if there is none."""
+        finite = [norm for norm in self.norm_before if math.isfinite(norm)]  # an optimizer may skip the others
+        return tuple(np.quantile(finite, QUANTILES).tolist()) if finite else ()
 
     def clip_rate(self) -> float:
         """Return the fraction of steps that were clipped; nan if no step was taken."""

@@ -3,11 +3,11 @@
 import hashlib
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from steadystep.lab.choices import Precision, Schedule
-from steadystep.lab.tasks.arms import Option, Positive
 from steadystep.lab.tasks.clips import known_clip
+from steadystep.lab.tasks.fields import Count, Option, Positive, refuse_boolean
 
 
 class Clip(BaseModel):
@@ -44,9 +44,9 @@ class Trial(BaseModel):
     lr: Positive
     clip: Clip | None = None
     schedule: Schedule = "cosine"
-    epochs: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
-    seed: Annotated[int, Field(ge=0)]
+    epochs: Count
+    batch_size: Count
+    seed: Annotated[int, BeforeValidator(refuse_boolean), Field(ge=0)]
     role: Literal["tune", "final"]
     dtype: Precision = "float32"
 
