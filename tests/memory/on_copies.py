@@ -31,7 +31,9 @@ def pickled(side: Side, which: int, seed: int) -> None:
 
 
 def _state_of(side: Side) -> dict[str, Any]:
-    """Return the state_dict of a side, which there is only if all parameters with state are in a group."""
+    """Return the state_dict of a side, if torch has one and can make another optimizer like this one."""
+    if side.setting.named and not all(group["params"] for group in side.optimizer.param_groups):
+        raise NothingToDo("an empty group has no names")
     if not all(side.will_step(param) for param in side.optimizer.state):
         raise NothingToDo("a parameter with state is in no group")
     return side.optimizer.state_dict()
@@ -66,8 +68,9 @@ def checkpoint_through_torch(side: Side, which: int, seed: int) -> None:
     setting = side.setting
     if side.kind == "torch" or setting.case.peer is None or setting.dtype.itemsize == 2:
         return checkpoint(side, which, seed)
-    other = peer_of(setting.case, [{**group} for group in _groups(side)])
-    other.load_state_dict(_state_of(side))
+    state = _state_of(side)
+    other = peer_of(setting.case, _groups(side))
+    other.load_state_dict(state)
     return _resume(side, other.state_dict())
 
 

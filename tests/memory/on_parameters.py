@@ -122,6 +122,8 @@ def partly_shared(side: Side, which: int, seed: int) -> None:
 
 def edited(side: Side, which: int, seed: int) -> None:
     """Write other elements into a parameter."""
+    if 0 in _param(side, which).stride():
+        raise NothingToDo("torch refuses to write an element several times")
     _param(side, which).data.mul_(0.5)
 
 
@@ -142,7 +144,7 @@ ON_PARAMETERS = (
     Operation(storage_grown),
     Operation(storage_freed, refused=True, at_once=True, no_torch=True),
     Operation(expanded, doubtful=True),
-    Operation(shared),
-    Operation(partly_shared),
+    Operation(shared, shares=True),
+    Operation(partly_shared, shares=True),
     Operation(edited),
 )

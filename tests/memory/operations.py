@@ -23,6 +23,7 @@ class Operation:
         at_once: a step comes next, because reading the tensors in any other way could end the process.
         keeps_gradients: a step with the present gradients comes next.
         no_torch: torch would read freed memory, or defines something else: its side is left out.
+        shares: parameters then have common memory.
     """
 
     make: Callable[[Side, int, int], None]
@@ -33,6 +34,7 @@ class Operation:
     at_once: bool = False
     keeps_gradients: bool = False
     no_torch: bool = False
+    shares: bool = False
 
     def __repr__(self) -> str:
         return self.make.__name__

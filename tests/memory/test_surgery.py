@@ -52,7 +52,11 @@ class Surgery(RuleBasedStateMachine):
 
     @rule(operation=st.sampled_from(ON_PARAMETERS), which=numbers, seed=numbers)
     def change_parameters(self, operation: Operation, which: int, seed: int) -> None:
-        self.operate(operation, which, seed)
+        param = which % len(self.sides[0].params)
+        # torch's Adagrad makes its state before the first step, and only there can it have another shape by then.
+        early = self.setting.case.name == "Adagrad" and not self.sides[0].has_state(param)
+        if not (early and operation.doubtful):
+            self.operate(operation, param, seed)
 
     @rule(operation=st.sampled_from(ON_STATE), which=numbers, seed=numbers)
     def change_state(self, operation: Operation, which: int, seed: int) -> None:
@@ -86,10 +90,14 @@ class Surgery(RuleBasedStateMachine):
         """Make new sides, with equal parameters."""
         self.sides, self.done, self.dtypes = sides_of(self.setting), [], set()
 
+    def leave_torch_out(self) -> None:
+        """Go on without the side of torch, if there is one."""
+        del self.sides[2:]
+
     def operate(self, operation: Operation, which: int, seed: int) -> None:
         """Do the same to all sides."""
         if operation.no_torch:
-            self.sides = [side for side in self.sides if side.kind != "torch"]
+            self.leave_torch_out()
         errors = [error_of(partial(operation.make, side, which, seed)) for side in self.sides]
         idle = [isinstance(error, NothingToDo) for error in errors]
         if any(idle):
@@ -116,6 +124,8 @@ class Surgery(RuleBasedStateMachine):
     def step(self, kinds: Sequence[str], seed: int) -> None:
         """Take a step on all sides, and compare what they made of it."""
         self.dtypes |= self.sides[1].dtypes()
+        if OWN in kinds and any(one.shares for one in self.done):
+            self.leave_torch_out()  # its gradients are copies, which the update of another parameter does not change
         self.set_gradients(kinds, seed)
         before = [side.copies() for side in self.sides[:2]]
         errors = [error_of(side.optimizer.step) for side in self.sides]
@@ -150,7 +160,7 @@ class Surgery(RuleBasedStateMachine):
             assert not refused or any(one.doubtful or one.refused for one in self.done), f"refused: {eager!r}"
         assert refused or not any(one.refused for one in self.done), "not refused"
         if theirs and theirs[0] is not None:
-            del self.sides[2:]  # torch may have changed some of its parameters
+            self.leave_torch_out()  # some of its parameters may have changed
         return refused
 
 

@@ -40,12 +40,11 @@ def observe(entries: list[Number], counts: Number, norm: Number, abs_max: Number
     last_norm, last_abs_max = entries[AT["norm_before"]], entries[AT["last_abs_max"]]
     largest_norm, largest_abs_max = entries[AT["largest_norm"]], entries[AT["largest_abs_max"]]
     zero = (abs_max == 0.0) & (largest_norm > 0.0)
-    at_norm = (abs(norm - largest_norm) <= NEAR_NORM * largest_norm) & (
-        abs(abs_max - last_abs_max) > DIFFERENT * abs_max
-    )
-    at_value = (abs(abs_max - largest_abs_max) <= NEAR_VALUE * largest_abs_max) & (
-        abs(norm - last_norm) > DIFFERENT * norm
-    )
+    # A clipped norm is rounded differently each time; one that is the same to the last bit is of the same gradient.
+    near = (abs(norm - largest_norm) <= NEAR_NORM * largest_norm) & (norm != largest_norm)
+    at_norm = near & (abs(abs_max - last_abs_max) > DIFFERENT * abs_max)
+    same_value = (abs(abs_max - largest_abs_max) <= NEAR_VALUE * largest_abs_max) & (norm > abs_max)
+    at_value = same_value & (abs(norm - last_norm) > DIFFERENT * norm)
     clipped = _count(entries, "norm_repeats", counts, at_norm, norm > (1 + NEAR_NORM) * largest_norm)
     clipped |= _count(entries, "abs_max_repeats", counts, at_value, abs_max > (1 + NEAR_VALUE) * largest_abs_max)
     for name, value in (("zero_gradients", zero), ("already_clipped", clipped)):
