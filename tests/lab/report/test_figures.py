@@ -59,7 +59,7 @@ def test_an_arm_has_the_same_style_in_every_figure() -> None:
 
 
 def test_thirty_arms_have_distinct_styles() -> None:
-    arms = [Arm(name=f"A{i}", optimizer=f"A{i}", lrs=(0.1,)) for i in range(30)]
+    arms = [Arm(name=f"A{i}", optimizer="Adam", options={"weight_decay": 0.01 * i}, lrs=(0.1,)) for i in range(30)]
     styles = arm_styles(make_results(arms=arms, accuracy={arm.name: 0.9 for arm in arms}, seeds=1, budgets=(1,)))
     assert len({(style.color, style.dash) for style in styles.values()}) == 30
 
@@ -107,7 +107,10 @@ def test_differences_are_paired_by_seed() -> None:
 
 def test_names_are_escaped_for_plotly() -> None:
     results = make_results(
-        arms=[Arm(name=name, optimizer=name, lrs=(0.1, 0.2, 0.3)) for name in (SCRIPT, "%{y}")],
+        arms=[
+            Arm(name=SCRIPT, optimizer="SGD", lrs=(0.1, 0.2, 0.3)),
+            Arm(name="%{y}", optimizer="Adam", lrs=(0.1, 0.2, 0.3)),
+        ],
         accuracy={SCRIPT: 0.9, "%{y}": 0.91},
     )
     for figure in figures_by_id(results).values():

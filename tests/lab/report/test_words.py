@@ -56,7 +56,7 @@ def test_the_headline_starts_with_the_effect_of_clipping() -> None:
 
 
 def test_many_arms_are_counted() -> None:
-    arms = [Arm(name=f"A{i}", optimizer=f"A{i}", lrs=ARMS[0].lrs) for i in range(6)]
+    arms = [Arm(name=f"A{i}", optimizer="Adam", options={"weight_decay": 0.01 * i}, lrs=ARMS[0].lrs) for i in range(6)]
     accuracy = {arm.name: 0.90 + 0.01 * i for i, arm in enumerate(arms)}
     assert headline_of(make_results(arms=arms, accuracy=accuracy)) == (
         "Test accuracy after 4 epochs: of 15 pairs, 15 different."
