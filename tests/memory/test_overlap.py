@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steadystep.memory.overlap import Spans, shared_memory
+from steadystep.memory.overlap import Overlap
 
 PLACES = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 8)), min_size=1, max_size=8)
 
@@ -15,7 +15,7 @@ def views(places: list[tuple[int, int]]) -> list[torch.Tensor]:
     return [memory[start : start + size] for start, size in places]
 
 
-def overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+def are_overlapping(one: tuple[int, int], other: tuple[int, int]) -> bool:
     return one[0] < sum(other) and other[0] < sum(one)
 
 
@@ -29,18 +29,21 @@ def test_sharing_is_found_like_by_comparing_all_pairs(
     expected: set[int] = set()
     for i in range(count):
         for j in range(count):
-            if i != j and overlap(written[i], written[j]):
+            if i != j and are_overlapping(written[i], written[j]):
                 expected |= {i, j}
-            if overlap(read[i], written[j]):
+            if are_overlapping(read[i], written[j]):
                 expected |= {i, j}
-    assert shared_memory([[tensor] for tensor in tensors[:count]], tensors[count:]) == expected
+    assert Overlap([[tensor] for tensor in tensors[:count]], tensors[count:]).shared == expected
 
 
 @given(written=PLACES, read=PLACES)
-def test_spans_touch_what_lies_in_them(written: list[tuple[int, int]], read: list[tuple[int, int]]) -> None:
+def test_a_gradient_that_moves_into_written_memory_is_found(
+    written: list[tuple[int, int]], read: list[tuple[int, int]]
+) -> None:
     tensors = views([*written, *read])
     blocks = tensors[len(written) :]
-    found = Spans(tensors[: len(written)]).touch(
-        np.array([block.data_ptr() for block in blocks]), np.array([block.nbytes for block in blocks])
-    )
-    assert found.tolist() == [any(overlap(one, other) for other in written) for one in read]
+    elsewhere = [torch.zeros_like(block) for block in blocks]
+    overlap = Overlap([[tensor] for tensor in tensors[: len(written)]], elsewhere)
+    assert not overlap.gradients_touch(np.array([block.data_ptr() for block in elsewhere]))
+    touch = overlap.gradients_touch(np.array([block.data_ptr() for block in blocks]))
+    assert touch == any(are_overlapping(one, other) for one in read for other in written)

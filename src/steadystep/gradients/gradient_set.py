@@ -104,10 +104,8 @@ class GradientSet:
         """Take the current gradients of the same parameters; return False if they have to be gathered again.
 
         They have to be if the parameters are others, and if a gradient is not as plain as the one before. Whether its
-        memory is alike is left to the caller.
+        memory is alike is left to the caller, who asks this only of a set that is `renewable`, and of as many groups.
         """
-        if not self.renewable or len(param_groups) != len(self.members):
-            return False
         for group, members in zip(param_groups, self.members, strict=True):
             params = group["params"]
             if len(params) != len(members) or not all(map(is_, params, members)):

@@ -4,6 +4,8 @@ from typing import Any
 
 import torch
 
+from steadystep.memory.layout import extent, is_expanded
+
 _DISPATCH = "__torch_dispatch__"  # by name, because torch's stubs do not have it
 _PLAIN: Any = getattr(torch.Tensor, _DISPATCH)
 
@@ -43,8 +45,7 @@ def check_storage(tensor: torch.Tensor, name: str) -> None:
     """
     if tensor.numel() == 0 or tensor.layout != torch.strided or not owns_memory(tensor):
         return
-    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    needed = (tensor.storage_offset() + last + 1) * tensor.element_size()
+    needed = (tensor.storage_offset() + extent(tensor)) * tensor.element_size()
     held = tensor.untyped_storage().nbytes()
     if needed > held:
         raise ValueError(
@@ -60,7 +61,5 @@ def check_writable(tensor: torch.Tensor, name: str) -> None:
             are after `expand`; naming the tensor.
     """
     check_storage(tensor, name)
-    if tensor.layout == torch.strided and any(
-        stride == 0 and size > 1 for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
-    ):
+    if is_expanded(tensor):
         raise ValueError(f"some elements of {name} are one in memory (it was expanded): clone it before the step")

@@ -5,6 +5,22 @@ from collections.abc import Sequence
 import torch
 
 
+def extent(tensor: torch.Tensor) -> int:
+    """Return the number of elements that fit between the first and the last element in memory, these included."""
+    if tensor.is_contiguous():
+        return tensor.numel()
+    if tensor.numel() == 0:
+        return 0
+    return 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+
+
+def is_expanded(tensor: torch.Tensor) -> bool:
+    """Return whether some elements of a tensor are one and the same in memory, as they are after `expand`."""
+    return tensor.layout == torch.strided and any(
+        stride == 0 and size > 1 for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
+    )
+
+
 def is_dense(tensor: torch.Tensor) -> bool:
     """Return whether the elements fill a block of memory without gaps, in any order of the dimensions."""
     if tensor.is_contiguous():

@@ -21,7 +21,8 @@ from numba.extending import intrinsic
 # Intrinsics take a context that their callers do not pass, of which a type checker knows nothing.
 # pyright: reportCallIssue=false
 
-_PROPERTIES = ("layout", "device_type", "device_index", "dtype", "storage_size", "storage_offset", "dim")
+_KIND = ("layout", "device_type", "device_index", "dtype")
+_PROPERTIES = (*_KIND, "storage_size", "storage_offset", "dim")
 """What is asked of a tensor before its address, sizes and strides; a sparse one has none of these."""
 
 _WORD = ir.IntType(64)
@@ -152,9 +153,9 @@ class NativeMemory:
         self._interface = interface
         self._capsules = np.zeros(len(read), np.int64)
         self._cell = np.zeros(1, np.int64)
-        self._known = np.array([number for tensor in (*written, *read) for number in _properties(tensor)], np.int64)
+        self._known = _properties([*written, *read])
         self.addresses, self.moved = np.array([tensor.data_ptr() for tensor in read], np.int64), False
-        self._written = np.array([_opened(capsule) for capsule in _handles(written)], np.int64)
+        self._written = np.array(list(map(_opened, _handles(written))), np.int64)
         weakref.finalize(self, _free_all, interface.free, self._written.tolist())
 
     def holds(self, read: Sequence[torch.Tensor]) -> bool:
@@ -179,10 +180,13 @@ _handles: Callable[[Sequence[torch.Tensor]], list[Any]] = getattr(
 )
 
 
+_get_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+    ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
+
+
 def _opened(capsule: Any) -> int:
-    ctypes.pythonapi.PyCapsule_GetPointer.restype = ctypes.c_void_p
-    ctypes.pythonapi.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
-    return ctypes.pythonapi.PyCapsule_GetPointer(capsule, None)
+    return _get_pointer(capsule, None)
 
 
 def _free_all(free: Callable[[int], Any], handles: Sequence[int]) -> None:
@@ -190,17 +194,29 @@ def _free_all(free: Callable[[int], Any], handles: Sequence[int]) -> None:
         free(handle)
 
 
-def _properties(tensor: torch.Tensor) -> list[int]:
+def _properties(tensors: Sequence[torch.Tensor]) -> np.ndarray:
     """Return what the compiled function compares, as it gets it: properties, address, and each dimension."""
-    interface, library = _interface(), _library()
-    assert interface is not None, "there is no native memory without it"
-    (capsule,) = _handles([tensor])
-    handle = _opened(capsule)
-    answers = []
-    for name in (*_PROPERTIES, "data_ptr"):
-        cell = ctypes.c_int64(0)
+    kinds: dict[Any, tuple[int, ...]] = {}
+    known: list[int] = []
+    for tensor in tensors:
+        kind = tensor.layout, tensor.device, tensor.dtype
+        if kind not in kinds:
+            kinds[kind] = _codes(tensor)
+        known += kinds[kind]
+        known += (tensor.untyped_storage().nbytes(), int(tensor.storage_offset()), tensor.dim(), tensor.data_ptr())
+        for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
+            known += (size, stride)
+    return np.array(known, np.int64)
+
+
+def _codes(tensor: torch.Tensor) -> tuple[int, ...]:
+    """Return the numbers by which torch's C interface tells the kind of a tensor."""
+    library, cell = _library(), ctypes.c_int64(0)
+    handle = _opened(_handles([tensor])[0])
+    codes: list[int] = []
+    for name in _KIND:
+        cell.value = 0  # an answer can be shorter than the cell
         getattr(library, f"aoti_torch_get_{name}")(ctypes.c_void_p(handle), ctypes.byref(cell))
-        answers.append(cell.value)
-    interface.free(handle)
-    dimensions = zip(tensor.shape, tensor.stride(), strict=True)
-    return [*answers, *(number for dimension in dimensions for number in dimension)]
+        codes.append(cell.value)
+    library.aoti_torch_delete_tensor_object(handle)
+    return tuple(codes)

@@ -6,65 +6,56 @@ import numpy as np
 import torch
 
 from steadystep.memory.access import owns_memory
+from steadystep.memory.layout import extent
 
 
-class Spans:
-    """The spans of memory that a step writes, to find what else lies in them."""
-
-    def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
-        spans = sorted(_span(tensor) for tensor in tensors if owns_memory(tensor))
-        self._starts = np.array([start for start, _ in spans], np.int64)
-        self._ends = np.maximum.accumulate(np.array([end for _, end in spans], np.int64))
-
-    def touch(self, starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-        """Return, for each block of `sizes` bytes from `starts` on, whether any of it lies in a span."""
-        if not len(self._starts):
-            return np.zeros(len(starts), bool)
-        before = np.searchsorted(self._starts, starts + sizes)  # the number of spans that start before the block ends
-        return (before > 0) & (self._ends[before - 1] > starts)
-
-
-def span_sizes(tensors: Sequence[torch.Tensor]) -> np.ndarray:
-    """Return the number of bytes from the first to the last element of each tensor."""
-    return np.array([end - start for start, end in map(_span, tensors)], np.int64)
-
-
-def shared_memory(written: Sequence[Sequence[torch.Tensor]], read: Sequence[torch.Tensor]) -> set[int]:
-    """Return the indices of the updates that touch memory which another tensor of the step occupies.
+class Overlap:
+    """Which updates of a step touch memory that another tensor of the step occupies.
 
     Args:
         written: for each update, the tensors that it writes.
         read: for each update, the gradient that it reads. Gradients may overlap each other.
     """
-    spans = sorted(
-        (*_span(tensor), index)
+
+    shared: set[int]
+    """The indices of the updates that do."""
+
+    def __init__(self, written: Sequence[Sequence[torch.Tensor]], read: Sequence[torch.Tensor]) -> None:
+        starts, self._ends, owners = _sorted_spans(written)
+        self._starts = starts
+        self._reach = np.maximum.accumulate(self._ends)  # where the span ends that reaches furthest so far
+        self._read_sizes = np.array([_size(tensor) for tensor in read], np.int64)
+        furthest = np.maximum.accumulate(np.where(self._ends == self._reach, np.arange(len(starts)), 0))
+        later = 1 + np.flatnonzero(starts[1:] < self._reach[:-1])
+        self.shared = {*owners[later].tolist(), *owners[furthest[later - 1]].tolist()}
+        addresses = np.array([tensor.data_ptr() if owns_memory(tensor) else 0 for tensor in read], np.int64)
+        for index in np.flatnonzero(self._touching(addresses)).tolist():
+            first, last = addresses[index], addresses[index] + self._read_sizes[index]
+            self.shared |= {index, *owners[(starts < last) & (self._ends > first)].tolist()}
+
+    def gradients_touch(self, addresses: np.ndarray) -> bool:
+        """Return whether any of the gradients, now at these addresses, touches memory that the step writes."""
+        return bool(self._touching(addresses).any())
+
+    def _touching(self, addresses: np.ndarray) -> np.ndarray:
+        if not len(self._starts):
+            return np.zeros(len(addresses), bool)
+        before = np.searchsorted(self._starts, addresses + self._read_sizes)  # how many start before the gradient ends
+        return (before > 0) & (self._reach[before - 1] > addresses) & (self._read_sizes > 0)
+
+
+def _sorted_spans(written: Sequence[Sequence[torch.Tensor]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the addresses of the first byte of each tensor and of the byte after its last, and the update it is of."""
+    spans = [
+        (tensor.data_ptr(), size, index)
         for index, tensors in enumerate(written)
         for tensor in tensors
-        if owns_memory(tensor) and tensor.numel()
-    )
-    found: set[int] = set()
-    reach, furthest = -1, -1  # where the span that reaches furthest so far ends, and whose it is
-    for start, end, index in spans:
-        if start < reach:
-            found |= {index, furthest}
-        if end > reach:
-            reach, furthest = end, index
-    own = [index for index, gradient in enumerate(read) if owns_memory(gradient)]
-    blocks = [_span(read[index]) for index in own]
-    sizes = np.array([end - start for start, end in blocks], np.int64)
-    touching = Spans([tensor for tensors in written for tensor in tensors]).touch(
-        np.array([start for start, _ in blocks], np.int64), sizes
-    )
-    for which in np.flatnonzero(touching).tolist():
-        first, last = blocks[which]
-        found |= {own[which], *(index for start, end, index in spans if start < last and end > first)}
-    return found
+        if (size := _size(tensor))
+    ]
+    starts, sizes, owners = np.array(sorted(spans), np.int64).reshape(-1, 3).T
+    return starts, starts + sizes, owners
 
 
-def _span(tensor: torch.Tensor) -> tuple[int, int]:
-    """Return the addresses of the first byte of a tensor and of the first byte after it."""
-    start = tensor.data_ptr()
-    if tensor.numel() == 0:
-        return start, start
-    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return start, start + (last + 1) * tensor.element_size()
+def _size(tensor: torch.Tensor) -> int:
+    """Return the number of bytes from the first to the last element of a tensor, 0 if it has no memory of its own."""
+    return extent(tensor) * tensor.element_size() if owns_memory(tensor) else 0

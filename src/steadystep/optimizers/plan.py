@@ -20,7 +20,7 @@ from steadystep.kernels.dispatch import captured_step, measure, update_passes
 from steadystep.kernels.precision import Rounding
 from steadystep.kernels.update import Update, UpdatePass, has_nonfinite
 from steadystep.memory.access import check_writable
-from steadystep.memory.overlap import shared_memory
+from steadystep.memory.overlap import Overlap
 from steadystep.optimizers.counters import STEP, Counters
 from steadystep.optimizers.param_set import ParamSet
 from steadystep.optimizers.plan_inputs import Groups, PlanInputs, State
@@ -149,10 +149,12 @@ def _make_plan(
         group, (rule, _) = param_groups[groups[position]], plan.rules[groups[position]]
         _check_parameter(parameter, gradients.gradients[index], gradients.names[index])
         slots.append(complete_state(state.setdefault(parameter, {}), rule, group, parameter, gradients.names[index]))
-    updates = _updates(gradients, slots)
-    for number, (group, (rule, rounding)) in enumerate(zip(param_groups, plan.rules, strict=True)):
-        members = [update for update in updates if groups[gradients.positions[update.index]] == number]
-        for counters, together in _by_count(members, state, rule, known):
+    updates, overlap = _updates(gradients, slots)
+    members: list[list[Update]] = [[] for _ in param_groups]
+    for update in updates:
+        members[groups[gradients.positions[update.index]]].append(update)
+    for group, (rule, rounding), stepping in zip(param_groups, plan.rules, members, strict=True):
+        for counters, together in _by_count(stepping, state, rule, known):
             param_set = ParamSet(rule, group, counters, together)
             param_set.passes = update_passes(rule, together, rounding, gradients.home, backend, bounded)
             plan.param_sets.append(param_set)
@@ -160,7 +162,7 @@ def _make_plan(
     # The parameters of FSDP1 are checked in every step, which may begin to measure.
     if gradients.renewable and not in_fsdp1(gradients.parameters):
         every = [param_set.counters for param_set in plan.param_sets]
-        plan.inputs = PlanInputs(param_groups, state, updates, every)
+        plan.inputs = PlanInputs(param_groups, state, updates, overlap, every)
     return plan
 
 
@@ -181,15 +183,16 @@ def _check_parameter(parameter: torch.Tensor, gradient: torch.Tensor, name: str)
     check_writable(local(parameter), name)
 
 
-def _updates(gradients: GradientSet, slots: Sequence[Sequence[torch.Tensor]]) -> list[Update]:
-    """Return the update of each parameter, marked where it touches memory that another one writes."""
+def _updates(gradients: GradientSet, slots: Sequence[Sequence[torch.Tensor]]) -> tuple[list[Update], Overlap]:
+    """Return the update of each parameter, marked where it touches memory that another one writes, and the overlap."""
     updates = [
         Update(index, gradients, local_reals(parameter), [local_reals(slot) for slot in state], parameter)
         for index, (parameter, state) in enumerate(zip(gradients.parameters, slots, strict=True))
     ]
-    written = [(update.parameter, *update.state) for update in updates]
-    sharing = shared_memory(written, gradients.gradients)
-    return [replace(update, shares_memory=True) if update.index in sharing else update for update in updates]
+    overlap = Overlap([(update.parameter, *update.state) for update in updates], gradients.gradients)
+    for index in overlap.shared:
+        updates[index] = replace(updates[index], shares_memory=True)
+    return updates, overlap
 
 
 def _by_count(

@@ -9,7 +9,7 @@ import torch
 from steadystep.kernels.update import Update
 from steadystep.memory.access import owns_memory
 from steadystep.memory.fingerprint import step_memory
-from steadystep.memory.overlap import Spans, span_sizes
+from steadystep.memory.overlap import Overlap
 from steadystep.optimizers.counters import Counters
 
 Groups = Sequence[MutableMapping[str, Any]]
@@ -25,7 +25,12 @@ class PlanInputs:
     """
 
     def __init__(
-        self, param_groups: Groups, state: State, updates: Sequence[Update], counters: Sequence[Counters]
+        self,
+        param_groups: Groups,
+        state: State,
+        updates: Sequence[Update],
+        overlap: Overlap,
+        counters: Sequence[Counters],
     ) -> None:
         self._groups = list(param_groups)
         self._keys, self._states = list(state), list(state.values())
@@ -36,8 +41,7 @@ class PlanInputs:
         self._gradients = updates[0].gradients
         written = [tensor for update in updates for tensor in (update.parameter, *update.state)]
         self._memory = step_memory(list(filter(owns_memory, written)), self._gradients.gradients)
-        self._spans, self._sizes = Spans(written), span_sizes(self._gradients.gradients)
-        self._apart = not any(update.shares_memory for update in updates)
+        self._overlap = overlap
 
     def hold(self, param_groups: Groups, state: State) -> bool:
         """Take the current gradients, and return whether nothing else differs from what the plan was made from."""
@@ -64,7 +68,7 @@ class PlanInputs:
         memory = self._memory
         if not memory.holds(self._gradients.gradients):
             return False
-        if memory.moved and not (self._apart and not self._spans.touch(memory.addresses, self._sizes).any()):
+        if memory.moved and (self._overlap.shared or self._overlap.gradients_touch(memory.addresses)):
             return False
         self._gradients.addresses = memory.addresses
         return True

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from steadystep.memory.layout import is_expanded
+
 
 class Snapshot:
     """The parameters, the state, the options and the counters of an optimizer, and of the optimizers inside it.
@@ -84,8 +86,7 @@ class Snapshot:
 def _replace_elements(tensor: torch.Tensor, before: torch.Tensor, copy: torch.Tensor) -> None:
     if _place(tensor) != _place(before):  # its .data was replaced, or it was resized
         tensor.data = before
-    overlaps = any(size > 1 and stride == 0 for size, stride in zip(before.shape, _strides(before), strict=True))
-    if not overlaps:  # such a tensor cannot be written
+    if not is_expanded(before):  # such a tensor cannot be written
         before.copy_(copy)
 
 

@@ -109,7 +109,7 @@ class NormPass:
     def __init__(self, dtype: torch.dtype, sizes: tuple[int, ...]) -> None:
         self._kernel = chunk_norms_kernel(dtype)
         self._chunks = chunks(sizes)
-        self._parts = np.empty((3, len(self._chunks.table)))
+        self._sums, self._scales, self._peaks = np.empty((3, len(self._chunks.table)))
         # A tensor of a single chunk needs no combining, except that the sum of a float64 chunk may be scaled.
         self._one_chunk_each = dtype != torch.float64 and self._chunks.table[:, 0].tolist() == list(range(len(sizes)))
 
@@ -124,7 +124,7 @@ class NormPass:
         return partial(self._run_into, norms, abs_max)
 
     def _run_into(self, norms: np.ndarray, abs_max: np.ndarray, addresses: np.ndarray) -> None:
-        work, (sums, scales, peaks) = self._chunks, self._parts
+        work, sums, scales, peaks = self._chunks, self._sums, self._scales, self._peaks
         TEAM.run(self._kernel, work.elements, work.table, addresses, sums, scales, peaks)
         if self._one_chunk_each:
             np.sqrt(sums, out=norms)

@@ -43,7 +43,7 @@ class CPUUpdatePass:
         self._equation = Equation(rule.update, rule.sums, len(rule.slots))
         self._dtype, self._math = updates[0].parameter.dtype, math_dtype(updates[0].parameter)
         self._counts = np.array([update.count for update in updates], np.float64)
-        self._indices = np.array([update.index for update in updates])
+        self._indices = _as_slice([update.index for update in updates])
         self._direct = all(update.is_direct for update in updates)  # whether gradients are read where they are
         # (tensors, factors of the rule, then the limit of the update)
         self._per_tensor = np.ones((len(updates), len(self._equation.factors) + 1))
@@ -215,6 +215,12 @@ class CPUUpdatePass:
         chosen = [in_layout_of(update.parameter, g) for g, update in zip(chosen, updates, strict=True)]
         segments.set_gradients([gradient.data_ptr() for gradient in chosen], chosen[0].itemsize)
         return chosen, chosen[0].dtype, done == "factor"
+
+
+def _as_slice(indices: Sequence[int]) -> slice | np.ndarray:
+    """Return what selects these entries of an array: a slice if they follow each other, as it is much faster."""
+    first, end = indices[0], indices[-1] + 1
+    return slice(first, end) if list(indices) == list(range(first, end)) else np.array(indices)
 
 
 def in_two(factors: Number) -> tuple[Number, Number | None]:
