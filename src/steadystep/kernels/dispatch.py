@@ -66,6 +66,20 @@ def measure(gradients: GradientSet, transforms: Sequence[Transform] = (), backen
     return GradNorms(*_of_whole_tensors(norms, abs_max, gradients), gradients, tuple(transforms), units)
 
 
+def are_finite(tensors: GradientSet) -> Number:
+    """Return whether each tensor is finite, on all ranks where it is sharded. None of them may be empty."""
+    if "peak_pass" not in tensors.prepared:
+        kind = _common_kind(tensors.gradients, None) if tensors.contiguous and not tensors.sharded else None
+        peak_pass = None
+        if kind is not None and kind.backend == "numba":
+            from steadystep.kernels.cpu.peak_kernel import PeakPass
+
+            peak_pass = PeakPass(kind.dtype, tuple(tensor.numel() for tensor in tensors.gradients))
+        tensors.prepared["peak_pass"] = peak_pass
+    peak_pass = tensors.prepared["peak_pass"]
+    return isfinite(measure(tensors).abs_max if peak_pass is None else peak_pass.run(tensors.addresses))
+
+
 def update_passes(
     rule: Rule,
     updates: Sequence[Update],

@@ -8,10 +8,10 @@ import torch
 
 from steadystep.gradients.distributed import is_sharded
 from steadystep.gradients.gradient_set import set_of
-from steadystep.kernels.dispatch import measure
+from steadystep.kernels.dispatch import are_finite
 from steadystep.memory.access import why_untouchable
 from steadystep.memory.fingerprint import Fingerprint
-from steadystep.tracing.ops import every, isfinite
+from steadystep.tracing.ops import every
 
 
 class FiniteCheck:
@@ -56,7 +56,7 @@ class _Batch:
 
     def nonfinite(self) -> Iterable[int]:
         """Return the indices of those that are not finite."""
-        finite = isfinite(measure(self._set).abs_max)
+        finite = are_finite(self._set)
         if bool(every(finite)):
             return ()
         return [index for index, fine in zip(self._indices, finite.tolist(), strict=True) if not fine]
