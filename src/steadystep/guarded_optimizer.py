@@ -1,6 +1,5 @@
 """The guarded step for any torch optimizer."""
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
@@ -28,11 +27,11 @@ from steadystep.step.guarded_step import (
     refuse_in_backward,
     scaler_of,
 )
-from steadystep.step.ledger import AT
+from steadystep.step.ledger import count_nonfinite_update
 from steadystep.step.raw_gradients import RawGradients
 from steadystep.step.scaler_support import SCALER_ATTRIBUTES, ScalerSupport, forget_scale
 from steadystep.step.snapshot import Snapshot
-from steadystep.step.state import carry_over, is_priming_step, read_ledger, step_state, user_options_only
+from steadystep.step.state import is_priming_step, ledger_owner, read_ledger, step_state, user_options_only
 from steadystep.step.watch import StepWatch
 from steadystep.step.written import Written
 from steadystep.tracing.ops import Number
@@ -97,7 +96,7 @@ def guard(
             f"a scheduler already wraps the step of this {kind.__name__}: guard it before making its scheduler"
         )
     check_guardable(optimizer)
-    if undo or not is_unguarded(Guard(clippers, policy, StepWatch()), None):
+    if undo or not is_unguarded(clippers, policy, None):
         refuse_inside_zero(kind.__name__)
     refuse_unguardable(kind)
     object.__setattr__(optimizer, "__class__", _guarded_class(kind))
@@ -120,7 +119,6 @@ class _Guarded(torch.optim.Optimizer):
     _measured: tuple[Sequence[str], Number] | None
     _updates: tuple[Sequence[str], Number] | None = None
     _written: Written
-    _warned: bool = False
     _owner: dict[str, Any] | None = None  # the parameter group that stores the ledger
 
     @property
@@ -131,7 +129,8 @@ class _Guarded(torch.optim.Optimizer):
         the skipped ones. ``update_norms`` are the sizes of the last update by name, if they were asked for.
         """
         updates = {} if self._updates is None else dict(zip(self._updates[0], self._updates[1].tolist(), strict=True))
-        return read_ledger(self._ledger_owner() or {}, self._measured, updates)
+        self._owner = ledger_owner(self.param_groups, self._owner)
+        return read_ledger(self._owner or {}, self._measured, updates)
 
     def step(self, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]
         """Take one step of the guarded optimizer, or refuse it. The optimizer gets all arguments but the closure.
@@ -160,36 +159,29 @@ class _Guarded(torch.optim.Optimizer):
     def _guarded_step(self, step: Callable[[], Any]) -> Any:
         """Take a step, or refuse it; return what it returns, or None."""
         refuse_in_backward(self._clippers)
-        guard, scaler = Guard(self._clippers, self._policy, self._watch), scaler_of(self)
-        name = type(self).__name__
-        measured = self._undo or self._report_updates or not is_unguarded(guard, scaler)
+        scaler, name = scaler_of(self), type(self).__name__
+        unguarded = is_unguarded(self._clippers, self._policy, scaler)
+        measured = self._undo or self._report_updates or not unguarded
         gradients = gather_gradients(self.param_groups, name, measured, once=True)
         if not gradients.gradients:
             return None
         priming = not self.state and is_priming_step(self.param_groups, partial(measure, gradients))
-        owner = self._ledger_owner()
-        assert owner is not None, "there are gradients, and so there are groups"
-        state = step_state(owner, self._clippers, gradients)
+        self._owner = ledger_owner(self.param_groups, self._owner)
+        assert self._owner is not None, "there are gradients, and so there are groups"
+        state = step_state(self._owner, self._clippers, gradients)
         if priming:
             return step()
         if scaler is not None:
             _refuse_float16(gradients, name)
+        guard = Guard(self._clippers, self._policy, self._watch)
         inner = _InnerStep(self, step, gradients, state.ledger)
         norms = guarded_step(
             gradients, partial(measure, gradients), inner.apply, guard, state, scaler and scaler.read()
         )
         self._measured = (gradients.names, norms.norms) if norms else None
-        if inner.nonfinite and not self._warned and not self._undo and self._policy.nonfinite == "skip":
-            self._warned = True
-            warnings.warn(inner.message(), UserWarning, stacklevel=3)
+        if inner.nonfinite and not self._undo and self._policy.nonfinite == "skip":
+            self._watch.warn_once("update", inner.message())
         return inner.result
-
-    def _ledger_owner(self) -> dict[str, Any] | None:
-        """Return the group that stores the ledger: the first one, or the one that was the first if there is none."""
-        if self.param_groups:
-            carry_over(self._owner, self.param_groups[0])
-            self._owner = self.param_groups[0]
-        return self._owner
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         # The class is made at run time: a copy in another process makes it again from the class of the optimizer.
@@ -218,7 +210,6 @@ def _nothing_seen() -> dict[str, Any]:
         "_measured": None,
         "_updates": None,
         "_written": Written(),
-        "_warned": False,
         "_owner": None,
     }
 
@@ -269,7 +260,7 @@ class _InnerStep:
             if optimizer._preserve_grad or not done:
                 raw.put_back()
             if self.nonfinite:  # counted now, because the ledger has been put back too
-                self._ledger[AT["nonfinite_updates"]] += 1
+                count_nonfinite_update(self._ledger, flags=())
         return False
 
     def message(self) -> str:

@@ -21,8 +21,8 @@ from steadystep.optimizers.arguments import (
 from steadystep.optimizers.checkpoint import Checkpointed
 from steadystep.optimizers.planned_step import PlannedStep
 from steadystep.rule import Range, Rule
-from steadystep.step.guarded_step import Guard, Nonfinite, Policy, is_unguarded
-from steadystep.step.state import read_ledger, user_options_only
+from steadystep.step.guarded_step import Nonfinite, Policy, is_unguarded
+from steadystep.step.state import ledger_owner, read_ledger, user_options_only
 from steadystep.step.watch import StepWatch
 
 Params = Iterable[torch.Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, torch.Tensor]]
@@ -74,7 +74,7 @@ class Optimizer(PlannedStep, Checkpointed):
         check_backend(backend)
         self._watch = StepWatch()
         self._measured = self._owner = None
-        if not is_unguarded(Guard(self._clippers, self.policy, self._watch), None):
+        if not is_unguarded(self._clippers, self.policy, None):
             refuse_inside_zero(type(self).__name__)
         options = {"maximize": maximize, "variant": variant or self.variants[0], "rounding": rounding}
         known = {name: as_python_number(value) for name, value in {**defaults, **options}.items()}
@@ -113,9 +113,9 @@ class Optimizer(PlannedStep, Checkpointed):
         something that is not finite. ``zero_gradients`` counts steps whose gradients are all 0 after others that are
         not, and ``already_clipped`` those whose norm, or largest element, is at a bound that others have reached too.
         """
-        owner = self.param_groups[0] if self.param_groups else self._owner or {}
-        plan = self._plan
-        return read_ledger(owner, self._measured, plan.update_norms() if plan else {}, plan.flags if plan else ())
+        self._owner, plan = ledger_owner(self.param_groups, self._owner), self._plan
+        updates, flags = (plan.update_norms(), plan.flags) if plan else ({}, ())
+        return read_ledger(self._owner or {}, self._measured, updates, flags)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a parameter group; its options are checked like those of the constructor."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 
 from steadystep.gradients.gradient_set import name_of
+from steadystep.gradients.names import qualified_names
 from steadystep.optimizers.arguments import base_lr, check_decay
 from steadystep.optimizers.counters import STEP
 from steadystep.optimizers.slots import check_counter, check_slot, slots_of, state_dtype
@@ -62,10 +63,10 @@ class Checkpointed(torch.optim.Optimizer):
 
     def _check(self, state_dict: Mapping[str, Any]) -> None:
         """Raise an error unless the saved state of each parameter has its shape. torch checks the groups themselves."""
-        for number, (group, saved) in enumerate(zip(self.param_groups, state_dict["param_groups"], strict=False)):
+        groups = zip(self.param_groups, state_dict["param_groups"], qualified_names(self.param_groups), strict=False)
+        for number, (group, saved, names) in enumerate(groups):
             rule = self.rule({**group, "variant": self.variants[0], **saved})
             check_decay(type(self).__name__, saved, rule.decay)
-            names = group.get("param_names")
             for position, (parameter, key) in enumerate(zip(group["params"], saved["params"], strict=False)):
                 entry = state_dict["state"].get(key, {})
                 name = name_of(number, position, parameter, names)

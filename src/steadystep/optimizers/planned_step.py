@@ -29,7 +29,7 @@ from steadystep.step.guarded_step import (
 )
 from steadystep.step.ledger import count_nonfinite_update
 from steadystep.step.scaler_support import ScalerSupport, forget_scale
-from steadystep.step.state import carry_over, step_state
+from steadystep.step.state import ledger_owner, step_state
 from steadystep.step.watch import StepWatch
 from steadystep.tracing.graph import Graph
 from steadystep.tracing.ops import Number
@@ -89,9 +89,7 @@ class PlannedStep(torch.optim.Optimizer):
         refuse_in_backward(self._clippers)
         with torch.set_grad_enabled(False):  # takes half the time of torch.no_grad()
             plan = self._plan
-            if self.param_groups and self.param_groups[0] is not self._owner:
-                carry_over(self._owner, self.param_groups[0])
-                self._owner = self.param_groups[0]
+            self._owner = ledger_owner(self.param_groups, self._owner)
             if plan is None or not plan.renew(self.param_groups, self.state):
                 plan = self._plan = self._new_plan()
             if plan is not None:
@@ -139,7 +137,7 @@ class PlannedStep(torch.optim.Optimizer):
             return guarded_step(plan.gradients, measure, plan.apply, guard, state, scaler and scaler.read(graph))
 
         captured = plan.captured
-        if captured is not None and captured.enabled and not is_unguarded(guard, scaler):
+        if captured is not None and captured.enabled and not is_unguarded(self._clippers, self.policy, scaler):
             inputs = partial(self._inputs, scaler)
             norms = captured.capture_or_none(take, inputs) if captured.should_capture(inputs()) else None
             if norms is not None:
@@ -149,7 +147,7 @@ class PlannedStep(torch.optim.Optimizer):
 
     def _new_plan(self) -> Plan | None:
         name = type(self).__name__
-        measured = not is_unguarded(Guard(self._clippers, self.policy, self._watch), scaler_of(self))
+        measured = not is_unguarded(self._clippers, self.policy, scaler_of(self))
         return plan_step(
             name, self.param_groups, self.rule, self.state, self._clippers, self.backend, measured, self._plan
         )

@@ -123,7 +123,7 @@ def guarded_step(
         TooManySkipsError: after too many refusals in a row.
     """
     clippers, policy, watch = guard
-    if is_unguarded(guard, scaler):
+    if is_unguarded(clippers, policy, scaler):
         verdict = Verdict(True)
         apply((), verdict, None)
         step_ledger.record_unmeasured(state.ledger, verdict.accept)
@@ -168,9 +168,9 @@ def guarded_step(
     return before
 
 
-def is_unguarded(guard: Guard, scaler: Scaler | None) -> bool:
+def is_unguarded(clippers: Sequence[Clipper], policy: Policy, scaler: Scaler | None) -> bool:
     """Return whether a step needs no measurement: nothing clips it and nothing can refuse it."""
-    return guard.policy.nonfinite == "propagate" and not guard.clippers and scaler is None
+    return policy.nonfinite == "propagate" and not clippers and scaler is None
 
 
 def _reasons(finite: Number, fits: Number, sound: Number, decision: Decision) -> dict[str, Number]:

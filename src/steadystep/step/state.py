@@ -52,11 +52,17 @@ def is_stored_by_guard(name: str) -> bool:
     return name == "ledger" or name.startswith(_PREFIX)
 
 
-def carry_over(before: MutableMapping[str, Any] | None, owner: MutableMapping[str, Any]) -> None:
-    """Give the first parameter group what the group before it stored, if it has been replaced by a new one."""
-    if before is None or before is owner or "ledger" in owner:
-        return
-    owner.update({name: before.pop(name) for name in list(before) if is_stored_by_guard(name)})
+def ledger_owner(param_groups: Sequence[dict[str, Any]], before: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the parameter group that stores the ledger: the first one, or `before` where there is none any more.
+
+    Args:
+        param_groups: those of the optimizer.
+        before: the group that stored the ledger so far. If it has been replaced, the new one gets what it stored.
+    """
+    owner = param_groups[0] if param_groups else before
+    if owner is not before and owner is not None and before is not None and "ledger" not in owner:
+        owner.update({name: before.pop(name) for name in list(before) if is_stored_by_guard(name)})
+    return owner
 
 
 @contextmanager
