@@ -50,23 +50,19 @@ def few_cases() -> list[Case]:
     alternating = [
         *_steps(product(adam, ALIKE, CLIPS, SHAPES)),
         *_steps(product(adam, MIXED, ("norm", "units", "chain"), SHAPES)),
-        *_others((*ALIKE, *MIXED), ("norm", "units"), ("small", "transposed", "large")),
     ]
-    return [
-        *_at_both_ends([*_steps(some), *_changes(adam, (4,))]),
-        # There is an odd number of sizes, so that neighbouring combinations lie at either end.
-        *(Case(*each, PLACES[number % 2]) for number, each in enumerate(alternating)),
-    ]
+    others = _others((*ALIKE, *MIXED), ("norm", "units"), ("small", "transposed"))
+    return [*_at_both_ends([*_steps(some), *_changes(adam, (4,)), *others]), *_at_either_end(alternating)]
 
 
 def all_steps() -> list[Case]:
     """Return steps of every row with every combination of dtype, clipping and sizes."""
-    return _at_both_ends(_steps(product(OPTIMIZERS, ALIKE, CLIPS, SHAPES)))
+    return _at_either_end(_steps(product(OPTIMIZERS, ALIKE, CLIPS, SHAPES)))
 
 
 def all_gradient_dtypes() -> list[Case]:
     """Return the same with gradients of another dtype than their parameters."""
-    return _at_both_ends(_steps(product(OPTIMIZERS, MIXED, CLIPS, SHAPES)))
+    return _at_either_end(_steps(product(OPTIMIZERS, MIXED, ("no clip", "norm", "units", "chain"), SHAPES)))
 
 
 def all_changes() -> list[Case]:
@@ -91,6 +87,11 @@ SETS = {make.__name__: make for make in (few_cases, all_steps, all_gradient_dtyp
 
 def _at_both_ends(runs: Iterable[tuple[str, Run]]) -> list[Case]:
     return [Case(label, run, place) for label, run in runs for place in PLACES]
+
+
+def _at_either_end(runs: Iterable[tuple[str, Run]]) -> list[Case]:
+    """Place runs at either end in turn. There is an odd number of sizes, so all else comes at both ends."""
+    return [Case(*each, PLACES[number % 2]) for number, each in enumerate(runs)]
 
 
 def _steps(combinations: Iterable[tuple[OptimizerCase, Dtypes, str, str]]) -> Iterator[tuple[str, Run]]:

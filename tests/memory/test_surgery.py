@@ -144,7 +144,8 @@ class Surgery(RuleBasedStateMachine):
         """Discard gradients that are the parameters themselves, which for torch were copies."""
         for side in self.sides:
             for param, kind in zip(side.params, kinds, strict=False):
-                param.grad = None if kind == OWN else param.grad
+                if kind == OWN:
+                    param.grad = None
 
     def judge(self, errors: Sequence[Exception | None]) -> bool:
         """Return whether the step was refused, and assert that the sides agree that it had to be."""
