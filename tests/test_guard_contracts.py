@@ -256,7 +256,7 @@ def test_replaced_groups_are_followed(how: str) -> None:
     for step in range(4):
         set_gradients(params, step)
         optimizer.step()
-    group = {key: value for key, value in optimizer.param_groups[0].items() if key != "ledger" and "clip." not in key}
+    group = {key: value for key, value in optimizer.param_groups[0].items() if not key.startswith(("ledger", "clip."))}
     if how == "entry":
         optimizer.param_groups[0] = {**group, "lr": 0.0}
     elif how == "copied entry":

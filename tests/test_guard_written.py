@@ -44,7 +44,7 @@ def everything(optimizer: Any, params: list[torch.Tensor]) -> str:
     """Return all that a step may change, but for the guard's own entries, as text that shows every bit."""
     torch.set_printoptions(precision=20, threshold=10**6)
     groups = [
-        {key: value for key, value in group.items() if key != "ledger" and not key.startswith("clip.")}
+        {key: value for key, value in group.items() if not key.startswith(("ledger", "clip."))}
         for group in optimizer.param_groups
     ]
     shown = str((params, [param.grad for param in params], dict(optimizer.state), groups))

@@ -18,7 +18,7 @@ LAYERS = (  # from the top; a module may import from its own row and from those 
     ("lab.replicas",),
     ("lab.training",),
     ("lab.theory", "lab.tasks"),
-    ("lab.system", "lab.choices", "lab.errors", "lab.figure"),
+    ("lab.system", "lab.choices", "lab.errors", "lab.figure", "lab.surface", "lab.counted"),
     ("api",),
     ("guarded_optimizer",),
     ("clip_in_place", "profile", "decay", "optimizers"),
@@ -27,6 +27,7 @@ LAYERS = (  # from the top; a module may import from its own row and from those 
     ("gradients",),
     ("rule",),
     ("elementwise", "memory", "tracing"),
+    ("arguments",),
 )
 
 

@@ -162,7 +162,7 @@ DIFFERENCES = (
     ),
     Difference(
         "parameter group",
-        ("base_lr", "ledger"),
+        ("base_lr", "ledger", "ledger.faults"),
         "does not have them",
         "has them, and the statistics of a clipper as `clip.*`",
         "they belong in a checkpoint: the first learning rate, and what the guarded step has counted",

@@ -282,6 +282,18 @@ def one_verdict_under_a_sharded_grad_scaler(rank: int, name: str, unscale_first:
     assert optimizer._step_supports_amp_scaling is True
 
 
+def one_verdict_about_the_loss(rank: int) -> None:
+    """Check that all ranks refuse a step if the loss of any of them is not finite, though all gradients are."""
+    for make in (MEASURE["skip"], MEASURE["guard"]):
+        net = DistributedDataParallel(model())
+        optimizer = make(net.parameters())
+        for step, bad_rank in enumerate((None, 0, 1, None)):
+            backward(net, step, rank)
+            optimizer.step(loss=-math.inf if rank == bad_rank else torch.tensor(0.5))
+        ledger = optimizer.ledger
+        assert (ledger["applied"], ledger["skipped_loss"]) == (2, 2), ledger
+
+
 SCENARIOS: dict[str, Callable[[int], None]] = {
     **{
         f"{scenario.__name__}, use_orig_params={flag}": lambda rank, scenario=scenario, flag=flag: scenario(rank, flag)
@@ -293,7 +305,7 @@ SCENARIOS: dict[str, Callable[[int], None]] = {
         for scenario in (
             zero_refuses_what_measures_inside, zero_refuses_to_be_guarded_where_that_is_wrong,
             guarded_zero_agrees_with_one_process, guarded_zero_hands_on_arguments, guarded_zero_resumes,
-            guarded_zero_undoes_on_every_rank,
+            guarded_zero_undoes_on_every_rank, one_verdict_about_the_loss,
         )
     },
     **{

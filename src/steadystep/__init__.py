@@ -5,6 +5,7 @@
 >>> optimizer = steadystep.Adam(model.parameters(), lr=1e-3, clip=1.0)
 """
 
+from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -20,8 +21,14 @@ def __getattr__(name: str) -> object:
     if name == "__all__":
         return sorted(_public())
     if name.startswith("_") or name not in _public():
-        raise AttributeError(f"module 'steadystep' has no attribute {name!r}")
+        raise AttributeError(f"module 'steadystep' has no attribute {name!r}{_guess(name)}")
     return _public()[name]
+
+
+def _guess(name: str) -> str:
+    by_lower = {known.lower(): known for known in ({} if name.startswith("_") else _public())}
+    close = get_close_matches(name.lower(), by_lower, n=1)
+    return f": did you mean {by_lower[close[0]]}?" if close else ""
 
 
 def __dir__() -> list[str]:

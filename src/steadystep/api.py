@@ -8,5 +8,6 @@ from steadystep.optimizers import *  # noqa: F403
 from steadystep.profile import NormProfile as NormProfile
 from steadystep.profile import norm_profile as norm_profile
 from steadystep.step.errors import NonFiniteGradientError as NonFiniteGradientError
+from steadystep.step.errors import NonFiniteLossError as NonFiniteLossError
 from steadystep.step.errors import NonFiniteUpdateError as NonFiniteUpdateError
 from steadystep.step.errors import TooManySkipsError as TooManySkipsError

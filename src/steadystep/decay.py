@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from steadystep.arguments import checked, described
+
 _NORMALISATION = (
     nn.modules.batchnorm._NormBase,
     nn.GroupNorm,
@@ -16,6 +18,7 @@ _NORMALISATION = (
 )
 
 
+@checked
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Make the two usual parameter groups: weights with weight decay, biases and normalisation parameters without.
 
@@ -30,6 +33,7 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         Parameter groups for any torch optimizer.
 
     Raises:
+        TypeError: for anything but a module.
         ValueError: if weight_decay is negative, infinite or no number.
 
     >>> import torch, steadystep
@@ -39,6 +43,11 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     0.1 ['0.weight']
     0.0 ['0.bias', '1.weight', '1.bias']
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"decay_groups takes a module, which knows what its parameters are for, and got {described(model)}: "
+            "decay_groups(model, weight_decay)"
+        )
     if not isinstance(weight_decay, Real) or isinstance(weight_decay, bool) or not 0 <= weight_decay < math.inf:
         raise ValueError(f"weight_decay is {weight_decay!r}: decay_groups accepts a number in [0, inf)")
     undecayed: set[int] = set()

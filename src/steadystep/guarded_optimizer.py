@@ -7,31 +7,34 @@ from typing import Any, TypeVar
 
 import torch
 
+from steadystep.arguments import checked, described
 from steadystep.clip_in_place import clippers_for_gradients, write_gradients
 from steadystep.clipping.base import Clipper
-from steadystep.clipping.chain import Clip
+from steadystep.clipping.chain import Clip, shown_clip
 from steadystep.clipping.transforms import Transform
 from steadystep.gradients.gradient_set import GradientSet, gather_gradients, set_of
 from steadystep.gradients.zero_redundancy import check_guardable, found_on_any_rank, refuse_inside_zero
 from steadystep.kernels.dispatch import measure
 from steadystep.step.dynamo import is_traced, tracer, untraced
 from steadystep.step.errors import NonFiniteUpdateError
-from steadystep.step.foreign import refuse_unguardable, take_closure
+from steadystep.step.fields import AT
+from steadystep.step.foreign import refuse_unguardable, take_closure, take_loss
 from steadystep.step.guarded_step import (
     Guard,
     Nonfinite,
     Policy,
-    first_of,
     guarded_step,
     is_unguarded,
     refuse_in_backward,
     scaler_of,
 )
 from steadystep.step.ledger import count_nonfinite_update
+from steadystep.step.loss import is_bad
 from steadystep.step.raw_gradients import RawGradients
 from steadystep.step.scaler_support import SCALER_ATTRIBUTES, ScalerSupport, forget_scale
 from steadystep.step.snapshot import Snapshot
-from steadystep.step.state import is_priming_step, ledger_owner, read_ledger, step_state, user_options_only
+from steadystep.step.state import as_printed, is_priming_step, ledger_owner, read_ledger, step_state
+from steadystep.step.trouble import first_of, looks_like
 from steadystep.step.watch import StepWatch
 from steadystep.step.written import Written
 from steadystep.tracing.ops import Number
@@ -40,6 +43,7 @@ from steadystep.tracing.verdict import Verdict
 AnyOptimizer = TypeVar("AnyOptimizer", bound=torch.optim.Optimizer)
 
 
+@checked
 def guard(
     optimizer: AnyOptimizer,
     clip: Clip = None,
@@ -74,8 +78,8 @@ def guard(
             before each step. Default False.
 
     Raises:
-        TypeError: for an optimizer that guards itself, is guarded already, already has a scheduler, needs a closure, or
-            takes sparse gradients only.
+        TypeError: for anything but an optimizer; for one that guards itself, is guarded already, already has a
+            scheduler, needs a closure, or takes sparse gradients only.
         ValueError: for a clipper that needs to see the update, by name.
 
     >>> import torch, steadystep
@@ -86,6 +90,11 @@ def guard(
     >>> weight.data, optimizer.ledger["norm_before"]
     (tensor([-0.6000, -0.8000]), 5.0)
     """
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise TypeError(
+            f"guard takes an optimizer, and got {described(optimizer)}: make one first, as in "
+            "guard(torch.optim.Adam(model.parameters(), lr=1e-3), clip=1.0)"
+        )
     clippers = clippers_for_gradients("guard", clip)
     policy = Policy(nonfinite, max_consecutive_skips)
     kind = type(optimizer)
@@ -130,10 +139,13 @@ class _Guarded(torch.optim.Optimizer):
         """
         updates = {} if self._updates is None else dict(zip(self._updates[0], self._updates[1].tolist(), strict=True))
         self._owner = ledger_owner(self.param_groups, self._owner)
-        return read_ledger(self._owner or {}, self._measured, updates)
+        return read_ledger(self._owner or {}, self.param_groups, self._measured, updates)
 
     def step(self, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]
-        """Take one step of the guarded optimizer, or refuse it. The optimizer gets all arguments but the closure.
+        """Take one step of the guarded optimizer, or refuse it.
+
+        The optimizer gets all arguments but the closure, and but `loss` unless its own step has a `loss`: the loss of
+        this step, which is refused if it is not finite; see `steadystep.Optimizer.step`.
 
         Returns:
             What the closure returns, or without a closure what the optimizer's step does.
@@ -141,22 +153,24 @@ class _Guarded(torch.optim.Optimizer):
         if is_traced() or tracer():
             return self._untraced_step(*arguments, **options)
         try:
-            closure, arguments, options = take_closure(type(self).__mro__[2], arguments, options)
-            loss = None
+            kind = type(self).__mro__[2]
+            loss, options = take_loss(kind, options)
+            closure, arguments, options = take_closure(kind, arguments, options)
+            evaluated = None
             if closure is not None:
                 with torch.enable_grad():
-                    loss = closure()
-            result = self._guarded_step(partial(super().step, *arguments, **options))
+                    evaluated = closure()
+            result = self._guarded_step(partial(super().step, *arguments, **options), loss)
         except BaseException:
             forget_scale(self)
             raise
-        return result if closure is None else loss
+        return result if closure is None else evaluated
 
     # torch wraps the step of a class in its hooks and its profiler; the step of the guarded class has them already.
     step.hooked = True  # type: ignore[attr-defined]
     _untraced_step = untraced(step)
 
-    def _guarded_step(self, step: Callable[[], Any]) -> Any:
+    def _guarded_step(self, step: Callable[[], Any], loss: Any) -> Any:
         """Take a step, or refuse it; return what it returns, or None."""
         refuse_in_backward(self._clippers)
         scaler, name = scaler_of(self), type(self).__name__
@@ -173,10 +187,12 @@ class _Guarded(torch.optim.Optimizer):
             return step()
         if scaler is not None:
             _refuse_float16(gradients, name)
+        watched = loss is not None and self._policy.nonfinite != "propagate"
+        bad_loss: Number = is_bad(loss, gradients.home) if watched else False
         guard = Guard(self._clippers, self._policy, self._watch)
         inner = _InnerStep(self, step, gradients, state.ledger)
         norms = guarded_step(
-            gradients, partial(measure, gradients), inner.apply, guard, state, scaler and scaler.read()
+            gradients, partial(measure, gradients), inner.apply, guard, state, scaler and scaler.read(), bad_loss
         )
         self._measured = (gradients.names, norms.norms) if norms else None
         if inner.nonfinite and not self._undo and self._policy.nonfinite == "skip":
@@ -196,7 +212,8 @@ class _Guarded(torch.optim.Optimizer):
         vars(self).update(_nothing_seen())
 
     def __repr__(self) -> str:
-        with user_options_only(self.param_groups[0] if self.param_groups else {}):
+        guard = {"clip": shown_clip(self._clippers), "nonfinite": repr(self._policy.nonfinite), "undo": self._undo}
+        with as_printed(self.param_groups, guard):
             return super().__repr__()
 
 
@@ -227,6 +244,7 @@ class _InnerStep:
         self._optimizer, self._step, self._gradients, self._ledger = optimizer, step, gradients, ledger
         self.result: Any = None
         self.nonfinite: list[str] = []  # the names of what it has made not finite
+        self._step_number = 1 + int(ledger[AT["attempted"]])
 
     @torch.no_grad()
     def apply(self, transforms: Sequence[Transform], verdict: Verdict, update_bound: float | None) -> bool:
@@ -251,7 +269,7 @@ class _InnerStep:
             done = not self.nonfinite or before is None
             if self.nonfinite and optimizer._policy.nonfinite == "raise":
                 done = False
-                raise NonFiniteUpdateError(self.message())
+                raise self._error()
         finally:
             if before is not None and not done:
                 before.put_back()
@@ -262,6 +280,10 @@ class _InnerStep:
             if self.nonfinite:  # counted now, because the ledger has been put back too
                 count_nonfinite_update(self._ledger, flags=())
         return False
+
+    def _error(self) -> NonFiniteUpdateError:
+        kind = looks_like(self._ledger.tolist(), "update")
+        return NonFiniteUpdateError(self.message(), kind, self._step_number, self.nonfinite, "update")
 
     def message(self) -> str:
         """Return what the step has written and what to do about it, in one sentence."""

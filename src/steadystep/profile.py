@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from steadystep.arguments import checked, described
 from steadystep.gradients.gradient_set import gather_gradients
 from steadystep.kernels.dispatch import measure
 from steadystep.step.dynamo import untraced
@@ -37,6 +38,7 @@ class NormProfile:
         return "\n".join(["quantile  norm       clip rate", *rows])
 
 
+@checked
 @untraced
 def norm_profile(
     model: nn.Module, batches: Iterable[Batch], loss: Callable[[nn.Module, Batch], torch.Tensor]
@@ -52,6 +54,7 @@ def norm_profile(
         loss: loss(model, batch) -> a scalar tensor.
 
     Raises:
+        TypeError: for anything but a module.
         ValueError: if there is no batch.
 
     >>> import torch, steadystep
@@ -61,6 +64,8 @@ def norm_profile(
     >>> profile.norms, profile.clip_rate(2.0)
     ((1.0, 3.0), 0.5)
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"norm_profile takes a module, and got {described(model)}: norm_profile(model, batches, loss)")
     old_gradients = [parameter.grad for parameter in model.parameters()]
     buffers = [buffer.clone() for buffer in model.buffers()]
     norms = []

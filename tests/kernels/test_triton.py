@@ -84,7 +84,9 @@ def trajectory(case: OptimizerCase, backend: str, dtype: torch.dtype, clip: Any)
         before = snapshot(optimizer, params)
         optimizer.step()
         assert same(snapshot(optimizer, params), before)
-    assert (optimizer.ledger["applied"], optimizer.ledger["skipped"]) == (2, 1)
+    ledger = optimizer.ledger
+    assert (ledger["applied"], ledger["skipped"], ledger["last_skip"]) == (2, 1, {"step": 2, "reason": "nonfinite"})
+    assert ledger["faults"] == {"group 0, tensor 1, shape (3,)": 1}
     return snapshot(optimizer, params)
 
 

@@ -1,14 +1,16 @@
 """The base class of clippers, the form of their decisions, and checks of their arguments."""
 
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from numbers import Real
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
+from steadystep.arguments import refuse_unknown
 from steadystep.clipping.norms import GradNorms
 from steadystep.clipping.transforms import Transform
 from steadystep.tracing.ops import Number, isfinite, where
@@ -36,6 +38,11 @@ class Clipper(ABC):
     """
 
     per_tensor: ClassVar[tuple[str, ...]] = ()  # the statistics that have one entry per tensor of the optimizer
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """Refuse an unknown option with a list of those that there are."""
+        refuse_unknown(cls.__name__, options, list(inspect.signature(cls.__init__).parameters)[1:])
+        return super().__new__(cls)
 
     def start(self, tensors: int) -> dict[str, np.ndarray]:
         """Return the initial statistics, in float64, for an optimizer with `tensors` tensors."""

@@ -35,10 +35,23 @@ def as_clippers(clip: Clip) -> tuple[Clipper, ...]:
         return (ClipNorm(float(clip)),)
     if isinstance(clip, Sequence) and not isinstance(clip, str):
         return tuple(clipper for one in clip for clipper in as_clippers(one))
+    if isinstance(clip, type) and issubclass(clip, Clipper):
+        raise TypeError(f"clip is the class {clip.__name__}: give a clipper that has been made, {clip.__name__}(...)")
     raise TypeError(
         f"clip is {clip!r}: give None, a maximal global norm such as 1.0, a clipper such as "
         "steadystep.ClipValue(0.5), or a list of these, applied in order"
     )
+
+
+def shown_clip(clippers: Sequence[Clipper]) -> str:
+    """Return a chain of clippers as `clip=` takes it.
+
+    >>> shown_clip(as_clippers(1.0)), shown_clip(())
+    ("ClipNorm(max_norm=1.0, scope='global')", 'None')
+    """
+    if not clippers:
+        return "None"
+    return repr(clippers[0]) if len(clippers) == 1 else repr(list(clippers))
 
 
 class Decision(NamedTuple):

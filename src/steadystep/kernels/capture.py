@@ -16,6 +16,7 @@ from steadystep.clipping.norms import GradNorms
 from steadystep.clipping.transforms import Transform
 from steadystep.gradients.gradient_set import GradientSet
 from steadystep.memory.fingerprint import Fingerprint, addresses_of
+from steadystep.step.errors import TooManySkipsError
 from steadystep.tracing.graph import Graph, Untraceable
 from steadystep.tracing.ops import Number
 
@@ -146,8 +147,12 @@ class CapturedStep(ABC):
         capture.evaluate(capture.addresses)
         for update in capture.graph.updates:
             update(addresses)
-        for callback in capture.graph.callbacks:
-            callback()
+        try:
+            for callback in capture.graph.callbacks:
+                callback()
+        except TooManySkipsError as error:
+            error.norms = dict(zip(self._gradients.names, capture.norms.tolist(), strict=True))
+            raise
 
     def _locate(self, graph: Graph) -> Any:
         """Return the addresses of the gradients in the form that the backend's passes accept."""

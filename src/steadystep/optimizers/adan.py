@@ -50,9 +50,7 @@ class Adan(Optimizer):
 
     .. math::
         m_t = \beta_1 m_{t-1} + (1-\beta_1) g_t, \quad v_t = \beta_2 v_{t-1} + (1-\beta_2) (g_t - g_{t-1}), \quad
-        n_t = \beta_3 n_{t-1} + (1-\beta_3) (g_t + \beta_2 (g_t - g_{t-1}))^2
-
-    .. math::
+        n_t = \beta_3 n_{t-1} + (1-\beta_3) (g_t + \beta_2 (g_t - g_{t-1}))^2, \quad
         \theta_t = \frac{1}{1 + \alpha\lambda} \left( \theta_{t-1} - \alpha
         \frac{m_t / (1-\beta_1^t) + \beta_2 v_t / (1-\beta_2^t)}{\sqrt{n_t / (1-\beta_3^t)} + \epsilon} \right)
 

@@ -1,7 +1,7 @@
 """Check the arguments of an optimizer's constructor, and convert them to Python numbers."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from numbers import Real
 from typing import Any, get_args
@@ -9,6 +9,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
+from steadystep.arguments import described, refuse_unknown
 from steadystep.kernels.precision import Rounding
 from steadystep.rule import Decay, Range
 
@@ -28,15 +29,21 @@ def refuse_unknown_arguments(constructor: Callable[..., None]) -> Callable[..., 
 
     @wraps(constructor)
     def checked(self: Any, *arguments: Any, **options: Any) -> None:
-        optimizer = type(self).__name__
-        for name in options:
-            if name not in names and name in _INSTEAD:
-                raise TypeError(f"{optimizer} has no {name!r}: {_INSTEAD[name]}")
-            if name not in names and name != "params":
-                raise TypeError(f"{optimizer} has no argument {name!r}; it takes {', '.join(names)}")
+        refuse_unknown(type(self).__name__, options.keys() - {"params"}, names, _INSTEAD)
         constructor(self, *arguments, **options)
 
     return checked
+
+
+def check_params(optimizer: str, params: Any) -> None:
+    """Raise a TypeError if an optimizer gets a module, or nothing to iterate over, in place of its parameters."""
+    if isinstance(params, torch.nn.Module):
+        raise TypeError(
+            f"{optimizer} takes parameters, and got the module {type(params).__name__}: give it model.parameters(), or "
+            "model.named_parameters(), whose names errors and the ledger then use"
+        )
+    if not isinstance(params, Iterable):
+        raise TypeError(f"{optimizer} takes parameters, and got {described(params)}: give it model.parameters()")
 
 
 def check_group(
@@ -53,14 +60,17 @@ def check_group(
         group: the parameter group, with all its options.
         variants: the variants that there are.
         bounds: the range of each hyperparameter.
-        defaults: the default of each hyperparameter, which says how many numbers it has.
+        defaults: those of the constructor, which say whether an option is True or False, and how many numbers it has.
     """
     if group["variant"] not in variants:
         raise ValueError(f"variant is {group['variant']!r}: {optimizer} has {', '.join(map(repr, variants))}")
     if group["rounding"] not in get_args(Rounding):
         raise ValueError(f"rounding is {group['rounding']!r}: it must be one of {', '.join(get_args(Rounding))}")
+    for name, default in defaults.items():
+        if isinstance(default, bool) and not isinstance(group.get(name, default), bool):
+            raise ValueError(f"{name} is {group[name]!r}: {optimizer} accepts True or False")
     for name, accepted in bounds.items():
-        value, default = group[name], defaults[name]
+        value, default = group[name], defaults.get(name)
         values = value if isinstance(value, tuple | list) else (value,)
         if isinstance(default, tuple | list) and len(values) != len(default):
             count = {2: "two", 3: "three"}.get(len(default), str(len(default)))

@@ -1,12 +1,13 @@
 """The base class of every optimizer, with its options. The step, checkpoints and rules have their own files."""
 
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
 
 from steadystep.clipping.base import Clipper
-from steadystep.clipping.chain import Clip, as_clippers
+from steadystep.clipping.chain import Clip, as_clippers, shown_clip
 from steadystep.gradients.zero_redundancy import refuse_inside_zero
 from steadystep.kernels.dispatch import check_backend
 from steadystep.kernels.precision import Rounding
@@ -16,13 +17,14 @@ from steadystep.optimizers.arguments import (
     check_base_lr,
     check_decay,
     check_group,
+    check_params,
     refuse_unknown_arguments,
 )
 from steadystep.optimizers.checkpoint import Checkpointed
 from steadystep.optimizers.planned_step import PlannedStep
 from steadystep.rule import Range, Rule
 from steadystep.step.guarded_step import Nonfinite, Policy, is_unguarded
-from steadystep.step.state import ledger_owner, read_ledger, user_options_only
+from steadystep.step.state import as_printed, ledger_owner, read_ledger
 from steadystep.step.watch import StepWatch
 
 Params = Iterable[torch.Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, torch.Tensor]]
@@ -50,9 +52,12 @@ class Optimizer(PlannedStep, Checkpointed):
 
     hyperparameters: ClassVar[Mapping[str, Range]]
     variants: ClassVar[tuple[str, ...]]
+    _given_defaults: ClassVar[Mapping[str, Any]]  # those of the constructor
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        cls._given_defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
         if "__init__" in vars(cls):
             cls.__init__ = refuse_unknown_arguments(cls.__init__)
 
@@ -68,6 +73,7 @@ class Optimizer(PlannedStep, Checkpointed):
         backend: str | None = None,
         maximize: bool = False,
     ) -> None:
+        check_params(type(self).__name__, params)
         self.clip = clip
         self.policy = Policy(nonfinite, max_consecutive_skips)
         self.backend = backend
@@ -79,7 +85,7 @@ class Optimizer(PlannedStep, Checkpointed):
         options = {"maximize": maximize, "variant": variant or self.variants[0], "rounding": rounding}
         known = {name: as_python_number(value) for name, value in {**defaults, **options}.items()}
         # As in torch.optim, before `params` is read. What options must satisfy together is checked for each group.
-        check_group(type(self).__name__, known, self.variants, self.hyperparameters, known)
+        check_group(type(self).__name__, known, self.variants, self.hyperparameters, self._given_defaults)
         super().__init__(params, known)
 
     @classmethod
@@ -103,7 +109,10 @@ class Optimizer(PlannedStep, Checkpointed):
 
         ``attempted``, ``applied``, ``skipped`` and ``consecutive_skips`` count steps. A step is skipped for a gradient
         that is not finite (``skipped_nonfinite``), whose square overflows (``skipped_overflow``) or that a
-        `SkipOutlier` refuses (``skipped_outlier``). ``clipped`` counts the applied steps whose gradient a clipper
+        `SkipOutlier` refuses (``skipped_outlier``), or for a loss that is not finite (``skipped_loss``).
+        ``first_skip`` and ``last_skip`` are the first and the last skipped step, each ``{"step": number from 1 on,
+        "reason": text}``, or None. ``faults`` counts for each tensor by name for how many of the skipped steps its
+        gradient was at fault, the most frequent first. ``clipped`` counts the applied steps whose gradient a clipper
         changed, and ``clip_rate`` is their share of the applied ones. ``norm_before`` and ``norm_after`` are the last
         step's global gradient norms around clipping, ``scale`` is their ratio, ``running_norm_*`` are their exponential
         averages over applied steps, and ``norms`` are the last norms of all tensors by name.
@@ -115,7 +124,7 @@ class Optimizer(PlannedStep, Checkpointed):
         """
         self._owner, plan = ledger_owner(self.param_groups, self._owner), self._plan
         updates, flags = (plan.update_norms(), plan.flags) if plan else ({}, ())
-        return read_ledger(self._owner or {}, self._measured, updates, flags)
+        return read_ledger(self._owner or {}, self.param_groups, self._measured, updates, flags)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a parameter group; its options are checked like those of the constructor."""
@@ -129,7 +138,7 @@ class Optimizer(PlannedStep, Checkpointed):
         group.setdefault("base_lr", base_lr(group))
 
     def _validate(self, group: Mapping[str, Any]) -> None:
-        check_group(type(self).__name__, group, self.variants, self.hyperparameters, self.defaults)
+        check_group(type(self).__name__, group, self.variants, self.hyperparameters, self._given_defaults)
         rule = self.rule(group)
         check_decay(type(self).__name__, group, rule.decay)
         if rule.needs_base_lr:
@@ -149,5 +158,6 @@ class Optimizer(PlannedStep, Checkpointed):
         self._forget_steps()
 
     def __repr__(self) -> str:
-        with user_options_only(self.param_groups[0] if self.param_groups else {}):
+        guard = {"clip": shown_clip(self._clippers), "nonfinite": repr(self.policy.nonfinite), "backend": self.backend}
+        with as_printed(self.param_groups, guard):
             return super().__repr__()

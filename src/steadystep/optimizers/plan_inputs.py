@@ -33,6 +33,7 @@ class PlanInputs:
         counters: Sequence[Counters],
     ) -> None:
         self._groups = list(param_groups)
+        self._names_given = [list(group.get("param_names") or ()) for group in param_groups]
         self._keys, self._states = list(state), list(state.values())
         self._owners = [entry for entry in self._states for _ in entry]
         self._names = [name for entry in self._states for name in entry]
@@ -48,10 +49,15 @@ class PlanInputs:
         return (
             len(param_groups) == len(self._groups)
             and all(map(is_, param_groups, self._groups))
+            and all(map(self._has_names, param_groups, self._names_given))
             and self._gradients.renew(param_groups)
             and self._state_holds(state)
             and self._memory_holds()
         )
+
+    @staticmethod
+    def _has_names(group: Mapping[str, Any], names: Sequence[str]) -> bool:
+        return list(group.get("param_names") or ()) == names
 
     def _state_holds(self, state: Mapping[torch.Tensor, dict[str, Any]]) -> bool:
         return (

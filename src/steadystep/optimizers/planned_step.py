@@ -16,6 +16,7 @@ from steadystep.optimizers.plan import Plan, plan_step
 from steadystep.rule import Rule
 from steadystep.step.dynamo import is_traced, tracer, untraced
 from steadystep.step.errors import NonFiniteUpdateError
+from steadystep.step.fields import AT
 from steadystep.step.guarded_step import (
     Guard,
     Measure,
@@ -23,19 +24,24 @@ from steadystep.step.guarded_step import (
     Scaler,
     guarded_step,
     is_unguarded,
-    nonfinite_update_message,
+    read_number,
     refuse_in_backward,
     scaler_of,
 )
 from steadystep.step.ledger import count_nonfinite_update
+from steadystep.step.loss import is_bad
 from steadystep.step.scaler_support import ScalerSupport, forget_scale
 from steadystep.step.state import ledger_owner, step_state
+from steadystep.step.trouble import looks_like, nonfinite_update_message
 from steadystep.step.watch import StepWatch
 from steadystep.tracing.graph import Graph
 from steadystep.tracing.ops import Number
 
 _torch_hooks = sys.modules[torch.optim.Optimizer.__module__]  # the module with the hooks of all optimizers
 _profiler_enabled: Callable[[], bool] = torch.autograd._profiler_enabled  # type: ignore[reportPrivateImportUsage]
+
+_OF_THE_PLAN = frozenset(("params", "param_names"))
+"""Entries of a parameter group that make another plan when they change; see `PlanInputs`."""
 
 
 class PlannedStep(torch.optim.Optimizer):
@@ -56,23 +62,27 @@ class PlannedStep(torch.optim.Optimizer):
     def rule(cls, group: Mapping[str, Any]) -> Rule:
         """Return the update rule selected by the options of a parameter group."""
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:  # type: ignore[override]
         """Take one step, or refuse it. `.grad` is read and never written.
 
         Args:
             closure: evaluates the model again and returns the loss, which is then returned.
+            loss: the loss of this step, a number or a tensor, which is refused if it is not finite: a loss of minus
+                infinity can have finite gradients. With several ranks, all have to give theirs. Default None.
 
         Raises:
             NonFiniteGradientError: under ``nonfinite="raise"``, naming the tensors.
+            NonFiniteLossError: under ``nonfinite="raise"``, for `loss`.
             TooManySkipsError: after more than `max_consecutive_skips` refusals in a row; on a GPU, for which no step
                 waits, once the count has reached the host. Under a GradScaler the first 32 infinite steps in a row
                 are its calibration, and do not count.
         """
         if is_traced() or tracer():
-            return self._untraced_step(closure)
+            return self._untraced_step(closure, loss=loss)
         arguments = () if closure is None else (closure,)
+        options = {} if loss is None else {"loss": loss}
         try:
-            return self._hooked_step(*arguments) if self._has_hooks() else self._step(*arguments)
+            return (self._hooked_step if self._has_hooks() else self._step)(*arguments, **options)
         except BaseException:
             forget_scale(self)
             raise
@@ -81,11 +91,11 @@ class PlannedStep(torch.optim.Optimizer):
     step.hooked = True  # type: ignore[attr-defined]
     _untraced_step = untraced(step)
 
-    def _step(self, closure: Callable[[], Any] | None = None) -> Any:
-        loss = None
+    def _step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:
+        result = None
         if closure is not None:
             with torch.enable_grad():
-                loss = closure()
+                result = closure()
         refuse_in_backward(self._clippers)
         with torch.set_grad_enabled(False):  # takes half the time of torch.no_grad()
             plan = self._plan
@@ -93,22 +103,25 @@ class PlannedStep(torch.optim.Optimizer):
             if plan is None or not plan.renew(self.param_groups, self.state):
                 plan = self._plan = self._new_plan()
             if plan is not None:
-                self._replay_or_take(plan)
-        return loss
+                self._replay_or_take(plan, loss)
+        return result
 
     _hooked_step = torch.optim.Optimizer.profile_hook_step(_step)
 
-    def _replay_or_take(self, plan: Plan) -> None:
+    def _replay_or_take(self, plan: Plan, loss: Any) -> None:
         """Replay the captured step if the capture is still valid, else take the guarded step; record the norms."""
         scaler = None if getattr(self, "found_inf", None) is None else scaler_of(self)
+        watched = loss is not None and self.policy.nonfinite != "propagate"
+        bad_loss: Number = is_bad(loss, plan.gradients.home) if watched else False
         captured, norms = plan.captured, None
         if captured is not None and captured.enabled:
             scaler = scaler and Scaler(*(captured.hold(name, number) for name, number in scaler._asdict().items()))
-            norms = captured.replay_or_none(self._inputs(scaler))
+            bad_loss = captured.hold("bad_loss", bad_loss)
+            norms = captured.replay_or_none(self._inputs(scaler, bad_loss))
         if norms is None:
             if not plan.follows(self.param_groups, self.rule):
                 plan = self._plan = self._new_plan() or plan
-            norms = self._take(plan, scaler)
+            norms = self._take(plan, scaler, bad_loss)
         self._measured = None if norms is None else (plan.gradients.names, norms)
         if plan.wrote_nonfinite(self.policy.nonfinite == "raise"):
             self._tell_of_update(plan)
@@ -121,24 +134,36 @@ class PlannedStep(torch.optim.Optimizer):
             NonFiniteUpdateError: under ``nonfinite="raise"``.
         """
         count_nonfinite_update(self.param_groups[0]["ledger"], plan.flags)
-        message = nonfinite_update_message(type(self).__name__, plan.names_of_nonfinite())
+        names = plan.names_of_nonfinite()
+        message = nonfinite_update_message(type(self).__name__, names)
         if self.policy.nonfinite == "raise":
             plan.gradients.release()
-            raise NonFiniteUpdateError(message)
+            ledger = self.param_groups[0]["ledger"].tolist()
+            norms = {} if self._measured is None else dict(zip(*self._measured, strict=True))
+            step = int(ledger[AT["attempted"]])
+            raise NonFiniteUpdateError(message, looks_like(ledger, "update"), step, names, "update", norms)
         if self.policy.nonfinite == "skip":
             self._watch.warn_once("update", message)
 
-    def _take(self, plan: Plan, scaler: Scaler | None) -> Number:
+    def _take(self, plan: Plan, scaler: Scaler | None, bad_loss: Number) -> Number:
         """Take the guarded step, capture it if that is worthwhile, and return the norms of the gradients."""
         guard = Guard(self._clippers, self.policy, self._watch)
 
         def take(graph: Graph | None, measure: Measure) -> GradNorms | None:
             state = step_state(self.param_groups[0], self._clippers, plan.gradients)._replace(flags=plan.flags)
-            return guarded_step(plan.gradients, measure, plan.apply, guard, state, scaler and scaler.read(graph))
+            return guarded_step(
+                plan.gradients,
+                measure,
+                plan.apply,
+                guard,
+                state,
+                scaler and scaler.read(graph),
+                read_number(bad_loss, graph),
+            )
 
         captured = plan.captured
         if captured is not None and captured.enabled and not is_unguarded(self._clippers, self.policy, scaler):
-            inputs = partial(self._inputs, scaler)
+            inputs = partial(self._inputs, scaler, bad_loss)
             norms = captured.capture_or_none(take, inputs) if captured.should_capture(inputs()) else None
             if norms is not None:
                 return norms
@@ -152,15 +177,15 @@ class PlannedStep(torch.optim.Optimizer):
             name, self.param_groups, self.rule, self.state, self._clippers, self.backend, measured, self._plan
         )
 
-    def _inputs(self, scaler: Scaler | None) -> list[Any]:
-        """Return everything that a step reads from Python, apart from its tensors."""
+    def _inputs(self, scaler: Scaler | None, bad_loss: Number) -> list[Any]:
+        """Return everything that a step reads from Python, apart from its tensors and from what its plan compares."""
         values = [
             value
             for group in self.param_groups
             for name, value in group.items()
-            if name != "params" and not (name == SCHEDULED and isinstance(value, float))
+            if name not in _OF_THE_PLAN and not (name == SCHEDULED and isinstance(value, float))
         ]
-        return [*values, self.policy, *self._clippers, self.backend, *(scaler or ())]
+        return [*values, self.policy, *self._clippers, self.backend, *(scaler or ()), bad_loss]
 
     def _has_hooks(self) -> bool:
         """Return whether the step has to call a hook or the profiler."""

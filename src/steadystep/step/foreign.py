@@ -32,6 +32,13 @@ def refuse_unguardable(kind: type[torch.optim.Optimizer]) -> None:
         )
 
 
+def take_loss(kind: type[torch.optim.Optimizer], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Take the loss out of the options of a step that has no `loss` of its own; return it, or None, and the others."""
+    if "loss" not in options or "loss" in _signature(kind).parameters:
+        return None, options
+    return options["loss"], {name: value for name, value in options.items() if name != "loss"}
+
+
 def take_closure(
     kind: type[torch.optim.Optimizer], arguments: tuple[Any, ...], options: dict[str, Any]
 ) -> tuple[Closure | None, tuple[Any, ...], dict[str, Any]]:

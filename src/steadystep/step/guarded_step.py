@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -12,7 +13,9 @@ from steadystep.clipping.norms import GradNorms
 from steadystep.clipping.transforms import Scale, Transform
 from steadystep.gradients.gradient_set import GradientSet
 from steadystep.step import ledger as step_ledger
-from steadystep.step.errors import NonFiniteGradientError
+from steadystep.step.errors import TooManySkipsError
+from steadystep.step.faults import count_faults
+from steadystep.step.refusal import at_fault, error_of, norms_by_name
 from steadystep.step.watch import StepWatch
 from steadystep.tracing.graph import Graph, graph_of
 from steadystep.tracing.ops import Number, isfinite, logical_not
@@ -57,10 +60,11 @@ class Scaler(NamedTuple):
 
     def read(self, graph: Graph | None = None) -> "Scaler":
         """Return this with the scale read from memory, as a number that a step can compute with."""
-        return Scaler(_number(self.scale, graph), _number(self.found_inf, graph))
+        return Scaler(read_number(self.scale, graph), read_number(self.found_inf, graph))
 
 
-def _number(value: Number, graph: Graph | None) -> Number:
+def read_number(value: Number, graph: Graph | None) -> Number:
+    """Return a number that may be in memory as one that a step can compute with."""
     if not isinstance(value, torch.Tensor):
         return value
     if graph is not None:
@@ -94,6 +98,7 @@ class StepState(NamedTuple):
 
     ledger: torch.Tensor
     memories: Sequence[Mapping[str, torch.Tensor]]  # the statistics of each clipper
+    faults: torch.Tensor  # (tensors,) how often each tensor was at fault for a refused step
     flags: Sequence[torch.Tensor] = ()  # of update passes on an accelerator; see `UpdatePass.flag`
 
 
@@ -104,6 +109,7 @@ def guarded_step(
     guard: Guard,
     state: StepState,
     scaler: Scaler | None = None,
+    bad_loss: Number = False,
 ) -> GradNorms | None:
     """Measure the gradients, let the clippers and the guard decide, apply or refuse the update, and record the step.
 
@@ -114,12 +120,14 @@ def guarded_step(
         guard: the clippers and the policy.
         state: the ledger and the statistics of the clippers.
         scaler: the scale by which the gradients have to be divided; the division is part of the measurement.
+        bad_loss: whether the loss is not finite: not 0 if it is.
 
     Returns:
         The norms before clipping, or None where nothing had to be measured (no clipper, ``nonfinite="propagate"``).
 
     Raises:
         NonFiniteGradientError: under ``nonfinite="raise"``, naming the tensors.
+        NonFiniteLossError: under ``nonfinite="raise"``.
         TooManySkipsError: after too many refusals in a row.
     """
     clippers, policy, watch = guard
@@ -128,7 +136,7 @@ def guarded_step(
         apply((), verdict, None)
         step_ledger.record_unmeasured(state.ledger, verdict.accept)
         if verdict.is_refused:
-            watch.check(state.ledger, policy.max_consecutive_skips)
+            watch.check(state.ledger, policy.max_consecutive_skips, list)
         return None
     unscale = () if scaler is None else (Scale(1.0 / scaler.scale),)
     raw = measure(())
@@ -144,12 +152,11 @@ def guarded_step(
     infinite = logical_not(finite) if scaler is not None else finite & logical_not(finite)
     # But not for ever: a NaN that no scale removes comes from the gradient itself.
     calibrating = infinite if scaler is None else step_ledger.still_calibrating(state.ledger, infinite, graph)
-    sound = finite & fits
+    sound, healthy = finite & fits, logical_not(bad_loss != 0.0)
     if policy.nonfinite == "propagate":
-        sound = logical_not(infinite)
-    if policy.nonfinite == "raise" and not (sound | calibrating):
-        raise NonFiniteGradientError(_message(raw, decision.after, gradients))
-    verdict = Verdict(sound & logical_not(decision.refused))
+        sound, healthy = logical_not(infinite), True
+    raises = policy.nonfinite == "raise" and not ((sound & healthy) | calibrating)
+    verdict = Verdict(False if raises else sound & healthy & logical_not(decision.refused))
     bounded = False if verdict.is_refused else apply(decision.transforms, verdict, decision.update_bound)
     # Statistics of gradients that are not finite are never stored, even where the step is applied.
     update_memories(state.memories, decision, verdict.accept & finite, finite & fits, graph)
@@ -160,11 +167,19 @@ def guarded_step(
         before.global_abs_max,
         verdict,
         decision.clipped | bounded,
-        {} if verdict.accept is True else _reasons(finite, fits, sound, decision),
+        {} if verdict.accept is True else _reasons(finite, fits, sound, healthy, decision),
         calibrating,
         state.flags,
     )
-    verdict.call_after(lambda: watch.check(state.ledger, policy.max_consecutive_skips))
+    count_faults(state.faults, raw, decision.after, logical_not(sound) & logical_not(verdict.accept), graph)
+    if raises:
+        raise error_of(raw, decision.after, gradients, state.ledger.tolist())
+    tensors = partial(at_fault, gradients.names, state.faults)
+    try:
+        verdict.call_after(lambda: watch.check(state.ledger, policy.max_consecutive_skips, tensors))
+    except TooManySkipsError as error:
+        error.norms = norms_by_name(gradients, before.norms)
+        raise
     return before
 
 
@@ -173,12 +188,13 @@ def is_unguarded(clippers: Sequence[Clipper], policy: Policy, scaler: Scaler | N
     return policy.nonfinite == "propagate" and not clippers and scaler is None
 
 
-def _reasons(finite: Number, fits: Number, sound: Number, decision: Decision) -> dict[str, Number]:
-    """Return, for each counter of skipped steps, whether this step increments it."""
+def _reasons(finite: Number, fits: Number, sound: Number, healthy: Number, decision: Decision) -> dict[str, Number]:
+    """Return, for each reason that a skipped step can have, whether this step has it."""
     return {
-        "skipped_nonfinite": logical_not(finite) & logical_not(sound),
-        "skipped_overflow": finite & logical_not(fits) & logical_not(sound),
-        "skipped_outlier": sound & decision.refused,
+        "nonfinite": logical_not(finite) & logical_not(sound),
+        "overflow": finite & logical_not(fits) & logical_not(sound),
+        "loss": sound & logical_not(healthy),
+        "outlier": sound & healthy & decision.refused,
     }
 
 
@@ -193,30 +209,3 @@ def refuse_in_backward(clippers: Sequence[Clipper]) -> None:
             "step() was called inside backward(), when some gradients are still missing and no norm over all of them "
             "can be taken: step after backward(), or make the optimizer without clip="
         )
-
-
-def _message(before: GradNorms, after: GradNorms, gradients: GradientSet) -> str:
-    nonfinite, too_large = [], []
-    sizes = zip(before.abs_max.tolist(), after.abs_max.tolist(), strict=True)
-    for name, limit, (raw, clipped) in zip(gradients.names, gradients.square_limits.tolist(), sizes, strict=True):
-        if not isfinite(raw):
-            nonfinite.append(name)
-        elif not clipped <= limit:
-            too_large.append(f"{name} (largest element {clipped:.3g})")
-    if nonfinite:
-        return f"non-finite gradient in {first_of(nonfinite)}; parameters and state are unchanged"
-    return f"the square of the gradient overflows in {first_of(too_large)}; parameters and state are unchanged"
-
-
-def nonfinite_update_message(optimizer: str, names: Sequence[str]) -> str:
-    """Return what is said of a step with finite gradients that wrote something that is not finite."""
-    return (
-        f"{optimizer} has written values that are not finite to {first_of(names)}, from gradients that are finite: "
-        "lower the learning rate, or raise eps; a parameter in float16 can hold no more than 65504"
-    )
-
-
-def first_of(names: Sequence[str], most: int = 8) -> str:
-    """Return the first few names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

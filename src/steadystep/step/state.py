@@ -11,10 +11,11 @@ from steadystep.clipping.chain import clipper_memories
 from steadystep.clipping.norms import GradNorms
 from steadystep.gradients.gradient_set import GradientSet
 from steadystep.step import ledger as step_ledger
+from steadystep.step.faults import fault_counts, faults_by_name
 from steadystep.step.guarded_step import StepState
 from steadystep.tracing.ops import Number
 
-_PREFIX = "clip."
+_PREFIXES = ("clip.", "ledger.")
 
 
 def step_state(owner: MutableMapping[str, Any], clippers: Sequence[Clipper], gradients: GradientSet) -> StepState:
@@ -22,18 +23,24 @@ def step_state(owner: MutableMapping[str, Any], clippers: Sequence[Clipper], gra
     found = owner.get("ledger")
     known = step_ledger.blank(gradients.home) if found is None else step_ledger.in_this_layout(found)
     owner["ledger"] = known.to(gradients.home)
-    return StepState(owner["ledger"], clipper_memories(owner, clippers, gradients.count, gradients.home))
+    return StepState(
+        owner["ledger"],
+        clipper_memories(owner, clippers, gradients.count, gradients.home),
+        fault_counts(owner, gradients),
+    )
 
 
 def read_ledger(
     owner: Mapping[str, Any],
+    param_groups: Sequence[Mapping[str, Any]],
     measured: tuple[Sequence[str], Number] | None,
     updates: Mapping[str, float],
     flags: Sequence[torch.Tensor] = (),
 ) -> dict[str, Any]:
     """Return the ledger as a plain dict, with the last norms of gradients and of updates by parameter name."""
     entries = owner["ledger"] if "ledger" in owner else step_ledger.blank(torch.device("cpu"))
-    return step_ledger.read(entries, *(measured or ((), None)), updates, flags)
+    faults = faults_by_name(owner, param_groups)
+    return step_ledger.read(entries, *(measured or ((), None)), updates, flags, faults)
 
 
 def is_priming_step(param_groups: Sequence[Mapping[str, Any]], measure: Callable[[], GradNorms]) -> bool:
@@ -49,7 +56,7 @@ def is_priming_step(param_groups: Sequence[Mapping[str, Any]], measure: Callable
 
 def is_stored_by_guard(name: str) -> bool:
     """Return whether an entry of a parameter group belongs to the guard: the ledger or the statistics of a clipper."""
-    return name == "ledger" or name.startswith(_PREFIX)
+    return name == "ledger" or name.startswith(_PREFIXES)
 
 
 def ledger_owner(param_groups: Sequence[dict[str, Any]], before: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -66,10 +73,16 @@ def ledger_owner(param_groups: Sequence[dict[str, Any]], before: dict[str, Any] 
 
 
 @contextmanager
-def user_options_only(owner: MutableMapping[str, Any]) -> Iterator[None]:
-    """Hide the stored entries of a parameter group while it is printed."""
-    stored = {name: owner.pop(name) for name in list(owner) if is_stored_by_guard(name)}
+def as_printed(param_groups: Sequence[MutableMapping[str, Any]], more: Mapping[str, Any]) -> Iterator[None]:
+    """Hide the stored entries of the parameter groups while they are printed, and show more options in each of them."""
+    before = [dict(group) for group in param_groups]
     try:
+        for group in param_groups:
+            for name in list(filter(is_stored_by_guard, group)):
+                del group[name]
+            group.update(more)
         yield
     finally:
-        owner.update(stored)
+        for group, entries in zip(param_groups, before, strict=True):
+            group.clear()
+            group.update(entries)

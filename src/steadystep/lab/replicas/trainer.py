@@ -24,7 +24,7 @@ from steadystep.lab.training.schedule import lr_multiplier
 from steadystep.lab.training.seeds import initial_model
 from steadystep.lab.training.trainer import make_optimizer
 from steadystep.lab.training.trial import Trial
-from steadystep.step.guarded_step import NonFiniteGradientError
+from steadystep.step.errors import NonFiniteGradientError
 
 STEPS_PER_TURN = 64
 """Steps of a group in one turn, summed over its replicas. A group's memory is read into the cache once per turn."""
@@ -229,7 +229,7 @@ class ReplicatedTraining:
         try:
             make_optimizer(trial, model).step()
         except NonFiniteGradientError as error:
-            return str(error)
+            return error.problem
         raise AssertionError(f"the guarded step of {trial} accepts gradients that its replica rejected")
 
     def _load_group(self, rows: Sequence[int]) -> tuple[Workspace, ClippedStep]:

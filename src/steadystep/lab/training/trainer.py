@@ -85,7 +85,7 @@ class Training:
         try:
             self.optimizer.step()
         except (NonFiniteGradientError, TooManySkipsError) as error:
-            raise Diverged(f"step {number}: {error}") from error
+            raise Diverged(f"step {number}: {error.problem}") from error
         ended = now(self._device)
         self.scheduler.step()
         self._record_step(value, ended - started, ended - computed)
