@@ -15,8 +15,8 @@ help:  ## this list
 	$(BIN)/pip install --quiet --constraint constraints.txt --group dev --editable '.[lab]'
 	@touch $@
 
-demo: .venv/installed  ## the paper's comparison on real handwritten digits, under two minutes
-	$(BIN)/steadystep reproduce --task digits-mlp --out studies/digits-mlp
+demo: .venv/installed  ## the paper's comparison on real handwritten digits, under two minutes; OPEN=1 opens its page
+	$(BIN)/steadystep reproduce --task digits-mlp --out studies/digits-mlp $(if $(OPEN),--open)
 
 test: .venv/installed  ## the fast tests
 	$(BIN)/python -m pytest -n 2 -m "not slow"

@@ -15,9 +15,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from steadystep.lab.counted import count
 from steadystep.lab.execution.archive import pack
 from steadystep.lab.execution.run_study import read_study
 from steadystep.lab.paper.reports import read_report
+from steadystep.lab.report.cells import mean_words
 from steadystep.lab.report.front_page import front_page
 from steadystep.lab.report.tables import results_table
 from steadystep.lab.report.terminal import render
@@ -70,6 +72,7 @@ def readme() -> str:
     for name, content in {
         "demo": _demo(),
         "mnist-mlp": _results("mnist-mlp"),
+        "speed-summary": _speed_summary(),
         "speed": _speed(),
         "speed-cuda": _speed_on_a_device(),
         "stability": _report_result("digits-mlp-stability/stability.md"),
@@ -102,8 +105,9 @@ def _results(task: str) -> str:
     verdicts = [f"- {v.arm} vs {v.against}: **{v.verdict}**, {evidence(v, results.task)}" for v in summary.verdicts]
     first = results.final[results.study.arms[0].name, results.study.epochs][0].environment
     where = (
-        f"{results.study.seeds} paired seeds after {results.study.epochs} epochs, mean ± 95% interval; "
-        f"{first.processor}, {first.cores} cores, {first.threads} thread per run, {first.dtype}, torch {first.torch}."
+        f"{count(results.study.seeds, 'paired seed')} after {count(results.study.epochs, 'epoch')}, "
+        f"{mean_words(results.study.seeds)}; {first.processor}, {count(first.cores, 'core')}, "
+        f"{count(first.threads, 'thread')} per run, {first.dtype}, torch {first.torch}."
     )
     return "\n".join(["| " + " | ".join(row) + " |" for row in rows] + ["", where, "", *verdicts, ""])
 
@@ -114,18 +118,48 @@ def _report_result(report: str) -> str:
     return f"{result.answer} ({result.title}; {', '.join(result.facts)}.)\n"
 
 
+def _speed_summary() -> str:
+    """Return how long clipping plus step take, as shares of the time of the fastest other implementation."""
+    lines = []
+    for file, where in (("steps.json", "processor"), ("cuda.json", "device")):
+        measured = json.loads((BENCHMARKS / file).read_bytes())
+        shares = {name: _share(times) for name, times in measured["models"]["ResNet-50"].items()}
+        known = [share for share in shares.values() if share is not None]
+        lines.append(
+            f"{shares['Adam']:.2f} for Adam, and {min(known):.2f} to {max(known):.2f} for all optimizers, on "
+            f"{measured['environment'][where]}"
+        )
+    return (
+        "Clipping and step on the tensors of ResNet-50 take this share of the time of the fastest other library: "
+        f"{'; '.join(lines)}. The tables are [below](#how-fast-it-is).\n"
+    )
+
+
+def _share(times: dict[str, dict[str, float]]) -> float | None:
+    """Return our time as a share of that of the fastest other library, or None if no other was measured."""
+    others = _others(times)
+    return times["steadystep"]["median_ms"] / min(others.values()) if others else None
+
+
+def _share_text(times: dict[str, dict[str, float]]) -> str:
+    share = _share(times)
+    return "–" if share is None else f"{share:.2f}"
+
+
 def _speed() -> str:
     """Return the times of clipping plus step for ResNet-50 and a small network, as recorded by `make bench`."""
     measured = json.loads((BENCHMARKS / "steps.json").read_bytes())
-    titles = ["Optimizer", "ResNet-50 ms", "ratio to limit", "fastest other ms", "small MLP ms", "fastest other ms"]
+    titles = ["Optimizer", "share of fastest other", "ratio to limit", "ResNet-50 ms", "fastest other ms"]
+    titles += ["small MLP ms", "fastest other ms"]
     rows = [titles, ["---"] * len(titles)]
     for name, times in measured["models"]["ResNet-50"].items():
         small = measured["models"]["MLP of 6 tensors"][name]
         limit = times["steadystep"]["median_ms"] / times["streaming limit"]["median_ms"]
         rows.append([
             name,
-            f"{times['steadystep']['median_ms']:.1f}",
+            _share_text(times),
             f"{limit:.2f}",
+            f"{times['steadystep']['median_ms']:.1f}",
             _fastest_other(times, 1),
             f"{small['steadystep']['median_ms']:.3f}",
             _fastest_other(small, 3),
@@ -133,7 +167,7 @@ def _speed() -> str:
     machine, guard = measured["environment"], measured["guard_and_ledger"]
     overhead, overhead_of_all = (f"{100 * guard[name]:.1f}%" for name in ("share", "share_of_passes"))
     where = (
-        f"Medians of interleaved runs in one process; {machine['processor']}, {machine['threads']} threads, "
+        f"Medians of interleaved runs in one process; {machine['processor']}, {count(machine['threads'], 'thread')}, "
         f"{machine['dtype']}, torch {machine['torch']}. The limit is the time of a kernel that moves the same "
         f"bytes and computes nothing. On the tensors of ResNet-50, the guard and the ledger add {overhead} to a step "
         "that only clips and updates. The whole step, which also gathers the gradients and looks up the state as every "
@@ -143,8 +177,8 @@ def _speed() -> str:
     cores = replicas["environment"]["cores"]
     comparisons = {
         "1 workers": "with one worker each",
-        f"{cores} workers": f"with {cores} workers each",
-        "one at a time": f"with {cores} workers, compared with one trial at a time",
+        f"{cores} workers": f"with {count(cores, 'worker')} each",
+        "one at a time": f"with {count(cores, 'worker')}, compared with one trial at a time",
     }
     rates = [
         f"{label}, {row['trials_per_second_in_replicas']:.1f} instead of {row['trials_per_second_one_by_one']:.1f} "
@@ -162,8 +196,8 @@ def _speed() -> str:
 def _speed_on_a_device() -> str:
     """Return the times on a CUDA device, called from Python and as a CUDA graph, as recorded by `benchmarks.cuda`."""
     measured = json.loads((BENCHMARKS / "cuda.json").read_bytes())
-    titles = ["Optimizer", "ResNet-50 ms", "fastest other ms", "CUDA graph ms", "torch fused, CUDA graph ms"]
-    titles += ["ratio to streaming", "small MLP ms", "fastest other ms"]
+    titles = ["Optimizer", "share of fastest other", "ratio to streaming", "ResNet-50 ms", "fastest other ms"]
+    titles += ["CUDA graph ms", "torch fused, CUDA graph ms", "small MLP ms", "fastest other ms"]
     rows = [titles, ["---"] * len(titles)]
     for name, times in measured["models"]["ResNet-50"].items():
         small = measured["models"]["MLP of 6 tensors"][name]
@@ -171,11 +205,12 @@ def _speed_on_a_device() -> str:
         fused = times.get("torch fused, graph")
         rows.append([
             name,
+            _share_text(times),
+            f"{graph / times['streaming limit, graph']['median_ms']:.2f}",
             f"{times['steadystep']['median_ms']:.2f}",
             _fastest_other(times, 2),
             f"{graph:.3f}",
             f"{fused['median_ms']:.3f}" if fused else "–",
-            f"{graph / times['streaming limit, graph']['median_ms']:.2f}",
             f"{small['steadystep']['median_ms']:.2f}",
             _fastest_other(small, 2),
         ])  # fmt: skip
@@ -190,15 +225,20 @@ def _speed_on_a_device() -> str:
 
 
 def _fastest_other(times: dict[str, dict[str, float]], digits: int) -> str:
-    others = {
-        who: time["median_ms"]
-        for who, time in times.items()
-        if not who.startswith(("steadystep", "streaming limit")) and not who.endswith("graph")
-    }
+    others = _others(times)
     if not others:
         return "–"
     best = min(others, key=others.__getitem__)
     return f"{others[best]:.{digits}f} ({best})"
+
+
+def _others(times: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Return the times of the other libraries, called as they are."""
+    return {
+        who: time["median_ms"]
+        for who, time in times.items()
+        if not who.startswith(("steadystep", "streaming limit")) and not who.endswith("graph")
+    }
 
 
 def _photograph(page: Path, picture: Path, title: str = "") -> None:

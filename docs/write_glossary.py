@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from steadystep.lab.report.glossary import TERMS
-from steadystep.lab.statistics.convergence import DEFINITION_NAMES, DEFINITIONS
+from steadystep.lab.statistics.convergence import DEFINITIONS
 
 PAGE = Path(__file__).parent / "glossary.md"
 
@@ -22,15 +22,14 @@ LIBRARY_TERMS = {
 
 INTRODUCTION = """# Glossary
 
-This page is written by `docs/write_glossary.py`; the reports contain the same definitions. D1 to D5 are the names of
-the convergence times in records and CSV files.
+This page is written by `docs/write_glossary.py`; the reports contain the same definitions.
 
 """
 
 
 def page() -> str:
     """Return the whole page as Markdown: all terms in alphabetical order."""
-    times = {f"{DEFINITION_NAMES[one.id]} ({one.id})": one.statement for one in DEFINITIONS}
+    times = {definition.name: definition.statement for definition in DEFINITIONS}
     terms = {**TERMS, **LIBRARY_TERMS, **times}
     return INTRODUCTION + "\n".join(f"- **{term}**: {terms[term]}" for term in sorted(terms)) + "\n"
 

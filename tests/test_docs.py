@@ -72,6 +72,12 @@ def test_the_glossary_is_up_to_date() -> None:
     assert script("write_glossary").page() == (ROOT / "docs" / "glossary.md").read_text()
 
 
+def test_the_page_about_a_planted_nan_is_up_to_date() -> None:
+    page = ROOT / "docs" / "reference" / "planted-nan.md"
+    assert script("write_planted_nan").page() == page.read_text()
+    assert f"reference/{page.name}" in (ROOT / "mkdocs.yml").read_text()
+
+
 def test_the_differences_from_torch_are_up_to_date() -> None:
     page = ROOT / "docs" / "reference" / "differences-from-torch.md"
     assert script("write_differences").page() == page.read_text()

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ class RecordedPage:
         self.page.on("pageerror", lambda error: self.messages.append(str(error)))
 
 
-@pytest.fixture(params=[(390, "dark"), (1280, "light")], ids=["phone", "desktop"])
+@pytest.fixture(params=product((390, 1280), ("light", "dark")), ids=lambda shown: f"{shown[0]}, {shown[1]}")
 def recorded(request: pytest.FixtureRequest, browser: Browser) -> Iterator[RecordedPage]:
     width, scheme = request.param
     context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
@@ -92,6 +93,13 @@ def recorded(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Recor
     ("name", "shows"),
     [
         ("index.html", ".highlight code"),
+        ("tutorial.html", ".highlight code"),
+        ("how-to/compare.html", ".highlight code"),
+        ("results/index.html", "table"),
+        ("results/digits-mlp-stability/stability.html", "table"),
+        ("reference/command-line.html", "article h2"),
+        ("reference/differences-from-torch.html", "table"),
+        ("glossary.html", "article li strong"),
         ("theory/index.html", "td .badge.bad"),
         ("theory/step-bound.html", "p math msqrt"),
         ("theory/cliff.html", ".plot .cartesianlayer .xy"),

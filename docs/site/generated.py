@@ -17,10 +17,10 @@ from steadystep.lab.theory import Measurement
 from steadystep.optimizers import OPTIMIZERS
 
 LOOKS = {
-    "good": ("holds", "reproduced"),
+    "good": ("holds", "reproduced", "exceeded"),
     "bad": ("refuted", "wrong", "misattributed", "not reproduced", "implausible"),
     "partly": ("holds in part", "needs an assumption"),
-    "open": ("unsettled", "not supported", "not given", "not measured", "undecided"),
+    "open": ("unsettled", "not supported", "not given", "not measured", "not comparable", "undecided"),
 }
 """The CSS class of every status of a claim and every verdict of the audit."""
 

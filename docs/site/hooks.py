@@ -10,7 +10,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
-from plotly.offline import get_plotlyjs
+
+from steadystep.lab.report.html import PLOTLY, read_asset
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -29,7 +30,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for pages in sections.values():
         for name, content in pages.items():
             files.append(File.generated(config, name, content=content))
-    files.append(File.generated(config, "assets/plotly.min.js", content=get_plotlyjs()))
+    files.append(File.generated(config, "assets/plotly.min.js", content=read_asset(PLOTLY)))
     in_results = [page.relative_to(config.docs_dir).as_posix() for page in sorted(results.glob("*/*.md"))]
     config.nav = _spread(config.nav, {**sections, "results/index.md": ["results/index.md", *in_results]})
     return files

@@ -22,7 +22,7 @@ task: digits-mlp
 arms:
   - {name: SGD, optimizer: SGD, lrs: [0.2, 0.5]}
   - {name: Adam, optimizer: Adam, lrs: [0.003, 0.01]}
-  - {name: Adam + clip, optimizer: Adam, lrs: [0.01], clip: norm, quantiles: [0.5, 0.9]}
+  - {name: Adam + norm, optimizer: Adam, lrs: [0.01], clip: norm, quantiles: [0.5, 0.9]}
 seeds: 3
 tune_seeds: 1
 budgets: [1, 2]
@@ -51,7 +51,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "small.yaml").write_text(SMALL)
     result = steadystep("reproduce", "--study", "small.yaml", "--out", "out", cwd=folder)
     assert result.returncode == 0, result.stderr
-    assert "Adam + clip vs Adam" in result.stdout and "report.html" in result.stdout
+    assert "Adam + norm vs Adam" in result.stdout and "report.html" in result.stdout
     return folder
 
 
@@ -84,7 +84,7 @@ def test_lists(tmp_path: Path) -> None:
     for name in ("AMSGrad", "Yogi", "AdaBound", "RAdam", "LAMB", "StableAdamW"):
         assert name in optimizers.stdout
     about = steadystep("optimizers", "Yogi", cwd=tmp_path).stdout
-    assert "variant" in about and "Zaheer" in about and "v_t" in about
+    assert "variant" in about and "Zaheer" in about and "vₜ" in about
     assert_refused(steadystep("optimizers", "Sophia", cwd=tmp_path), "'Sophia'", "AdamW")
 
 

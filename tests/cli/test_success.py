@@ -8,7 +8,7 @@ import pytest
 from steadystep.cli.app import run
 from steadystep.lab.tasks import rnn
 
-SMALL = ["--lengths", "10,12", "--arms", "SGD,SGD + clip", "--seeds", "2", "--tune-seeds", "1", "--epochs", "1"]
+SMALL = ["--lengths", "10,12", "--arms", "SGD,SGD + norm", "--seeds", "2", "--tune-seeds", "1", "--epochs", "1"]
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_success_from_names_to_files(
     assert {path.name for path in folder.iterdir() if path.is_file()} == {
         "success.html", "success.md", "success.csv", "success.svg",
     }  # fmt: skip
-    command = "steadystep success --task rnn-latch --lengths 10,12 --cells tanh --arms 'SGD,SGD + clip' --seeds 2"
+    command = "steadystep success --task rnn-latch --lengths 10,12 --cells tanh --arms 'SGD,SGD + norm' --seeds 2"
     assert command in (folder / "success.md").read_text()
 
 

@@ -50,7 +50,7 @@ def run() -> int:
 
     try:
         with scarcity_as_user_error():
-            code = app(standalone_mode=False)
+            code = app(standalone_mode=False, prog_name="steadystep")
     except UserError as error:
         return _report_error(str(error))
     except TyperException as error:  # an unknown option or an invalid value

@@ -22,6 +22,7 @@ def audit(
 ) -> None:
     """Judge the paper's claims, equations, citations, method and numbers, each with its evidence."""
     from steadystep.cli.claims import check_claims
+    from steadystep.cli.console import output
     from steadystep.cli.unicode import prints_unicode
     from steadystep.lab.errors import UserError
     from steadystep.lab.paper import audit as audit_paper
@@ -41,7 +42,7 @@ def audit(
     if as_json:
         print(json.dumps([row.data for row in rows], indent=2, ensure_ascii=not prints_unicode()))
     else:
-        render(rows, Console())
+        render(rows, output())
     for outcome in changed:
         print(f"steadystep: {outcome.status_change}", file=sys.stderr)
     if changed:

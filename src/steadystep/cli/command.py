@@ -24,10 +24,14 @@ def folder_for(task: str, suffix: str = "") -> Path:
 
 
 def command_line(command: str, **options: Any) -> str:
-    """Return the command with all options that are not None, quoted for a shell.
+    """Return the command with all options that are not None, quoted for a shell; an option that is true has no value.
 
-    >>> command_line("reproduce", task="digits-mlp", seeds=None, out="my studies")
-    "steadystep reproduce --task digits-mlp --out 'my studies'"
+    >>> command_line("reproduce", task="digits-mlp", seeds=None, yes=True, out="my studies")
+    "steadystep reproduce --task digits-mlp --yes --out 'my studies'"
     """
-    parts = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None]
+    parts = [
+        f"--{name}" if value is True else f"--{name} {shlex.quote(str(value))}"
+        for name, value in options.items()
+        if value is not None and value is not False
+    ]
     return " ".join([f"steadystep {command}", *parts])

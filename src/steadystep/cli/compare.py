@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from steadystep.cli.options import Data, Device, Dtype, Replicas, Seeds, Workers
+from steadystep.cli.options import Data, Device, Dtype, Open, Replicas, Seeds, Workers, Yes
 from steadystep.lab.choices import Schedule
 
 
@@ -15,10 +15,10 @@ def compare(
         str,
         typer.Option(
             help="OPTIMIZER or OPTIMIZER+CLIPPER, separated by commas; append @LOW:HIGH to set the range of learning "
-            "rates to search. Clippers: clip (by global norm), value, smooth, agc, adagc, autoclip, zclip, update, "
+            "rates to search. Clippers: norm (by global norm), value, smooth, agc, adagc, autoclip, zclip, update, "
             "skip."
         ),
-    ] = "adam,adam+clip",
+    ] = "adam,adam+norm",
     settings: Annotated[int, typer.Option(min=2, help="Number of settings to try per arm, an even number.")] = 4,
     seeds: Seeds = None,
     epochs: Annotated[
@@ -33,6 +33,8 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(help="Folder for records and report. (default: studies/TASK-compared)")
     ] = None,
+    open_page: Open = False,
+    yes: Yes = False,
 ) -> None:
     """Tune all arms equally, run them on paired seeds, and compare them. The same command resumes a stopped study."""
     from steadystep.lab.system.fork_server import warm_up
@@ -48,6 +50,7 @@ def compare(
     study = comparison(find_task(task), arms, settings=settings, seeds=seeds, epochs=epochs, schedule=schedule)
     command = command_line(
         "compare", task=task, arms=arms, settings=settings, seeds=seeds, epochs=epochs, schedule=schedule,
-        workers=workers, replicas=replicas, dtype=dtype, device=device, data=data, out=out,
+        workers=workers, replicas=replicas, dtype=dtype, device=device, data=data, out=out, yes=yes,
     )  # fmt: skip
-    run_to_report(study, data, out or folder_for(study.task, "-compared"), workers, replicas, dtype, device, command)
+    folder = out or folder_for(study.task, "-compared")
+    run_to_report(study, data, folder, workers, replicas, dtype, device, command, yes, open_page)

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from steadystep.cli.options import Data
+from steadystep.cli.options import Data, Open
 
 
 def cost(
@@ -26,12 +26,14 @@ def cost(
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch; the trials of a study use 1.")] = 1,
     data: Data = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the report. (default: studies/TASK-cost)")] = None,
+    open_page: Open = False,
 ) -> None:
     """Measure time and memory of every optimizer and clipper within the training step of a task, in turns."""
     import torch
 
     from steadystep.cli.command import command_line, folder_for, split_names
-    from steadystep.cli.study_run import print_report_link
+    from steadystep.cli.console import output
+    from steadystep.cli.page_link import finish_with_page
     from steadystep.lab.cost.arms import cost_arms
     from steadystep.lab.cost.measure import measure
     from steadystep.lab.report.cost.report import cost_document
@@ -43,8 +45,11 @@ def cost(
     folder = out or folder_for(chosen.name, "-cost")
     make_folder(folder)  # fail before the measurement, not after it
     torch.set_num_threads(threads)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
+        TimeRemainingColumn(compact=True),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("", total=1.0)
         results = measure(
             chosen,
@@ -56,6 +61,6 @@ def cost(
     command = command_line("cost", task=task, arms=arms, seconds=seconds, threads=threads, data=data, out=out)
     document = cost_document(results, command)
     page, *_ = write_document(document, folder)
-    console = Console()
+    console = output()
     show(document, console)
-    print_report_link(page, console)
+    finish_with_page(page, console, open_page)

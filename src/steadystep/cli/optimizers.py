@@ -4,32 +4,30 @@ import inspect
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 
 def optimizers(
     name: Annotated[str | None, typer.Argument(help="An optimizer whose documentation to print.")] = None,
 ) -> None:
     """List the optimizers with their variants and defaults, or print one with its equation, source and arguments."""
+    from steadystep.cli.console import output
+    from steadystep.lab.report.console_table import show_table
+    from steadystep.lab.report.formula import docstring_as_text
+    from steadystep.lab.report.lists.optimizers import optimizers_table
     from steadystep.lab.tasks.names import resolve_optimizer
     from steadystep.optimizers import OPTIMIZERS
 
-    console = Console()
+    console = output()
     if name is not None:
         name = resolve_optimizer(name)
         optimizer = OPTIMIZERS[name]
         console.print(f"steadystep.{name}{_signature(optimizer)}", style="bold", markup=False, highlight=False)
-        console.print(f"\n{inspect.getdoc(optimizer)}", markup=False, highlight=False, soft_wrap=True)
+        text = inspect.getdoc(optimizer) or ""
+        # Where only ASCII can be shown, LaTeX says more than symbols that are missing.
+        text = text if console.options.ascii_only else docstring_as_text(text)
+        console.print(f"\n{text}", markup=False, highlight=False, soft_wrap=True)
         return
-    table = Table("optimizer", "description", "variants, the default first", "defaults", box=None, pad_edge=False)
-    for title, optimizer in OPTIMIZERS.items():
-        parameters = inspect.signature(optimizer).parameters.values()
-        defaults = [f"{p.name} {p.default}" for p in parameters if p.default is not inspect.Parameter.empty]
-        description = (inspect.getdoc(optimizer) or "").splitlines()[0]
-        table.add_row(title, description, ", ".join(optimizer.variants), ", ".join(defaults))
-    console.print(table)
-    console.print("\n`steadystep optimizers NAME` prints the equation, the source and the arguments.", highlight=False)
+    show_table(optimizers_table(OPTIMIZERS), console)
 
 
 def _signature(optimizer: type) -> str:

@@ -25,4 +25,6 @@ Dtype = Annotated[
 Device = Annotated[
     str | None, typer.Option(help="Device to train on: cpu, cuda, or cuda:N for one of several GPUs. (default: cpu)")
 ]
+Open = Annotated[bool, typer.Option("--open", help="Open the page of the report in a browser at the end.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Start without asking, even if it takes more than a day.")]
 Seeds = Annotated[int | None, typer.Option(min=1, help="Paired seeds per arm. (default: the task's)")]

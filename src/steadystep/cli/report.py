@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from steadystep.cli.options import Open
 
 
 def report(
@@ -14,8 +15,11 @@ def report(
     pack: Annotated[
         Path | None, typer.Option(help="Also archive the study's records in this folder, in two small files.")
     ] = None,
+    open_page: Open = False,
 ) -> None:
     """Write the report of a finished study again, without training."""
+    from steadystep.cli.console import output
+    from steadystep.cli.page_link import finish_with_page
     from steadystep.lab.execution.archive import pack as pack_study
     from steadystep.lab.execution.observer import Silent
     from steadystep.lab.execution.run_study import read_study
@@ -38,7 +42,9 @@ def report(
     written = write_report(results, summary, out or study, command_for(results.study, results.task))
     if pack is not None:
         written += pack_study(study, pack)
-    console = Console()
-    render(results, summary, console)
+    console = output()
     for path in written:
-        console.print(str(path), soft_wrap=True)
+        console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+    console.print()
+    render(results, summary, console)
+    finish_with_page(next(path for path in written if path.suffix == ".html"), console, open_page)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from steadystep.cli.options import Data, Device, Dtype, Replicas, Seeds, Workers
+from steadystep.cli.options import Data, Device, Dtype, Open, Replicas, Seeds, Workers, Yes
 
 ALL = "all"
 
@@ -31,6 +31,8 @@ def reproduce(
     out: Annotated[
         Path | None, typer.Option(help="Folder for records and report. (default: studies/TASK; with `all`: studies)")
     ] = None,
+    open_page: Open = False,
+    yes: Yes = False,
 ) -> None:
     """Tune all arms equally, run them on paired seeds, and compare them. The same command resumes a stopped study."""
     from steadystep.lab.system.fork_server import warm_up
@@ -45,37 +47,39 @@ def reproduce(
 
     options = {
         "study": study, "seeds": seeds, "epochs": epochs, "workers": workers, "replicas": replicas, "dtype": dtype,
-        "device": device, "data": data,
+        "device": device, "data": data, "yes": yes,
     }  # fmt: skip
     if task.lower() != ALL or study:
         chosen = load_study(study) if study else study_for(find_task(task), seeds=seeds, epochs=epochs)
         command = command_line("reproduce", task=None if study else task, **options, out=out)
-        run_to_report(chosen, data, out or folder_for(chosen.task), workers, replicas, dtype, device, command)
+        folder = out or folder_for(chosen.task)
+        run_to_report(chosen, data, folder, workers, replicas, dtype, device, command, yes, open_page)
         return
-    _reproduce_table(out or Path("studies"), out, options)
+    _reproduce_table(out or Path("studies"), out, options, open_page)
 
 
-def _reproduce_table(folder: Path, out: Path | None, options: dict[str, Any]) -> None:
+def _reproduce_table(folder: Path, out: Path | None, options: dict[str, Any], open_pages: bool) -> None:
     """Run every task with a row in the paper's table. If a task cannot be run, report it and continue."""
-    from rich.console import Console
-
     from steadystep.cli.command import command_line
+    from steadystep.cli.console import output
+    from steadystep.cli.page_link import finish_with_page
     from steadystep.cli.study_run import run_to_report
     from steadystep.lab.errors import UserError
     from steadystep.lab.paper.table_rows import accuracies, improvements
     from steadystep.lab.report.audit import render
+    from steadystep.lab.report.lines import say
     from steadystep.lab.study.spec import study_for
     from steadystep.lab.tasks import TASKS
 
-    console, not_run = Console(), []
+    console, not_run, pages = output(), [], []
     for name, task in TASKS.items():
         if not task.claims:
             continue
-        console.rule(name)
+        say(name, console, "bold underline")
         study = study_for(task, seeds=options["seeds"], epochs=options["epochs"])
         command = command_line("reproduce", task=name, **options, out=out and out / name)
         try:
-            run_to_report(
+            page = run_to_report(
                 study,
                 options["data"],
                 folder / name,
@@ -84,14 +88,19 @@ def _reproduce_table(folder: Path, out: Path | None, options: dict[str, Any]) ->
                 options["dtype"],
                 options["device"],
                 command,
+                options["yes"],
+                open_page=False,
             )
+            pages.append(page)
         except UserError as error:
             not_run.append(name)
             print(
                 f"steadystep: {name} was not run: {error}\nOn a machine that can run it, use\n  {command}",
                 file=sys.stderr,
             )
-    console.rule("the paper's Table 1")
+    say("the paper's Table 1", console, "bold underline")
     render([*accuracies(folder), *improvements(folder)], console)
+    for page in pages:
+        finish_with_page(page, console, open_pages)
     if not_run:
         raise typer.Exit(2)

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from steadystep.cli.options import Data, Device, Workers
+from steadystep.cli.options import Data, Device, Open, Workers, Yes
 
 
 def stability(
@@ -54,6 +53,8 @@ def stability(
     out: Annotated[
         Path | None, typer.Option(help="Folder for records and report. (default: studies/TASK-stability)")
     ] = None,
+    open_page: Open = False,
+    yes: Yes = False,
 ) -> None:
     """Sweep the learning rate with and without clipping. The same command resumes a stopped sweep."""
     from steadystep.lab.system.fork_server import warm_up
@@ -62,8 +63,12 @@ def stability(
         warm_up()  # the fork server of the workers imports in parallel with this process
 
     from steadystep.cli.command import command_line, folder_for, split_names
+    from steadystep.cli.console import output
+    from steadystep.cli.long_study import confirm_long_study
+    from steadystep.cli.page_link import finish_with_page
     from steadystep.cli.progress import observe
-    from steadystep.cli.study_run import print_report_link, resumable
+    from steadystep.cli.study_run import resumable
+    from steadystep.lab.execution.forecast import forecast
     from steadystep.lab.report.document import show, write_document
     from steadystep.lab.report.stability.report import stability_document
     from steadystep.lab.stability.declare import sweep_for
@@ -96,12 +101,18 @@ def stability(
         device=device,
         data=data,
         out=out,
+        yes=yes,
     )
-    console = Console()
-    runs = sum(len(arm.lrs) for arm in sweep.arms) * seeds
-    with resumable(folder, command), observe(runs * sweep.epochs, console) as observer:
-        results = run_sweep(sweep, chosen, data, folder, workers, observer, device=device)
+    console = output()
+    # Only the tuning runs of a sweep are run.
+    all_epochs = sum(len(arm.lrs) for arm in sweep.arms) * seeds * sweep.epochs
+    with resumable(folder, command):
+        confirm_long_study(
+            lambda limit: forecast(sweep, chosen, all_epochs, data, workers, None, device, limit), folder, console, yes
+        )
+        with observe(all_epochs, console) as observer:
+            results = run_sweep(sweep, chosen, data, folder, workers, observer, device=device)
     document = stability_document(results, command, within)
     page, *_ = write_document(document, folder)
     show(document, console)
-    print_report_link(page, console)
+    finish_with_page(page, console, open_page)

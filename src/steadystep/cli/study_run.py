@@ -8,7 +8,6 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from steadystep.lab.study.records import Results
 from steadystep.lab.study.spec import Study
 
 
@@ -21,27 +20,40 @@ def run_to_report(
     dtype: str | None,
     device: str | None,
     command: str,
-) -> Results:
-    """Run the missing trials, write the report and print it. After Ctrl-C the records remain and `command` resumes."""
+    yes: bool,
+    open_page: bool,
+) -> Path:
+    """Run the missing trials, write the report, print it and return its page.
+
+    After Ctrl-C the records remain, and `command` resumes. A study of more than a day starts only if the user agrees,
+    which `yes` says beforehand.
+    """
+    from steadystep.cli.console import output
+    from steadystep.cli.long_study import confirm_long_study
+    from steadystep.cli.page_link import finish_with_page
     from steadystep.cli.progress import observe, study_epochs
+    from steadystep.lab.execution.forecast import forecast
     from steadystep.lab.execution.run_study import run_study
     from steadystep.lab.report.terminal import render
     from steadystep.lab.report.write import write_report
     from steadystep.lab.statistics.summarise import summarise
     from steadystep.lab.tasks import find_task
 
-    console = Console()
+    console, task = output(), find_task(study.task)
     with resumable(folder, command):
         study = _in_precision(study, dtype, data, folder, device, console)
-        with observe(study_epochs(study), console) as observer:
-            results = run_study(
-                study, find_task(study.task), data, folder, workers, observer, replicas=replicas, device=device
-            )
+        epochs = study_epochs(study)
+        confirm_long_study(
+            lambda limit: forecast(study, task, epochs, data, workers, replicas, device, limit), folder, console, yes
+        )
+        with observe(epochs, console) as observer:
+            results = run_study(study, task, data, folder, workers, observer, replicas=replicas, device=device)
     summary = summarise(results)
     written = write_report(results, summary, folder, command)
     render(results, summary, console)
-    print_report_link(next(path for path in written if path.suffix == ".html"), console)
-    return results
+    page = next(path for path in written if path.suffix == ".html")
+    finish_with_page(page, console, open_page)
+    return page
 
 
 @contextmanager
@@ -59,11 +71,6 @@ def resumable(folder: Path, command: str) -> Iterator[None]:
     except KeyboardInterrupt:
         print(f"\nStopped; the records so far are in {folder}. Resume with:\n  {command}", file=sys.stderr)
         raise typer.Exit(130) from None
-
-
-def print_report_link(page: Path, console: Console) -> None:
-    """Print the address of the report."""
-    console.print(f"\nThe full report: {page.resolve().as_uri()}", soft_wrap=True)
 
 
 def _in_precision(

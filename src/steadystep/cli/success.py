@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from steadystep.cli.options import Device, Replicas, Workers
+from steadystep.cli.options import Device, Open, Replicas, Workers, Yes
 
 
 def success(
@@ -28,6 +27,8 @@ def success(
     out: Annotated[
         Path | None, typer.Option(help="Folder for records and report. (default: studies/TASK-success)")
     ] = None,
+    open_page: Open = False,
+    yes: Yes = False,
 ) -> None:
     """Measure the share of successful runs at each sequence length. The same command resumes a stopped measurement."""
     from steadystep.lab.system.fork_server import warm_up
@@ -36,8 +37,12 @@ def success(
         warm_up()  # the fork server of the workers imports in parallel with this process
 
     from steadystep.cli.command import command_line, folder_for, split_names
+    from steadystep.cli.console import output
+    from steadystep.cli.long_study import confirm_long_study
+    from steadystep.cli.page_link import finish_with_page
     from steadystep.cli.progress import observe
-    from steadystep.cli.study_run import print_report_link, resumable
+    from steadystep.cli.study_run import resumable
+    from steadystep.lab.execution.forecast import forecast
     from steadystep.lab.report.document import show
     from steadystep.lab.report.success.report import write_success
     from steadystep.lab.success.declare import measurement_for
@@ -57,17 +62,27 @@ def success(
     options = {
         "task": task, "lengths": lengths, "cells": cells, "arms": arms, "seeds": seeds, "tune-seeds": tune_seeds,
         "epochs": epochs, "hidden": hidden, "workers": workers, "replicas": replicas, "device": device,
-        "out": out,
+        "out": out, "yes": yes,
     }  # fmt: skip
     command = command_line("success", **options)
     tuning_runs = sum(arm.configurations for arm in measurement.arms) * tune_seeds
     runs = len(measurement.cells) * (tuning_runs + len(measurement.arms) * len(measurement.lengths) * seeds)
-    console = Console()
-    with resumable(folder, command), observe(runs * epochs, console) as observer:
-        results = run_success(measurement, folder, workers, observer, replicas=replicas, device=device)
+    console = output()
+    shortest = measurement.task(measurement.cells[0], measurement.lengths[0])
+    with resumable(folder, command):
+        confirm_long_study(
+            lambda limit: forecast(
+                measurement.study(shortest), shortest, runs * epochs, None, workers, replicas, device, limit
+            ),
+            folder,
+            console,
+            yes,
+        )
+        with observe(runs * epochs, console) as observer:
+            results = run_success(measurement, folder, workers, observer, replicas=replicas, device=device)
     document, (page, *_) = write_success(results, command, folder)
     show(document, console)
-    print_report_link(page, console)
+    finish_with_page(page, console, open_page)
 
 
 def _parse_lengths(text: str) -> tuple[int, ...]:

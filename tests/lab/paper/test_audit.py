@@ -13,6 +13,7 @@ from steadystep.lab.paper.entry import Entry, Evidence, table1
 from steadystep.lab.paper.results import BrokenResultsError, Interval, published_results
 from steadystep.lab.paper.row import report_source
 from steadystep.lab.tasks import TASKS
+from steadystep.lab.tasks.arms import current_name
 from steadystep.lab.theory import RECORDED
 
 ROWS = {row.id: row for row in audit()}
@@ -31,7 +32,7 @@ def rewrite(path: Path, arm: str, **values: float) -> None:
     with path.open(newline="") as file:
         table = list(csv.DictReader(file))
     for row in table:
-        if row["arm"] == arm:
+        if current_name(row["arm"]) == arm:
             row.update({name: str(value) for name, value in values.items()})
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, table[0].keys())
@@ -97,11 +98,11 @@ def test_the_ratios_of_epochs_agree_everywhere() -> None:
 def test_a_number_is_judged_by_the_measured_interval(tmp_path: Path) -> None:
     folder = copied(tmp_path)
     interval = {"test_accuracy": 0.99, "test_accuracy_low": 0.993, "test_accuracy_high": 0.996}
-    rewrite(folder / "mnist-mlp" / "summary.csv", "Adam + clip", **interval)
+    rewrite(folder / "mnist-mlp" / "summary.csv", "Adam + norm", **interval)
     name = "table1-mnist-adam-gradient-clipping"
     assert (ROWS[name].verdict, rows(folder)[name].verdict) == ("not reproduced", "reproduced")
     assert "0.91 points above" in ROWS[name].explanation
-    rewrite(folder / "mnist-mlp" / "verdicts.csv", "Adam + clip", difference_low=0.002, difference_high=0.004)
+    rewrite(folder / "mnist-mlp" / "verdicts.csv", "Adam + norm", difference_low=0.002, difference_high=0.004)
     improved = rows(folder)
     assert improved["improvement-mnist-adam"].verdict == "reproduced"
     assert improved["improvement-mnist-sgd"].verdict == "not reproduced"
@@ -109,13 +110,54 @@ def test_a_number_is_judged_by_the_measured_interval(tmp_path: Path) -> None:
 
 def test_a_wide_interval_leaves_the_row_undecided(tmp_path: Path) -> None:
     folder = copied(tmp_path)
-    rewrite(folder / "mnist-mlp" / "summary.csv", "Adam + clip", test_accuracy_low=0.99, test_accuracy_high=0.996)
-    rewrite(folder / "mnist-mlp" / "verdicts.csv", "Adam + clip", difference_low=-0.02, difference_high=0.02)
+    rewrite(folder / "mnist-mlp" / "summary.csv", "Adam + norm", test_accuracy_low=0.99, test_accuracy_high=0.996)
+    rewrite(folder / "mnist-mlp" / "verdicts.csv", "Adam + norm", difference_low=-0.02, difference_high=0.02)
     found = rows(folder)
     row = found["table1-mnist-adam-gradient-clipping"]  # the interval contains 99.5%, and Adam's 99.2% as well
     assert (row.verdict, "other techniques" in row.explanation) == ("undecided", True)
     for name in ("improvement-mnist-adam", "improvement-mnist-sgd"):
         assert (found[name].verdict, "no difference at all" in found[name].explanation) == ("undecided", True)
+
+
+def test_a_result_above_the_claim_exceeds_it(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    name = "table1-mnist-adam-gradient-clipping"
+    rewrite(
+        folder / "mnist-mlp" / "summary.csv",
+        "Adam + norm",
+        test_accuracy=0.998,
+        test_accuracy_low=0.9975,
+        test_accuracy_high=0.9985,
+    )
+    rewrite(folder / "mnist-mlp" / "verdicts.csv", "Adam + norm", difference_low=0.02, difference_high=0.04)
+    found = rows(folder)
+    assert found[name].verdict == "exceeded"
+    assert found[name].explanation.startswith("The measured mean is 0.30 points above the paper's accuracy")
+    for pair in ("improvement-mnist-adam", "improvement-mnist-sgd"):
+        assert (found[pair].verdict, "below the 95% interval" in found[pair].explanation) == ("exceeded", True)
+    assert ROWS["table1-cifar-10-sgd"].verdict == "exceeded"
+
+
+def test_another_network_is_not_comparable(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    shutil.rmtree(folder / "mnist-mlp")
+    shutil.copytree(folder / "mnist-mlp-augmented", folder / "mnist-mlp")
+    found = rows(folder)
+    for name in ("table1-mnist-sgd", "table1-mnist-adam", "improvement-mnist-adam"):
+        assert (found[name].verdict, "batch norm" in found[name].explanation) == ("not comparable", True)
+
+
+def test_too_few_seeds_leave_a_row_undecided(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    missing = float("nan")
+    for arm in ("SGD", "Adam + norm"):
+        rewrite(folder / "mnist-mlp" / "summary.csv", arm, test_accuracy_low=missing, test_accuracy_high=missing)
+    rewrite(folder / "mnist-mlp" / "verdicts.csv", "Adam + norm", difference_low=missing, difference_high=missing)
+    found = rows(folder)
+    for name in ("table1-mnist-sgd", "improvement-mnist-adam"):
+        assert found[name].verdict == "undecided"
+        texts = (found[name].explanation, found[name].evidence[0].text)
+        assert all("too few seeds for an interval" in text and "nan" not in text for text in texts)
 
 
 def test_evidence_shows_the_current_status_of_a_claim() -> None:

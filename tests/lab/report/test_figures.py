@@ -1,6 +1,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,12 +75,27 @@ def test_curves_are_means_of_finished_runs() -> None:
         assert line.y[i] == pytest.approx(1 - line.customdata[i][0])
 
 
+def test_a_bad_epoch_does_not_widen_the_band_beyond_the_runs() -> None:
+    results = make_results(seeds=2, budgets=(4,))
+    first, second = results.final["Adam", 4]
+    bad = first.curve.model_copy(update={"val_accuracy": (0.8, 0.1, 0.94, 0.95)})
+    runs = [first.model_copy(update={"curve": bad}), second]
+    spoilt = replace(results, final={**results.final, ("Adam", 4): runs})
+    figure = figures_by_id(spoilt)["accuracy-curves"]
+    place = next(i for i, trace in enumerate(traces(figure)) if trace.name == "Adam")
+    band = traces(figure)[place - 1]
+    highest, lowest = band.y[:4], band.y[:3:-1]
+    for epoch, (top, bottom) in enumerate(zip(highest, lowest, strict=True)):
+        values = [run.curve.val_accuracy[epoch] for run in runs]
+        assert (1 - top, 1 - bottom) == pytest.approx((max(values), min(values)))
+
+
 def test_budgets_count_a_diverged_run_as_a_guess() -> None:
     results = make_results(diverged={"Adam": (0,)})
     (line,) = [trace for trace in traces(figures_by_id(results)["budgets"]) if trace.name == "Adam"]
     accuracies = [0.1 if run.val_accuracy is None else run.val_accuracy for run in results.final["Adam", 4]]
     assert line.customdata[2][1] == pytest.approx(sum(accuracies) / 10)
-    assert line.customdata[2][4] == 1
+    assert line.customdata[2][3] == 1
 
 
 def test_learning_rates_have_a_line_per_threshold_and_show_divergence() -> None:

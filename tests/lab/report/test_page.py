@@ -64,8 +64,8 @@ def test_nothing_is_fetched() -> None:
 
 def test_the_page_contains_plotly_once() -> None:
     html = rendered(make_results())
-    assert html.count("* plotly.js v") == 1
-    assert len(html) < 6_000_000
+    assert html.count("* plotly.js (basic - minified) v") == 1
+    assert len(html.encode()) < 1_500_000
 
 
 def test_tables_and_text_are_static() -> None:

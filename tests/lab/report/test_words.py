@@ -37,7 +37,10 @@ def test_a_verdict_as_a_sentence() -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"difference": Estimate(0.0003, float("nan"), float("nan")), "pairs": 1}, "+0.03 points, margin 0.5"),
+        (
+            {"difference": Estimate(0.0003, float("nan"), float("nan")), "pairs": 1},
+            "+0.03 points, too few seeds for an interval, margin 0.5",
+        ),
         ({"difference": Estimate(*[float("nan")] * 3), "pairs": 0}, "no pair of seeds to compare"),
     ],
 )
@@ -59,7 +62,7 @@ def test_many_arms_are_counted() -> None:
     arms = [Arm(name=f"A{i}", optimizer="Adam", options={"weight_decay": 0.01 * i}, lrs=ARMS[0].lrs) for i in range(6)]
     accuracy = {arm.name: 0.90 + 0.01 * i for i, arm in enumerate(arms)}
     assert headline_of(make_results(arms=arms, accuracy=accuracy)) == (
-        "Test accuracy after 4 epochs: of 15 pairs, 15 different."
+        "Test accuracy after 4 epochs: all 15 pairs are different."
     )
 
 

@@ -40,16 +40,17 @@ def runs(outcomes: Sequence[Sequence[float | None]], **fields: Any) -> list[Reco
 
 
 def test_a_point_counts_shares_and_means() -> None:
-    points = points_of(runs([[0.6, 0.7], [0.9, 0.9], [0.86, 0.9], [None, 0.9]]), best=0.01, task=TASK, within=0.05)
+    outcomes: list[list[float | None]] = [[0.6, 0.7, 0.65], [0.9] * 3, [0.86, 0.9, 0.88], [None, 0.9, 0.9]]
+    points = points_of(runs(outcomes), best=0.01, task=TASK, within=0.05)
     assert [point.diverged for point in points] == [0, 0, 0, 1]
-    # Wilson, z = 1.959964: (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n) with p = 1/2, n = 2.
-    assert points[3].divergence.mean == 0.5
-    assert points[3].divergence.low == pytest.approx(0.0945, abs=1e-4)
-    assert points[3].divergence.high == pytest.approx(0.9055, abs=1e-4)
-    # A diverged run counts as a guess; t(1, .975) = 12.7062, s/√n = 0.02 for 0.86 and 0.9.
-    assert points[3].accuracy.mean == pytest.approx(0.5)
+    # Wilson, z = 1.959964: (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n) with p = 1/3, n = 3.
+    assert points[3].divergence.mean == pytest.approx(1 / 3)
+    assert points[3].divergence.low == pytest.approx(0.0615, abs=1e-4)
+    assert points[3].divergence.high == pytest.approx(0.7923, abs=1e-4)
+    # A diverged run counts as a guess; t(2, .975) = 4.302653, s/√n = 0.02 / √3 for 0.86, 0.9 and 0.88.
+    assert points[3].accuracy.mean == pytest.approx(1.9 / 3)
     assert points[2].accuracy.mean == pytest.approx(0.88)
-    assert points[2].accuracy.high == pytest.approx(0.88 + 12.7062 * 0.02, abs=1e-4)
+    assert points[2].accuracy.high == pytest.approx(0.88 + 4.302653 * 0.02 / 3**0.5, abs=1e-6)
 
 
 def test_a_stable_rate_finishes_on_every_seed_and_ends_near_the_best() -> None:
@@ -119,7 +120,7 @@ def test_the_answer_states_the_effect_of_clipping() -> None:
     arms = summarise_sweep(swept(NARROW, WIDE))
     assert top_shift(arms[1], arms[0]) == pytest.approx(1.0)
     assert answer(arms) == (
-        "Clipping (norm) widens the stable range of Adam from 0.01 alone to 1.0 decades (0.01 to 0.1); "
+        "Clipping (norm) widens the stable range of Adam from the learning rate 0.01 to 1 decade (0.01 to 0.1); "
         "1 instead of 3 of 8 runs diverged."
     )
     assert arms[1].optimizer == "Adam" and arms[1].threshold == 0.5
@@ -133,7 +134,7 @@ def test_the_answer_says_when_no_run_diverged() -> None:
 def test_the_answer_does_not_go_beyond_the_grid() -> None:
     open_end: list[list[float | None]] = [[0.6], [0.9], [0.9], [0.9]]
     text = answer(summarise_sweep(swept([[0.6], [0.9], [0.9], [None]], open_end)))
-    assert "takes the stable range" in text and "at least 2.0 decades" in text
+    assert "takes the stable range" in text and "from 1 decade (0.01 to 0.1) to at least 2 decades (0.01 to 1)" in text
     nothing = summarise_sweep(swept([[None]] * 4, open_end))
     assert "stable at no learning rate of the grid without norm clipping" in answer(nothing)
     assert math.isnan(top_shift(nothing[1], nothing[0]))
@@ -141,6 +142,6 @@ def test_the_answer_does_not_go_beyond_the_grid() -> None:
 
 def test_the_notes_mention_gaps_open_ends_and_the_grid() -> None:
     notes = " ".join(stability_document(swept([[0.9], [None], [0.9], [None]], [[0.6], [0.9], [0.9], [0.9]]), "c").notes)
-    assert "the grid's step, 1 decades" in notes
+    assert "the grid's step, 1 decade," in notes
     assert "Adam: 1 learning rate between the ends" in notes
     assert "range of Adam + norm reaches the grid's largest" in notes

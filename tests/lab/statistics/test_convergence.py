@@ -85,7 +85,7 @@ def test_definitions_find_the_first_epoch_that_satisfies_them(curve: Curve, targ
 def test_near_best_penalises_better_methods() -> None:
     worse, better = accuracies(0.90, 0.90, 0.90), accuracies(0.92, 0.94, 0.96)
     assert (near_best(worse), near_best(better)) == (1, 3)
-    statement = next(definition.statement for definition in DEFINITIONS if definition.id == "D3")
+    statement = next(definition.statement for definition in DEFINITIONS if definition.name == "epochs to near best")
     assert "penalises better methods" in statement
 
 
@@ -159,9 +159,9 @@ def row(results: Results, arm: str, definition: str) -> Convergence:
 def test_every_arm_has_every_definition_in_order() -> None:
     results = make_results()
     found = [(entry.definition, entry.arm) for entry in convergence(results)]
-    assert found == [(rule.id, arm.name) for rule in DEFINITIONS for arm in results.study.arms]
+    assert found == [(rule.name, arm.name) for rule in DEFINITIONS for arm in results.study.arms]
     for entry in convergence(results):
-        assert (entry.log_rank_p is None) == (entry.arm == "SGD" or entry.definition == "D5")
+        assert (entry.log_rank_p is None) == (entry.arm == "SGD" or entry.definition == "budget to target")
         assert entry.runs == 10
 
 
@@ -169,18 +169,23 @@ def test_a_diverged_run_is_censored_whatever_it_reached() -> None:
     results = make_results(diverged={"Adam": range(10)}, task=make_task(target_accuracy=0.3, target_loss=1.5))
     reached = results.final["Adam", 4][0]
     assert reached.outcome == "diverged" and first_reach(reached.curve, 0.3) is not None
-    for definition in ("D1", "D2", "D3", "D4"):
+    for definition in (
+        "epochs to target",
+        "epochs to sustained target",
+        "epochs to near best",
+        "epochs to target loss",
+    ):
         found = row(results, "Adam", definition)
         assert (found.epochs, found.reached, found.runs) == (None, 0, 10)
         assert found.log_rank_p is not None and found.log_rank_p < 0.001
-    assert row(results, "SGD", "D1").reached == 10
+    assert row(results, "SGD", "epochs to target").reached == 10
 
 
 def test_curves_of_the_headline_budget_are_read() -> None:
     results = make_results(seeds=1, task=make_task(target_accuracy=0.9))
     longest = make_record(make_trial(epochs=4), curve=accuracies(0.1, 0.2, 0.95, 0.96))
     results = replace(results, final={**results.final, ("Adam", 4): [longest]})
-    assert row(results, "Adam", "D1").epochs == 3
+    assert row(results, "Adam", "epochs to target").epochs == 3
 
 
 def budgets_ending_on(*accuracies: list[float | None]) -> Results:

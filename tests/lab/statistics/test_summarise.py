@@ -46,8 +46,8 @@ def test_one_arm_by_hand() -> None:
     assert found.divergence_rate.mean == pytest.approx(1 / 3)
     assert 0 < found.divergence_rate.low < 1 / 3 < found.divergence_rate.high < 1
     assert found.test_accuracy.mean == found.val_accuracy.mean == pytest.approx(0.925)  # finished runs only
-    # Two values: mean ± 12.7062 · (0.05 / √2) / √2.
-    assert found.test_accuracy.high == pytest.approx(0.925 + 12.7062 * 0.025, abs=1e-5)
+    # Two finished runs are too few for an interval.
+    assert math.isnan(found.test_accuracy.high) and math.isnan(found.test_accuracy_bootstrap.low)
     assert found.test_accuracy_bootstrap.mean == found.test_accuracy_iqm.mean == pytest.approx(0.925)
     assert found.clip_rate == pytest.approx(0.4)
     assert found.norm_median == pytest.approx(1)

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from steadystep.lab.execution.store import BrokenStudyError, Store, StoredStudy
-from steadystep.lab.study.spec import Study, StudyFileError, load_study, study_for
+from steadystep.lab.study.spec import Study, StudyFileError, load_study, study_for, with_current_names
 from steadystep.lab.tasks import TASKS, find_task
 from steadystep.lab.tasks.arms import Arm
 from steadystep.lab.tasks.clips import CLIPS
@@ -301,8 +301,34 @@ def test_every_published_study_is_still_valid() -> None:
     assert published
     for path in published:
         stored = StoredStudy.model_validate_json(path.read_bytes())
-        assert Store(path.parent).declared() == stored
-        assert load_study(path) == stored.study
+        assert Store(path.parent).declared().study == load_study(path)
+        assert load_study(path) == with_current_names(stored.study)
+
+
+def test_arms_of_a_task_that_were_named_by_an_earlier_version_have_their_present_names(tmp_path: Path) -> None:
+    present = study_for(find_task("digits-mlp"))
+    assert [arm.name for arm in present.arms] == ["SGD", "Adam", "Adam + norm"]
+    former = present.model_copy(update={"arms": tuple(_renamed(arm, "norm", "clip") for arm in present.arms)})
+    assert with_current_names(former) == with_current_names(present) == present
+    store = Store(tmp_path)
+    store.declare(StoredStudy(study=former, task_version=1, data="0" * 16))
+    store.declare(StoredStudy(study=present, task_version=1, data="0" * 16))  # the same study
+    assert store.declared().study == present
+
+
+def test_names_that_a_user_chose_are_kept() -> None:
+    study = study_for(find_task("digits-mlp"))
+    mine = study.model_copy(
+        update={"arms": (study.arms[0].model_copy(update={"name": "mine + clip"}), *study.arms[1:])}
+    )
+    assert with_current_names(mine) == mine
+    both = study.model_copy(update={"arms": (*study.arms, study.arms[2].model_copy(update={"name": "Adam + clip"}))})
+    assert with_current_names(both) == both, "two arms must not get one name"
+    assert with_current_names(study.model_copy(update={"task": "my own"})).task == "my own"
+
+
+def _renamed(arm: Arm, before: str, after: str) -> Arm:
+    return arm.model_copy(update={"name": arm.name.replace(before, after)})
 
 
 def test_the_library_refuses_what_a_file_is_refused_for() -> None:

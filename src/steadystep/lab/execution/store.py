@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from steadystep.lab.errors import UserError
 from steadystep.lab.execution.archive import unpack
 from steadystep.lab.study.explain import explain
-from steadystep.lab.study.spec import Study
+from steadystep.lab.study.spec import Study, with_current_names
 from steadystep.lab.system.atomic import StoreError, store_errors, write_atomic
 from steadystep.lab.system.json_text import read_json
 from steadystep.lab.system.paths import path_problem
@@ -87,10 +87,10 @@ class Store:
         """
         self.prepare()
         if self._declaration.exists():
-            present = self.declared()
-            if present == wanted:
+            present, requested = self.declared(), _with_current_names(wanted)
+            if present == requested:
                 return
-            differences = _conflicts(present, wanted)
+            differences = _conflicts(present, requested)
             if differences:
                 raise OtherStudyError(
                     f"{self.folder} contains another study ({'; '.join(differences)}): choose another folder with --out"
@@ -105,7 +105,8 @@ class Store:
         """
         try:
             # Validated as JSON, because only then does pydantic accept arrays as tuples.
-            return StoredStudy.model_validate_json(json.dumps(read_json(self._declaration.read_bytes())))
+            stored = StoredStudy.model_validate_json(json.dumps(read_json(self._declaration.read_bytes())))
+            return _with_current_names(stored)
         except OSError as error:
             missing = isinstance(error, FileNotFoundError)
             reason = path_problem(self._declaration) or ("the file does not exist" if missing else error.strerror)
@@ -204,6 +205,10 @@ def _verified(content: bytes, trial: Trial) -> Record:
 def _checksum(content: Any) -> str:
     # Of the content, not of the bytes, so that formatting does not matter: floats survive a JSON round trip in Python.
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _with_current_names(stored: StoredStudy) -> StoredStudy:
+    return stored.model_copy(update={"study": with_current_names(stored.study)})
 
 
 def _conflicts(present: StoredStudy, wanted: StoredStudy) -> list[str]:

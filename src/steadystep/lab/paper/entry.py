@@ -17,7 +17,9 @@ Verdict = Literal[
     "not given",
     "implausible",
     "reproduced",
+    "exceeded",
     "not reproduced",
+    "not comparable",
     "undecided",
     "not measured",
 ]

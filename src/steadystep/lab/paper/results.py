@@ -1,16 +1,21 @@
 """Measured results, from the tables of the published studies in docs/results."""
 
 import csv
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from steadystep.lab.counted import count
 from steadystep.lab.errors import UserError
 from steadystep.lab.paper.entry import Measured
-from steadystep.lab.statistics.convergence import DEFINITION_NAMES
+from steadystep.lab.statistics.convergence import DEFINITIONS, FORMER_NAMES
+from steadystep.lab.statistics.reported import TOO_FEW
+from steadystep.lab.statistics.summary import Estimate
 from steadystep.lab.system.json_text import read_json
+from steadystep.lab.tasks import find_task
+from steadystep.lab.tasks.arms import current_name
 
 
 class BrokenResultsError(UserError):
@@ -25,7 +30,7 @@ def published_results() -> Path:
 
 @dataclass(frozen=True)
 class Interval:
-    """A measured value with its 95% interval, as fractions of 1."""
+    """A measured value with its 95% interval, as fractions of 1; the ends are nan if there are too few seeds."""
 
     value: float
     low: float
@@ -34,6 +39,11 @@ class Interval:
     def contains(self, stated: float) -> bool:
         """Return whether a stated value lies within the interval."""
         return self.low <= stated <= self.high
+
+    @property
+    def estimate(self) -> Estimate:
+        """The value and the interval as the estimate of a summary."""
+        return Estimate(self.value, self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,11 @@ class Results:
         """Whether the folder contains results."""
         return (self.folder / "summary.csv").is_file()
 
+    @property
+    def unlike_paper(self) -> str:
+        """How the network of the study differs from the one that the paper describes; "" if it is of that kind."""
+        return find_task(self._study["task"]).unlike_paper
+
     def accuracy(self, arm: str) -> Interval:
         """Return the test accuracy of an arm at the largest budget."""
         return self._interval(self._arm(arm), "test_accuracy")
@@ -54,7 +69,7 @@ class Results:
     def difference(self, arm: str, against: str) -> tuple[Interval, str]:
         """Return the paired difference in test accuracy, arm - against, and the study's verdict on it."""
         for row in self._verdicts:
-            if (row["arm"], row["against"]) == (arm, against):
+            if (current_name(row["arm"]), current_name(row["against"])) == (arm, against):
                 return self._interval(row, "difference"), row["verdict"]
         raise BrokenResultsError(f"{self.folder / 'verdicts.csv'} does not compare {arm!r} with {against!r}")
 
@@ -63,18 +78,17 @@ class Results:
         arm, against = measured.arm or "", measured.against or ""
         match measured.what:
             case "accuracy":
-                return f"{arm} reaches {_percent(self.accuracy(arm))} after {self._arm(arm)['budget']} epochs"
+                return f"{arm} reaches {_percent(self.accuracy(arm))} after {_epoch_count(self._arm(arm)['budget'])}"
             case "difference":
                 difference, verdict = self.difference(arm, against)
                 return f"{arm} against {against}: {verdict}, {_points(difference)}"
             case "epochs":
-                times = ", ".join(
-                    f"{DEFINITION_NAMES[row['definition']]} {_epochs(row['epochs'])}" for row in self._convergence(arm)
-                )
+                times = ", ".join(f"{name} {_epochs(epochs)}" for name, epochs in self._convergence(arm).items())
                 return f"{arm}, convergence by five definitions: {times}"
             case "tuning":
                 row = self._arm(arm)
-                return f"{arm}: learning rate {float(row['lr']):.3g}, the best of {row['tuning_runs']} settings tried"
+                tried = count(int(row["tuning_runs"]), "tuning run")
+                return f"{arm}: learning rate {float(row['lr']):.3g}, the best in {tried}"
             case "clipping":
                 row = self._arm(arm)
                 share = 100 * float(row["clip_rate"])
@@ -85,19 +99,21 @@ class Results:
             case "batch_size":
                 return f"batch size {self._study['batch_size']}, schedule {self._study['schedule']}, in study.json"
             case "seeds":
-                return f"{self._study['seeds']} paired seeds per arm"
+                return f"{count(self._study['seeds'], 'paired seed')} per arm"
 
     def _arm(self, arm: str) -> dict[str, str]:
-        rows = [row for row in self._summary if row["arm"] == arm]
+        rows = [row for row in self._summary if current_name(row["arm"]) == arm]
         if not rows:
             raise BrokenResultsError(f"{self.folder / 'summary.csv'} has no arm {arm!r}")
         return max(rows, key=lambda row: int(row["budget"]))
 
-    def _convergence(self, arm: str) -> Sequence[dict[str, str]]:
-        rows = [row for row in self._table("convergence.csv") if row["arm"] == arm]
-        if not {row["definition"] for row in rows} <= set(DEFINITION_NAMES):
+    def _convergence(self, arm: str) -> dict[str, str]:
+        """Return the epochs of an arm by the name of the definition."""
+        rows = [row for row in self._table("convergence.csv") if current_name(row["arm"]) == arm]
+        epochs = {FORMER_NAMES.get(row["definition"], row["definition"]): row["epochs"] for row in rows}
+        if not set(epochs) <= {definition.name for definition in DEFINITIONS}:
             raise BrokenResultsError(f"{self.folder / 'convergence.csv'} has an unknown definition")
-        return rows
+        return epochs
 
     @cached_property
     def _summary(self) -> list[dict[str, str]]:
@@ -134,11 +150,19 @@ def _epochs(text: str) -> str:
     return f"{float(text):g}" if text else "never"
 
 
+def _epoch_count(text: str) -> str:
+    return count(int(text), "epoch")
+
+
 def _percent(interval: Interval) -> str:
+    if math.isnan(interval.low):
+        return f"{100 * interval.value:.2f}% ({TOO_FEW})"
     return f"{100 * interval.value:.2f}% [{100 * interval.low:.2f}, {100 * interval.high:.2f}]"
 
 
 def _points(interval: Interval) -> str:
+    if math.isnan(interval.low):
+        return f"{round(100 * interval.value, 2) + 0.0:+.2f} points, {TOO_FEW}"
     # + 0.0 turns -0.0 into 0.0.
     value, low, high = (round(100 * x, 2) + 0.0 for x in (interval.value, interval.low, interval.high))
     return f"{value:+.2f} points [{low:+.2f}, {high:+.2f}]"

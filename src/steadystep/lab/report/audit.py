@@ -4,17 +4,32 @@ from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.padding import Padding
+from rich.text import Text
 
+from steadystep.lab.counted import count
 from steadystep.lab.paper import Row
 from steadystep.lab.report.ascii import console_text
+from steadystep.lab.report.lines import say, say_styled
 
 STYLES = {
-    "holds": "green", "reproduced": "green", "holds in part": "cyan", "needs an assumption": "cyan",
-    "not supported": "yellow", "not given": "yellow", "not measured": "yellow", "undecided": "yellow",
+    "holds": "green", "reproduced": "green", "exceeded": "green",
+    "holds in part": "cyan", "needs an assumption": "cyan",
+    "not supported": "yellow", "not given": "yellow", "not measured": "yellow",
+    "not comparable": "yellow", "undecided": "yellow",
     "implausible": "magenta",
     "wrong": "red", "misattributed": "red", "not reproduced": "red",
 }  # fmt: skip
+
+MEANINGS = {
+    "holds in part": "some of it is supported",
+    "needs an assumption": "true under a condition that is not stated",
+    "not given": "the paper leaves it out",
+    "misattributed": "the cited work does not say it",
+    "exceeded": "the measured result is better than the stated one",
+    "not measured": "no study of it is in the results",
+    "not comparable": "another network than the paper's was measured",
+}
+"""What a verdict means, where its words alone do not say it."""
 
 TITLES = {
     "claims": "What the paper claims",
@@ -31,20 +46,22 @@ def render(rows: Sequence[Row], console: Console) -> None:
     for row in rows:
         if row.kind != kind:
             kind = row.kind
-            console.print(console_text(TITLES[kind], console, "bold underline"), end="\n\n")
+            say(TITLES[kind], console, "bold underline")
+            console.print(Text())
         head = console_text(row.verdict, console, f"bold {STYLES[row.verdict]}")
-        console.print(head.append_text(console_text(f"  {row.id}", console, "dim")))
-        _print_indented(f"“{row.quote}” ({row.section})", console, "italic")
-        _print_indented(row.explanation, console)
+        say_styled(head.append_text(console_text(f"  {row.id}", console, "dim")), console)
+        say(f"“{row.quote}” ({row.section})", console, "italic", indent=2)
+        say(row.explanation, console, indent=2)
         for source in row.evidence:
             label = f"{source.kind}, {source.reference}" if source.reference else source.kind
-            _print_indented(f"- {label}: {source.text}", console, "dim")
-        console.print()
+            say(f"- {label}: {source.text}", console, "dim", indent=2)
+        console.print(Text())
     counts = Counter(row.verdict for row in rows)
     summary = ", ".join(f"{verdict}: {counts[verdict]}" for verdict in STYLES if counts[verdict])
-    console.print(console_text(f"{len(rows)} rows; {summary}.", console))
-    console.print("`steadystep theory ID` checks a claim again; the studies are in docs/results.", highlight=False)
-
-
-def _print_indented(text: str, console: Console, style: str = "") -> None:
-    console.print(Padding(console_text(text, console, style), (0, 0, 0, 2), expand=False))
+    say(f"{count(len(rows), 'row')}; {summary}.", console)
+    say(
+        " ".join(f"{verdict.capitalize()}: {MEANINGS[verdict]}." for verdict in MEANINGS if counts[verdict]),
+        console,
+        "dim",
+    )
+    say("`steadystep theory ID` checks a claim again; the studies are in docs/results.", console)

@@ -4,6 +4,8 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from steadystep.lab.counted import count
+from steadystep.lab.statistics.reported import FEWEST, TOO_FEW
 from steadystep.lab.statistics.summary import Estimate
 from steadystep.lab.tasks.loss_unit import LossUnit
 from steadystep.lab.training.trial import Trial
@@ -22,13 +24,60 @@ def percent(fraction: float, digits: int = 2) -> str:
 
 
 def estimate(value: Estimate) -> str:
-    """Return a mean and half the width of its symmetric 95% interval, in percent.
+    """Return a mean with its 95% interval, in percent: half the width, or both ends if they are not equally far away.
 
     >>> estimate(Estimate(0.9553, 0.9521, 0.9585)), estimate(Estimate(0.9553, math.nan, math.nan))
     ('95.53 ± 0.32', '95.53')
+    >>> estimate(Estimate(0.96, 0.4543, 0.9986))
+    '96.00 [45.43, 99.86]'
     """
-    half = value.high - value.mean
-    return f"{percent(value.mean)} ± {percent(half)}" if math.isfinite(half) else percent(value.mean)
+    if not math.isfinite(value.low):
+        return percent(value.mean)
+    below, above = percent(value.mean - value.low), percent(value.high - value.mean)
+    if below == above:
+        return f"{percent(value.mean)} ± {above}"
+    return f"{percent(value.mean)} [{percent(value.low)}, {percent(value.high)}]"
+
+
+def over_seeds(seeds: int, interval: str = "with 95% intervals") -> str:
+    """Return the number of seeds with the kind of interval over them.
+
+    >>> over_seeds(5), over_seeds(1)
+    ('5 seeds, with 95% intervals', '1 seed, too few seeds for an interval')
+    """
+    return f"{count(seeds, 'seed')}, {interval if seeds >= FEWEST else TOO_FEW}"
+
+
+def percent_interval(value: Estimate) -> str:
+    """Return the 95% interval of an accuracy after a space, for the text at the pointer, or nothing without one.
+
+    >>> percent_interval(Estimate(0.9553, 0.9521, 0.9585)), percent_interval(Estimate(0.9553, math.nan, math.nan))
+    (' [95.21%, 95.85%]', '')
+    """
+    return f" [{percent(value.low)}%, {percent(value.high)}%]" if math.isfinite(value.low) else ""
+
+
+def share_interval(value: Estimate) -> str:
+    """Return a share of runs and its interval, in whole percent.
+
+    >>> share_interval(Estimate(0.5, 0.2366, 0.7634)), share_interval(Estimate(0.5, math.nan, math.nan))
+    ('50 [24, 76]', '50')
+    """
+    share_of_runs = percent(value.mean, 0)
+    return (
+        f"{share_of_runs} [{percent(value.low, 0)}, {percent(value.high, 0)}]"
+        if math.isfinite(value.low)
+        else share_of_runs
+    )
+
+
+def mean_words(seeds: int, interval: str = "mean ± 95% interval") -> str:
+    """Return what a cell of `estimate` shows for this number of seeds, with the name of the interval.
+
+    >>> mean_words(5), mean_words(2)
+    ('mean ± 95% interval', 'mean, too few seeds for an interval')
+    """
+    return interval if seeds >= FEWEST else f"mean, {TOO_FEW}"
 
 
 def loss_estimate(value: Estimate, unit: LossUnit) -> str:
@@ -78,6 +127,18 @@ def setting(value: float) -> str:
     ('0.001', '3e-05', '2.16')
     """
     return f"{value:.3g}"
+
+
+def settings_range(low: float, high: float) -> str:
+    """Return the ends of a range of hyperparameters, with as many digits as tell them apart, or its only value.
+
+    >>> settings_range(0.001, 0.1), settings_range(0.1, 0.1), settings_range(0.10001, 0.10002)
+    ('0.001 to 0.1', '0.1', '0.10001 to 0.10002')
+    """
+    if low == high:
+        return setting(low)
+    texts = ((f"{low:.{digits}g}", f"{high:.{digits}g}") for digits in range(3, 18))
+    return " to ".join(next((least, most) for least, most in texts if least != most))
 
 
 def quantity(value: float) -> str:
@@ -135,26 +196,6 @@ def join_with_and(items: Sequence[str]) -> str:
     ('a', 'a, b and c')
     """
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else list(items))
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number followed by a noun in the singular or plural.
-
-    >>> count(1, "run"), count(1200, "run")
-    ('1 run', '1,200 runs')
-    """
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def printable(text: str) -> str:
-    r"""Replace line breaks and control characters, which could break a table or control a terminal.
-
-    Names come from the user.
-
-    >>> printable("Adam\x1b[31m")
-    'Adam�[31m'
-    """
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def clip(trial: Trial) -> str:

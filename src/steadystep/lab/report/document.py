@@ -7,14 +7,13 @@ from pathlib import Path
 from rich.console import Console
 
 from steadystep.lab.figure import Figure
-from steadystep.lab.report.ascii import console_text
-from steadystep.lab.report.cells import printable
+from steadystep.lab.report.console_table import show_table
 from steadystep.lab.report.files import write_files
 from steadystep.lab.report.glossary import TERMS
 from steadystep.lab.report.html import render_page
+from steadystep.lab.report.lines import say
 from steadystep.lab.report.markdown_parts import bullets, code, escape, join_blocks, section, table_lines
-from steadystep.lab.report.tables.table import Table
-from steadystep.lab.report.terminal import show_table
+from steadystep.lab.report.table import Table
 
 
 @dataclass(frozen=True)
@@ -77,15 +76,15 @@ def markdown(document: Document) -> str:
 
 
 def show(document: Document, console: Console) -> None:
-    """Print the title, every table, the answer and the notes."""
-    console.print(console_text(printable(document.title), console, "bold"))
+    """Print the title, every table, the notes and the answer."""
+    say(document.title, console, "bold")
     for part in document.sections:
         for table in part.tables:
-            console.print(console_text(printable(table.title), console, "dim"))
+            say(table.title, console, "dim")
             show_table(table, console)
-    console.print(console_text(printable(document.lede), console))
     for note in document.notes:
-        console.print(console_text(printable(f"Note: {note}"), console, "dim"))
+        say(f"Note: {note}", console, "dim")
+    say(document.lede, console)
 
 
 def _titled(table: Table, part: Section) -> list[str]:

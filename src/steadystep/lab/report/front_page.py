@@ -7,11 +7,12 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from steadystep.lab.counted import count
 from steadystep.lab.execution.run_study import read_study
 from steadystep.lab.paper.reports import read_report
 from steadystep.lab.paper.row import Row
 from steadystep.lab.paper.table_rows import accuracies, improvements
-from steadystep.lab.report.cells import count
+from steadystep.lab.report.cells import NOTHING, seconds, share
 from steadystep.lab.report.headline import differ_in_clipping, headline
 from steadystep.lab.report.markdown_parts import escape
 from steadystep.lab.report.verdict_words import evidence
@@ -88,13 +89,12 @@ def _origin(results: Results) -> str:
     """Return the number of runs of a study, their total time, the hardware and the precision as text."""
     records = [record for runs in (*results.tuning.values(), *results.final.values()) for record in runs]
     distinct = {record.trial.id: record for record in records}.values()
-    minutes = sum(record.times.wall_seconds for record in distinct) / 60
     machines = _join_distinct(
         _machine(r.environment.device, r.environment.processor, r.environment.threads) for r in distinct
     )
     precision = _join_distinct(r.environment.dtype for r in distinct)
-    time = f"{minutes / 60:.1f} hours" if minutes >= 90 else f"{minutes:.1f} minutes"
-    return f"{len(distinct)} runs, {time} of one worker; {machines}; {precision}"
+    time = seconds(sum(record.times.wall_seconds for record in distinct))
+    return f"{count(len(distinct), 'run')}, {time} of one worker; {machines}; {precision}"
 
 
 def _join_distinct(texts: Iterable[str]) -> str:
@@ -134,8 +134,14 @@ def _shares(folders: Iterable[Path]) -> Iterator[str]:
             rows = list(csv.DictReader(file))
         largest = max(int(row["budget"]) for row in rows)
         shares = [
-            f"{escape(row['arm'])} {100 * float(row['optimizer_ms']) / float(row['step_ms']):.0f}%"
+            f"{escape(row['arm'])} {_percent_of(row['optimizer_ms'], row['step_ms'])}"
             for row in rows
             if int(row["budget"]) == largest
         ]
         yield f"{folder.name}: {', '.join(shares)}"
+
+
+def _percent_of(part: str, whole: str) -> str:
+    """Return a part of a time in percent, or a dash if the time was not measured."""
+    text = share(float(part), float(whole))
+    return text if text == NOTHING else f"{text}%"

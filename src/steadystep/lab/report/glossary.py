@@ -1,6 +1,6 @@
 """The terms of the reports, each with a definition."""
 
-from steadystep.lab.statistics.convergence import DEFINITION_NAMES, DEFINITIONS
+from steadystep.lab.statistics.convergence import DEFINITIONS
 
 TERMS = {
     "arm": "One of the configurations that a study compares: an optimizer with its options, with or without clipping.",
@@ -11,6 +11,9 @@ TERMS = {
     "verdict": "The result of the comparison of two arms over paired seeds: better, worse, equivalent or undecided.",
     "margin": "The largest difference of test accuracy, in points, that does not matter, declared with the task; two "
     "arms are equivalent if their difference is shown to be smaller.",
+    "95% interval": "The values of a mean that the runs are compatible with, from three seeds on: for a share of runs "
+    "Wilson's interval, for an accuracy the t interval, which is computed on the logit scale if it would exceed 0 or "
+    "100%, and for a difference of accuracies the paired t interval, cut off at 100 points.",
     "clip rate": "The share of the steps in which clipping changed the gradient.",
     "stable range": "The learning rates from the smallest to the largest at which all runs of an arm finish, learn and "
     "end close to its best accuracy.",
@@ -19,5 +22,5 @@ TERMS = {
 }
 """The definition of each general term, one sentence."""
 
-GLOSSARY = {**TERMS, **{DEFINITION_NAMES[definition.id]: definition.statement for definition in DEFINITIONS}}
+GLOSSARY = {**TERMS, **{definition.name: definition.statement for definition in DEFINITIONS}}
 """The definition of each term in the report of a study: the general terms and the convergence times."""

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable
 
-from steadystep.lab.report.cells import printable
-from steadystep.lab.report.tables.table import Table
+from steadystep.lab.report.printable import printable
+from steadystep.lab.report.table import Table
 
 
 def escape(text: str) -> str:

@@ -1,6 +1,7 @@
 """The report of a study as one self-contained HTML file: it needs no network, server or fonts."""
 
-from steadystep.lab.report.cells import count, seconds
+from steadystep.lab.counted import count
+from steadystep.lab.report.cells import seconds
 from steadystep.lab.report.figures import figures
 from steadystep.lab.report.glossary import GLOSSARY
 from steadystep.lab.report.headline import headline

@@ -4,11 +4,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from plotly.io import to_json
-
+from steadystep.lab.counted import count
 from steadystep.lab.figure import Figure
 from steadystep.lab.report.files import write_files
-from steadystep.lab.report.html import render_page
+from steadystep.lab.report.html import plot_data, render_page
 from steadystep.lab.report.mathematics import mathematics
 from steadystep.lab.theory.run import Outcome
 
@@ -18,7 +17,14 @@ KINDS = {"holds": "better", "refuted": "worse", "needs an assumption": "equivale
 
 def theory_page(outcomes: Sequence[Outcome], figures: Sequence[Figure]) -> str:
     """Return a page with the statement, source, findings and figure of every claim."""
-    return render_page("theory.html.j2", figures, outcomes=outcomes, kinds=KINDS, mathematics=mathematics)
+    return render_page(
+        "theory.html.j2",
+        figures,
+        outcomes=outcomes,
+        claims=count(len(outcomes), "claim"),
+        kinds=KINDS,
+        mathematics=mathematics,
+    )
 
 
 def write_theory(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
@@ -40,5 +46,5 @@ def write_theory(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
 
 
 def _embeddable(figure: Figure) -> str:
-    plot = json.loads(to_json(figure.plot, validate=False) or "{}")
-    return json.dumps({"id": figure.id, "title": figure.title, "caption": figure.caption} | plot) + "\n"
+    about = {"id": figure.id, "title": figure.title, "caption": figure.caption}
+    return json.dumps(about | plot_data(figure), separators=(",", ":")) + "\n"

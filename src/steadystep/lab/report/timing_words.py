@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from steadystep.lab.report.cells import count, join_with_and
+from steadystep.lab.counted import count
+from steadystep.lab.report.cells import join_with_and
 from steadystep.lab.statistics.summary import ArmSummary
 from steadystep.lab.training.record import Record
 
@@ -28,6 +29,10 @@ def training_mode(runs: Sequence[Record]) -> str:
     alone = sum(run.replicas == 1 for run in runs)
     together = len(runs) - alone
     if not together:
-        return "each run alone"
+        return "each run alone" if alone > 1 else "alone"
     most = max(run.replicas for run in runs)
-    return f"{count(together, 'run')} as replicas, up to {most} side by side; {count(alone, 'run')} alone"
+    side_by_side = f"up to {most} side by side"
+    if not alone:
+        return f"as replicas, {side_by_side}" if together > 1 else "as a replica"
+    replicas = "replicas" if together > 1 else "a replica"
+    return f"{count(together, 'run')} as {replicas}, {side_by_side}; {count(alone, 'run')} alone"

@@ -1,6 +1,8 @@
 """Format verdicts as sentences."""
 
-from steadystep.lab.report.cells import margin, points, points_interval
+from steadystep.lab.report.cells import margin, points
+from steadystep.lab.report.headline import measured_difference
+from steadystep.lab.statistics.claims import NOT_COMPARABLE
 from steadystep.lab.statistics.summary import Verdict
 from steadystep.lab.tasks.task import Task
 
@@ -14,10 +16,11 @@ def evidence(verdict: Verdict, task: Task) -> str:
     """Return the evidence for a verdict: the difference, its interval, the margin, and the paper's difference."""
     if not verdict.pairs:
         return "no pair of seeds to compare"
-    difference = f"{points(verdict.difference.mean)} points {points_interval(verdict.difference)}".rstrip()
     claimed = claimed_difference(verdict, task)
     paper = "" if claimed is None else f"; paper {points(claimed)}"
-    return f"{difference}, margin {margin(verdict.margin)}{paper}"
+    if paper and task.unlike_paper:
+        paper += f", {NOT_COMPARABLE}"
+    return f"{measured_difference(verdict)}, margin {margin(verdict.margin)}{paper}"
 
 
 def claimed_difference(verdict: Verdict, task: Task) -> float | None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from steadystep.lab.stability.run import SweepResults
-from steadystep.lab.statistics.intervals import t_interval, wilson_interval
+from steadystep.lab.statistics.reported import accuracy_estimate, share_estimate
 from steadystep.lab.statistics.summary import Estimate
 from steadystep.lab.tasks.task import Task
 from steadystep.lab.training.outcome import GUESSING, NO_BETTER
@@ -91,7 +91,7 @@ def points_of(runs: Sequence[Record], best: float, task: Task, within: float) ->
     """Return one point per learning rate, in ascending order."""
     chance = task.chance
     by_lr = {lr: [run for run in runs if run.trial.lr == lr] for lr in sorted({run.trial.lr for run in runs})}
-    means = {lr: t_interval([_accuracy(run, chance) for run in tried]) for lr, tried in by_lr.items()}
+    means = {lr: accuracy_estimate([_accuracy(run, chance) for run in tried]) for lr, tried in by_lr.items()}
     # Accuracies are counts divided by the number of examples: rounding removes the floating-point error.
     enough = round(means[best].mean - within, 12)
     points = []
@@ -106,7 +106,7 @@ def points_of(runs: Sequence[Record], best: float, task: Task, within: float) ->
                 runs=len(tried),
                 diverged=diverged,
                 slow=slow,
-                divergence=wilson_interval(diverged, len(tried)),
+                divergence=share_estimate(diverged, len(tried)),
                 accuracy=means[lr],
                 stable=not nothing + exploded and round(means[lr].mean, 12) >= enough,
             )

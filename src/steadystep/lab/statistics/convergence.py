@@ -14,14 +14,14 @@ from steadystep.lab.tasks.task import Task
 from steadystep.lab.training.record import Curve, Record
 
 SUSTAINED = 3
-"""Number of consecutive evaluations that D2 requires."""
+"""Number of consecutive evaluations that the sustained target requires."""
 
 NEAR = 0.001
-"""Distance below the run's best accuracy, as a fraction of 1, within which D3 counts the run as converged."""
+"""Distance below the run's best accuracy, as a fraction of 1, within which a run is near its best."""
 
 
 def first_reach(curve: Curve, target: float) -> int | None:
-    """Return D1: the first epoch with validation accuracy >= target, or None.
+    """Return the first epoch with validation accuracy >= target, or None.
 
     >>> first_reach(Curve(val_accuracy=(0.7, 0.91, 0.89, 0.9, 0.92, 0.93)), 0.9)
     2
@@ -30,7 +30,7 @@ def first_reach(curve: Curve, target: float) -> int | None:
 
 
 def sustained_reach(curve: Curve, target: float) -> int | None:
-    """Return D2: the start of the first 3 consecutive evaluations with validation accuracy >= target, or None.
+    """Return the start of the first 3 consecutive evaluations with validation accuracy >= target, or None.
 
     The result is also None if the target is first reached in the last two epochs, because three evaluations are needed.
 
@@ -42,7 +42,7 @@ def sustained_reach(curve: Curve, target: float) -> int | None:
 
 
 def near_best(curve: Curve) -> int | None:
-    """Return D3: the first epoch with validation accuracy >= the run's best - 0.001.
+    """Return the first epoch with validation accuracy >= the run's best - 0.001.
 
     >>> near_best(Curve(val_accuracy=(0.7, 0.919, 0.918, 0.92)))
     2
@@ -54,7 +54,7 @@ def near_best(curve: Curve) -> int | None:
 
 
 def loss_reach(curve: Curve, target: float) -> int | None:
-    """Return D4: the first epoch with training loss <= target, or None.
+    """Return the first epoch with training loss <= target, or None.
 
     >>> loss_reach(Curve(train_loss=(1.2, 0.3, 0.1)), 0.3)
     2
@@ -62,62 +62,68 @@ def loss_reach(curve: Curve, target: float) -> int | None:
     return _first([loss <= target for loss in curve.train_loss])
 
 
-DEFINITION_NAMES = {
-    "D1": "epochs to target",
-    "D2": "epochs to sustained target",
-    "D3": "epochs to near best",
-    "D4": "epochs to target loss",
-    "D5": "budget to target",
+EPOCHS_TO_TARGET = "epochs to target"
+SUSTAINED_TARGET = "epochs to sustained target"
+NEAR_BEST = "epochs to near best"
+TARGET_LOSS = "epochs to target loss"
+BUDGET_TO_TARGET = "budget to target"
+
+FORMER_NAMES = {
+    "D1": EPOCHS_TO_TARGET,
+    "D2": SUSTAINED_TARGET,
+    "D3": NEAR_BEST,
+    "D4": TARGET_LOSS,
+    "D5": BUDGET_TO_TARGET,
 }
-"""The name of each definition in reports. Records, CSV files and `Convergence.definition` hold the key."""
+"""The name of each definition by the key that CSV files of earlier versions have instead."""
 
 
 @dataclass(frozen=True)
 class Definition:
     """A definition of the time to convergence: its name, its statement in a report, and its rule for one curve."""
 
-    id: str
+    name: str
     statement: str
-    epoch: Callable[[Curve, Task], int | None] | None  # None for D5, which is a rule on budgets, not on a curve
+    epoch: Callable[[Curve, Task], int | None] | None  # None for the budget to target, which has no rule for a curve
 
 
 DEFINITIONS = (
     Definition(
-        "D1",
+        EPOCHS_TO_TARGET,
         "First epoch with validation accuracy at the task's target or above.",
         lambda curve, task: first_reach(curve, task.target_accuracy),
     ),
     Definition(
-        "D2",
+        SUSTAINED_TARGET,
         f"First epoch of {SUSTAINED} evaluations in a row with validation accuracy at the target or above.",
         lambda curve, task: sustained_reach(curve, task.target_accuracy),
     ),
     Definition(
-        "D3",
+        NEAR_BEST,
         f"First epoch within {100 * NEAR:.1f} points of the run's own best validation accuracy. It penalises "
         "better methods: one that stops improving early, at a lower accuracy, counts as fast.",
         lambda curve, task: near_best(curve),
     ),
     Definition(
-        "D4",
+        TARGET_LOSS,
         "First epoch with training loss at the task's target loss or below.",
         lambda curve, task: loss_reach(curve, task.target_loss),
     ),
     Definition(
-        "D5",
+        BUDGET_TO_TARGET,
         "Smallest budget of epochs, run with its own full schedule and its own tuning, whose mean final "
         "validation accuracy over seeds is at the target or above; a diverged run counts as a guess.",
         None,
     ),
 )
-"""The definitions that a report can show. D1 to D4 use the curves of the headline budget, D5 uses all budgets."""
+"""The definitions that a report shows. The budget to target uses all budgets, the others the curves of the largest."""
 
 
 def convergence(results: Results) -> tuple[Convergence, ...]:
     """Evaluate every definition for every arm, ordered by definition and then by the study's order of arms.
 
-    D1 to D4 censor a run at the budget if it diverged, even if its curve reached the target before, or if it never
-    reached the target.
+    The definitions on curves censor a run at the budget if it diverged, even if its curve reached the target before, or
+    if it never reached the target.
     """
     study = results.study
     rows = []
@@ -133,7 +139,7 @@ def convergence(results: Results) -> tuple[Convergence, ...]:
             rows.append(
                 Convergence(
                     arm=arm.name,
-                    definition=definition.id,
+                    definition=definition.name,
                     epochs=kaplan_meier_median(epochs, study.epochs),
                     reached=sum(epoch is not None for epoch in epochs),
                     runs=len(epochs),
@@ -145,7 +151,7 @@ def convergence(results: Results) -> tuple[Convergence, ...]:
 
 
 def smallest_budget(results: Results, arm: str) -> Convergence:
-    """Compute D5: the smallest budget whose mean final validation accuracy over seeds is >= the target.
+    """Compute the budget to target: the smallest one whose mean final validation accuracy over seeds is >= the target.
 
     A diverged run counts with chance accuracy, so that no arm gains from the divergence of its worst runs. Chance is
     used rather than 0, because a network with nan outputs is still as accurate as guessing; the verdicts do the same.
@@ -158,8 +164,8 @@ def smallest_budget(results: Results, arm: str) -> Convergence:
         reached = sum(accuracy >= task.target_accuracy for accuracy in accuracies)
         # statistics.mean is exact, unlike fmean: the mean of ten runs that all end at 0.94 is 0.94.
         if accuracies and mean(accuracies) >= task.target_accuracy:
-            return Convergence(arm, "D5", float(budget), reached, len(runs), None)
-    return Convergence(arm, "D5", None, reached, len(runs), None)
+            return Convergence(arm, BUDGET_TO_TARGET, float(budget), reached, len(runs), None)
+    return Convergence(arm, BUDGET_TO_TARGET, None, reached, len(runs), None)
 
 
 def kaplan_meier_median(epochs: Sequence[int | None], budget: int) -> float | None:

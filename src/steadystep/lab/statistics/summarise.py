@@ -5,12 +5,8 @@ from collections.abc import Iterable
 from statistics import fmean, median
 
 from steadystep.lab.statistics.convergence import convergence
-from steadystep.lab.statistics.intervals import (
-    bootstrap_interval,
-    interquartile_mean,
-    t_interval,
-    wilson_interval,
-)
+from steadystep.lab.statistics.intervals import bootstrap_interval, interquartile_mean
+from steadystep.lab.statistics.reported import accuracy_estimate, mean_estimate, share_estimate
 from steadystep.lab.statistics.summary import ArmSummary, Summary
 from steadystep.lab.statistics.verdicts import verdicts
 from steadystep.lab.study.records import Results
@@ -48,14 +44,14 @@ def summarise_arm(results: Results, arm: Arm, budget: int) -> ArmSummary:
         edge=chosen.lr in (min(arm.lrs), max(arm.lrs)),
         runs=len(runs),
         diverged=len(runs) - len(finished),
-        divergence_rate=wilson_interval(len(runs) - len(finished), len(runs)),
-        test_accuracy=t_interval(test),
-        test_accuracy_bootstrap=bootstrap_interval(test),
-        test_accuracy_iqm=interquartile_mean(test),
-        val_accuracy=t_interval([run.val_accuracy for run in finished if run.val_accuracy is not None]),
-        test_loss=t_interval([run.test_loss for run in finished if run.test_loss is not None]),
+        divergence_rate=share_estimate(len(runs) - len(finished), len(runs)),
+        test_accuracy=accuracy_estimate(test),
+        test_accuracy_bootstrap=mean_estimate(test, bootstrap_interval),
+        test_accuracy_iqm=mean_estimate(test, interquartile_mean),
+        val_accuracy=accuracy_estimate([run.val_accuracy for run in finished if run.val_accuracy is not None]),
+        test_loss=mean_estimate([run.test_loss for run in finished if run.test_loss is not None]),
         test_also={
-            name: t_interval([run.test_also[name] for run in finished if name in run.test_also])
+            name: accuracy_estimate([run.test_also[name] for run in finished if name in run.test_also])
             for name in results.task.recipe.also
         },
         clip_rate=_mean(run.clip_rate for run in runs),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds and its 95% interval."""
+    """A mean over seeds and its 95% interval, which is nan if there are too few seeds for one."""
 
     mean: float
     low: float
@@ -50,11 +50,11 @@ class Convergence:
     """The epochs to convergence of one arm under one definition."""
 
     arm: str
-    definition: str  # "D1" ... "D5"
-    epochs: float | None  # Kaplan-Meier median, None if fewer than half converged; D5: the budget or None
-    reached: int  # number of runs that converged; D5: at that budget, or at the largest if epochs is None
+    definition: str  # its name, see `DEFINITIONS`
+    epochs: float | None  # Kaplan-Meier median, None if fewer than half converged; or the budget to target, or None
+    reached: int  # number of runs that converged; for a budget: at that one, or at the largest if None
     runs: int
-    log_rank_p: float | None  # against the first arm; None for D5 and for the first arm itself
+    log_rank_p: float | None  # against the first arm; None for a budget and for the first arm itself
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import numpy as np
 from scipy.special import stdtr
 from statsmodels.stats.multitest import multipletests
 
-from steadystep.lab.statistics.intervals import paired_differences, paired_t_interval
+from steadystep.lab.statistics.intervals import paired_differences
+from steadystep.lab.statistics.reported import difference_estimate
 from steadystep.lab.statistics.summary import Verdict
 from steadystep.lab.study.records import Results
 from steadystep.lab.training.record import Record
@@ -56,7 +57,7 @@ def judge(samples: Mapping[tuple[str, str], Samples], margin: float) -> tuple[Ve
     p_equivalence = holm([equivalence_p(values, margin) for values in differences])
     result = []
     for i, ((arm, against), pair) in enumerate(samples.items()):
-        difference = paired_t_interval(*pair)
+        difference = difference_estimate(*pair)
         result.append(
             Verdict(
                 arm=arm,

@@ -1,6 +1,6 @@
-"""Turn pydantic's errors about a declaration into one line."""
+"""Turn pydantic's errors about a declaration into a line each."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -16,24 +16,35 @@ LONGEST = 80
 """Characters of a rejected value that a message shows."""
 
 
-def explain(error: ValidationError, model: type[BaseModel] | None = None) -> str:
-    """Return the first error as one line: the field, the problem and the rejected value.
+def problems(error: ValidationError, model: type[BaseModel] | None = None) -> list[str]:
+    """Return each error as one line: the field, the problem and the rejected value.
 
     Args:
-        error: The error.
-        model: What was to be validated, so that the message can list its fields if a name is none of them.
+        error: The errors.
+        model: What was to be validated, so that a line can list its fields if a name is none of them.
     """
     # A list of which every entry is refused is also reported as empty.
     errors = [one for one in error.errors() if one["type"] != "too_short"] or error.errors()
-    first = errors[0]
-    where = ".".join(map(str, first["loc"]))
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    given = f", got {_shown(first['input'])}" if isinstance(first["input"], str | int | float | None) else ""
-    if first["type"] == "extra_forbidden":
-        problem, given = _unknown_field(first, model), ""
-    else:
-        problem = first["msg"].removeprefix("Value error, ")
-    return " ".join(f"{where + ': ' if where else ''}{problem}{given}{more}".split())
+    return [_problem(one, model) for one in errors]
+
+
+def explain(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """Return the first error as one line, with the number of the others; see `problems`."""
+    first, *others = problems(error, model)
+    return f"{first} (and {len(others)} more)" if others else first
+
+
+def as_list(found: Sequence[str]) -> str:
+    """Return one problem as it is, and several as a list with a line for each.
+
+    >>> print(as_list(["seeds: too few", "task: there is no such task"]))
+    2 problems:
+      - seeds: too few
+      - task: there is no such task
+    """
+    if len(found) == 1:
+        return found[0]
+    return "\n".join([f"{len(found)} problems:", *(f"  - {problem}" for problem in found)])
 
 
 @contextmanager
@@ -47,6 +58,16 @@ def one_line_errors() -> Iterator[None]:
         yield
     except ValidationError as error:
         raise UserError(explain(error)) from None
+
+
+def _problem(error: "ErrorDetails", model: type[BaseModel] | None) -> str:
+    where = ".".join(map(str, error["loc"]))
+    given = f", got {_shown(error['input'])}" if isinstance(error["input"], str | int | float | None) else ""
+    if error["type"] == "extra_forbidden":
+        problem, given = _unknown_field(error, model), ""
+    else:
+        problem = error["msg"].removeprefix("Value error, ")
+    return " ".join(f"{where + ': ' if where else ''}{problem}{given}".split())
 
 
 def _unknown_field(error: "ErrorDetails", model: type[BaseModel] | None) -> str:

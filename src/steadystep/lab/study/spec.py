@@ -1,6 +1,6 @@
 """The declaration of a study: the task, the arms to compare, and the budgets, which are equal for all arms."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from steadystep.lab.choices import Precision, Schedule
 from steadystep.lab.errors import UserError
-from steadystep.lab.study.explain import explain
+from steadystep.lab.study.explain import as_list, problems
 from steadystep.lab.study.same_arms import refuse_same_arms
 from steadystep.lab.study.yaml_text import InvalidYamlError, read_yaml
 from steadystep.lab.system.paths import path_problem
 from steadystep.lab.tasks import find_task
-from steadystep.lab.tasks.arms import Arm
+from steadystep.lab.tasks.arms import Arm, current_name
 from steadystep.lab.tasks.fields import Count
 from steadystep.lab.tasks.optimizer_options import optimizer_with_options
 from steadystep.lab.tasks.task import Task
@@ -88,8 +88,8 @@ def load_study(path: Path) -> Study:
     """Load a study from a YAML file, or from the study.json of a study's folder.
 
     Raises:
-        StudyFileError: if the file is invalid; the message is one line with the field, the given value and the
-            accepted values.
+        StudyFileError: if the file is invalid; the message has a line for each problem, with the field, the given value
+            and the accepted values.
     """
     try:
         content = read_yaml(path.read_bytes())
@@ -99,16 +99,32 @@ def load_study(path: Path) -> Study:
         raise StudyFileError(f"cannot read the study file {path}: {error}") from None
     try:
         study = Study.model_validate(_declaration(content))
-        for arm in study.arms:
-            _try_options(arm)
     except ValidationError as error:
-        reason = explain(error, Study)
-        raise StudyFileError(f"the study file {path} does not declare a valid study: {reason}") from None
+        raise _invalid(path, problems(error, Study)) from None
     except UserError as error:
-        raise StudyFileError(f"the study file {path} does not declare a valid study: {error}") from None
+        raise _invalid(path, [str(error)]) from None
+    refused = [problem for arm in study.arms for problem in _refused_options(arm)]
+    if refused:
+        raise _invalid(path, refused)
     with suppress(UserError):  # a task of the caller's own, which is not in the table, keeps the name that it has
-        return study.model_copy(update={"task": find_task(study.task).name})
-    return study
+        study = study.model_copy(update={"task": find_task(study.task).name})
+    return with_current_names(study)
+
+
+def with_current_names(study: Study) -> Study:
+    """Return the study with the present names of its task's arms instead of their former ones."""
+    try:
+        declared = {arm.name for arm in find_task(study.task).arms}
+    except UserError:  # a task of the caller's own
+        return study
+    free = declared - {arm.name for arm in study.arms}
+    arms = [
+        arm.model_copy(update={"name": current_name(arm.name)})
+        if arm.name not in declared and current_name(arm.name) in free
+        else arm
+        for arm in study.arms
+    ]
+    return study.model_copy(update={"arms": tuple(arms)})
 
 
 def _declaration(content: Any) -> Any:
@@ -123,10 +139,19 @@ def _declaration(content: Any) -> Any:
     return content["study"]
 
 
-def _try_options(arm: Arm) -> None:
-    """Raise an error if the optimizer does not accept the options together, such as nesterov without momentum."""
-    if arm.options:  # otherwise there is nothing to try, and the first optimizer of a process takes torch seconds
+def _invalid(path: Path, found: Sequence[str]) -> StudyFileError:
+    return StudyFileError(f"the study file {path} does not declare a valid study: {as_list(found)}")
+
+
+def _refused_options(arm: Arm) -> list[str]:
+    """Return why the optimizer does not accept the options together, such as nesterov without momentum."""
+    if not arm.options:  # there is nothing to try, and the first optimizer of a process takes torch seconds
+        return []
+    try:
         optimizer_with_options(arm.optimizer, arm.options, lr=arm.lrs[0])
+    except UserError as error:
+        return [f"arm {arm.name}: {error}"]
+    return []
 
 
 def study_for(task: Task, seeds: int | None = None, epochs: int | None = None) -> Study:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from steadystep.lab.errors import UserError
 from steadystep.lab.study.explain import one_line_errors
 from steadystep.lab.study.spec import Study
-from steadystep.lab.tasks.arms import Arm
+from steadystep.lab.tasks.arms import Arm, current_name
 from steadystep.lab.tasks.names import closest_name, match_name
 from steadystep.lab.tasks.networks.rnn import CELLS
 from steadystep.lab.tasks.rnn import ARMS, make_task
@@ -107,7 +107,7 @@ def measurement_for(
 
 def _arm_name(name: str) -> str:
     known = [arm.name for arm in ARMS]
-    matching = match_name(name, known)
+    matching = match_name(name, known) or match_name(current_name(name.lower()), known)
     if matching is None:
         closest = closest_name(name, known)
         hint = f"; did you mean {closest}?" if closest else ""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from steadystep.lab.statistics.intervals import t_interval, wilson_interval
+from steadystep.lab.statistics.reported import accuracy_estimate, share_estimate
 from steadystep.lab.statistics.summary import Estimate
 from steadystep.lab.success.run import SuccessResults
 from steadystep.lab.tasks.rnn import SUCCESS
@@ -54,6 +54,6 @@ def _rate(results: SuccessResults, cell: str, arm: str, length: int, records: Se
         runs=len(records),
         succeeded=successes,
         diverged=sum(record.outcome == "diverged" for record in records),
-        success=wilson_interval(successes, len(records)),
-        accuracy=t_interval([chance if run.test_accuracy is None else run.test_accuracy for run in records]),
+        success=share_estimate(successes, len(records)),
+        accuracy=accuracy_estimate([chance if run.test_accuracy is None else run.test_accuracy for run in records]),
     )

@@ -1,5 +1,6 @@
 """Arms: the optimizer configurations that a study compares, each with its search space."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -79,6 +80,17 @@ class Arm(BaseModel):
         return self
 
 
+def current_name(name: str) -> str:
+    """Return the name of an arm with the name that its clipper has on the command line.
+
+    Earlier versions called clipping by global norm "clip" in the names of the tasks' arms.
+
+    >>> current_name("Adam + clip"), current_name("SGD + clip 0.25"), current_name("Adam + agc")
+    ('Adam + norm', 'SGD + norm 0.25', 'Adam + agc')
+    """
+    return re.sub(r" \+ clip\b", " + norm", name)
+
+
 def paper_arms(
     sgd: tuple[float, float], adam: tuple[float, float], settings: int, quantiles: Sequence[float]
 ) -> tuple[Arm, ...]:
@@ -93,7 +105,7 @@ def paper_arms(
         Arm(name="SGD", optimizer="SGD", lrs=geometric_grid(*sgd, settings)),
         Arm(name="Adam", optimizer="Adam", lrs=geometric_grid(*adam, settings)),
         Arm(
-            name="Adam + clip",
+            name="Adam + norm",
             optimizer="Adam",
             lrs=geometric_grid(*adam, coarse),
             clip="norm",

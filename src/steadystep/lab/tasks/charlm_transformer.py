@@ -41,7 +41,7 @@ TASK = Task(
         Arm(name="AdamW", optimizer="AdamW", options=WEIGHT_DECAY, lrs=(1e-3, 2e-3, 4e-3, 8e-3)),
         # 1 is the usual clipping threshold for transformers.
         Arm(
-            name="AdamW + clip 1",
+            name="AdamW + norm 1",
             optimizer="AdamW",
             options=WEIGHT_DECAY,
             lrs=(1e-3, 2e-3, 4e-3, 8e-3),
@@ -49,7 +49,7 @@ TASK = Task(
             thresholds=(1.0,),
         ),
         Arm(
-            name="AdamW + clip",
+            name="AdamW + norm",
             optimizer="AdamW",
             options=WEIGHT_DECAY,
             lrs=(2e-3, 4e-3),

@@ -78,7 +78,7 @@ def make_task(name: str, widths: Sequence[int]) -> Task:
             Arm(name="SGD", optimizer="SGD", options=NESTEROV, lrs=(0.2, 0.4, 0.6, 0.8)),
             Arm(name="Adam", optimizer="Adam", options=DECAY, lrs=(1.5e-3, 3e-3, 6e-3, 1.2e-2)),
             Arm(
-                name="Adam + clip",
+                name="Adam + norm",
                 optimizer="Adam",
                 options=DECAY,
                 lrs=(1.5e-3, 3e-3),
@@ -96,7 +96,7 @@ def make_task(name: str, widths: Sequence[int]) -> Task:
         target_loss=1.0,
         schedule="triangle",
         recipe=RECIPE,
-        claims={"SGD": Claim(0.895, 75), "Adam": Claim(0.912, 60), "Adam + clip": Claim(0.925, 50)},
+        claims={"SGD": Claim(0.895, 75), "Adam": Claim(0.912, 60), "Adam + norm": Claim(0.925, 50)},
     )
 
 

@@ -44,7 +44,7 @@ def make_task(name: str, depth: Depth) -> Task:
         arms=(
             Arm(name="SGD", optimizer="SGD", options=NESTEROV, lrs=(0.025, 0.05, 0.1, 0.2)),
             Arm(name="Adam", optimizer="Adam", lrs=(1e-3, 2e-3, 4e-3, 8e-3)),
-            Arm(name="Adam + clip", optimizer="Adam", lrs=(2e-3, 4e-3), clip="norm", quantiles=(0.1, 0.5)),
+            Arm(name="Adam + norm", optimizer="Adam", lrs=(2e-3, 4e-3), clip="norm", quantiles=(0.1, 0.5)),
         ),
         batch_size=128,
         budgets=(20,),

@@ -72,7 +72,7 @@ def make_task(name: str, depth: Depth, size: int = 224) -> Task:
         arms=(
             Arm(name="SGD", optimizer="SGD", options=NESTEROV, lrs=(0.05, 0.1, 0.2, 0.4)),
             Arm(name="Adam", optimizer="Adam", lrs=(5e-4, 1e-3, 2e-3, 4e-3)),
-            Arm(name="Adam + clip", optimizer="Adam", lrs=(1e-3, 2e-3), clip="norm", quantiles=(0.1, 0.5)),
+            Arm(name="Adam + norm", optimizer="Adam", lrs=(1e-3, 2e-3), clip="norm", quantiles=(0.1, 0.5)),
         ),
         batch_size=256,
         budgets=(100,),
@@ -84,7 +84,7 @@ def make_task(name: str, depth: Depth, size: int = 224) -> Task:
         target_loss=2.5,
         schedule="triangle",
         recipe=RECIPE,
-        claims={"SGD": Claim(0.865, 150), "Adam": Claim(0.872, 120), "Adam + clip": Claim(0.885, 100)},
+        claims={"SGD": Claim(0.865, 150), "Adam": Claim(0.872, 120), "Adam + norm": Claim(0.885, 100)},
     )
 
 

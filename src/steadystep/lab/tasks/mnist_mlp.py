@@ -48,7 +48,7 @@ def model() -> torch.nn.Module:
 ARMS = (
     Arm(name="SGD", optimizer="SGD", lrs=(0.05, 0.1, 0.2, 0.4, 0.8, 1.6)),
     Arm(name="Adam", optimizer="Adam", lrs=(2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3, 8e-3)),
-    Arm(name="Adam + clip", optimizer="Adam", lrs=(5e-4, 1e-3, 2e-3), clip="norm", quantiles=(0.1, 0.9)),
+    Arm(name="Adam + norm", optimizer="Adam", lrs=(5e-4, 1e-3, 2e-3), clip="norm", quantiles=(0.1, 0.9)),
 )
 
 TASK = Task(
@@ -69,6 +69,6 @@ TASK = Task(
     claims={
         "SGD": Claim(0.985, 15),
         "Adam": Claim(0.992, 12),
-        "Adam + clip": Claim(0.995, 10),
+        "Adam + norm": Claim(0.995, 10),
     },
 )

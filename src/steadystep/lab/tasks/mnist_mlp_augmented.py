@@ -58,7 +58,7 @@ TASK = Task(
     arms=(
         Arm(name="SGD", optimizer="SGD", options={"momentum": 0.9, "nesterov": True}, lrs=(0.05, 0.1, 0.2, 0.4)),
         Arm(name="Adam", optimizer="Adam", lrs=(1e-4, 2e-4, 4e-4, 8e-4)),
-        Arm(name="Adam + clip", optimizer="Adam", lrs=(2e-4, 4e-4), clip="norm", quantiles=(0.1, 0.9)),
+        Arm(name="Adam + norm", optimizer="Adam", lrs=(2e-4, 4e-4), clip="norm", quantiles=(0.1, 0.9)),
     ),
     batch_size=250,
     budgets=(10,),
@@ -74,5 +74,7 @@ TASK = Task(
         initialise=fit_standardisation,
         average_every=10_000,
     ),
-    claims={"SGD": Claim(0.985, 15), "Adam": Claim(0.992, 12), "Adam + clip": Claim(0.995, 10)},
+    unlike_paper="the paper describes a simple multi-layer perceptron, and this network deskews its input, has batch "
+    "norm and is trained on deformed images",
+    claims={"SGD": Claim(0.985, 15), "Adam": Claim(0.992, 12), "Adam + norm": Claim(0.995, 10)},
 )

@@ -54,8 +54,8 @@ TASK = Task(
     arms=(
         Arm(name="SGD", optimizer="SGD", lrs=(0.5, 1, 2, 4)),
         # The usual threshold. Zaremba's norm of 5 is for losses that are summed over 20 words.
-        Arm(name="SGD + clip 0.25", optimizer="SGD", lrs=(5, 10, 20, 40), clip="norm", thresholds=(0.25,)),
-        Arm(name="SGD + clip", optimizer="SGD", lrs=(10, 20), clip="norm", quantiles=(0.1, 0.5)),
+        Arm(name="SGD + norm 0.25", optimizer="SGD", lrs=(5, 10, 20, 40), clip="norm", thresholds=(0.25,)),
+        Arm(name="SGD + norm", optimizer="SGD", lrs=(10, 20), clip="norm", quantiles=(0.1, 0.5)),
     ),
     batch_size=20,
     budgets=(PARTS,),

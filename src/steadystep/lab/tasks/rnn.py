@@ -27,9 +27,9 @@ SUCCESS = 0.99
 
 ARMS = (
     Arm(name="SGD", optimizer="SGD", lrs=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0)),
-    Arm(name="SGD + clip", optimizer="SGD", lrs=(0.1, 0.3, 1.0), clip="norm", quantiles=(0.5, 0.9)),
+    Arm(name="SGD + norm", optimizer="SGD", lrs=(0.1, 0.3, 1.0), clip="norm", quantiles=(0.5, 0.9)),
     Arm(name="Adam", optimizer="Adam", lrs=(1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)),
-    Arm(name="Adam + clip", optimizer="Adam", lrs=(1e-3, 3e-3, 1e-2), clip="norm", quantiles=(0.5, 0.9)),
+    Arm(name="Adam + norm", optimizer="Adam", lrs=(1e-3, 3e-3, 1e-2), clip="norm", quantiles=(0.5, 0.9)),
 )
 
 

@@ -49,8 +49,8 @@ class Task:
     seeds: int
     tune_seeds: int
     margin: float  # accuracies that differ by less than this, as a fraction of 1, count as equal
-    target_accuracy: float  # on the validation split; used by the convergence measures D1, D2 and D5
-    target_loss: float  # on the training split; used by the convergence measure D4
+    target_accuracy: float  # on the validation split; the convergence times refer to it
+    target_loss: float  # on the training split; for the epochs to the target loss
     schedule: Schedule = "cosine"
     tune_epochs: int | None = None  # length of a tuning run; None: as long as the final runs
     recipe: Recipe = field(default_factory=Recipe)
@@ -58,6 +58,7 @@ class Task:
     frequencies: Frequencies | None = None  # for classes of unequal frequency, such as words; None: all equally likely
     loss_unit: LossUnit | None = None  # unit in which reports show the test loss; None: they do not show it
     claims: Mapping[str, Claim] = field(default_factory=dict)  # by arm name
+    unlike_paper: str = ""  # how the network differs from the one that the paper describes; "": it is of that kind
     replicas: int = 1  # trials trained side by side: many where launching an operation costs more than computing it
     lr_ratios: Mapping[str, float] = field(default_factory=lambda: LR_RATIOS)  # for optimizers without an arm
     version: int = 1  # increased when the task changes in a way that invalidates its old records

@@ -10,6 +10,7 @@ from plotly import graph_objects as go
 
 from steadystep.clipping import ClipNorm
 from steadystep.lab.figure import Figure, styled
+from steadystep.lab.surface import add_surface
 from steadystep.lab.theory.claim import Claim, Evidence, Finding, Progress
 from steadystep.optimizers import SGD
 
@@ -96,10 +97,9 @@ def check(progress: Progress) -> Evidence:
 
 def _figure(ws: np.ndarray, bs: np.ndarray, errors: np.ndarray, plain: np.ndarray, clipped: np.ndarray) -> Figure:
     plot = go.Figure()
-    plot.add_heatmap(
-        x=ws, y=bs, z=np.log10(np.maximum(errors, 1e-6)), colorscale="Cividis", reversescale=True, zsmooth="best",
-        hovertemplate="w %{x:.2f}, b %{y:.2f}: E = 10^%{z:.1f}<extra></extra>",
-        colorbar={"title": {"text": "log₁₀ E"}, "thickness": 12, "len": 0.9, "outlinewidth": 0},
+    add_surface(
+        plot, ws, bs, np.log10(np.maximum(errors, 1e-6)), scale="Cividis_r", title="log₁₀ E",
+        hover="w %{x:.2f}, b %{y:.2f}: E = 10^%{marker.color:.1f}<extra></extra>",
     )  # fmt: skip
     lines = (("without clipping", plain, "#ffffff", "x"), ("clipped at 0.5", clipped, "#ff9f40", "circle"))
     for name, points, color, symbol in lines:

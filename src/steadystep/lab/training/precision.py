@@ -8,9 +8,9 @@ import torch
 from steadystep.lab.choices import Precision
 from steadystep.lab.tasks.splits import Splits
 from steadystep.lab.tasks.task import Task
-from steadystep.lab.training.device import CPU, device_scope, now
-from steadystep.lab.training.evaluation import at_least_float32
+from steadystep.lab.training.device import CPU, device_scope
 from steadystep.lab.training.processor import cpu_settings
+from steadystep.lab.training.step_time import step_seconds
 
 GAIN = 1.15
 """Minimum speedup of bfloat16 over float32 that justifies its rounding errors."""
@@ -35,18 +35,8 @@ def fastest_precision(task: Task, splits: Splits, say: Callable[[str], None], de
         seconds: dict[bool, list[float]] = {False: [], True: []}
         for _ in range(1 + ROUNDS):
             for autocast, times in seconds.items():
-                times.append(_step_seconds(task, model, x, y, autocast, device))
+                times.append(step_seconds(task, model, x, y, autocast, device))
     ratio = median(seconds[False][1:]) / median(seconds[True][1:])
     chosen: Precision = "bfloat16" if ratio >= GAIN else "float32"
     say(f"bfloat16 takes {1 / ratio:.2f} times as long as float32 on this machine: training in {chosen}")
     return chosen
-
-
-def _step_seconds(
-    task: Task, model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, autocast: bool, device: torch.device
-) -> float:
-    started = now(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-        outputs = model(x)
-    task.recipe.loss(at_least_float32(outputs), y).backward()
-    return now(device) - started

@@ -6,8 +6,9 @@ from plotly import graph_objects as go
 
 from steadystep.lab.cost.measure import CostResults
 from steadystep.lab.cost.summary import CostSummary
+from steadystep.lab.counted import count
 from steadystep.lab.figure import COLORS, NEUTRAL, Figure, styled
-from steadystep.lab.report.cells import count, percent, quantity
+from steadystep.lab.report.cells import percent, quantity
 
 ROW = 26
 """Height of the row of an arm in pixels."""
@@ -34,12 +35,13 @@ def cost_figure(results: CostResults, rows: Sequence[CostSummary]) -> Figure:
         categoryorder="array", categoryarray=[row.arm.name for row in reversed(rows)], showgrid=False, ticksuffix=" "
     )
     machine = results.environment
+    threads = f"{count(machine.threads, 'thread')} on {count(machine.cores, 'core')}"
     return Figure(
         id="optimizer-cost",
         title="Time of the optimizer in a training step",
-        caption=f"Median over {results.rounds} rounds with the interquartile range, and the median share of the whole "
-        f"step. {machine.processor}, {count(machine.threads, 'thread')} on {machine.cores} cores; the arms took turns "
-        "in one process.",
+        caption=f"Median over {count(results.rounds, 'round')} with the interquartile range, and the median share of "
+        f"the whole step. {machine.processor}, {threads}; the "
+        "arms took turns in one process.",
         plot=styled(plot, height=110 + ROW * len(rows)),
     )
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from steadystep.lab.cost.measure import CostResults
 from steadystep.lab.cost.summary import CostSummary, Quartiles, summarise_costs
-from steadystep.lab.report.cells import count, percent
+from steadystep.lab.counted import count
+from steadystep.lab.report.cells import percent
 from steadystep.lab.report.cost.figure import cost_figure
 from steadystep.lab.report.cost.tables import costs_table, setting_table
 from steadystep.lab.report.document import Document, Section
@@ -43,15 +44,25 @@ def cost_document(results: CostResults, command: str) -> Document:
 
 def answer(rows: Sequence[CostSummary]) -> str:
     """State the cost of the cheapest and the most expensive optimizer, and the time that clipping adds."""
-    unclipped = sorted((row for row in rows if not row.arm.clip), key=lambda row: row.share.median)
-    text = f"The optimizer takes {percent(unclipped[0].share.median, 0)}% of a training step ({unclipped[0].arm.name})"
-    if len(unclipped) > 1:
-        text += f" to {percent(unclipped[-1].share.median, 0)}% ({unclipped[-1].arm.name})"
-    added = sorted((row.added.median, row.arm.name) for row in rows if row.added)
-    if added:
-        ends = " to ".join(f"{max(ms, 0.0):.2g} ms ({name})" for ms, name in dict.fromkeys((added[0], added[-1])))
-        text += f"; clipping adds {ends}"
-    return f"{text}."
+    shares = [(row.share.median, f"{percent(row.share.median, 0)}%", row.arm.name) for row in rows if not row.arm.clip]
+    text = f"The optimizer takes {_ends(shares, ' of a training step')}"
+    added = [(row.added.median, _added(row.added.median), row.arm.name) for row in rows if row.added]
+    return f"{text}; clipping adds {_ends(added)}." if added else f"{text}."
+
+
+def _ends(values: Sequence[tuple[float, str, str]], whole: str = "") -> str:
+    """Return the smallest and the largest value as text with the names of their arms, or their common text."""
+    (_, least, cheapest), (_, most, dearest) = min(values), max(values)
+    if len(values) == 1:
+        return f"{least}{whole} ({cheapest})"
+    return f"{least}{whole} in every arm" if least == most else f"{least}{whole} ({cheapest}) to {most} ({dearest})"
+
+
+def _added(milliseconds: float) -> str:
+    """Return the time that a clipper adds; noise can make it negative."""
+    if milliseconds <= 0:
+        return "no measurable time"
+    return f"{milliseconds:.2g} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"
 
 
 def _csv(results: CostResults, rows: Sequence[CostSummary]) -> str:

@@ -15,13 +15,13 @@ def costs_table(rows: Sequence[CostSummary]) -> Table:
         "Cost of a step",
         [
             Column("Arm"),
-            Column("Forward, backward", "ms", "number"),
-            Column("Optimizer", "ms", "number"),
+            Column("Forward, backward", "ms", "number", meaning="including loading the batch"),
+            Column("Optimizer", "ms", "number", meaning="including clipping, guard and ledger"),
             Column("Optimizer", "quartiles", "number"),
             Column("Optimizer", "% of step", "number"),
             Column("Optimizer", f"times {REFERENCE}", "number"),
-            Column("Clipping adds", "ms", "number"),
-            Column("State", "bytes/parameter", "number"),
+            Column("Clipping adds", "ms", "number", meaning="the difference from the unclipped arm"),
+            Column("State", "bytes/parameter", "number", meaning="what is stored between steps"),
         ],
         [
             [
@@ -36,10 +36,9 @@ def costs_table(rows: Sequence[CostSummary]) -> Table:
             ]
             for row in rows
         ],
-        "Medians over rounds. Forward, backward: including loading the batch. Optimizer: including clipping, the guard "
-        f"and the ledger. Times {REFERENCE}: median of the ratio within each round. Clipping adds: median of the "
-        "difference from the same optimizer without clipping. State: tensors that optimizer and clipper store between "
-        "steps, without parameters and gradients, which take 4 bytes each in float32. All options are the defaults.",
+        details=f"Medians over rounds. Times {REFERENCE} and what clipping adds: medians of the ratio and of the "
+        "difference within each round. State: tensors of optimizer and clipper, without parameters and gradients, "
+        "which take 4 bytes each in float32. All options are the defaults.",
     )
 
 
@@ -56,6 +55,7 @@ def setting_table(results: CostResults) -> Table:
             ["Rounds", f"{results.rounds}; each with one turn per arm"],
             ["Thresholds", ", ".join(thresholds) or NOTHING],
         ],
+        "A turn takes a few steps of one arm; an arm is an optimizer with its defaults, with or without a clipper.",
     )
 
 

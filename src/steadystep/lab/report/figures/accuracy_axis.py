@@ -6,6 +6,9 @@ from typing import Any
 
 from steadystep.lab.report.figures.log_ticks import log_ticks
 
+WORST = 1.02
+"""The error at which the axis ends at the latest: a little below an accuracy of 0%, so that a point there is whole."""
+
 
 class AccuracyAxis:
     """An axis that maps accuracies, fractions of 1, to positions; its range contains `accuracies`.
@@ -21,7 +24,7 @@ class AccuracyAxis:
         self._floor = min((error for error in errors if error > 1e-9), default=0.01) / 2
         places = [min(max(error, self._floor), 1.0) for error in errors] or [0.01, 1.0]
         pad = max(1.06, (max(places) / min(places)) ** 0.05)
-        self._low, self._high = min(places) / pad, max(places) * pad
+        self._low, self._high = min(places) / pad, min(max(places) * pad, WORST)
 
     def place(self, accuracy: float) -> float:
         """Return the position of an accuracy."""

@@ -5,12 +5,12 @@ import math
 from plotly import graph_objects as go
 
 from steadystep.lab.figure import Figure, styled
-from steadystep.lab.report.cells import percent
+from steadystep.lab.report.cells import over_seeds, percent, percent_interval
 from steadystep.lab.report.figures.accuracy_axis import AccuracyAxis
 from steadystep.lab.report.figures.arm_style import ArmStyle, arm_styles
 from steadystep.lab.report.figures.figure import add_target
-from steadystep.lab.statistics.convergence import DEFINITION_NAMES
-from steadystep.lab.statistics.intervals import t_interval
+from steadystep.lab.statistics.convergence import BUDGET_TO_TARGET
+from steadystep.lab.statistics.reported import accuracy_estimate
 from steadystep.lab.statistics.summary import Estimate, Summary
 from steadystep.lab.study.records import Results
 
@@ -22,9 +22,7 @@ def budgets(results: Results, _: Summary) -> Figure | None:
     """Draw the mean and interval of every arm at every budget, and the target. A diverged run has chance accuracy."""
     study, target, chance = results.study, results.task.target_accuracy, results.task.chance
     means = {arm.name: [_mean(results, arm.name, budget) for budget in study.budgets] for arm in study.arms}
-    axis = AccuracyAxis(
-        [target, *(v for row in means.values() for m in row for v in (m.low, m.mean, min(m.high, 1.0)))]
-    )
+    axis = AccuracyAxis([target, *(v for row in means.values() for m in row for v in (m.low, m.mean, m.high))])
     plot = go.Figure()
     for place, (arm, style) in enumerate(arm_styles(results).items()):
         shift = DODGE ** (place - (len(study.arms) - 1) / 2)
@@ -47,15 +45,16 @@ def budgets(results: Results, _: Summary) -> Figure | None:
         id="budgets",
         title="Accuracy by budget",
         caption="Every point has its own tuning and its own full schedule for that budget. "
-        f"{DEFINITION_NAMES['D5'].capitalize()}: the leftmost budget with a mean at or above the dotted target. Bars: "
-        f"95% intervals over seeds; a diverged run counts as a guess, {percent(chance, 1)}%.",
+        f"{BUDGET_TO_TARGET.capitalize()}: the leftmost budget with a mean at or above the dotted target. "
+        f"{over_seeds(study.seeds, 'with 95% intervals as bars')}; a diverged run counts as a guess, "
+        f"{percent(chance, 1)}%.",
         plot=styled(plot),
     )
 
 
 def _mean(results: Results, arm: str, budget: int) -> Estimate:
     chance = results.task.chance
-    return t_interval(
+    return accuracy_estimate(
         [
             chance if run.outcome == "diverged" or run.val_accuracy is None else run.val_accuracy
             for run in results.final[arm, budget]
@@ -83,10 +82,10 @@ def _line(
         line=style.line,
         marker=style.marker,
         customdata=[
-            [budget, value.mean, value.low, value.high, number]
+            [budget, value.mean, percent_interval(value), number]
             for budget, value, number in zip(budgets, means, diverged, strict=True)
         ],
         hovertemplate=f"<b>{style.label}</b><br>"
-        "budget %{customdata[0]}: %{customdata[1]:.2%} [%{customdata[2]:.2%}, %{customdata[3]:.2%}], "
-        "%{customdata[4]} diverged<extra></extra>",
+        "budget %{customdata[0]}: %{customdata[1]:.2%}%{customdata[2]}, %{customdata[3]} "
+        "diverged<extra></extra>",
     )

@@ -8,8 +8,9 @@ from typing import Any
 from plotly import graph_objects as go
 
 from steadystep.lab.figure import NEUTRAL
-from steadystep.lab.report.cells import percent, printable
+from steadystep.lab.report.cells import percent
 from steadystep.lab.report.figures.accuracy_axis import AccuracyAxis
+from steadystep.lab.report.printable import printable
 
 
 def text(name: str) -> str:

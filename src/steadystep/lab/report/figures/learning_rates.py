@@ -7,8 +7,9 @@ from statistics import fmean
 from plotly import graph_objects as go
 from plotly.subplots import make_subplots
 
+from steadystep.lab.counted import count
 from steadystep.lab.figure import Figure, styled
-from steadystep.lab.report.cells import count, setting
+from steadystep.lab.report.cells import setting
 from steadystep.lab.report.figures.accuracy_axis import AccuracyAxis
 from steadystep.lab.report.figures.arm_style import ArmStyle, arm_styles
 from steadystep.lab.report.figures.log_ticks import log_ticks

@@ -3,10 +3,12 @@
 import numpy as np
 from plotly import graph_objects as go
 
+from steadystep.lab.counted import measure
 from steadystep.lab.figure import NEUTRAL, Figure, styled
 from steadystep.lab.report.cells import margin, points
 from steadystep.lab.report.figures.arm_style import ArmStyle, arm_styles
 from steadystep.lab.statistics.intervals import paired_differences as paired_differences_of
+from steadystep.lab.statistics.reported import FEWEST, TOO_FEW
 from steadystep.lab.statistics.summary import Summary, Verdict
 from steadystep.lab.statistics.verdicts import paired_accuracies
 from steadystep.lab.study.records import Results
@@ -17,6 +19,7 @@ def paired_differences(results: Results, summary: Summary) -> Figure | None:
     if not summary.verdicts:
         return None
     plot, styles, band = go.Figure(), arm_styles(results), 100 * results.task.margin
+    width = measure(margin(results.task.margin), "point")
     plot.add_vrect(x0=-band, x1=band, fillcolor=NEUTRAL, opacity=0.2, line_width=0, layer="below")
     plot.add_vline(x=0, line={"color": NEUTRAL, "width": 1})
     for row, verdict in enumerate(summary.verdicts):
@@ -34,10 +37,14 @@ def paired_differences(results: Results, summary: Summary) -> Figure | None:
         title="Differences by seed",
         caption="Right of zero, the first arm of the pair is better. Small dots: one seed each, with the same initial "
         "weights and data order in both arms (crosses: one of the two runs diverged and counts as a guess). Large "
-        f"symbol and bar: mean and 95% interval. Grey band: the margin of ±{margin(results.task.margin)} points within "
-        "which arms count as equivalent.",
+        f"symbol and bar: {_interval(summary)}. Grey band: the margin of ±{width} within which arms count as "
+        "equivalent.",
         plot=styled(plot, height=80 + 96 * len(summary.verdicts)),
     )
+
+
+def _interval(summary: Summary) -> str:
+    return "mean and 95% interval" if any(v.pairs >= FEWEST for v in summary.verdicts) else f"mean, {TOO_FEW}"
 
 
 def _seeds(results: Results, verdict: Verdict, style: ArmStyle, row: int) -> go.Scatter:

@@ -1,5 +1,6 @@
 """The figure of divergence and accuracy by learning rate, with and without clipping."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ from plotly import graph_objects as go
 from plotly.subplots import make_subplots
 
 from steadystep.lab.figure import COLORS, DASHES, Figure, styled
-from steadystep.lab.report.cells import count, percent, setting
+from steadystep.lab.report.cells import over_seeds, percent, percent_interval, setting
 from steadystep.lab.report.figures.accuracy_axis import AccuracyAxis
 from steadystep.lab.report.figures.arm_style import SYMBOLS, ArmStyle
 from steadystep.lab.report.figures.figure import text
@@ -22,7 +23,7 @@ DODGE = 1.03
 
 def sweep_figure(results: SweepResults, arms: Sequence[ArmStability]) -> Figure:
     """Draw the share of diverged runs and, below it, the final accuracy over a shared axis of learning rates."""
-    ends = [value for arm in arms for point in arm.points for value in _ends(point.accuracy)]
+    ends = [end for arm in arms for point in arm.points for end in _ends(point.accuracy)]
     axis = AccuracyAxis(ends)
     plot = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.36, 0.64], vertical_spacing=0.05)
     for place, (arm, style) in enumerate(zip(arms, _styles(arms), strict=True)):
@@ -35,12 +36,12 @@ def sweep_figure(results: SweepResults, arms: Sequence[ArmStability]) -> Figure:
     plot.update_xaxes(title="learning rate (log scale)", row=2)
     plot.update_yaxes(title="diverged runs", tickformat=".0%", range=[-0.06, 1.06], tickvals=[0, 0.5, 1], row=1)
     plot.update_yaxes(axis.layout("final validation accuracy"), row=2)
-    seeds = count(results.study.tune_seeds, "seed")
+    shares = over_seeds(results.study.tune_seeds, "with 95% Wilson intervals")
     return Figure(
         id="learning-rate-sweep",
         title="Divergence and accuracy by learning rate",
-        caption=f"Above: share of diverged runs, of {seeds}, with 95% Wilson intervals. Below: mean final validation "
-        "accuracy with 95% t intervals over seeds; a run that did not finish counts as a guess, "
+        caption=f"Above: share of diverged runs, of {shares}. Below: mean final validation accuracy, with 95% t "
+        "intervals if the shares have intervals; a run that did not finish counts as a guess, "
         f"{percent(results.task.chance, 1)}%. One colour per optimizer: solid without clipping, dashed with clipping. "
         "Filled symbols below are stable learning rates. Arms are drawn side by side at each learning rate.",
         plot=styled(plot, height=680),
@@ -106,7 +107,7 @@ def _accuracy(arm: ArmStability, style: ArmStyle, shift: float, axis: AccuracyAx
         marker=style.marker | {"symbol": symbols},
         customdata=[_hover_values(point) for point in arm.points],
         hovertemplate=f"<b>{style.label}</b><br>lr %{{customdata[0]:.3g}}: %{{customdata[1]:.2%}} "
-        "[%{customdata[2]:.2%}, %{customdata[3]:.2%}]%{customdata[4]}<extra></extra>",
+        "%{customdata[2]}%{customdata[3]}<extra></extra>",
     )
 
 
@@ -117,10 +118,10 @@ def _bars(style: ArmStyle, up: list[float], down: list[float]) -> dict[str, obje
 
 
 def _ends(value: Estimate) -> tuple[float, float]:
-    """Return the interval, clamped to 0-100% (a t interval can exceed it), or the mean if there is no interval."""
-    return (max(value.low, 0.0), min(value.high, 1.0)) if value.low == value.low else (value.mean, value.mean)
+    """Return the ends of the interval, or twice the mean if there is no interval."""
+    return (value.mean, value.mean) if math.isnan(value.low) else (value.low, value.high)
 
 
 def _hover_values(point: Point) -> list[float | str]:
     stable = ", stable" if point.stable else ""
-    return [point.lr, point.accuracy.mean, *_ends(point.accuracy), stable]
+    return [point.lr, point.accuracy.mean, percent_interval(point.accuracy), stable]

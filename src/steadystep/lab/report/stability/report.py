@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
 
-from steadystep.lab.report.cells import count, join_with_and, setting
+from steadystep.lab.counted import count, measure
+from steadystep.lab.report.cells import join_with_and, settings_range
 from steadystep.lab.report.document import Document, Section
 from steadystep.lab.report.sheets import as_csv
 from steadystep.lab.report.stability.figure import sweep_figure
@@ -13,6 +14,7 @@ from steadystep.lab.report.stability.tables import ranges_table, rates_table, sw
 from steadystep.lab.report.tables import machines_table
 from steadystep.lab.stability.run import SweepResults
 from steadystep.lab.stability.summary import WITHIN, ArmStability, Range, summarise_sweep
+from steadystep.lab.statistics.reported import FEWEST, TOO_FEW
 
 
 def stability_document(results: SweepResults, command: str, within: float = WITHIN) -> Document:
@@ -54,43 +56,81 @@ def answer(arms: Sequence[ArmStability]) -> str:
     twins = {arm.arm: arm for arm in arms}
     clipped = [arm for arm in arms if arm.clip]
     if not clipped:
-        return " ".join(f"{arm.arm} is stable {_range(arm)}." for arm in arms)
-    return " ".join(_compared(arm, twins[arm.optimizer]) for arm in clipped)
-
-
-def _compared(arm: ArmStability, twin: ArmStability) -> str:
-    before, after = (sum(point.diverged for point in one.points) for one in (twin, arm))
-    runs = sum(point.runs for point in arm.points)
-    diverged = f"{after:,} instead of {before:,} of {runs:,} runs diverged"
-    if not before + after:
-        diverged = f"none of {runs:,} runs diverged with it, and none without"
-    if arm.stable is None or twin.stable is None:
-        return (
-            f"{twin.arm} is stable {_range(twin)} without {arm.clip} clipping, and {_range(arm)} with it; {diverged}."
-        )
-    widths = f"from {_width(twin.stable)} to {_width(arm.stable)}"
-    return (
-        f"Clipping ({arm.clip}) {_verb(twin.stable, arm.stable)} the stable range of {twin.arm} {widths}; {diverged}."
+        return " ".join(f"{arm.arm} is stable {_where(arm)}." for arm in arms)
+    return " ".join(
+        f"{_ranges(arm, twins[arm.optimizer])}; {_divergence(arm, twins[arm.optimizer])}." for arm in clipped
     )
 
 
-def _verb(before: Range, after: Range) -> str:
-    """Return "widens", "narrows" or, if a range reaches the end of the grid so that its width is unknown, "takes"."""
-    difference = after.decades - before.decades
-    if before.open or after.open or math.isclose(difference, 0, abs_tol=0.01):
-        return "takes"
-    return "widens" if difference > 0 else "narrows"
+def _ranges(arm: ArmStability, twin: ArmStability) -> str:
+    """Return the effect of clipping on the stable range."""
+    before, after = twin.stable, arm.stable
+    if before is None and after is None:
+        return f"{twin.arm} is stable at no learning rate of the grid, with or without {arm.clip} clipping"
+    if before is None or after is None:
+        return f"{twin.arm} is stable {_where(twin)} without {arm.clip} clipping, and {_where(arm)} with it"
+    clipping = f"Clipping ({arm.clip})"
+    if (before.low, before.high) == (after.low, after.high):
+        return f"{clipping} does not change the stable range of {twin.arm}, {_range(after)}"
+    if before.low == before.high and after.low == after.high:
+        rates = settings_range(before.low, after.low)
+        return f"{clipping} moves the only stable learning rate of {twin.arm} from {rates}"
+    if decades(before.decades) == decades(after.decades):
+        shift = max(math.log10(after.low / before.low), math.log10(after.high / before.high), key=abs)
+        by = f"{'up' if shift > 0 else 'down'} by {measure(decades(abs(shift)), 'decade')}"
+        return f"{clipping} moves the stable range of {twin.arm} {by}, to {_range(after)}"
+    verb = "widens" if after.decades > before.decades else "narrows"
+    if before.open or after.open:  # at least one of the widths is unknown
+        verb = "takes"
+    return f"{clipping} {verb} the stable range of {twin.arm} from {_range(before)} to {_range(after)}"
 
 
-def _range(arm: ArmStability) -> str:
-    return f"at {_width(arm.stable)}" if arm.stable else "at no learning rate of the grid"
+def _divergence(arm: ArmStability, twin: ArmStability) -> str:
+    """Return how many runs diverged with and without clipping."""
+    (after, runs), (before, runs_before) = ((_diverged(one), _runs(one)) for one in (arm, twin))
+    if runs != runs_before:
+        with_it = f"{after or 'none'} of {count(runs, 'run')} diverged with it"
+        return f"{with_it}, and {before or 'none'} of {runs_before:,} without"
+    if before == after:
+        if not after:
+            return f"none of {count(runs, 'run')} diverged with it, and none without"
+        return f"as many runs diverged with it as without: {after:,} of {runs:,}"
+    if not after:
+        return f"none of {count(runs, 'run')} diverged with it, and {before:,} without"
+    if not before:
+        return f"{after:,} of {count(runs, 'run')} diverged with it, and none without"
+    return f"{after:,} instead of {before:,} of {count(runs, 'run')} diverged"
 
 
-def _width(stable: Range) -> str:
+def _diverged(arm: ArmStability) -> int:
+    return sum(point.diverged for point in arm.points)
+
+
+def _runs(arm: ArmStability) -> int:
+    return sum(point.runs for point in arm.points)
+
+
+def _where(arm: ArmStability) -> str:
+    if arm.stable is None:
+        return "at no learning rate of the grid"
+    return f"{'only at' if arm.stable.low == arm.stable.high else 'over'} {_range(arm.stable)}"
+
+
+def _range(stable: Range) -> str:
+    """Return a range such as "1.5 decades (0.001 to 0.0316)", or its only learning rate."""
+    ends = settings_range(stable.low, stable.high)
     if stable.low == stable.high:
-        return f"{setting(stable.low)} alone"
-    at_least = "at least " if stable.open else ""
-    return f"{at_least}{stable.decades:.1f} decades ({setting(stable.low)} to {setting(stable.high)})"
+        return f"the learning rate {ends}"
+    return f"{'at least ' if stable.open else ''}{measure(decades(stable.decades), 'decade')} ({ends})"
+
+
+def decades(width: float) -> str:
+    """Return a width in decades with one decimal, or more if it would be 0.
+
+    >>> decades(1.0), decades(1.4999), decades(0.0123)
+    ('1', '1.5', '0.012')
+    """
+    return f"{round(width, 1) or width:.2g}"
 
 
 def _notes(arms: Sequence[ArmStability]) -> list[str]:
@@ -100,7 +140,8 @@ def _notes(arms: Sequence[ArmStability]) -> list[str]:
     )
     if steps:
         notes.append(
-            f"The ends of a range are known only to the grid's step, {steps[-1]:g} decades, and only for these seeds."
+            f"The ends of a range are known only to the grid's step, {measure(f'{steps[-1]:g}', 'decade')}, and only "
+            "for the seeds that were run."
         )
     notes += [
         f"{arm.arm}: {count(arm.stable.gaps, 'learning rate')} between the ends of its range "
@@ -111,8 +152,8 @@ def _notes(arms: Sequence[ArmStability]) -> list[str]:
     ends = [arm.arm for arm in arms if arm.stable and arm.stable.open_high]
     if ends:
         notes.append(
-            f"The stable range of {join_with_and(ends)} reaches the grid's largest learning rate: widen the grid with "
-            "--lrs."
+            f"The stable range{'s' if len(ends) > 1 else ''} of {join_with_and(ends)} "
+            f"{'reach' if len(ends) > 1 else 'reaches'} the grid's largest learning rate: widen the grid with --lrs."
         )
     unstable = [arm.arm for arm in arms if arm.stable is None]
     if unstable:
@@ -120,6 +161,9 @@ def _notes(arms: Sequence[ArmStability]) -> list[str]:
             f"No learning rate of the grid is stable for {join_with_and(unstable)}: widen the grid with --lrs, or "
             "train longer with --epochs."
         )
+    seeds = min(point.runs for arm in arms for point in arm.points)
+    if seeds < FEWEST:
+        notes.append(f"{count(seeds, 'seed')} per learning rate: {TOO_FEW}.")
     return notes
 
 

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from steadystep.lab.report.cells import NOTHING, count, estimate, margin, percent, setting
+from steadystep.lab.counted import count, measure
+from steadystep.lab.report.cells import NOTHING, estimate, margin, over_seeds, setting, settings_range, share_interval
 from steadystep.lab.report.tables import Column, Table
 from steadystep.lab.stability.run import SweepResults
 from steadystep.lab.stability.summary import ArmStability, Point, top_shift
-from steadystep.lab.statistics.summary import Estimate
 
 
 def ranges_table(arms: Sequence[ArmStability], within: float) -> Table:
@@ -23,16 +23,16 @@ def ranges_table(arms: Sequence[ArmStability], within: float) -> Table:
             Column("Stable from", "lr", "number"),
             Column("Stable to", "lr", "number"),
             Column("Width", "decades", "number"),
-            Column("Top moved", "decades", "number"),
-            Column("Diverged", "runs", "number"),
+            Column("Top moved", "decades", "number", meaning="the largest stable lr relative to that without clipping"),
+            Column("Diverged", "runs", "number", meaning="runs that failed or learned nothing"),
         ],
         [_range_row(arm, twins[arm.optimizer]) for arm in arms],
+        f"Stable: no run diverged, and the mean is at most {measure(margin(within), 'point')} below the arm's best. "
+        "≤, ≥: at the end of the grid.",
         "A learning rate is stable if every run at it finished and learned more than the class frequencies, and if the "
-        f"mean final validation accuracy is at most {margin(within)} points below that at the arm's best learning "
-        "rate. ≤, ≥: the range reaches the end of the grid and may extend further. Top moved: the largest stable "
-        "learning rate relative to that of the same optimizer without clipping. Clipping makes steps smaller. If the "
-        "step grows with the gradient, as in SGD, clipping shifts the whole range up, and only the width shows what it "
-        "adds.",
+        "mean final validation accuracy is close enough to that at the arm's best learning rate. A range at the end of "
+        "the grid may extend further. Clipping makes steps smaller. If the step grows with the gradient, as in SGD, "
+        "clipping shifts the whole range up, and only the width shows what it adds.",
     )
 
 
@@ -47,9 +47,10 @@ def rates_table(results: SweepResults, arms: Sequence[ArmStability]) -> Table:
         f"{arms[0].optimizer} by learning rate",
         columns,
         [[setting(lr), *(cell for arm in arms for cell in _rate_cells(points[arm.arm], lr))] for lr in lrs],
-        f"Over {count(results.study.tune_seeds, 'seed')}. Diverged: share of runs with its 95% Wilson interval; "
-        "'slow' counts runs at or below the best learning rate that learned nothing in their epochs. Accuracy: final "
-        "validation accuracy, mean ± 95% t interval; a run that did not finish counts as a guess. ✓: stable.",
+        f"Over {over_seeds(results.study.tune_seeds)}. Slow: runs that learned nothing, at or below "
+        "the best lr. ✓: stable.",
+        "Diverged: share of runs with its Wilson interval. Accuracy: final validation accuracy, mean ± t interval; a "
+        "run that did not finish counts as a guess.",
     )
 
 
@@ -67,6 +68,7 @@ def sweep_table(results: SweepResults) -> Table:
             *([f"Grid of {arm.name}", _grid(arm.lrs)] for arm in study.arms if not arm.clip),
             *([f"Clip of {arm.name}", _threshold(arm.quantiles)] for arm in study.arms if arm.clip),
         ],
+        "The declaration of the sweep: what was fixed before its first run.",
     )
 
 
@@ -92,15 +94,12 @@ def _rate_cells(points: Mapping[float, Point], lr: float) -> tuple[str, str]:
     if point is None:
         return NOTHING, NOTHING
     slow = f", {point.slow} slow" if point.slow else ""
-    return f"{_share(point.divergence)}{slow}", f"{estimate(point.accuracy)}{' ✓' if point.stable else ''}"
-
-
-def _share(value: Estimate) -> str:
-    return f"{percent(value.mean, 0)} [{percent(value.low, 0)}, {percent(value.high, 0)}]"
+    return f"{share_interval(point.divergence)}{slow}", f"{estimate(point.accuracy)}{' ✓' if point.stable else ''}"
 
 
 def _grid(lrs: Sequence[float]) -> str:
-    return f"{count(len(lrs), 'learning rate')} from {setting(min(lrs))} to {setting(max(lrs))}"
+    ends = settings_range(min(lrs), max(lrs))
+    return f"{count(len(lrs), 'learning rate')} from {ends}" if len(lrs) > 1 else f"the learning rate {ends}"
 
 
 def _threshold(quantiles: Sequence[float]) -> str:

@@ -6,7 +6,7 @@ from plotly import graph_objects as go
 from plotly.subplots import make_subplots
 
 from steadystep.lab.figure import COLORS, DASHES, Figure, styled
-from steadystep.lab.report.cells import count
+from steadystep.lab.report.cells import over_seeds
 from steadystep.lab.report.figures.arm_style import SYMBOLS, ArmStyle
 from steadystep.lab.report.figures.figure import text
 from steadystep.lab.report.html import render_template
@@ -25,7 +25,7 @@ def success_figure(measurement: Measurement, rates: Sequence[Rate]) -> Figure:
     return Figure(
         id="success",
         title="Success by length",
-        caption=f"{CAPTION}, of {count(measurement.seeds, 'seed')} each, with 95% Wilson intervals. {_STYLE}",
+        caption=f"{CAPTION}, of {over_seeds(measurement.seeds, 'with 95% Wilson intervals')}. {_STYLE}",
         plot=_panels(measurement, rates, "successful runs", lambda rate: rate.success),
     )
 
@@ -35,8 +35,8 @@ def accuracy_figure(measurement: Measurement, rates: Sequence[Rate]) -> Figure:
     return Figure(
         id="accuracy",
         title="Accuracy by length",
-        caption=f"Share of 10,000 new sequences that are right: mean and 95% t interval over "
-        f"{count(measurement.seeds, 'seed')}; a diverged run counts as a guess. {_STYLE}",
+        caption=f"Share of 10,000 new sequences that are right: mean over "
+        f"{over_seeds(measurement.seeds, 'with 95% t intervals')}; a diverged run counts as a guess. {_STYLE}",
         plot=_panels(measurement, rates, "right sequences", lambda rate: rate.accuracy),
     )
 

@@ -1,11 +1,12 @@
 """The document of a measurement of success: the answer, the figures, the tables and the CSV file."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 
-from steadystep.lab.report.cells import NOTHING, count, estimate, join_with_and, percent, setting
+from steadystep.lab.counted import count
+from steadystep.lab.report.cells import NOTHING, estimate, join_with_and, percent, setting, share_interval
 from steadystep.lab.report.document import Document, Section, write_document
 from steadystep.lab.report.files import write_files
 from steadystep.lab.report.sheets import as_csv
@@ -65,13 +66,15 @@ def success_document(results: SuccessResults, command: str) -> Document:
 def answer(rates: Sequence[Rate]) -> str:
     """State, for each cell, how many runs of each arm succeeded over all lengths and the share of correct sequences."""
     sentences = []
+    lengths = list(dict.fromkeys(rate.length for rate in rates))
+    where = "over all lengths" if len(lengths) > 1 else f"at T = {lengths[0]}"
     for cell in dict.fromkeys(rate.cell for rate in rates):
         totals, right = [], []
         for arm in dict.fromkeys(rate.arm for rate in rates):
             of_arm = [rate for rate in rates if (rate.cell, rate.arm) == (cell, arm)]
             totals.append(f"{arm} {sum(r.succeeded for r in of_arm)} of {sum(r.runs for r in of_arm)}")
             right.append(f"{arm} {percent(fmean(r.accuracy.mean for r in of_arm), 1)}%")
-        sentences.append(f"Successful runs over all lengths, {cell}: {', '.join(totals)}.")
+        sentences.append(f"Successful runs {where}, {cell}: {', '.join(totals)}.")
         sentences.append(f"Sequences that were right, {cell}: {', '.join(right)}.")
     return " ".join(sentences)
 
@@ -92,12 +95,7 @@ def _notes(results: SuccessResults) -> list[str]:
 
 def _rates_table(results: SuccessResults, rates: Sequence[Rate]) -> Table:
     note = f"{CAPTION}, of {count(results.measurement.seeds, 'seed')} each, with its 95% Wilson interval."
-    return _by_length(results, rates, "Success by length", _share, note)
-
-
-def _share(rate: Rate) -> str:
-    value = rate.success
-    return f"{percent(value.mean, 0)} [{percent(value.low, 0)}, {percent(value.high, 0)}]"
+    return _by_length(results, rates, "Success by length", lambda rate: share_interval(rate.success), note)
 
 
 def _accuracy_table(results: SuccessResults, rates: Sequence[Rate]) -> Table:
@@ -114,7 +112,11 @@ def _by_length(
     """Return a table with a row for each cell and arm and a column for each length."""
     lengths = results.measurement.lengths
     by_run = {(rate.cell, rate.arm, rate.length): rate for rate in rates}
-    columns = [Column("Cell"), Column("Arm"), *(Column(f"T = {length}", "%", "number") for length in lengths)]
+    columns = [
+        Column("Cell", key=True),
+        Column("Arm", key=True),
+        *(Column(f"T = {length}", "%", "number") for length in lengths),
+    ]
     return Table.of(
         title,
         [*columns, Column("Diverged", "runs", "number")],
@@ -136,7 +138,7 @@ def _settings_table(results: SuccessResults) -> Table:
     return Table.of(
         "Chosen settings",
         [
-            replace(Column(name), kind="number" if place in (2, 4, 5) else "text", unit="%" if place == 4 else "")
+            Column(name, "%" if place == 4 else "", "number" if place in (2, 4, 5) else "text", key=place < 2)
             for place, name in enumerate(columns)
         ],
         [
@@ -144,8 +146,8 @@ def _settings_table(results: SuccessResults) -> Table:
             for (cell, arm), best in results.chosen.items()
         ],
         f"At T = {results.measurement.tuned_at}, over seeds from {FIRST_TUNING_SEED} up: the setting with the highest "
-        "mean validation accuracy. Thresholds are quantiles of the gradient norms that the unclipped arm recorded at "
-        "its best learning rate.",
+        "mean validation accuracy.",
+        "Thresholds are quantiles of the gradient norms that the unclipped arm recorded at its best learning rate.",
     )
 
 
@@ -165,13 +167,18 @@ def _measurement_table(results: SuccessResults) -> Table:
         [
             ["Problem", measurement.problem],
             ["Networks", f"{', '.join(measurement.cells)}, {count(measurement.hidden, 'unit')}"],
-            ["Runs", f"{measurement.epochs} epochs of {UPDATES} updates, batch size {BATCH}, cosine schedule"],
+            [
+                "Runs",
+                f"{count(measurement.epochs, 'epoch')} of {count(UPDATES, 'update')}, batch size {BATCH}, cosine "
+                "schedule",
+            ],
             [
                 "Seeds",
                 f"{measurement.seeds}, the same for all arms; {count(measurement.tune_seeds, 'other')} for tuning",
             ],
             *([f"Search space of {arm.name}", _search_space(arm)] for arm in measurement.arms),
         ],
+        "The declaration of the measurement: what was fixed before its first run.",
     )
 
 

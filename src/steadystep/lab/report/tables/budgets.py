@@ -1,7 +1,8 @@
 """The table of test accuracy by budget."""
 
-from steadystep.lab.report.cells import count, estimate
-from steadystep.lab.report.tables.table import Column, Table
+from steadystep.lab.counted import count
+from steadystep.lab.report.cells import estimate, mean_words
+from steadystep.lab.report.table import Column, Table
 from steadystep.lab.statistics.summary import ArmSummary, Summary
 from steadystep.lab.study.records import Results
 
@@ -13,8 +14,9 @@ def budgets_table(results: Results, summary: Summary) -> Table:
         "Test accuracy by budget, %",
         [Column("Arm"), *(Column(count(budget, "epoch"), kind="number") for budget in study.budgets)],
         [[arm.name, *(_cell(cells[arm.name, budget]) for budget in study.budgets)] for arm in study.arms],
-        "Mean ± 95% interval of the finished runs; in brackets the number of diverged runs, if any. Every budget has "
-        "its own full schedule and its own tuning.",
+        f"{mean_words(study.seeds).capitalize()}, of the finished runs; in brackets the number of diverged runs, if "
+        "any.",
+        "Every budget has its own full schedule and its own tuning.",
     )
 
 

@@ -1,8 +1,8 @@
 """The table of convergence times according to every definition."""
 
 from steadystep.lab.report.cells import NOTHING, p_value, percent
-from steadystep.lab.report.tables.table import Column, Table
-from steadystep.lab.statistics.convergence import DEFINITION_NAMES, DEFINITIONS
+from steadystep.lab.report.table import Column, Table
+from steadystep.lab.statistics.convergence import BUDGET_TO_TARGET, DEFINITIONS
 from steadystep.lab.statistics.summary import Convergence, Summary
 from steadystep.lab.study.records import Results
 
@@ -12,8 +12,8 @@ def convergence_table(results: Results, summary: Summary) -> Table:
     arms, task = [arm.name for arm in results.study.arms], results.task
     rows = [
         [
-            DEFINITION_NAMES[definition.id].capitalize(),
-            *(_cell(convergence_of(summary, arm, definition.id), results.study.epochs) for arm in arms),
+            definition.name.capitalize(),
+            *(_cell(convergence_of(summary, arm, definition.name), results.study.epochs) for arm in arms),
         ]
         for definition in DEFINITIONS
     ]
@@ -24,8 +24,9 @@ def convergence_table(results: Results, summary: Summary) -> Table:
         "Epochs to converge",
         [Column("Definition"), *(Column(arm, kind="number") for arm in arms)],
         rows,
-        f"Median epochs over seeds (Kaplan-Meier; {DEFINITION_NAMES['D5']}: the budget) and, in brackets, the number "
-        f"of runs that converged. p: log-rank test against {arms[0]}, not adjusted."
+        "Median epochs over seeds and, in brackets, the number of runs that converged. p: log-rank test against "
+        f"{arms[0]}.",
+        f"The median is that of Kaplan and Meier; {BUDGET_TO_TARGET} is a budget instead. p values are not adjusted."
         + (" The paper does not define its convergence time." if task.claims else ""),
     )
 
@@ -35,7 +36,7 @@ def definitions(results: Results) -> tuple[tuple[str, str], ...]:
     task = results.task
     targets = f"{percent(task.target_accuracy, 1)}% validation accuracy, training loss {task.target_loss:g}"
     return (
-        *((DEFINITION_NAMES[d.id].capitalize(), d.statement) for d in DEFINITIONS),
+        *((definition.name.capitalize(), definition.statement) for definition in DEFINITIONS),
         ("Targets", f"{targets}: declared with the task."),
     )
 

@@ -2,7 +2,7 @@
 
 from steadystep.lab.report.cells import flops, quantity, seconds, share
 from steadystep.lab.report.headline import headline_rows
-from steadystep.lab.report.tables.table import Column, Table
+from steadystep.lab.report.table import Column, Table
 from steadystep.lab.report.timing_words import timing_note
 from steadystep.lab.statistics.summary import Summary
 from steadystep.lab.study.records import Results
@@ -15,12 +15,12 @@ def cost_table(results: Results, summary: Summary) -> Table:
         "Cost",
         [
             Column("Arm"),
-            Column("Step", "ms", "number"),
-            Column("Optimizer", "ms", "number"),
+            Column("Step", "ms", "number", meaning="batch, forward, backward and optimizer"),
+            Column("Optimizer", "ms", "number", meaning="including clipping"),
             Column("Optimizer", "% of step", "number"),
             Column("Steps per run", kind="number"),
-            Column("Time per run", kind="number"),
-            Column("FLOPs per run", kind="number"),
+            Column("Time per run", kind="number", meaning="mean wall time"),
+            Column("FLOPs per run", kind="number", meaning="forward and backward only"),
         ],
         [
             [
@@ -34,6 +34,5 @@ def cost_table(results: Results, summary: Summary) -> Table:
             ]
             for row in rows
         ],
-        "Step: batch, forward, backward and optimizer, the median over runs of each run's median. Optimizer: including "
-        "clipping. Time: mean wall time. FLOPs: forward and backward, without the optimizer." + timing_note(rows),
+        details="The times of a step are medians over runs of each run's median." + timing_note(rows),
     )

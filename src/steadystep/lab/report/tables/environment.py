@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from steadystep.lab.report.cells import distinct
 from steadystep.lab.report.runs import all_runs
-from steadystep.lab.report.tables.table import Column, Table
+from steadystep.lab.report.table import Column, Table
 from steadystep.lab.study.records import Results
 from steadystep.lab.training.record import Environment
 
@@ -26,6 +26,7 @@ def machines_table(environments: Iterable[Environment]) -> Table:
             [UNITS.get(field, field), distinct(_text(machine[field]) for machine in machines)]
             for field in Environment.model_fields
         ],
+        "The machine and the software of the runs; of several values, the most frequent one is first.",
     )
 
 

@@ -1,8 +1,9 @@
 """The table of the declaration and the size of a study."""
 
-from steadystep.lab.report.cells import count, distinct, join_with_and, margin, percent, seconds
+from steadystep.lab.counted import count, measure
+from steadystep.lab.report.cells import distinct, join_with_and, margin, percent, seconds
 from steadystep.lab.report.runs import all_runs, total_seconds
-from steadystep.lab.report.tables.table import Column, Table
+from steadystep.lab.report.table import Column, Table
 from steadystep.lab.report.timing_words import training_mode
 from steadystep.lab.study.records import Results
 
@@ -18,13 +19,14 @@ def study_table(results: Results) -> Table:
             ["Task", f"{task.name}, version {task.version}"],
             ["Data", f"{task.dataset}; fingerprint {distinct(run.trial.data for run in runs)}"],
             ["Model parameters", distinct(f"{run.parameters:,}" for run in runs)],
-            ["Budgets", f"{join_with_and([str(budget) for budget in study.budgets])} epochs"],
+            ["Budgets", measure(join_with_and([str(budget) for budget in study.budgets]), "epoch")],
             ["Schedule", f"{study.schedule}, batch size {study.batch_size}"],
             ["Seeds", f"{study.seeds} paired, {count(study.tune_seeds, 'other')} for tuning"],
-            ["Equivalence margin", f"{margin(task.margin)} points"],
+            ["Equivalence margin", measure(margin(task.margin), "point")],
             ["Targets", f"{percent(task.target_accuracy, 1)}% validation accuracy, training loss {task.target_loss:g}"],
             ["Training runs", f"{count(len(runs), 'run')}, {diverged:,} diverged"],
             ["Trained", training_mode(runs)],
             ["Training time", f"{seconds(total_seconds(results))} in total"],
         ],
+        "Everything but the last three rows was declared before the first run.",
     )

@@ -1,8 +1,9 @@
 """The tables of the search space for tuning and of the chosen settings."""
 
-from steadystep.lab.report.cells import NOTHING, clip, count, join_with_and, setting
+from steadystep.lab.counted import count
+from steadystep.lab.report.cells import NOTHING, clip, join_with_and, setting
 from steadystep.lab.report.notes import edge
-from steadystep.lab.report.tables.table import Column, Table
+from steadystep.lab.report.table import Column, Table
 from steadystep.lab.statistics.summary import ArmSummary, Summary
 from steadystep.lab.study.records import Results
 from steadystep.lab.study.spec import Arm
@@ -14,7 +15,7 @@ def search_table(results: Results) -> Table:
         "Search space",
         [
             Column("Arm"),
-            Column("Optimizer"),
+            Column("Optimizer", kind="prose"),
             Column("Learning rates", kind="prose"),
             Column("Clip thresholds", kind="prose"),
             Column("Settings tried", kind="number"),
@@ -29,10 +30,10 @@ def search_table(results: Results) -> Table:
             ]
             for arm in results.study.arms
         ],
-        f"At every budget, every arm tries the same number of settings, each with "
-        f"{count(results.study.tune_seeds, 'seed')} not used in final runs. Clip thresholds are quantiles of the "
-        "gradient norms that the unclipped twin recorded at its best learning rate; those at the largest budget are "
-        "shown.",
+        f"Every arm tries the same number of settings, each with {count(results.study.tune_seeds, 'seed')} not used in "
+        "final runs.",
+        "So it does at every budget. Clip thresholds are quantiles of the gradient norms that the unclipped twin "
+        "recorded at its best learning rate; those at the largest budget are shown.",
     )
 
 
@@ -56,8 +57,8 @@ def chosen_table(results: Results, summary: Summary) -> Table:
             ]
             for arm in study.arms
         ],
-        "Chosen by validation accuracy over the tuning seeds, separately for each budget. Lowest, highest: at the edge "
-        "of the searched learning rates, where a wider search may do better.",
+        "Lowest, highest: at the edge of the searched learning rates, where a wider search may do better.",
+        "Chosen by validation accuracy over the tuning seeds, separately for each budget.",
     )
 
 

@@ -1,8 +1,10 @@
 """The table of the numbers behind every verdict."""
 
+from steadystep.lab.counted import measure
 from steadystep.lab.report.cells import NOTHING, margin, p_value, percent, points, points_interval
-from steadystep.lab.report.tables.table import Column, Table
+from steadystep.lab.report.table import Column, Table
 from steadystep.lab.report.verdict_words import claimed_difference
+from steadystep.lab.statistics.reported import TOO_FEW
 from steadystep.lab.statistics.summary import Summary
 from steadystep.lab.study.records import Results
 
@@ -29,7 +31,7 @@ def verdicts_table(results: Results, summary: Summary) -> Table:
                 f"{verdict.arm} vs {verdict.against}",
                 verdict.verdict,
                 points(verdict.difference.mean),
-                points_interval(verdict.difference) or NOTHING,
+                points_interval(verdict.difference) or (TOO_FEW if verdict.pairs else NOTHING),
                 NOTHING if claimed is None else points(claimed),
                 p_value(verdict.p_difference),
                 p_value(verdict.p_equivalence),
@@ -37,13 +39,15 @@ def verdicts_table(results: Results, summary: Summary) -> Table:
                 str(verdict.pairs),
             ]
         )
+    width = measure(margin(results.task.margin), "point")
     table = Table.of(
         "The numbers behind the verdicts",
         COLUMNS,
         rows,
+        f"Equivalent: shown to differ by less than {width}. Better, worse: shown to differ.",
         "Differences of test accuracy on paired seeds: same initial weights, same data order. Equivalent: both "
-        f"one-sided paired t tests at a margin of {margin(results.task.margin)} points reject. Otherwise better or "
-        "worse: the two-sided paired t test rejects. Otherwise undecided. p values are Holm-adjusted over all pairs "
-        "and compared with 0.05. Seeds won: ties count half.",
+        "one-sided paired t tests at the margin reject. Otherwise better or worse: the two-sided paired t test "
+        "rejects. Otherwise undecided. p values are Holm-adjusted over all pairs and compared with 0.05. Seeds won: "
+        "ties count half.",
     )
     return table if results.task.claims else table.without("Paper")
