@@ -274,6 +274,8 @@ def test_a_change_between_steps_takes_effect(change: Callable[[steadystep.Optimi
     torch.testing.assert_close(ours, reference, rtol=1e-12, atol=1e-14)
     for by_name in ("norms", "update_norms"):
         assert our_ledger.pop(by_name) == pytest.approx(their_ledger.pop(by_name), rel=1e-9)
+    for exact in ("first_skip", "last_skip", "faults"):
+        assert our_ledger.pop(exact) == their_ledger.pop(exact)
     assert our_ledger == pytest.approx(their_ledger, rel=1e-12)
 
 

@@ -1,6 +1,7 @@
 """What a plan was made from. This is the only place that decides whether a plan still holds."""
 
 from collections.abc import Mapping, MutableMapping, Sequence
+from itertools import chain
 from operator import is_
 from typing import Any
 
@@ -14,6 +15,10 @@ from steadystep.optimizers.counters import Counters
 
 Groups = Sequence[MutableMapping[str, Any]]
 State = MutableMapping[torch.Tensor, dict[str, Any]]
+
+
+def _names_of(group: Mapping[str, Any]) -> list[str]:
+    return [*(group.get("param_names") or ())]
 
 
 class PlanInputs:
@@ -33,11 +38,10 @@ class PlanInputs:
         counters: Sequence[Counters],
     ) -> None:
         self._groups = list(param_groups)
-        self._names_given = [list(group.get("param_names") or ()) for group in param_groups]
+        self._param_names = list(map(_names_of, param_groups))
         self._keys, self._states = list(state), list(state.values())
-        self._owners = [entry for entry in self._states for _ in entry]
-        self._names = [name for entry in self._states for name in entry]
-        self._values = [value for entry in self._states for value in entry.values()]
+        self._names = list(map(list, self._states))
+        self._values = list(chain.from_iterable(map(dict.values, self._states)))
         self._counters = counters
         self._gradients = updates[0].gradients
         written = [tensor for update in updates for tensor in (update.parameter, *update.state)]
@@ -49,24 +53,20 @@ class PlanInputs:
         return (
             len(param_groups) == len(self._groups)
             and all(map(is_, param_groups, self._groups))
-            and all(map(self._has_names, param_groups, self._names_given))
+            and list(map(_names_of, param_groups)) == self._param_names
             and self._gradients.renew(param_groups)
             and self._state_holds(state)
             and self._memory_holds()
         )
-
-    @staticmethod
-    def _has_names(group: Mapping[str, Any], names: Sequence[str]) -> bool:
-        return list(group.get("param_names") or ()) == names
 
     def _state_holds(self, state: Mapping[torch.Tensor, dict[str, Any]]) -> bool:
         return (
             len(state) == len(self._states)
             and all(map(is_, state, self._keys))
             and all(map(is_, state.values(), self._states))
-            and sum(map(len, self._states)) == len(self._values)
-            and all(map(is_, map(dict.get, self._owners, self._names), self._values))
-            and all(counters.agree() for counters in self._counters)
+            and list(map(list, self._states)) == self._names
+            and all(map(is_, chain.from_iterable(map(dict.values, self._states)), self._values))
+            and all(map(Counters.agree, self._counters))
         )
 
     def _memory_holds(self) -> bool:

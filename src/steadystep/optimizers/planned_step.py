@@ -99,7 +99,8 @@ class PlannedStep(torch.optim.Optimizer):
         refuse_in_backward(self._clippers)
         with torch.set_grad_enabled(False):  # takes half the time of torch.no_grad()
             plan = self._plan
-            self._owner = ledger_owner(self.param_groups, self._owner)
+            if not (self.param_groups and self.param_groups[0] is self._owner):
+                self._owner = ledger_owner(self.param_groups, self._owner)
             if plan is None or not plan.renew(self.param_groups, self.state):
                 plan = self._plan = self._new_plan()
             if plan is not None:
