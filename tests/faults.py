@@ -89,5 +89,7 @@ def assert_accounted(ledger: dict[str, Any], clean: dict[str, Any], label: str) 
     assert ledger["attempted"] - clean["attempted"] == ledger["skipped"] - clean["skipped"] == 1, label
     # Outliers may be skipped before and after the fault.
     assert ledger["consecutive_skips"] - clean["consecutive_skips"] in (0, 1), label
-    same = clean.keys() - {"attempted", "skipped", "skipped_nonfinite", "consecutive_skips"}
+    assert sum(ledger["faults"].values()) - sum(clean["faults"].values()) >= 1, label
+    of_skips = {"attempted", "skipped", "skipped_nonfinite", "consecutive_skips", "first_skip", "last_skip", "faults"}
+    same = clean.keys() - of_skips
     assert {name: ledger[name] for name in same} == {name: clean[name] for name in same}, label
