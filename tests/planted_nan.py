@@ -73,7 +73,7 @@ class Planted:
 
     @property
     def looks_like(self) -> str:
-        """What it looks like to the error."""
+        """The kind of trouble that the error says it looks like."""
         return self.error.looks_like.split("this looks like ")[1].split(". ")[0]
 
 

@@ -17,7 +17,7 @@ from steadystep.kernels.dispatch import measure
 from steadystep.kernels.precision import math_dtype
 from steadystep.step.dynamo import untraced
 from steadystep.step.errors import NonFiniteGradientError
-from steadystep.step.refusal import norms_by_name
+from steadystep.step.refusal import nonfinite_names, norms_by_name
 from steadystep.step.trouble import first_of
 from steadystep.tracing.ops import Number, every, isfinite, logical_not
 from steadystep.tracing.verdict import Verdict
@@ -81,10 +81,9 @@ def clip_gradients(
     decision = decide(clippers, read_memories(memories), before, partial(measure, gradients))
     finite = every(isfinite(before.abs_max))
     if nonfinite == "raise" and not finite:
-        peaks = zip(gradients.names, before.abs_max.tolist(), strict=True)
-        names = [name for name, peak in peaks if not isfinite(peak)]
+        names = nonfinite_names(before)
         problem = f"non-finite gradient in {first_of(names)}; the gradients are unchanged"
-        norms = norms_by_name(gradients, before.norms)
+        norms = norms_by_name(gradients.names, before.norms)
         raise NonFiniteGradientError(problem, tensors=names, reason="nonfinite", norms=norms)
     verdict = Verdict(finite & logical_not(decision.refused))
     if not verdict.is_refused:
@@ -118,10 +117,12 @@ def _as_group(parameters: Any) -> dict[str, Any]:
 
 def _zero_unless(finite: Number, gradients: GradientSet) -> None:
     """Set all gradients to 0 unless they are finite; a verdict on an accelerator is not read."""
+    if finite is True:
+        return
+    bad = finite.logical_not() if isinstance(finite, torch.Tensor) else torch.tensor(True, device="cpu")
     for parameter in gradients.parameters:
         if parameter.grad is not None:
             gradient = local(parameter.grad)
-            bad = finite.logical_not() if isinstance(finite, torch.Tensor) else torch.tensor(not finite, device="cpu")
             gradient.masked_fill_(bad.to(gradient.device), 0)
 
 

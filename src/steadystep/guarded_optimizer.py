@@ -187,8 +187,7 @@ class _Guarded(torch.optim.Optimizer):
             return step()
         if scaler is not None:
             _refuse_float16(gradients, name)
-        watched = loss is not None and self._policy.nonfinite != "propagate"
-        bad_loss: Number = is_bad(loss, gradients.home) if watched else False
+        bad_loss = is_bad(loss, self._policy, gradients.home)
         guard = Guard(self._clippers, self._policy, self._watch)
         inner = _InnerStep(self, step, gradients, state.ledger)
         norms = guarded_step(
@@ -244,7 +243,6 @@ class _InnerStep:
         self._optimizer, self._step, self._gradients, self._ledger = optimizer, step, gradients, ledger
         self.result: Any = None
         self.nonfinite: list[str] = []  # the names of what it has made not finite
-        self._step_number = 1 + int(ledger[AT["attempted"]])
 
     @torch.no_grad()
     def apply(self, transforms: Sequence[Transform], verdict: Verdict, update_bound: float | None) -> bool:
@@ -282,8 +280,9 @@ class _InnerStep:
         return False
 
     def _error(self) -> NonFiniteUpdateError:
-        kind = looks_like(self._ledger.tolist(), "update")
-        return NonFiniteUpdateError(self.message(), kind, self._step_number, self.nonfinite, "update")
+        ledger = self._ledger.tolist()  # in which this step is not recorded yet
+        step = 1 + int(ledger[AT["attempted"]])
+        return NonFiniteUpdateError(self.message(), looks_like(ledger, "update"), step, self.nonfinite, "update")
 
     def message(self) -> str:
         """Return what the step has written and what to do about it, in one sentence."""

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from steadystep.lab.counted import count
 from steadystep.lab.training.record import Record
 from steadystep.lab.training.trial import Trial
 
@@ -109,5 +110,4 @@ def duration(seconds: float) -> str:
     if minutes < 24 * 60:
         return f"{minutes // 60} h {minutes % 60} min"
     hours = round(seconds / 3600)
-    days = f"{hours // 24:,} day" + ("" if hours // 24 == 1 else "s")
-    return f"{days} {hours % 24} h"
+    return f"{count(hours // 24, 'day')} {hours % 24} h"

@@ -17,6 +17,7 @@ from steadystep.clipping.transforms import Transform
 from steadystep.gradients.gradient_set import GradientSet
 from steadystep.memory.fingerprint import Fingerprint, addresses_of
 from steadystep.step.errors import TooManySkipsError
+from steadystep.step.refusal import norms_by_name
 from steadystep.tracing.graph import Graph, Untraceable
 from steadystep.tracing.ops import Number
 
@@ -151,7 +152,7 @@ class CapturedStep(ABC):
             for callback in capture.graph.callbacks:
                 callback()
         except TooManySkipsError as error:
-            error.norms = dict(zip(self._gradients.names, capture.norms.tolist(), strict=True))
+            error.norms = norms_by_name(self._gradients.names, capture.norms)
             raise
 
     def _locate(self, graph: Graph) -> Any:

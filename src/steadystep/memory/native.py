@@ -210,7 +210,7 @@ def _properties(tensors: Sequence[torch.Tensor]) -> np.ndarray:
 
 
 def _codes(tensor: torch.Tensor) -> tuple[int, ...]:
-    """Return the numbers by which torch's C interface tells the kind of a tensor."""
+    """Return the codes of a tensor's layout, device and dtype in torch's C interface."""
     library, cell = _library(), ctypes.c_int64(0)
     handle = _opened(_handles([tensor])[0])
     codes: list[int] = []

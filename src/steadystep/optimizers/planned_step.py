@@ -30,6 +30,7 @@ from steadystep.step.guarded_step import (
 )
 from steadystep.step.ledger import count_nonfinite_update
 from steadystep.step.loss import is_bad
+from steadystep.step.refusal import norms_by_name
 from steadystep.step.scaler_support import ScalerSupport, forget_scale
 from steadystep.step.state import ledger_owner, step_state
 from steadystep.step.trouble import looks_like, nonfinite_update_message
@@ -112,8 +113,7 @@ class PlannedStep(torch.optim.Optimizer):
     def _replay_or_take(self, plan: Plan, loss: Any) -> None:
         """Replay the captured step if the capture is still valid, else take the guarded step; record the norms."""
         scaler = None if getattr(self, "found_inf", None) is None else scaler_of(self)
-        watched = loss is not None and self.policy.nonfinite != "propagate"
-        bad_loss: Number = is_bad(loss, plan.gradients.home) if watched else False
+        bad_loss = is_bad(loss, self.policy, plan.gradients.home)
         captured, norms = plan.captured, None
         if captured is not None and captured.enabled:
             scaler = scaler and Scaler(*(captured.hold(name, number) for name, number in scaler._asdict().items()))
@@ -140,7 +140,7 @@ class PlannedStep(torch.optim.Optimizer):
         if self.policy.nonfinite == "raise":
             plan.gradients.release()
             ledger = self.param_groups[0]["ledger"].tolist()
-            norms = {} if self._measured is None else dict(zip(*self._measured, strict=True))
+            norms = {} if self._measured is None else norms_by_name(*self._measured)
             step = int(ledger[AT["attempted"]])
             raise NonFiniteUpdateError(message, looks_like(ledger, "update"), step, names, "update", norms)
         if self.policy.nonfinite == "skip":

@@ -17,7 +17,7 @@ _POSITIONS, _EARLIER = "ledger.fault_positions", "ledger.earlier_faults"
 
 
 def fault_counts(owner: MutableMapping[str, Any], gradients: GradientSet) -> torch.Tensor:
-    """Return the counts of the tensors that step now, (tensors,), which are stored in `owner`.
+    """Return the fault counts of the tensors that step now, (tensors,); they are stored in `owner`.
 
     They are a vector like the norms, for a graph to compute with. When other tensors step, the counts so far are put
     aside.

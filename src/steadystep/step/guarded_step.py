@@ -178,7 +178,7 @@ def guarded_step(
     try:
         verdict.call_after(lambda: watch.check(state.ledger, policy.max_consecutive_skips, tensors))
     except TooManySkipsError as error:
-        error.norms = norms_by_name(gradients, before.norms)
+        error.norms = norms_by_name(gradients.names, before.norms)
         raise
     return before
 

@@ -6,17 +6,19 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from steadystep.step.guarded_step import Policy
 from steadystep.tracing.ops import Number
 
 
-def is_bad(loss: Any, device: torch.device) -> Number:
-    """Return whether a loss is not finite, on any rank if there are several.
+def is_bad(loss: Any, policy: Policy, device: torch.device) -> Number:
+    """Return whether a step has to be refused for its loss, which is not finite, on any rank if there are several.
 
     A loss of minus infinity can have finite gradients. It is the loss of one rank's batch, and all ranks have to judge
     the step alike, so they tell each other.
 
     Args:
-        loss: a number or a tensor.
+        loss: a number or a tensor, or None if the step was not told any.
+        policy: under ``nonfinite="propagate"`` no step is refused.
         device: the device that decides about the step. If it is an accelerator, the loss is not read back.
 
     Returns:
@@ -25,6 +27,8 @@ def is_bad(loss: Any, device: torch.device) -> Number:
     Raises:
         TypeError: for anything else.
     """
+    if loss is None or policy.nonfinite == "propagate":
+        return False
     if not isinstance(loss, torch.Tensor | int | float) or isinstance(loss, bool):
         raise TypeError(f"loss is {loss!r}: give the loss of this step, a number or a tensor")
     if isinstance(loss, torch.Tensor):

@@ -15,17 +15,17 @@ from steadystep.tracing.ops import Number, isfinite
 
 def error_of(before: GradNorms, after: GradNorms, gradients: GradientSet, ledger: Sequence[float]) -> StepError:
     """Return the error of a step that is refused under ``nonfinite="raise"`` and recorded in the ledger."""
-    nonfinite, too_large = [], {}
-    sizes = zip(before.abs_max.tolist(), after.abs_max.tolist(), strict=True)
-    for name, limit, (raw, clipped) in zip(gradients.names, gradients.square_limits.tolist(), sizes, strict=True):
-        if not isfinite(raw):
-            nonfinite.append(name)
-        elif not clipped <= limit:
-            too_large[name] = f"{name} (largest element {clipped:.3g})"
+    nonfinite = nonfinite_names(before)
+    largest = zip(gradients.names, after.abs_max.tolist(), gradients.square_limits.tolist(), strict=True)
+    too_large = {
+        name: f"{name} (largest element {peak:.3g})"
+        for name, peak, limit in largest
+        if name not in nonfinite and not peak <= limit
+    }
     reason = last_reason(ledger)
     unchanged = "parameters and state are unchanged"
     what = looks_like(ledger, reason), int(ledger[AT["attempted"]])
-    norms = norms_by_name(gradients, before.norms)
+    norms = norms_by_name(gradients.names, before.norms)
     if nonfinite:
         problem = f"non-finite gradient in {first_of(nonfinite)}; {unchanged}"
         return NonFiniteGradientError(problem, *what, nonfinite, reason, norms)
@@ -35,9 +35,15 @@ def error_of(before: GradNorms, after: GradNorms, gradients: GradientSet, ledger
     return NonFiniteLossError(f"the loss is not finite, and the gradients are; {unchanged}", *what, (), reason, norms)
 
 
-def norms_by_name(gradients: GradientSet, norms: Number) -> dict[str, float]:
+def nonfinite_names(measured: GradNorms) -> list[str]:
+    """Return the names of the gradients that are not finite; this waits for the device."""
+    peaks = zip(measured.gradients.names, measured.abs_max.tolist(), strict=True)
+    return [name for name, peak in peaks if not isfinite(peak)]
+
+
+def norms_by_name(names: Sequence[str], norms: Number) -> dict[str, float]:
     """Return measured norms by the names of their gradients; this waits for the device."""
-    return dict(zip(gradients.names, norms.tolist(), strict=True))
+    return dict(zip(names, norms.tolist(), strict=True))
 
 
 def at_fault(names: Sequence[str], faults: torch.Tensor) -> list[str]:

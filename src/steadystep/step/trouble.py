@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from steadystep.step.fields import AT
 
 GREW = 10.0
-"""By which factor norms must have grown over their average to speak of growth."""
+"""The factor over their average from which on norms count as grown."""
 
 OVER = 3
-"""Over how many steps in a row they must have grown."""
+"""The number of steps in a row over which norms must have grown."""
 
 GUIDE = "The how-to guide 'A run that diverges' says how to go on"
 

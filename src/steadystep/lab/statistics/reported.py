@@ -13,7 +13,7 @@ FEWEST = 3
 """The number of seeds below which an estimate has no interval. With two, a t interval is 12.7 standard errors wide."""
 
 TOO_FEW = "too few seeds for an interval"
-"""What a sentence says where it would give an interval and there are fewer than three seeds."""
+"""The words in place of an interval if there are fewer than three seeds."""
 
 
 def mean_estimate(values: Values, interval: Callable[[Values], Estimate] = t_interval) -> Estimate:
