@@ -165,7 +165,7 @@ def digits_study() -> tuple[Study, Task]:
     arms = (
         Arm(name="SGD", optimizer="SGD", lrs=(0.1, 0.2, 0.5, 1.0)),
         Arm(name="Adam", optimizer="Adam", lrs=(1e-3, 3e-3, 1e-2, 3e-2)),
-        Arm(name="Adam + clip", optimizer="Adam", lrs=(1e-3, 1e-2), clip="norm", quantiles=(0.1, 0.9)),
+        Arm(name="Adam + norm", optimizer="Adam", lrs=(1e-3, 1e-2), clip="norm", quantiles=(0.1, 0.9)),
     )
     return Study(task=task.name, arms=arms, seeds=3, tune_seeds=2, budgets=(2, 4), batch_size=32), task
 

@@ -559,7 +559,7 @@ def leaf() -> torch.Tensor:
     ("params", "options", "error", "message"),
     [
         (leaf, {}, TypeError, "should be an iterable of Tensors or dicts"),
-        (lambda: 3, {}, TypeError, "not iterable"),
+        (lambda: 3, {}, TypeError, r"takes parameters, and got an int: give it model\.parameters\(\)"),
         (list, {}, ValueError, "empty parameter list"),
         (lambda: ["weight"], {}, TypeError, "can only optimize Tensors"),
         (lambda: [{"params": {leaf()}}], {}, TypeError, "ordered collections"),

@@ -73,7 +73,6 @@ class Optimizer(PlannedStep, Checkpointed):
         backend: str | None = None,
         maximize: bool = False,
     ) -> None:
-        check_params(type(self).__name__, params)
         self.clip = clip
         self.policy = Policy(nonfinite, max_consecutive_skips)
         self.backend = backend
@@ -86,6 +85,7 @@ class Optimizer(PlannedStep, Checkpointed):
         known = {name: as_python_number(value) for name, value in {**defaults, **options}.items()}
         # As in torch.optim, before `params` is read. What options must satisfy together is checked for each group.
         check_group(type(self).__name__, known, self.variants, self.hyperparameters, self._given_defaults)
+        check_params(type(self).__name__, params)
         super().__init__(params, known)
 
     @classmethod
