@@ -53,9 +53,7 @@ class Surgery(RuleBasedStateMachine):
     @rule(operation=st.sampled_from(ON_PARAMETERS), which=numbers, seed=numbers)
     def change_parameters(self, operation: Operation, which: int, seed: int) -> None:
         param = which % len(self.sides[0].params)
-        # torch's Adagrad makes its state before the first step, and only there can it have another shape by then.
-        early = self.setting.case.name == "Adagrad" and not self.sides[0].has_state(param)
-        if not (early and operation.doubtful):
+        if not (operation.doubtful and self.only_torch_has_state(param)):
             self.operate(operation, param, seed)
 
     @rule(operation=st.sampled_from(ON_STATE), which=numbers, seed=numbers)
@@ -71,7 +69,9 @@ class Surgery(RuleBasedStateMachine):
 
     @rule(operation=st.sampled_from(ON_COPIES), which=numbers, seed=numbers)
     def continue_with_a_copy(self, operation: Operation, which: int, seed: int) -> None:
-        self.operate(operation, which, seed)
+        everyone = range(len(self.sides[0].params))
+        if not (operation.doubtful and any(map(self.only_torch_has_state, everyone))):
+            self.operate(operation, which, seed)
 
     @rule(operation=st.sampled_from(ON_GRADIENTS), which=numbers, seed=numbers)
     def change_gradients(self, operation: Operation, which: int, seed: int) -> None:
@@ -85,6 +85,13 @@ class Surgery(RuleBasedStateMachine):
     @rule(kinds=kinds_of_gradients, seed=numbers)
     def take_a_step_with_other_gradients(self, kinds: list[str], seed: int) -> None:
         self.step(kinds, 1000 * seed)
+
+    def only_torch_has_state(self, param: int) -> bool:
+        """Return whether a parameter has state on torch's side alone, where it can have another shape by the next step.
+
+        torch's Adagrad makes its state before the first step.
+        """
+        return self.setting.case.name == "Adagrad" and not self.sides[0].has_state(param)
 
     def restart(self) -> None:
         """Make new sides, with equal parameters."""
