@@ -21,7 +21,7 @@ LAYERS = (  # from the top; a module may import from its own row and from those 
     ("lab.system", "lab.choices", "lab.errors", "lab.figure", "lab.surface", "lab.counted"),
     ("api",),
     ("guarded_optimizer",),
-    ("clip_in_place", "profile", "decay", "optimizers"),
+    ("clip_in_place", "profile", "decay", "applied_steps", "optimizers"),
     ("step", "kernels"),
     ("clipping",),
     ("gradients",),

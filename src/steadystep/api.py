@@ -1,5 +1,6 @@
 """The public names of the package, available as `steadystep.NAME`. Each name is listed once, here or in its table."""
 
+from steadystep.applied_steps import skip_aware as skip_aware
 from steadystep.clip_in_place import clip_gradients as clip_gradients
 from steadystep.clipping import *  # noqa: F403
 from steadystep.decay import decay_groups as decay_groups

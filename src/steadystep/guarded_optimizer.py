@@ -15,6 +15,7 @@ from steadystep.clipping.transforms import Transform
 from steadystep.gradients.gradient_set import GradientSet, gather_gradients, set_of
 from steadystep.gradients.zero_redundancy import check_guardable, found_on_any_rank, refuse_inside_zero
 from steadystep.kernels.dispatch import measure
+from steadystep.step.accounted import Accounted
 from steadystep.step.dynamo import is_traced, tracer, untraced
 from steadystep.step.errors import NonFiniteUpdateError
 from steadystep.step.fields import AT
@@ -114,7 +115,7 @@ def guard(
     return optimizer
 
 
-class _Guarded(torch.optim.Optimizer):
+class _Guarded(Accounted):
     """The attributes and the step that `guard` adds to an optimizer's class."""
 
     _step_supports_amp_scaling = ScalerSupport()
@@ -129,6 +130,12 @@ class _Guarded(torch.optim.Optimizer):
     _updates: tuple[Sequence[str], Number] | None = None
     _written: Written
     _owner: dict[str, Any] | None = None  # the parameter group that stores the ledger
+    _stepping: bool = False  # whether the optimizer's own step is running, with its hooks
+
+    @property
+    def last_step_applied(self) -> bool:
+        """Whether the last step was applied; in a hook of the optimizer's own step, True."""
+        return self._stepping or super().last_step_applied
 
     @property
     def ledger(self) -> dict[str, Any]:
@@ -153,7 +160,7 @@ class _Guarded(torch.optim.Optimizer):
         if is_traced() or tracer():
             return self._untraced_step(*arguments, **options)
         try:
-            kind = type(self).__mro__[2]
+            kind = type(self).__bases__[1]
             loss, options = take_loss(kind, options)
             closure, arguments, options = take_closure(kind, arguments, options)
             evaluated = None
@@ -200,7 +207,7 @@ class _Guarded(torch.optim.Optimizer):
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         # The class is made at run time: a copy in another process makes it again from the class of the optimizer.
-        return _blank, (type(self).__mro__[2],), self.__getstate__()
+        return _blank, (type(self).__bases__[1],), self.__getstate__()
 
     def __getstate__(self) -> dict[str, Any]:
         added = {name: getattr(self, name) for name in _OPTIONS}
@@ -227,6 +234,7 @@ def _nothing_seen() -> dict[str, Any]:
         "_updates": None,
         "_written": Written(),
         "_owner": None,
+        "_stepping": False,
     }
 
 
@@ -259,6 +267,7 @@ class _InnerStep:
         done = False
         try:
             write_gradients(gradients, transforms, keep=raw.keep)
+            optimizer._stepping = True
             with _without_scaler(optimizer):
                 self.result = self._step()
             self.nonfinite = found_on_any_rank(optimizer, optimizer._written.nonfinite(optimizer))
@@ -269,6 +278,7 @@ class _InnerStep:
                 done = False
                 raise self._error()
         finally:
+            optimizer._stepping = False
             if before is not None and not done:
                 before.put_back()
                 verdict.withdraw()

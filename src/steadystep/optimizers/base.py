@@ -23,6 +23,7 @@ from steadystep.optimizers.arguments import (
 from steadystep.optimizers.checkpoint import Checkpointed
 from steadystep.optimizers.planned_step import PlannedStep
 from steadystep.rule import Range, Rule
+from steadystep.step.accounted import Accounted
 from steadystep.step.guarded_step import Nonfinite, Policy, is_unguarded
 from steadystep.step.state import as_printed, ledger_owner, read_ledger
 from steadystep.step.watch import StepWatch
@@ -30,7 +31,7 @@ from steadystep.step.watch import StepWatch
 Params = Iterable[torch.Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, torch.Tensor]]
 
 
-class Optimizer(PlannedStep, Checkpointed):
+class Optimizer(PlannedStep, Checkpointed, Accounted):
     """A torch.optim.Optimizer whose step measures, clips, guards and counts.
 
     A subclass gives `hyperparameters`, the range of each; `variants`, the names of its definitions, the default first;
