@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-all oracles bench docs check format clean
+.PHONY: help demo test test-all oracles integrations bench docs check format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -32,6 +32,21 @@ test-all: .venv/installed  ## every test, the slow ones too
 oracles: .venv-oracles/installed  ## the optimizers against optax, Keras and pytorch-optimizer, in an environment of their own
 	.venv-oracles/bin/python -m pytest tests/oracles
 
+.venv-trainers-%/installed: pyproject.toml constraints.txt tests/integrations/%.txt
+	$(PYTHON) -m venv .venv-trainers-$*
+	.venv-trainers-$*/bin/pip install --quiet --constraint constraints.txt --requirement tests/integrations/$*.txt --editable .
+	@touch $@
+
+.venv-trackers/installed: pyproject.toml constraints.txt tests/integrations/trackers.txt
+	$(PYTHON) -m venv .venv-trackers
+	.venv-trackers/bin/pip install --quiet --constraint constraints.txt --requirement tests/integrations/trackers.txt --editable '.[lab,track]'
+	@touch $@
+
+integrations: .venv-trainers-oldest/installed .venv-trainers-newest/installed .venv-trackers/installed  ## the adapters in the real trainers, oldest and newest versions; FAST=1 leaves out examples and ranks
+	.venv-trainers-oldest/bin/python -m pytest tests/integrations $(if $(FAST),-m "not slow")
+	.venv-trainers-newest/bin/python -m pytest tests/integrations $(if $(FAST),-m "not slow")
+	.venv-trackers/bin/python -m pytest tests/integrations/test_track.py tests/integrations/test_track_study.py
+
 bench: .venv/installed .venv-oracles/installed  ## the speed of clip and step, against torch, pytorch-optimizer, optax and the memory
 	.venv-oracles/bin/python -m benchmarks
 	$(BIN)/python -m benchmarks.replicas
@@ -57,4 +72,4 @@ format: .venv/installed  ## rewrite the files as ruff wants them
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove what was built and measured here
-	rm -rf .venv .venv-oracles studies site .cache dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oracles .venv-trainers-* .venv-trackers studies site .cache dist .pytest_cache .ruff_cache .hypothesis

@@ -75,12 +75,13 @@ def skip_aware(target: Target, optimizer: torch.optim.Optimizer | None = None) -
 
 
 def accounted_in(optimizer: Any) -> Accounted | None:
-    """Return the optimizer with a ledger inside the wrappers of a trainer, or None if there is none."""
-    seen: set[int] = set()
-    while optimizer is not None and not isinstance(optimizer, Accounted) and id(optimizer) not in seen:
+    """Return the optimizer with a ledger inside the wrappers of a trainer, the innermost one, or None."""
+    found, seen = None, set[int]()
+    while optimizer is not None and id(optimizer) not in seen:
         seen.add(id(optimizer))
+        found = optimizer if isinstance(optimizer, Accounted) else found  # Lightning's wrapper looks like one too
         optimizer = getattr(optimizer, "optimizer", None)
-    return optimizer if isinstance(optimizer, Accounted) else None
+    return found
 
 
 def _held(function: Callable[..., Any], optimizer: Accounted) -> Callable[..., Any]:

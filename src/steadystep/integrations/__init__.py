@@ -1,0 +1,1 @@
+"""Adapters to other tools. Each is imported on its own, and needs its extra, such as `steadystep[lightning]`."""

@@ -1,0 +1,87 @@
+"""Lightning: one callback for any LightningModule whose optimizers are of this package or guarded by it."""
+
+# pyright: reportMissingImports=false, reportMissingModuleSource=false
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from steadystep.applied_steps import skip_aware
+from steadystep.integrations.extras import needs
+from steadystep.integrations.watched import RefusedSteps, refuse_second_clip, required
+
+try:
+    from lightning.pytorch import Callback
+except ImportError as error:
+    try:
+        from pytorch_lightning import Callback
+    except ImportError:
+        raise needs("lightning", "Lightning", "lightning") from error
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+
+
+class SteadyCallback(Callback):
+    """Keep schedulers in step with applied steps, log the ledger, and warn of refused steps.
+
+    Parameters get their names in the module, so that warnings, errors and metrics call them by these. The metrics go
+    to the trainer's loggers and to `trainer.callback_metrics`; with several optimizers each has its number in the
+    prefix, as in ``steadystep/0/``. In mixed precision the optimizer divides by the scale of the GradScaler itself.
+
+    Args:
+        every_n_steps: how often metrics are logged, in steps of the trainer. Default 50.
+        per_tensor: whether to log the norms of all tensors. Default True.
+
+    Raises:
+        TypeError: when training starts, for an optimizer that cannot refuse a step.
+        ValueError: when training starts, if the trainer's `gradient_clip_val` and the optimizer both clip.
+
+    The lines to change::
+
+        from steadystep.integrations.lightning import SteadyCallback
+
+        return steadystep.AdamW(self.named_parameters(), lr=1e-3, clip=1.0)  # in configure_optimizers
+        trainer = Trainer(callbacks=[SteadyCallback()])
+    """
+
+    def __init__(self, every_n_steps: int = 50, *, per_tensor: bool = True) -> None:
+        if every_n_steps < 1:
+            raise ValueError(f"every_n_steps is {every_n_steps!r}: it must be a whole number from 1 up")
+        self._every, self._per_tensor = every_n_steps, per_tensor
+        self._watched: list[tuple[Any, RefusedSteps]] = []
+
+    def on_fit_start(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
+        """Refuse a second clip, name the parameters, and make the schedulers hold for refused steps."""
+        optimizers = [required(optimizer, "SteadyCallback") for optimizer in trainer.optimizers]
+        for optimizer in optimizers:
+            if trainer.gradient_clip_val:
+                setting = f"gradient_clip_val={trainer.gradient_clip_val!r} of the Trainer"
+                refuse_second_clip(optimizer, setting, "gradient_clip_val=None")
+            optimizer.name_parameters(pl_module)
+        for config in trainer.lr_scheduler_configs:
+            config.scheduler = skip_aware(config.scheduler)
+        self._watched = [(optimizer, RefusedSteps(optimizer)) for optimizer in optimizers]
+
+    def on_train_start(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
+        """Count from the checkpoint, which Lightning has loaded by now."""
+        self._watched = [(optimizer, RefusedSteps(optimizer)) for optimizer, _ in self._watched]
+
+    def on_train_batch_end(
+        self, trainer: "Trainer", pl_module: "LightningModule", outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Warn if the step of this batch was refused, and log the metrics when it is time."""
+        for _, refused in self._watched:
+            refused.look()
+        if trainer.global_step % self._every == 0:
+            self._log(trainer, dict(self._metrics()))
+
+    def _metrics(self) -> Iterable[tuple[str, float]]:
+        for number, (optimizer, _) in enumerate(self._watched):
+            prefix = f"steadystep/{number}/" if len(self._watched) > 1 else "steadystep/"
+            yield from optimizer.metrics(prefix, per_tensor=self._per_tensor).items()
+
+    def _log(self, trainer: "Trainer", metrics: dict[str, float]) -> None:
+        for log in trainer.loggers:
+            # As Lightning's own monitors do: a private attribute, which a test of the oldest and newest version reads.
+            log.log_metrics(metrics, step=trainer.fit_loop.epoch_loop._batches_that_stepped)
+        trainer.callback_metrics.update(metrics)

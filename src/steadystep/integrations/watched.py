@@ -1,0 +1,100 @@
+"""What all adapters do with an optimizer: find it, refuse a second clip, and tell of the steps that it refuses."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch.distributed as dist
+from torch import nn
+
+from steadystep.applied_steps import accounted_in
+from steadystep.arguments import described
+from steadystep.step.accounted import Accounted
+from steadystep.step.trouble import first_of
+
+logger = logging.getLogger("steadystep")
+
+_REASONS = {
+    "nonfinite": "the gradient is not finite in {names}",
+    "overflow": "the square of the gradient overflows in {names}",
+    "outlier": "the norm of the gradient is an outlier",
+    "loss": "the loss is not finite",
+    "update": "the update wrote values that are not finite",
+}
+
+
+def required(optimizer: Any, adapter: str) -> Accounted:
+    """Return the optimizer with a ledger inside the wrappers of a trainer.
+
+    Raises:
+        TypeError: if there is none.
+    """
+    found = accounted_in(optimizer)
+    if found is None:
+        raise TypeError(
+            f"{adapter} needs an optimizer that can refuse a step, and got {described(optimizer)}: use one of "
+            "steadystep, or steadystep.guard(optimizer)"
+        )
+    return found
+
+
+def clips(optimizer: Accounted) -> bool:
+    """Return whether an optimizer clips inside its step."""
+    return bool(getattr(optimizer, "_clippers", ()))
+
+
+def refuse_second_clip(optimizer: Accounted, setting: str, off: str) -> None:
+    """Raise a ValueError if an optimizer clips and its trainer does too.
+
+    Args:
+        optimizer: the optimizer.
+        setting: the trainer's setting, with its value.
+        off: what turns the trainer's clipping off.
+    """
+    if clips(optimizer):
+        raise ValueError(
+            f"{setting} clips before {type(optimizer).__name__} does inside its step, which would hide what is not "
+            f"finite: use {off}, or make the optimizer without clip="
+        )
+
+
+def name_parameters(optimizer: Accounted, models: Sequence[nn.Module]) -> None:
+    """Give the parameters of an optimizer the names that they have in the one of some models that has them all."""
+    params = {param for group in optimizer.param_groups for param in group["params"]}
+    for model in models:
+        if params <= set(model.parameters()):
+            optimizer.name_parameters(model)
+            return
+
+
+class RefusedSteps:
+    """Writes a warning for each refused step of one optimizer, with the reason, the tensors and the learning rate."""
+
+    def __init__(self, optimizer: Accounted) -> None:
+        self._optimizer = optimizer
+        self._attempted = optimizer._step_counts().attempted
+        self._faults: dict[str, int] = {}
+
+    def look(self) -> bool:
+        """Return whether the last step was applied, and warn if it was refused; this waits for the device."""
+        counts, before = self._optimizer._step_counts(), self._attempted
+        self._attempted = counts.attempted
+        applied = counts.last_skip != counts.attempted
+        if counts.attempted != before and not applied and self._is_first_rank():
+            logger.warning(self._message())
+        return applied
+
+    def _message(self) -> str:
+        ledger = self._optimizer.ledger
+        known, self._faults = self._faults, dict(ledger["faults"])
+        names = first_of([name for name, count in self._faults.items() if count != known.get(name, 0)])
+        skip = ledger["last_skip"]
+        reason = _REASONS[skip["reason"]].format(names=names)
+        return (
+            f"step {skip['step']} of {type(self._optimizer).__name__} was refused: {reason}; parameters, state and "
+            "schedulers are as if it had not been"
+        )
+
+    @staticmethod
+    def _is_first_rank() -> bool:
+        return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
