@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from steadystep.cli.options import Data, Device, Dtype, Open, Replicas, Seeds, Workers, Yes
+from steadystep.cli.options import Data, Device, Dtype, Log, Open, Replicas, Seeds, Workers, Yes
 from steadystep.lab.choices import Schedule
 
 
@@ -33,6 +33,7 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(help="Folder for records and report. (default: studies/TASK-compared)")
     ] = None,
+    log: Log = None,
     open_page: Open = False,
     yes: Yes = False,
 ) -> None:
@@ -42,15 +43,15 @@ def compare(
     if workers > 1:
         warm_up()  # the fork server of the workers imports in parallel with this process
 
-    from steadystep.cli.command import command_line, folder_for
     from steadystep.cli.study_run import run_to_report
+    from steadystep.lab.study.command import command_line, folder_for
     from steadystep.lab.study.compare import comparison
     from steadystep.lab.tasks import find_task
 
     study = comparison(find_task(task), arms, settings=settings, seeds=seeds, epochs=epochs, schedule=schedule)
     command = command_line(
         "compare", task=task, arms=arms, settings=settings, seeds=seeds, epochs=epochs, schedule=schedule,
-        workers=workers, replicas=replicas, dtype=dtype, device=device, data=data, out=out, yes=yes,
+        workers=workers, replicas=replicas, dtype=dtype, device=device, data=data, out=out, log=log, yes=yes,
     )  # fmt: skip
     folder = out or folder_for(study.task, "-compared")
-    run_to_report(study, data, folder, workers, replicas, dtype, device, command, yes, open_page)
+    run_to_report(study, data, folder, workers, replicas, dtype, device, command, yes, open_page, log or ())

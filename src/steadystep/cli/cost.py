@@ -31,14 +31,15 @@ def cost(
     """Measure time and memory of every optimizer and clipper within the training step of a task, in turns."""
     import torch
 
-    from steadystep.cli.command import command_line, folder_for, split_names
     from steadystep.cli.console import output
+    from steadystep.cli.names import split_names
     from steadystep.cli.page_link import finish_with_page
     from steadystep.lab.cost.arms import cost_arms
     from steadystep.lab.cost.measure import measure
     from steadystep.lab.report.cost.report import cost_document
     from steadystep.lab.report.document import show, write_document
     from steadystep.lab.report.files import make_folder
+    from steadystep.lab.study.command import command_line, folder_for
     from steadystep.lab.tasks import find_task
 
     chosen, measured_arms = find_task(task), cost_arms(split_names(arms))

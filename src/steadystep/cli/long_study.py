@@ -7,9 +7,9 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from steadystep.cli.time_left import duration
 from steadystep.lab.errors import UserError
 from steadystep.lab.execution.forecast import Forecast
+from steadystep.lab.progress.time_left import duration
 from steadystep.lab.report.lines import say
 
 LIMIT = 24 * 3600.0

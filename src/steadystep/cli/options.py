@@ -27,4 +27,12 @@ Device = Annotated[
 ]
 Open = Annotated[bool, typer.Option("--open", help="Open the page of the report in a browser at the end.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Start without asking, even if it takes more than a day.")]
+Log = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TRACKER",
+        help="Write each finished trial to tensorboard:DIR, wandb, wandb:PROJECT, mlflow or mlflow:URI; may be "
+        "repeated.",
+    ),
+]
 Seeds = Annotated[int | None, typer.Option(min=1, help="Paired seeds per arm. (default: the task's)")]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from steadystep.cli.options import Data, Device, Dtype, Open, Replicas, Seeds, Workers, Yes
+from steadystep.cli.options import Data, Device, Dtype, Log, Open, Replicas, Seeds, Workers, Yes
 
 ALL = "all"
 
@@ -31,6 +31,7 @@ def reproduce(
     out: Annotated[
         Path | None, typer.Option(help="Folder for records and report. (default: studies/TASK; with `all`: studies)")
     ] = None,
+    log: Log = None,
     open_page: Open = False,
     yes: Yes = False,
 ) -> None:
@@ -40,27 +41,26 @@ def reproduce(
     if workers > 1:
         warm_up()  # the fork server of the workers imports in parallel with this process
 
-    from steadystep.cli.command import command_line, folder_for
     from steadystep.cli.study_run import run_to_report
+    from steadystep.lab.study.command import command_line, folder_for
     from steadystep.lab.study.spec import load_study, study_for
     from steadystep.lab.tasks import find_task
 
     options = {
         "study": study, "seeds": seeds, "epochs": epochs, "workers": workers, "replicas": replicas, "dtype": dtype,
-        "device": device, "data": data, "yes": yes,
+        "device": device, "data": data, "log": log, "yes": yes,
     }  # fmt: skip
     if task.lower() != ALL or study:
         chosen = load_study(study) if study else study_for(find_task(task), seeds=seeds, epochs=epochs)
         command = command_line("reproduce", task=None if study else task, **options, out=out)
         folder = out or folder_for(chosen.task)
-        run_to_report(chosen, data, folder, workers, replicas, dtype, device, command, yes, open_page)
+        run_to_report(chosen, data, folder, workers, replicas, dtype, device, command, yes, open_page, log or ())
         return
     _reproduce_table(out or Path("studies"), out, options, open_page)
 
 
 def _reproduce_table(folder: Path, out: Path | None, options: dict[str, Any], open_pages: bool) -> None:
     """Run every task with a row in the paper's table. If a task cannot be run, report it and continue."""
-    from steadystep.cli.command import command_line
     from steadystep.cli.console import output
     from steadystep.cli.page_link import finish_with_page
     from steadystep.cli.study_run import run_to_report
@@ -68,6 +68,7 @@ def _reproduce_table(folder: Path, out: Path | None, options: dict[str, Any], op
     from steadystep.lab.paper.table_rows import accuracies, improvements
     from steadystep.lab.report.audit import render
     from steadystep.lab.report.lines import say
+    from steadystep.lab.study.command import command_line
     from steadystep.lab.study.spec import study_for
     from steadystep.lab.tasks import TASKS
 
@@ -90,6 +91,7 @@ def _reproduce_table(folder: Path, out: Path | None, options: dict[str, Any], op
                 command,
                 options["yes"],
                 open_page=False,
+                log=options["log"] or (),
             )
             pages.append(page)
         except UserError as error:

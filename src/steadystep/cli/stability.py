@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from steadystep.cli.options import Data, Device, Open, Workers, Yes
+from steadystep.cli.options import Data, Device, Log, Open, Workers, Yes
 
 
 def stability(
@@ -53,6 +53,7 @@ def stability(
     out: Annotated[
         Path | None, typer.Option(help="Folder for records and report. (default: studies/TASK-stability)")
     ] = None,
+    log: Log = None,
     open_page: Open = False,
     yes: Yes = False,
 ) -> None:
@@ -62,18 +63,21 @@ def stability(
     if workers > 1:
         warm_up()  # the fork server of the workers imports in parallel with this process
 
-    from steadystep.cli.command import command_line, folder_for, split_names
     from steadystep.cli.console import output
     from steadystep.cli.long_study import confirm_long_study
+    from steadystep.cli.names import split_names
     from steadystep.cli.page_link import finish_with_page
-    from steadystep.cli.progress import observe
     from steadystep.cli.study_run import resumable
     from steadystep.lab.execution.forecast import forecast
+    from steadystep.lab.progress.observers import observe
     from steadystep.lab.report.document import show, write_document
     from steadystep.lab.report.stability.report import stability_document
+    from steadystep.lab.sinks.choose import open_destinations
+    from steadystep.lab.sinks.observer import Logged
     from steadystep.lab.stability.declare import sweep_for
     from steadystep.lab.stability.grid import parse_grid
     from steadystep.lab.stability.run import run_sweep
+    from steadystep.lab.study.command import command_line, folder_for
     from steadystep.lab.tasks import find_task
 
     chosen = find_task(task)
@@ -101,17 +105,21 @@ def stability(
         device=device,
         data=data,
         out=out,
+        log=log,
         yes=yes,
     )
     console = output()
     # Only the tuning runs of a sweep are run.
     all_epochs = sum(len(arm.lrs) for arm in sweep.arms) * seeds * sweep.epochs
+    destinations = open_destinations(log or ())
     with resumable(folder, command):
         confirm_long_study(
             lambda limit: forecast(sweep, chosen, all_epochs, data, workers, None, device, limit), folder, console, yes
         )
         with observe(all_epochs, console) as observer:
-            results = run_sweep(sweep, chosen, data, folder, workers, observer, device=device)
+            results = run_sweep(
+                sweep, chosen, data, folder, workers, Logged(observer, destinations, sweep.arms), device=device
+            )
     document = stability_document(results, command, within)
     page, *_ = write_document(document, folder)
     show(document, console)

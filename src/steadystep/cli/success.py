@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from steadystep.cli.options import Device, Open, Replicas, Workers, Yes
+from steadystep.cli.options import Device, Log, Open, Replicas, Workers, Yes
 
 
 def success(
@@ -27,6 +27,7 @@ def success(
     out: Annotated[
         Path | None, typer.Option(help="Folder for records and report. (default: studies/TASK-success)")
     ] = None,
+    log: Log = None,
     open_page: Open = False,
     yes: Yes = False,
 ) -> None:
@@ -36,15 +37,18 @@ def success(
     if workers > 1:
         warm_up()  # the fork server of the workers imports in parallel with this process
 
-    from steadystep.cli.command import command_line, folder_for, split_names
     from steadystep.cli.console import output
     from steadystep.cli.long_study import confirm_long_study
+    from steadystep.cli.names import split_names
     from steadystep.cli.page_link import finish_with_page
-    from steadystep.cli.progress import observe
     from steadystep.cli.study_run import resumable
     from steadystep.lab.execution.forecast import forecast
+    from steadystep.lab.progress.observers import observe
     from steadystep.lab.report.document import show
     from steadystep.lab.report.success.report import write_success
+    from steadystep.lab.sinks.choose import open_destinations
+    from steadystep.lab.sinks.observer import Logged
+    from steadystep.lab.study.command import command_line, folder_for
     from steadystep.lab.success.declare import measurement_for
     from steadystep.lab.success.run import run_success
 
@@ -62,13 +66,14 @@ def success(
     options = {
         "task": task, "lengths": lengths, "cells": cells, "arms": arms, "seeds": seeds, "tune-seeds": tune_seeds,
         "epochs": epochs, "hidden": hidden, "workers": workers, "replicas": replicas, "device": device,
-        "out": out, "yes": yes,
+        "out": out, "log": log, "yes": yes,
     }  # fmt: skip
     command = command_line("success", **options)
     tuning_runs = sum(arm.configurations for arm in measurement.arms) * tune_seeds
     runs = len(measurement.cells) * (tuning_runs + len(measurement.arms) * len(measurement.lengths) * seeds)
     console = output()
     shortest = measurement.task(measurement.cells[0], measurement.lengths[0])
+    destinations = open_destinations(log or ())
     with resumable(folder, command):
         confirm_long_study(
             lambda limit: forecast(
@@ -79,7 +84,14 @@ def success(
             yes,
         )
         with observe(runs * epochs, console) as observer:
-            results = run_success(measurement, folder, workers, observer, replicas=replicas, device=device)
+            results = run_success(
+                measurement,
+                folder,
+                workers,
+                Logged(observer, destinations, measurement.arms),
+                replicas=replicas,
+                device=device,
+            )
     document, (page, *_) = write_success(results, command, folder)
     show(document, console)
     finish_with_page(page, console, open_page)
@@ -91,7 +103,7 @@ def _parse_lengths(text: str) -> tuple[int, ...]:
     Raises:
         UserError: if a part is not an integer.
     """
-    from steadystep.cli.command import split_names
+    from steadystep.cli.names import split_names
     from steadystep.lab.errors import UserError
 
     parts = split_names(text)

@@ -1,29 +1,21 @@
 """Run a study from its declaration to its results; the same call resumes an interrupted study."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from steadystep.lab.errors import UserError
 from steadystep.lab.execution.observer import Observer, Silent
-from steadystep.lab.execution.stage_runner import allowed_replicas, stage_runner, stored_records
+from steadystep.lab.execution.stage_runner import allowed_replicas, stage_runner
 from steadystep.lab.execution.store import Store, StoredStudy
+from steadystep.lab.execution.stored_runs import UnfinishedStudyError, stored_runs
 from steadystep.lab.execution.worker import Job
 from steadystep.lab.study.records import Results
 from steadystep.lab.study.spec import Study
 from steadystep.lab.study.stages import run_stages
 from steadystep.lab.system.fork_server import warm_up
-from steadystep.lab.tasks import find_task
 from steadystep.lab.tasks.task import Task
 from steadystep.lab.training.device import find_device
-from steadystep.lab.training.record import Record
 from steadystep.lab.training.run_trial import CHECKPOINT_SECONDS
-from steadystep.lab.training.trial import Trial
 
 __all__ = ["Observer", "UnfinishedStudyError", "read_study", "run_study"]
-
-
-class UnfinishedStudyError(UserError):
-    """The results were requested before all trials were run."""
 
 
 def run_study(
@@ -81,17 +73,4 @@ def read_study(folder: Path, observer: Observer | None = None) -> Results:
         UnknownTaskError: if the study's task does not exist.
         UnfinishedStudyError: if trials have no record.
     """
-    observer = observer or Silent()
-    store = Store(folder, observer.warning)
-    declared = store.declared()
-
-    def read_stage(stage: str, trials: Sequence[Trial]) -> Mapping[str, Record]:
-        records = stored_records(store, trials)
-        if len(records) < len({trial.id for trial in trials}):
-            raise UnfinishedStudyError(
-                f"{folder} is not finished: {len(records)} of {len(trials)} trials of the stage '{stage}' have "
-                "a record; run `steadystep reproduce` with the same options to finish the study"
-            )
-        return records
-
-    return run_stages(declared.study, find_task(declared.study.task), declared.data, read_stage)
+    return stored_runs(folder, (observer or Silent()).warning).results

@@ -1,4 +1,4 @@
-"""Write text files into a folder, each atomically."""
+"""Write files into a folder, each atomically."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
+def write_files(folder: Path, files: Mapping[str, str | bytes]) -> list[Path]:
     """Write each content under its name and return the paths; create the folder if it does not exist.
 
     Raises:

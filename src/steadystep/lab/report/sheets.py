@@ -17,41 +17,67 @@ FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 
 
 def summary_csv(results: Results, summary: Summary) -> str:
+    """Return `summary_rows` as CSV; nan means not measured, and an empty cell means not applicable."""
+    return as_csv(summary_rows(results, summary))
+
+
+def verdicts_csv(summary: Summary) -> str:
+    """Return `verdict_rows` as CSV."""
+    return as_csv(verdict_rows(summary))
+
+
+def convergence_csv(summary: Summary) -> str:
+    """Return `convergence_rows` as CSV; `epochs` is empty if fewer than half of the runs converged."""
+    return as_csv(convergence_rows(summary))
+
+
+def summary_rows(results: Results, summary: Summary) -> list[Row]:
     """Return one row for each arm and budget, with every number of its summary and the paper's claim.
 
     Accuracies and rates are fractions of 1. Losses are in nats; if the task has a unit for its losses, the test loss in
     that unit has columns too. Further test metrics have names such as test_top_5. An estimate has three columns: the
-    mean under its name, and the ends of its 95% interval under name_low and name_high. nan means not measured, and an
-    empty cell means not applicable.
+    mean under its name, and the ends of its 95% interval under name_low and name_high. nan means not measured, and
+    None means not applicable.
     """
-    rows = []
+    rows: list[Row] = []
     for row in summary.arms:
         chosen, claim = results.chosen[row.arm, row.budget], results.task.claims.get(row.arm)
         fields = asdict(row)
         also = fields.pop("test_also")
         rows.append(
-            {
-                "task": results.task.name,
-                "optimizer": chosen.optimizer,
-                "clip": chosen.clip.kind if chosen.clip else None,
-                **fields,
-                **{f"test_{name.replace('-', '_')}": share for name, share in also.items()},
-                **_in_unit(row.test_loss, results.task.loss_unit),
-                "paper_accuracy": claim.accuracy if claim else None,
-                "paper_epochs": claim.epochs if claim else None,
-            }
+            flat(
+                {
+                    "task": results.task.name,
+                    "optimizer": chosen.optimizer,
+                    "clip": chosen.clip.kind if chosen.clip else None,
+                    **fields,
+                    **{also_column(name): share for name, share in also.items()},
+                    **_in_unit(row.test_loss, results.task.loss_unit),
+                    "paper_accuracy": claim.accuracy if claim else None,
+                    "paper_epochs": claim.epochs if claim else None,
+                }
+            )
         )
-    return as_csv(rows)
+    return rows
 
 
-def verdicts_csv(summary: Summary) -> str:
+def verdict_rows(summary: Summary) -> list[Row]:
     """Return one row for each pair of arms. Differences and margins are fractions of 1."""
-    return as_csv([asdict(verdict) for verdict in summary.verdicts])
+    return [flat(asdict(verdict)) for verdict in summary.verdicts]
 
 
-def convergence_csv(summary: Summary) -> str:
-    """Return one row for each arm and definition. `epochs` is empty if fewer than half of the runs converged."""
-    return as_csv([asdict(row) for row in summary.convergence])
+def convergence_rows(summary: Summary) -> list[Row]:
+    """Return one row for each arm and definition. `epochs` is None if fewer than half of the runs converged."""
+    return [asdict(row) for row in summary.convergence]
+
+
+def also_column(name: str) -> str:
+    """Return the name of the column of a further test metric.
+
+    >>> also_column("top-5")
+    'test_top_5'
+    """
+    return f"test_{name.replace('-', '_')}"
 
 
 def _in_unit(loss: Estimate, unit: LossUnit | None) -> Row:
@@ -63,9 +89,24 @@ def as_csv(rows: Sequence[Row]) -> str:
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front, which makes it a text there.
     """
-    flat = [_flat(row) for row in rows]
-    header = list(flat[0]) if flat else []
-    return "".join(_line(cells) for cells in (header, *([row[name] for name in header] for row in flat)))
+    texts = [{_as_text(name): _as_text(value) for name, value in flat(row).items()} for row in rows]
+    header = list(texts[0]) if texts else []
+    return "".join(_line(cells) for cells in (header, *([row[name] for name in header] for row in texts)))
+
+
+def flat(row: Row) -> dict[str, Any]:
+    """Return the row with three fields for each estimate: NAME for the mean, NAME_low and NAME_high for the interval.
+
+    >>> flat({"arm": "Adam", "loss": {"mean": 0.5, "low": 0.4, "high": 0.6}})
+    {'arm': 'Adam', 'loss': 0.5, 'loss_low': 0.4, 'loss_high': 0.6}
+    """
+    columns: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, dict):  # an estimate
+            columns |= {name if part == "mean" else f"{name}_{part}": number for part, number in value.items()}
+        else:
+            columns[name] = value
+    return columns
 
 
 def _line(cells: Sequence[Any]) -> str:
@@ -73,16 +114,6 @@ def _line(cells: Sequence[Any]) -> str:
     # Python quotes a text with a carriage return only if lines end with one; unquoted, it would end the line.
     csv.writer(line, lineterminator="\r\n").writerow(cells)
     return line.getvalue().removesuffix("\r\n") + "\n"
-
-
-def _flat(row: Row) -> dict[str, Any]:
-    columns: dict[str, Any] = {}
-    for name, value in row.items():
-        if isinstance(value, dict):  # an estimate
-            columns |= {name if part == "mean" else f"{name}_{part}": number for part, number in value.items()}
-        else:
-            columns[name] = value
-    return {_as_text(name): _as_text(value) for name, value in columns.items()}
 
 
 def _as_text(cell: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The results of a finished study: the chosen setting and the records of every arm at every budget."""
+"""The records of a study by arm and budget, and the results of a finished one, which include the chosen settings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,3 +21,15 @@ class Results:
     chosen: Mapping[Cell, Trial]  # the best tuning trial; the final runs use its lr and clip
     tuning: Mapping[Cell, Sequence[Record]]
     final: Mapping[Cell, Sequence[Record]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A record, and the arm and the budget that its study ran it for.
+
+    Budgets may share tuning runs; there is then one `Run` for each budget, with the same record.
+    """
+
+    arm: str
+    budget: int
+    record: Record

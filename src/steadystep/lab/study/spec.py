@@ -162,7 +162,7 @@ def study_for(task: Task, seeds: int | None = None, epochs: int | None = None) -
     return Study(
         task=task.name,
         arms=task.arms,
-        seeds=seeds or task.seeds,
+        seeds=task.seeds if seeds is None else seeds,
         tune_seeds=task.tune_seeds,
         budgets=budgets,
         batch_size=task.batch_size,

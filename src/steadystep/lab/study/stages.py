@@ -24,6 +24,13 @@ Setting = Sequence[Trial]
 RunStage = Callable[[str, Sequence[Trial]], Mapping[str, Record]]
 """A function of a stage's name and its trials that returns their records by id."""
 
+Planned = Callable[[Cell, Sequence[Trial]], None]
+"""A function that is told which trials a stage has for an arm at a budget, before the stage is run."""
+
+
+def _ignore(cell: Cell, trials: Sequence[Trial]) -> None:
+    pass
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -33,22 +40,24 @@ class Tuning:
     chosen: Mapping[Cell, Trial]
 
 
-def run_stages(study: Study, task: Task, data: str, run_stage: RunStage) -> Results:
+def run_stages(study: Study, task: Task, data: str, run_stage: RunStage, planned: Planned = _ignore) -> Results:
     """Run all stages of a study; each stage depends on the records of the previous one.
 
     The stages are the two of `tune`, and then final runs of every arm at its best setting on the paired seeds. `data`
     is the fingerprint of the data.
     """
     plan = _TrialPlan(study, task, data)
-    tuning = tune(study, task, data, run_stage)
+    tuning = tune(study, task, data, run_stage, planned)
     cells = [(arm, budget) for arm in study.arms for budget in study.budgets]
     runs = {(arm.name, budget): plan.final(arm, budget, tuning.chosen[arm.name, budget]) for arm, budget in cells}
+    for cell, trials in runs.items():
+        planned(cell, trials)
     records = run_stage("final runs", [trial for trials in runs.values() for trial in trials])
     final = {cell: [records[trial.id] for trial in trials] for cell, trials in runs.items()}
     return Results(study=study, task=task, chosen=tuning.chosen, tuning=tuning.records, final=final)
 
 
-def tune(study: Study, task: Task, data: str, run_stage: RunStage) -> Tuning:
+def tune(study: Study, task: Task, data: str, run_stage: RunStage, planned: Planned = _ignore) -> Tuning:
     """Tune the unclipped arms, and then the clipped ones at thresholds computed from their twins' gradient norms."""
     plan = _TrialPlan(study, task, data)
     tuning: dict[Cell, Sequence[Record]] = {}
@@ -61,6 +70,8 @@ def tune(study: Study, task: Task, data: str, run_stage: RunStage) -> Tuning:
             (arm.name, budget): plan.settings(arm, budget, chosen, tuning)
             for arm, budget in product(arms, study.budgets)
         }
+        for cell, tried in settings.items():
+            planned(cell, [trial for setting in tried for trial in setting])
         trials = [trial for tried in settings.values() for setting in tried for trial in setting]
         records = run_stage(stage, trials) if trials else {}
         for cell, tried in settings.items():

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
-from steadystep.cli.time_left import TimeLeft, duration
+from steadystep.lab.counted import count
 from steadystep.lab.execution.observer import Observer
+from steadystep.lab.progress.time_left import TimeLeft, duration
 from steadystep.lab.study.spec import Study
 from steadystep.lab.training.record import Record
 from steadystep.lab.training.trial import Trial
@@ -140,7 +141,7 @@ class PlainObserver:
         """Print the stage and its number of trials."""
         self._time_left.start_stage()
         self._stage = name
-        self._print(f"{name}: {total_trials} trials")
+        self._print(f"{name}: {count(total_trials, 'trial')}")
 
     def trial_started(self, trial: Trial) -> None:
         """Do nothing: a line for every trial would be too much for a log."""

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from lab_factory import make_record, make_trial
-from steadystep.cli.progress import PlainObserver, RichObserver, TimeLeftColumn, study_epochs
-from steadystep.cli.time_left import TOGETHER, WINDOW, TimeLeft, duration
+from steadystep.lab.progress.observers import PlainObserver, RichObserver, TimeLeftColumn, study_epochs
+from steadystep.lab.progress.time_left import TOGETHER, WINDOW, TimeLeft, duration
 from steadystep.lab.study.spec import Study
 from steadystep.lab.tasks.arms import Arm
 from steadystep.lab.training.trial import Trial
@@ -160,7 +160,7 @@ def test_a_log_has_minutes_and_seconds_once_they_are_known() -> None:
         observer.trial_progress(trial, epoch, 103, {})
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().splitlines() == [
-        "tuning: 1 trials",
+        "tuning: 1 trial",
         "tuning: 1 of 103 epochs",
         "tuning: 2 of 103 epochs",
         "tuning: 3 of 103 epochs, about 10 min 0 s left",

@@ -1,0 +1,169 @@
+"""Run a study from Python: the functions behind `steadystep reproduce` and `steadystep compare`, without a terminal."""
+
+import warnings
+from collections.abc import Iterable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from steadystep.lab.choices import Precision, Schedule
+from steadystep.lab.data.load import load
+from steadystep.lab.data.study_data import StudyData
+from steadystep.lab.errors import UserError
+from steadystep.lab.execution.observer import Silent
+from steadystep.lab.execution.run_study import run_study
+from steadystep.lab.execution.study_precision import in_precision
+from steadystep.lab.progress.observers import observe, study_epochs
+from steadystep.lab.report.write import write_report
+from steadystep.lab.study.command import command_line, folder_for
+from steadystep.lab.study.compare import comparison
+from steadystep.lab.study.explain import one_line_errors
+from steadystep.lab.study.spec import Study, load_study, study_for
+from steadystep.lab.system.atomic import check_folder
+from steadystep.lab.tasks import find_task
+from steadystep.lab.tasks.task import Task
+
+
+def compare(
+    task: str | Task = "digits-mlp",
+    arms: str | Iterable[str] = ("adam", "adam+norm"),
+    *,
+    settings: int = 4,
+    seeds: int | None = None,
+    epochs: int | None = None,
+    schedule: Schedule | None = None,
+    out: str | Path | None = None,
+    data: str | Path | None = None,
+    workers: int = 2,
+    replicas: int | None = None,
+    dtype: Precision | None = None,
+    device: str | None = None,
+    progress: bool = False,
+) -> StudyData:
+    """Tune all arms equally, run them on paired seeds, and return the study, as `steadystep compare` does.
+
+    The same call resumes a study that was stopped, and only reads one that is finished. The folder gets the same files
+    as from the command.
+
+    Args:
+        task: The name of a task, see `steadystep tasks`, or a task of your own. Workers must be able to import what the
+            latter consists of.
+        arms: Optimizers with or without a clipper, such as ``["sgd", "adam+norm", "adam@1e-4:1e-1"]``.
+        settings: Settings tried for each arm, an even number. Default 4.
+        seeds: Paired seeds per arm. Default: the task's.
+        epochs: Epochs of each run. Default: the task's largest budget.
+        schedule: Learning-rate schedule: "cosine", "constant" or "triangle". Default: the task's.
+        out: Folder for records and report. Default: ``studies/TASK-compared``.
+        data: Folder with local data sets. Default: ``$STEADYSTEP_DATA``.
+        workers: Trials that run at the same time, one thread each. Default 2.
+        replicas: Trials of one arm that are trained side by side; 1: each trial alone. Default: the task's.
+        dtype: "float32" or "bfloat16". Default: that of the study in the folder, or the faster one on this machine.
+        device: "cpu", "cuda" or "cuda:N". Default: the CPU.
+        progress: Whether to show the progress: bars in a terminal, lines in a notebook. Default: nothing is printed.
+
+    Raises:
+        UserError: if an argument is invalid, data are missing, or the folder cannot be written or contains another
+            study. The message is one line.
+        KeyboardInterrupt: on Ctrl-C; the same call resumes the study.
+    """
+    chosen = find_task(task) if isinstance(task, str) else task
+    names = arms if isinstance(arms, str) else ",".join(arms)
+    study = comparison(chosen, names, settings=settings, seeds=seeds, epochs=epochs, schedule=schedule)
+    how = {"workers": workers, "replicas": replicas, "dtype": dtype, "device": device, "data": data}
+    what = {"arms": names, "settings": settings, "seeds": seeds, "epochs": epochs, "schedule": schedule}
+    folder = Path(out or folder_for(chosen.name, "-compared"))
+    return _run(study, chosen, folder, _again("compare", task, **what, **how, out=out), progress, **how)
+
+
+def reproduce(
+    task: str | Task = "digits-mlp",
+    *,
+    study: str | Path | Study | None = None,
+    seeds: int | None = None,
+    epochs: int | None = None,
+    out: str | Path | None = None,
+    data: str | Path | None = None,
+    workers: int = 2,
+    replicas: int | None = None,
+    dtype: Precision | None = None,
+    device: str | None = None,
+    progress: bool = False,
+) -> StudyData:
+    """Run the comparison that a task declares, or a study of your own, as `steadystep reproduce` does.
+
+    Args:
+        task: The name of a task, or a task of your own. The name is not used if `study` is given, which has its own.
+        study: The file of a study (YAML), or a `Study`, to run instead of the task's own comparison.
+        seeds: Paired seeds per arm. Default: the task's.
+        epochs: The largest budget of epochs. Default: the task's.
+        out: Folder for records and report. Default: ``studies/TASK``.
+        data: As for `compare`, and so are the following arguments and the errors.
+        workers: Trials that run at the same time.
+        replicas: Trials of one arm that are trained side by side.
+        dtype: "float32" or "bfloat16".
+        device: "cpu", "cuda" or "cuda:N".
+        progress: Whether to show the progress.
+    """
+    if study is not None and (seeds is not None or epochs is not None):
+        raise UserError("a study declares its own seeds and budgets: leave out seeds and epochs")
+    declared = load_study(Path(study)) if isinstance(study, str | Path) else study
+    chosen = find_task(declared.task if declared else task) if isinstance(task, str) else task
+    if declared is None:
+        with one_line_errors():
+            declared = study_for(chosen, seeds=seeds, epochs=epochs)
+    how = {"workers": workers, "replicas": replicas, "dtype": dtype, "device": device, "data": data}
+    folder = Path(out or folder_for(chosen.name))
+    # The declaration that the run writes is a study file too.
+    file = folder / "study.json" if isinstance(study, Study) else study
+    what = {"study": file, "seeds": seeds, "epochs": epochs}
+    command = _again("reproduce", None if study and isinstance(task, str) else task, **what, **how, out=out)
+    return _run(declared, chosen, folder, command, progress, **how)
+
+
+def _again(function: str, task: str | Task | None, **options: Any) -> str:
+    """Return what runs the study again: a command or, for a task that only Python knows, a call."""
+    if not isinstance(task, Task):
+        return command_line(function, task=task, **options)
+    given = ", ".join(f"{name}={_plain(value)!r}" for name, value in options.items() if value is not None)
+    return f"steadystep.lab.{function}({task.name}, {given})"
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _run(
+    study: Study,
+    task: Task,
+    folder: Path,
+    command: str,
+    progress: bool,
+    *,
+    workers: int,
+    replicas: int | None,
+    dtype: str | None,
+    device: str | None,
+    data: str | Path | None,
+) -> StudyData:
+    """Run the missing trials, write the report and read the study."""
+    for name, number in (("workers", workers), ("replicas", replicas)):
+        if number is not None and number < 1:
+            raise UserError(f"{name} must be at least 1, got {number}")
+    check_folder(folder)
+    local, console = None if data is None else Path(data), Console(quiet=not progress)
+    study = in_precision(study, task, dtype, local, folder, device, console.print)
+    with observe(study_epochs(study), console) if progress else nullcontext(Warnings()) as observer:
+        run_study(study, task, local, folder, workers, observer, replicas=replicas, device=device)
+    read = load(folder, task=task)
+    write_report(read.results, read.summary, folder, command)
+    return read
+
+
+class Warnings(Silent):
+    """An observer that turns warnings into Python's and ignores all other events."""
+
+    def warning(self, text: str) -> None:
+        """Warn."""
+        warnings.warn(text, stacklevel=2)

@@ -1,0 +1,39 @@
+"""Choose the precision of a study: the requested one, that of the study in the folder, or the fastest one."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+from steadystep.lab.choices import Precision
+from steadystep.lab.errors import UserError
+from steadystep.lab.execution.store import Store
+from steadystep.lab.study.spec import Study
+from steadystep.lab.tasks.task import Task
+from steadystep.lab.training.device import find_device
+from steadystep.lab.training.precision import fastest_precision
+
+
+def in_precision(
+    study: Study,
+    task: Task,
+    dtype: str | None,
+    data: Path | None,
+    folder: Path,
+    device: str | None,
+    say: Callable[[str], None],
+) -> Study:
+    """Return the study with the requested precision, else that of the study in the folder, else the fastest.
+
+    `say` is called with a line about a measurement.
+
+    Raises:
+        UserError: if there is no such precision or device, or study.json in the folder is invalid.
+    """
+    if dtype is not None and dtype not in get_args(Precision):
+        raise UserError(f"there is no precision {dtype!r}: choose one of {', '.join(get_args(Precision))}")
+    if dtype is None and (folder / "study.json").exists():
+        dtype = Store(folder).declared().study.dtype
+    if dtype is None and task.recipe.channels_last:
+        device_found = find_device(device)  # before loading the data, which takes long
+        dtype = fastest_precision(task, task.load(data), say, device_found)
+    return study.model_copy(update={"dtype": dtype or study.dtype})

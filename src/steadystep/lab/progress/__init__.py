@@ -1,0 +1,1 @@
+"""Show the progress of a study and estimate how long it will still take."""

@@ -1,0 +1,1 @@
+"""Write the finished trials of a study to experiment trackers, for `--log`."""
