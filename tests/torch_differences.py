@@ -147,10 +147,13 @@ DIFFERENCES = (
     ),
     Difference(
         "attribute",
-        ("clip", "ledger", "policy", "backend", "hyperparameters", "variants", "rule"),
+        (
+            *("clip", "ledger", "last_step_applied", "metrics", "name_parameters"),
+            *("policy", "backend", "hyperparameters", "variants", "rule"),
+        ),
         "does not have them",
         "has them",
-        "the clippers, the counts of steps, what to do about non-finite gradients, and what an optimizer is made of",
+        "the clippers, the outcome of steps, what to do about non-finite gradients, and what an optimizer is made of",
     ),
     Difference(
         "attribute",
