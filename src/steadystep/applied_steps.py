@@ -62,12 +62,7 @@ def skip_aware(target: Target, optimizer: torch.optim.Optimizer | None = None) -
     found = getattr(target, "optimizer", None) if optimizer is None and steps else optimizer
     if found is None:
         raise TypeError("skip_aware needs the optimizer whose steps count: skip_aware(function, optimizer)")
-    accounted = accounted_in(found)
-    if accounted is None:
-        raise TypeError(
-            f"skip_aware needs an optimizer that can refuse a step, and got {described(found)}: use one of steadystep, "
-            "or steadystep.guard(optimizer) before its scheduler is made"
-        )
+    accounted = required(found, "skip_aware")
     held: Any = target
     if not isinstance(target, _SkipAware):
         held = _SkipAware(target, accounted) if steps else _held(target, accounted)
@@ -81,6 +76,21 @@ def accounted_in(optimizer: Any) -> Accounted | None:
         seen.add(id(optimizer))
         found = optimizer if isinstance(optimizer, Accounted) else found  # Lightning's wrapper looks like one too
         optimizer = getattr(optimizer, "optimizer", None)
+    return found
+
+
+def required(optimizer: Any, caller: str) -> Accounted:
+    """Return the optimizer with a ledger inside the wrappers of a trainer.
+
+    Raises:
+        TypeError: if there is none, in the name of `caller`.
+    """
+    found = accounted_in(optimizer)
+    if found is None:
+        raise TypeError(
+            f"{caller} needs an optimizer that can refuse a step, and got {described(optimizer)}: use one of "
+            "steadystep, or steadystep.guard(optimizer) before its scheduler is made"
+        )
     return found
 
 
@@ -103,19 +113,22 @@ class _SkipAware:
     _held: bool
 
     def __init__(self, scheduler: Any, optimizer: Accounted) -> None:
-        for name, value in (("_inner", scheduler), ("_steps", optimizer), ("_held", False)):
+        self._set(_inner=scheduler, _steps=optimizer, _seen=optimizer._step_counts(), _held=False)
+
+    def _set(self, **own: Any) -> None:
+        """Set attributes of this object; all others are those of the scheduler."""
+        for name, value in own.items():
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "_seen", optimizer._step_counts())
 
     def step(self, *arguments: Any, **options: Any) -> Any:
         """Advance the scheduler, unless all steps since the last call were refused."""
-        seen, now = self._seen, self._steps._step_counts()
+        seen, now, held = self._seen, self._steps._step_counts(), self._held
         if now.attempted > seen.attempted:
-            object.__setattr__(self, "_held", now.applied <= seen.applied)
+            held = now.applied <= seen.applied
         elif now.attempted < seen.attempted:  # the optimizer went back to a checkpoint
-            object.__setattr__(self, "_held", now.attempted > 0 and now.last_skip == now.attempted)
+            held = now.refused
         # Otherwise the same step counts again: accelerate calls once for each process.
-        object.__setattr__(self, "_seen", now)
+        self._set(_seen=now, _held=held)
         return None if self._held else self._inner.step(*arguments, **options)
 
     def state_dict(self) -> dict[str, Any]:
@@ -127,8 +140,7 @@ class _SkipAware:
         state = dict(state_dict)
         seen = state.pop(_SEEN, None)
         *counts, held = seen or (*self._steps._step_counts(), False)
-        object.__setattr__(self, "_seen", StepCounts(*map(int, counts)))
-        object.__setattr__(self, "_held", bool(held))
+        self._set(_seen=StepCounts(*map(int, counts)), _held=bool(held))
         self._inner.load_state_dict(state)
 
     def __getattr__(self, name: str) -> Any:
@@ -152,6 +164,5 @@ class _SkipAware:
 
 def _again(scheduler: Any, optimizer: Accounted, seen: StepCounts, held: bool) -> _SkipAware:
     made = _SkipAware(scheduler, optimizer)
-    object.__setattr__(made, "_seen", seen)
-    object.__setattr__(made, "_held", held)
+    made._set(_seen=seen, _held=held)
     return made

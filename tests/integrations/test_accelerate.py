@@ -109,6 +109,21 @@ def test_a_run_resumes_exactly(tmp_path: Path, plants: tuple[float, ...], middle
     assert again.optimizer.ledger["skipped"] == whole.ledger["skipped"]
 
 
+def test_a_tensor_that_was_at_fault_before_a_checkpoint_is_not_named_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = Run(batches((0.0, NAN)))
+    for param in run.model.parameters():
+        param.grad = torch.full_like(param, NAN)
+    run.optimizer.step()
+    run.accelerator.save_state(str(tmp_path))
+    again = Run(batches((0.0, NAN)))
+    again.accelerator.load_state(str(tmp_path))
+    again.train()
+    told = [record.getMessage() for record in caplog.records if record.name == "steadystep"]
+    assert "net.0.weight" in told[0] and "net.0.weight" not in told[1] and CULPRIT in told[1]
+
+
 def test_a_second_clip_is_refused() -> None:
     run = Run(batches(SOUND))
     run.accelerator.backward(run.model(**run.data[0])["loss"])

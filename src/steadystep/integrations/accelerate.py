@@ -7,12 +7,11 @@ from functools import wraps
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn.utils import get_total_norm
 
-from steadystep.applied_steps import accounted_in
+from steadystep.applied_steps import accounted_in, required
 from steadystep.integrations.extras import needs
-from steadystep.integrations.watched import RefusedSteps, clips, name_parameters, refuse_second_clip, required
+from steadystep.integrations.watched import RefusedSteps, clips, name_parameters, refuse_second_clip
 
 try:
     from accelerate import Accelerator
@@ -46,10 +45,9 @@ def prepare(accelerator: Accelerator, *objects: Any, device_placement: list[bool
         optimizer = steadystep.AdamW(model.parameters(), lr=1e-3, clip=1.0)
         model, optimizer, loader, scheduler = prepare(accelerator, model, optimizer, loader, scheduler)
     """
-    models = [each for each in objects if isinstance(each, nn.Module)]
     for each in objects:
         if isinstance(each, torch.optim.Optimizer):
-            name_parameters(required(each, "steadystep.integrations.accelerate.prepare"), models)
+            name_parameters(required(each, "steadystep.integrations.accelerate.prepare"), objects)
     adopt(accelerator)
     return accelerator.prepare(*objects, device_placement=device_placement)
 
@@ -74,11 +72,15 @@ class SteadyOptimizer(AcceleratedOptimizer):
         if self.gradient_state.sync_gradients:
             self._refused.look()
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load the state, and count refused steps from there."""
+        super().load_state_dict(state_dict)
+        self._refused = RefusedSteps(self._inner)
+
     @property
     def step_was_skipped(self) -> bool:
         """Whether the last step was not applied. Schedulers of Accelerate and of transformers ask for it."""
-        counts = self._inner._step_counts()
-        return super().step_was_skipped or (counts.attempted > 0 and counts.last_skip == counts.attempted)
+        return super().step_was_skipped or self._inner._step_counts().refused
 
     @property
     def clip(self) -> Any:

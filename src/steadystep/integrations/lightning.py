@@ -5,9 +5,9 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from steadystep.applied_steps import skip_aware
+from steadystep.applied_steps import required, skip_aware
 from steadystep.integrations.extras import needs
-from steadystep.integrations.watched import RefusedSteps, refuse_second_clip, required
+from steadystep.integrations.watched import RefusedSteps, refuse_second_clip
 
 try:
     from lightning.pytorch import Callback
@@ -60,11 +60,11 @@ class SteadyCallback(Callback):
             optimizer.name_parameters(pl_module)
         for config in trainer.lr_scheduler_configs:
             config.scheduler = skip_aware(config.scheduler)
-        self._watched = [(optimizer, RefusedSteps(optimizer)) for optimizer in optimizers]
 
     def on_train_start(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
         """Count from the checkpoint, which Lightning has loaded by now."""
-        self._watched = [(optimizer, RefusedSteps(optimizer)) for optimizer, _ in self._watched]
+        optimizers = [required(optimizer, "SteadyCallback") for optimizer in trainer.optimizers]
+        self._watched = [(optimizer, RefusedSteps(optimizer)) for optimizer in optimizers]
 
     def on_train_batch_end(
         self, trainer: "Trainer", pl_module: "LightningModule", outputs: Any, batch: Any, batch_idx: int

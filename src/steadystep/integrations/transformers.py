@@ -5,8 +5,9 @@
 from typing import TYPE_CHECKING, Any
 
 import steadystep
+from steadystep.applied_steps import required
 from steadystep.integrations.extras import needs
-from steadystep.integrations.watched import refuse_second_clip, required
+from steadystep.integrations.watched import refuse_second_clip
 
 try:
     from transformers import TrainingArguments

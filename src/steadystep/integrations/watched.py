@@ -1,14 +1,11 @@
-"""What all adapters do with an optimizer: find it, refuse a second clip, and tell of the steps that it refuses."""
+"""What all adapters do with an optimizer: name its parameters, refuse a second clip, and tell of refused steps."""
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import torch.distributed as dist
 from torch import nn
 
-from steadystep.applied_steps import accounted_in
-from steadystep.arguments import described
 from steadystep.step.accounted import Accounted
 from steadystep.step.trouble import first_of
 
@@ -21,21 +18,6 @@ _REASONS = {
     "loss": "the loss is not finite",
     "update": "the update wrote values that are not finite",
 }
-
-
-def required(optimizer: Any, adapter: str) -> Accounted:
-    """Return the optimizer with a ledger inside the wrappers of a trainer.
-
-    Raises:
-        TypeError: if there is none.
-    """
-    found = accounted_in(optimizer)
-    if found is None:
-        raise TypeError(
-            f"{adapter} needs an optimizer that can refuse a step, and got {described(optimizer)}: use one of "
-            "steadystep, or steadystep.guard(optimizer)"
-        )
-    return found
 
 
 def clips(optimizer: Accounted) -> bool:
@@ -58,31 +40,29 @@ def refuse_second_clip(optimizer: Accounted, setting: str, off: str) -> None:
         )
 
 
-def name_parameters(optimizer: Accounted, models: Sequence[nn.Module]) -> None:
-    """Give the parameters of an optimizer the names that they have in the one of some models that has them all."""
+def name_parameters(optimizer: Accounted, objects: Sequence[object]) -> None:
+    """Give the parameters of an optimizer the names that they have in the first model among `objects` with them all."""
     params = {param for group in optimizer.param_groups for param in group["params"]}
-    for model in models:
-        if params <= set(model.parameters()):
+    for model in objects:
+        if isinstance(model, nn.Module) and params <= set(model.parameters()):
             optimizer.name_parameters(model)
             return
 
 
 class RefusedSteps:
-    """Writes a warning for each refused step of one optimizer, with the reason, the tensors and the learning rate."""
+    """Writes a warning for each refused step of one optimizer, with the reason and the tensors."""
 
     def __init__(self, optimizer: Accounted) -> None:
         self._optimizer = optimizer
         self._attempted = optimizer._step_counts().attempted
-        self._faults: dict[str, int] = {}
+        self._faults: dict[str, int] = dict(optimizer.ledger["faults"])  # those before a checkpoint are not new
 
-    def look(self) -> bool:
-        """Return whether the last step was applied, and warn if it was refused; this waits for the device."""
+    def look(self) -> None:
+        """Warn if there was a step since the last look and it was refused; this waits for the device."""
         counts, before = self._optimizer._step_counts(), self._attempted
         self._attempted = counts.attempted
-        applied = counts.last_skip != counts.attempted
-        if counts.attempted != before and not applied and self._is_first_rank():
+        if counts.attempted != before and counts.refused and self._is_first_rank():
             logger.warning(self._message())
-        return applied
 
     def _message(self) -> str:
         ledger = self._optimizer.ledger

@@ -32,6 +32,11 @@ class StepCounts(NamedTuple):
     applied: int = 0
     last_skip: int = 0
 
+    @property
+    def refused(self) -> bool:
+        """Whether the last step was attempted and not applied."""
+        return 0 < self.attempted == self.last_skip
+
 
 class Accounted(torch.optim.Optimizer):
     """An optimizer with a ledger."""
@@ -54,7 +59,7 @@ class Accounted(torch.optim.Optimizer):
         False
         """
         counts = self._step_counts()
-        return counts.attempted > 0 and counts.last_skip != counts.attempted
+        return counts.attempted > 0 and not counts.refused
 
     def metrics(self, prefix: str = "steadystep/", *, per_tensor: bool = True) -> dict[str, float]:
         """Return the ledger as a flat dict of floats, which any logger takes; this waits for the device.

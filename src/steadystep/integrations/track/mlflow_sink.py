@@ -69,9 +69,8 @@ class MLflowSink(Sink):
     """Writes metrics to a run."""
 
     def __init__(self, client: "MlflowClient", run_id: str, owned: bool, prefix: str, per_tensor: bool) -> None:
-        super().__init__(prefix, per_tensor)
+        super().__init__(owned, prefix, per_tensor)
         self.client, self.run_id = client, run_id
-        self._owned = owned
 
     def _write(self, metrics: Mapping[str, float], step: int) -> None:
         write_metrics(self.client, self.run_id, {step: metrics})

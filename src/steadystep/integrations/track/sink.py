@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from steadystep.integrations.watched import required
+from steadystep.applied_steps import required
 
 
 class Sink(ABC):
     """Writes metrics to one run of an experiment tracker."""
 
-    def __init__(self, prefix: str = "steadystep/", per_tensor: bool = True) -> None:
+    def __init__(self, owned: bool, prefix: str, per_tensor: bool) -> None:
+        self._owned = owned  # whether what it writes to was opened for this sink
         self._prefix, self._per_tensor = prefix, per_tensor
         self._open = True
 

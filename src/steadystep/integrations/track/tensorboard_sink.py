@@ -37,9 +37,8 @@ class TensorBoardSink(Sink):
     """Writes scalars by a SummaryWriter."""
 
     def __init__(self, writer: "SummaryWriter", owned: bool, prefix: str, per_tensor: bool) -> None:
-        super().__init__(prefix, per_tensor)
+        super().__init__(owned, prefix, per_tensor)
         self.writer = writer
-        self._owned = owned
 
     def _write(self, metrics: Mapping[str, float], step: int) -> None:
         for name, value in metrics.items():

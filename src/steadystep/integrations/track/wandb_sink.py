@@ -59,9 +59,8 @@ class WandbSink(Sink):
     """
 
     def __init__(self, run: "Run", owned: bool, prefix: str, per_tensor: bool) -> None:
-        super().__init__(prefix, per_tensor)
+        super().__init__(owned, prefix, per_tensor)
         self.run = run
-        self._owned = owned
         self._axis = f"{prefix}step"
         self._drawn: set[str] = set()
         run.define_metric(self._axis, hidden=True)

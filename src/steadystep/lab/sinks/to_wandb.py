@@ -27,11 +27,8 @@ class ToWandb:
     def written(self) -> set[str]:
         """Return the identities of the complete runs in the local folder, which online runs have too."""
         self._mode = default_mode()
-        return {
-            path.read_text(encoding="utf-8").partition(" ")[0]
-            for path in self._folder.glob(f"*run-*/{COMPLETE}")
-            if path.read_text(encoding="utf-8").partition(" ")[2] == self._place
-        }
+        marks = (path.read_text(encoding="utf-8") for path in self._folder.glob(f"*run-*/{COMPLETE}"))
+        return {identity for identity, _, place in (mark.partition(" ") for mark in marks) if place == self._place}
 
     def write(self, run: FinishedRun) -> None:
         """Write a run in one go; the server continues one that it has in part."""
