@@ -32,20 +32,19 @@ test-all: .venv/installed  ## every test, the slow ones too
 oracles: .venv-oracles/installed  ## the optimizers against optax, Keras and pytorch-optimizer, in an environment of their own
 	.venv-oracles/bin/python -m pytest tests/oracles
 
-.venv-trainers-%/installed: pyproject.toml constraints.txt tests/integrations/%.txt
-	$(PYTHON) -m venv .venv-trainers-$*
-	.venv-trainers-$*/bin/pip install --quiet --constraint constraints.txt --requirement tests/integrations/$*.txt --editable .
+.venv-trainers-oldest/installed: pyproject.toml constraints.txt tests/integrations/oldest.txt
+	$(PYTHON) -m venv .venv-trainers-oldest
+	.venv-trainers-oldest/bin/pip install --quiet --constraint constraints.txt --requirement tests/integrations/oldest.txt --editable .
 	@touch $@
 
-.venv-trackers/installed: pyproject.toml constraints.txt tests/integrations/trackers.txt
-	$(PYTHON) -m venv .venv-trackers
-	.venv-trackers/bin/pip install --quiet --constraint constraints.txt --requirement tests/integrations/trackers.txt --editable '.[lab,track]'
+.venv-trainers-newest/installed: pyproject.toml constraints.txt tests/integrations/newest.txt
+	$(PYTHON) -m venv .venv-trainers-newest
+	.venv-trainers-newest/bin/pip install --quiet --constraint constraints.txt --requirement tests/integrations/newest.txt --editable '.[lab,track]'
 	@touch $@
 
-integrations: .venv-trainers-oldest/installed .venv-trainers-newest/installed .venv-trackers/installed  ## the adapters in the real trainers, oldest and newest versions; FAST=1 leaves out examples and ranks
+integrations: .venv-trainers-oldest/installed .venv-trainers-newest/installed  ## the adapters in the real trainers, oldest and newest versions, and the trackers; FAST=1 leaves out examples and ranks
 	.venv-trainers-oldest/bin/python -m pytest tests/integrations $(if $(FAST),-m "not slow")
 	.venv-trainers-newest/bin/python -m pytest tests/integrations $(if $(FAST),-m "not slow")
-	.venv-trackers/bin/python -m pytest tests/integrations/test_track.py tests/integrations/test_track_study.py
 
 bench: .venv/installed .venv-oracles/installed  ## the speed of clip and step, against torch, pytorch-optimizer, optax and the memory
 	.venv-oracles/bin/python -m benchmarks
@@ -72,4 +71,4 @@ format: .venv/installed  ## rewrite the files as ruff wants them
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove what was built and measured here
-	rm -rf .venv .venv-oracles .venv-trainers-* .venv-trackers studies site .cache dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oracles .venv-trainers-* studies site .cache dist .pytest_cache .ruff_cache .hypothesis

@@ -55,6 +55,21 @@ def test_a_language_model_learns(tmp_path: Path) -> None:
     assert float(printed.split("loss ")[-1].split()[0]) < 3.2, "above the entropy of single characters, 3.3"
 
 
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = pytest.importorskip("nbclient", reason="nbclient is not installed: run make integrations")
+    nbformat = pytest.importorskip("nbformat")
+    monkeypatch.setenv("PYTHONPATH", str(EXAMPLES))  # where the notebook finds digits.py; the study goes to tmp_path
+    notebook = nbformat.read(EXAMPLES / "study_and_steps.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells), "clear the outputs before committing"
+    client.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert sum("application/vnd.plotly.v1+json" in data for data in shown) == 3
+    assert any("undecided" in data.get("text/html", "") or "better" in data.get("text/html", "") for data in shown)
+    (ledger,) = [data["text/plain"] for data in shown if "skipped_nonfinite" in data.get("text/plain", "")]
+    assert "'skipped_nonfinite': 5" in ledger and "'applied': 220" in ledger
+
+
 @pytest.mark.parametrize("name", ["lightning_digits", "accelerate_digits", "transformers_shakespeare"])
 def test_at_most_three_lines_are_changed(name: str) -> None:
     lines = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8").splitlines()

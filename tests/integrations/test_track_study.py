@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -202,3 +203,14 @@ def test_from_the_command_line(
     assert in_tensorboard().keys() == {file.stem for file in (folder / "records").rglob("*.json")}
     again = [file.read_text() for file in folder.glob("*.md")]
     assert any("--log tensorboard:runs" in text for text in again)
+
+
+def test_from_python() -> None:
+    from steadystep import lab
+
+    small: dict[str, Any] = {"settings": 2, "seeds": 1, "epochs": 1, "workers": 1}
+    study = lab.compare("digits-mlp", "sgd", **small, out="folder", log="tensorboard:runs")
+    assert in_tensorboard().keys() == set(study.trials.trial)
+    assert any("--log tensorboard:runs" in file.read_text() for file in Path("folder").glob("*.md"))
+    lab.compare("digits-mlp", "sgd", **small, out="folder", log=["tensorboard:runs", f"mlflow:{uri()}"])
+    assert in_mlflow().keys() == set(study.trials.trial), "a finished study is written where it is missing"

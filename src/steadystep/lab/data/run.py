@@ -1,7 +1,7 @@
 """Run a study from Python: the functions behind `steadystep reproduce` and `steadystep compare`, without a terminal."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from steadystep.lab.execution.run_study import run_study
 from steadystep.lab.execution.study_precision import in_precision
 from steadystep.lab.progress.observers import observe, study_epochs
 from steadystep.lab.report.write import write_report
+from steadystep.lab.sinks.choose import open_destinations
+from steadystep.lab.sinks.observer import Logged
 from steadystep.lab.study.command import command_line, folder_for
 from steadystep.lab.study.compare import comparison
 from steadystep.lab.study.explain import one_line_errors
@@ -40,6 +42,7 @@ def compare(
     replicas: int | None = None,
     dtype: Precision | None = None,
     device: str | None = None,
+    log: str | Sequence[str] = (),
     progress: bool = False,
 ) -> StudyData:
     """Tune all arms equally, run them on paired seeds, and return the study, as `steadystep compare` does.
@@ -61,6 +64,8 @@ def compare(
         replicas: Trials of one arm that are trained side by side; 1: each trial alone. Default: the task's.
         dtype: "float32" or "bfloat16". Default: that of the study in the folder, or the faster one on this machine.
         device: "cpu", "cuda" or "cuda:N". Default: the CPU.
+        log: Trackers that get every finished run: "tensorboard:DIR", "wandb[:PROJECT]" or "mlflow[:URI]", one or
+            several. Default: none.
         progress: Whether to show the progress: bars in a terminal, lines in a notebook. Default: nothing is printed.
 
     Raises:
@@ -71,7 +76,14 @@ def compare(
     chosen = find_task(task) if isinstance(task, str) else task
     names = arms if isinstance(arms, str) else ",".join(arms)
     study = comparison(chosen, names, settings=settings, seeds=seeds, epochs=epochs, schedule=schedule)
-    how = {"workers": workers, "replicas": replicas, "dtype": dtype, "device": device, "data": data}
+    how = {
+        "workers": workers,
+        "replicas": replicas,
+        "dtype": dtype,
+        "device": device,
+        "data": data,
+        "log": _listed(log),
+    }
     what = {"arms": names, "settings": settings, "seeds": seeds, "epochs": epochs, "schedule": schedule}
     folder = Path(out or folder_for(chosen.name, "-compared"))
     return _run(study, chosen, folder, _again("compare", task, **what, **how, out=out), progress, **how)
@@ -89,6 +101,7 @@ def reproduce(
     replicas: int | None = None,
     dtype: Precision | None = None,
     device: str | None = None,
+    log: str | Sequence[str] = (),
     progress: bool = False,
 ) -> StudyData:
     """Run the comparison that a task declares, or a study of your own, as `steadystep reproduce` does.
@@ -104,6 +117,7 @@ def reproduce(
         replicas: Trials of one arm that are trained side by side.
         dtype: "float32" or "bfloat16".
         device: "cpu", "cuda" or "cuda:N".
+        log: Trackers that get every finished run.
         progress: Whether to show the progress.
     """
     if study is not None and (seeds is not None or epochs is not None):
@@ -113,7 +127,14 @@ def reproduce(
     if declared is None:
         with one_line_errors():
             declared = study_for(chosen, seeds=seeds, epochs=epochs)
-    how = {"workers": workers, "replicas": replicas, "dtype": dtype, "device": device, "data": data}
+    how = {
+        "workers": workers,
+        "replicas": replicas,
+        "dtype": dtype,
+        "device": device,
+        "data": data,
+        "log": _listed(log),
+    }
     folder = Path(out or folder_for(chosen.name))
     # The declaration that the run writes is a study file too.
     file = folder / "study.json" if isinstance(study, Study) else study
@@ -134,6 +155,10 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def _listed(log: str | Sequence[str]) -> list[str] | None:
+    return ([log] if isinstance(log, str) else list(log)) or None
+
+
 def _run(
     study: Study,
     task: Task,
@@ -146,16 +171,19 @@ def _run(
     dtype: str | None,
     device: str | None,
     data: str | Path | None,
+    log: list[str] | None,
 ) -> StudyData:
     """Run the missing trials, write the report and read the study."""
     for name, number in (("workers", workers), ("replicas", replicas)):
         if number is not None and number < 1:
             raise UserError(f"{name} must be at least 1, got {number}")
+    destinations = open_destinations(log or ())
     check_folder(folder)
     local, console = None if data is None else Path(data), Console(quiet=not progress)
     study = in_precision(study, task, dtype, local, folder, device, console.print)
     with observe(study_epochs(study), console) if progress else nullcontext(Warnings()) as observer:
-        run_study(study, task, local, folder, workers, observer, replicas=replicas, device=device)
+        logged = Logged(observer, destinations, study.arms)
+        run_study(study, task, local, folder, workers, logged, replicas=replicas, device=device)
     read = load(folder, task=task)
     write_report(read.results, read.summary, folder, command)
     return read
