@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ def outputs(trainer: str, sharding: str, folder: Path) -> list[tuple[dict[str, A
 def test_all_ranks_refuse_what_one_cannot_take(trainer: str, sharding: str, tmp_path: Path) -> None:
     if find_spec(trainer) is None:
         pytest.skip(f"{trainer} is not installed")
+    if (trainer, sharding) == ("transformers", "sharded") and version("accelerate").startswith("1.10."):
+        pytest.skip("under transformers, accelerate 1.10 refuses FSDP on a machine without an accelerator")
     (first, told), (second, told_too) = outputs(trainer, sharding, tmp_path)
     assert first == second
     assert (first["attempted"], first["applied"]) == (3, 2)
