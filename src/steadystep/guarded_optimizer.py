@@ -127,6 +127,9 @@ class _Guarded(Accounted):
     _report_updates: bool = False
     _watch: StepWatch
     _measured: tuple[Sequence[str], Number] | None
+    _peaks: tuple[Sequence[int], Number] | None = (
+        None  # where they are among all parameters, and the largest magnitudes
+    )
     _updates: tuple[Sequence[str], Number] | None = None
     _written: Written
     _owner: dict[str, Any] | None = None  # the parameter group that stores the ledger
@@ -168,9 +171,13 @@ class _Guarded(Accounted):
                 with torch.enable_grad():
                     evaluated = closure()
             result = self._guarded_step(partial(super().step, *arguments, **options), loss)
-        except BaseException:
+        except BaseException as error:
             forget_scale(self)
+            if self._after_step is not None:
+                self._after_step(error)
             raise
+        if self._after_step is not None:
+            self._after_step(None)
         return result if closure is None else evaluated
 
     # torch wraps the step of a class in its hooks and its profiler; the step of the guarded class has them already.
@@ -201,6 +208,7 @@ class _Guarded(Accounted):
             gradients, partial(measure, gradients), inner.apply, guard, state, scaler and scaler.read(), bad_loss
         )
         self._measured = (gradients.names, norms.norms) if norms else None
+        self._peaks = (gradients.positions, norms.abs_max) if norms else None
         if inner.nonfinite and not self._undo and self._policy.nonfinite == "skip":
             self._watch.warn_once("update", inner.message())
         return inner.result
@@ -231,6 +239,8 @@ def _nothing_seen() -> dict[str, Any]:
     return {
         "_watch": StepWatch(),
         "_measured": None,
+        "_peaks": None,
+        "_after_step": None,
         "_updates": None,
         "_written": Written(),
         "_owner": None,

@@ -34,6 +34,7 @@ from integrations.raw_loop import (
     train,
 )
 from steadystep.integrations.lightning import SteadyCallback
+from steadystep.recorder.folder import load
 
 NAN = float("nan")
 
@@ -200,3 +201,17 @@ def test_steps_are_accumulated(tmp_path: Path) -> None:
 def test_the_private_names_exist(tmp_path: Path) -> None:
     trainer = trainer_in(tmp_path)
     assert trainer.fit_loop.epoch_loop._batches_that_stepped == 0
+
+
+def test_a_black_box_records_the_training_and_what_led_to_a_refused_step(tmp_path: Path) -> None:
+    callback = SteadyCallback(blackbox=tmp_path / "box")
+    with_box = fit(tmp_path, batches(WITH_NAN), callbacks=[callback])
+    assert_same(with_box, train(batches(SOUND)))
+    (box,) = callback.boxes
+    assert box.trigger is not None
+    recording = load(tmp_path / "box")
+    assert recording.trigger is not None and recording.trigger == box.trigger
+    assert recording.trigger.step in recording.batches
+    assert CULPRIT in recording.names
+    assert recording.loss[0] > 0
+    assert "scheduler 0" in recording.snapshots[0].state.others

@@ -31,6 +31,7 @@ from integrations.raw_loop import (
     train,
 )
 from steadystep.integrations.transformers import SteadyTrainerMixin, adamw
+from steadystep.recorder.folder import load
 
 NAN = float("nan")
 
@@ -57,7 +58,9 @@ class SteadyTrainer(SteadyTrainerMixin, Trainer):
         return self.lr_scheduler
 
 
-def trainer_in(folder: Path, data: Sequence[Batch], clip: Any = CLIP, **options: Any) -> SteadyTrainer:
+def trainer_in(
+    folder: Path, data: Sequence[Batch], clip: Any = CLIP, blackbox: Path | None = None, **options: Any
+) -> SteadyTrainer:
     plain: dict[str, Any] = {
         "per_device_train_batch_size": 1,
         "num_train_epochs": 1,
@@ -73,7 +76,8 @@ def trainer_in(folder: Path, data: Sequence[Batch], clip: Any = CLIP, **options:
         "remove_unused_columns": False,
     }
     args = TrainingArguments(str(folder), **{**plain, **options})
-    return SteadyTrainer(Model(), args, train_dataset=Batches(data), optimizer_cls_and_kwargs=adamw(args, clip=clip))
+    more: dict[str, Any] = {"optimizer_cls_and_kwargs": adamw(args, clip=clip), "blackbox": blackbox}
+    return SteadyTrainer(Model(), args, train_dataset=Batches(data), **more)
 
 
 def fit(
@@ -168,3 +172,14 @@ def test_adamw_has_the_settings_of_the_arguments(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["create_accelerator_and_postprocess", "create_optimizer", "log"])
 def test_the_methods_that_are_overridden_exist(name: str) -> None:
     assert callable(getattr(Trainer, name))
+
+
+def test_a_black_box_records_the_training_and_what_led_to_a_refused_step(tmp_path: Path) -> None:
+    ours, _ = fit(tmp_path, batches(WITH_NAN), blackbox=tmp_path / "box")
+    assert_same(ours, by_hand(SOUND))
+    recording = load(tmp_path / "box")
+    assert recording.trigger is not None
+    assert recording.trigger.step in recording.batches
+    assert CULPRIT in recording.names
+    assert recording.loss[0] > 0
+    assert "scheduler" in recording.snapshots[0].state.others

@@ -7,8 +7,10 @@ from typer.exceptions import TyperException
 
 from steadystep import __version__
 from steadystep.cli.audit import audit
+from steadystep.cli.box import box
 from steadystep.cli.compare import compare
 from steadystep.cli.cost import cost
+from steadystep.cli.doctor import doctor
 from steadystep.cli.optimizers import optimizers
 from steadystep.cli.report import report
 from steadystep.cli.reproduce import reproduce
@@ -25,8 +27,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (reproduce, compare, stability, success, cost, report, tasks, optimizers, theory, audit):
-    room = LISTS if command in (tasks, optimizers) else TRAINING
+for command in (reproduce, compare, stability, success, cost, doctor, report, tasks, optimizers, theory, audit, box):
+    room = LISTS if command in (tasks, optimizers, box) else TRAINING
     app.command()(with_room(command, room))  # pyright: ignore[reportArgumentType]
 
 

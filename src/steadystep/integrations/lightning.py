@@ -3,11 +3,13 @@
 # pyright: reportMissingImports=false, reportMissingModuleSource=false
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steadystep.applied_steps import required, skip_aware
 from steadystep.integrations.extras import needs
 from steadystep.integrations.watched import RefusedSteps, refuse_second_clip
+from steadystep.recorder.box import BlackBox, blackbox
 
 try:
     from lightning.pytorch import Callback
@@ -31,6 +33,8 @@ class SteadyCallback(Callback):
     Args:
         every_n_steps: how often metrics are logged, in steps of the trainer. Default 50.
         per_tensor: whether to log the norms of all tensors. Default True.
+        blackbox: the folder of a black box, which records the training; see `steadystep.blackbox`. With several
+            optimizers each has a folder of its own in it, by its number. Default None, no box.
 
     Raises:
         TypeError: when training starts, for an optimizer that cannot refuse a step.
@@ -44,11 +48,13 @@ class SteadyCallback(Callback):
         trainer = Trainer(callbacks=[SteadyCallback()])
     """
 
-    def __init__(self, every_n_steps: int = 50, *, per_tensor: bool = True) -> None:
+    def __init__(self, every_n_steps: int = 50, *, per_tensor: bool = True, blackbox: str | Path | None = None) -> None:
         if every_n_steps < 1:
             raise ValueError(f"every_n_steps is {every_n_steps!r}: it must be a whole number from 1 up")
         self._every, self._per_tensor = every_n_steps, per_tensor
         self._watched: list[tuple[Any, RefusedSteps]] = []
+        self._folder = None if blackbox is None else Path(blackbox)
+        self.boxes: list[BlackBox] = []
 
     def on_fit_start(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
         """Refuse a second clip, name the parameters, and make the schedulers hold for refused steps."""
@@ -65,15 +71,39 @@ class SteadyCallback(Callback):
         """Count from the checkpoint, which Lightning has loaded by now."""
         optimizers = [required(optimizer, "SteadyCallback") for optimizer in trainer.optimizers]
         self._watched = [(optimizer, RefusedSteps(optimizer)) for optimizer in optimizers]
+        if self._folder is not None:
+            scaler = getattr(trainer.precision_plugin, "scaler", None)
+            schedulers = {f"scheduler {n}": each.scheduler for n, each in enumerate(trainer.lr_scheduler_configs)}
+            folders = [self._folder / str(n) if len(optimizers) > 1 else self._folder for n in range(len(optimizers))]
+            self.boxes = [
+                blackbox(pl_module, optimizer, folder, scaler=scaler, others=schedulers)
+                for optimizer, folder in zip(optimizers, folders, strict=True)
+            ]
+
+    def on_train_batch_start(
+        self, trainer: "Trainer", pl_module: "LightningModule", batch: Any, batch_idx: int
+    ) -> None:
+        """Give the boxes the batch."""
+        for box in self.boxes:
+            box.batch(batch)
 
     def on_train_batch_end(
         self, trainer: "Trainer", pl_module: "LightningModule", outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Warn if the step of this batch was refused, and log the metrics when it is time."""
+        """Warn if the step of this batch was refused, log the metrics when it is time, and give the boxes the loss."""
+        loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
+        if loss is not None:
+            for box in self.boxes:
+                box.loss(loss)
         for _, refused in self._watched:
             refused.look()
         if trainer.global_step % self._every == 0:
             self._log(trainer, dict(self._metrics()))
+
+    def on_train_end(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
+        """Close the boxes."""
+        for box in self.boxes:
+            box.close()
 
     def _metrics(self) -> Iterable[tuple[str, float]]:
         for number, (optimizer, _) in enumerate(self._watched):

@@ -2,6 +2,7 @@
 
 # pyright: reportMissingImports=false, reportMissingModuleSource=false
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import steadystep
@@ -41,6 +42,9 @@ class SteadyTrainerMixin(_Trainer):
     The parameters get their names in the model. What is logged is what the trainer logs, at its logging steps, with
     `optimizer.metrics()` added. `grad_norm` is the norm before clipping; nothing is written to the gradients.
 
+    Args:
+        blackbox: the folder of a black box, which records the training; see `steadystep.blackbox`. Default None, none.
+
     Raises:
         TypeError: for an optimizer that cannot refuse a step.
         ValueError: if `max_grad_norm` and the optimizer both clip.
@@ -54,6 +58,38 @@ class SteadyTrainerMixin(_Trainer):
         args = TrainingArguments(..., max_grad_norm=0)
         trainer = SteadyTrainer(model, args, ..., optimizer_cls_and_kwargs=adamw(args, clip=1.0))
     """
+
+    box: steadystep.BlackBox | None = None
+
+    def __init__(self, *arguments: Any, blackbox: str | Path | None = None, **options: Any) -> None:
+        self._box_folder = blackbox
+        super().__init__(*arguments, **options)
+
+    def train(self, *arguments: Any, **options: Any) -> Any:
+        """Train, and close the box at the end."""
+        try:
+            return super().train(*arguments, **options)
+        finally:
+            if self.box is not None:
+                self.box.close()
+                self.box = None
+
+    def training_step(self, model: Any, inputs: Any, *arguments: Any, **options: Any) -> Any:
+        """Compute the gradients of a batch, and give the box the batch and its loss."""
+        if self._box_folder is None:
+            return super().training_step(model, inputs, *arguments, **options)
+        if self.box is None:  # the optimizer and the scheduler exist by now, and a checkpoint is loaded
+            self.box = steadystep.blackbox(
+                self.model,
+                required(self.optimizer, "SteadyTrainerMixin"),
+                self._box_folder,
+                scaler=self.accelerator.scaler,
+                scheduler=self.lr_scheduler,
+            )
+        self.box.batch(inputs)
+        loss = super().training_step(model, inputs, *arguments, **options)
+        self.box.loss(loss)
+        return loss
 
     def create_accelerator_and_postprocess(self) -> None:
         """Create the accelerator, and let it know of refused steps."""

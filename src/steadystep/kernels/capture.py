@@ -93,6 +93,11 @@ class CapturedStep(ABC):
         self._norms, self._abs_max = norms, abs_max
         self._held: dict[str, torch.Tensor] = {}
 
+    @property
+    def peaks(self) -> torch.Tensor:
+        """(tensors,) the largest magnitudes of the last measured gradients, before any scale is divided out."""
+        return self._abs_max
+
     def replay_or_none(self, inputs: Sequence[Any]) -> torch.Tensor | None:
         """Replay the capture and return the norms, or return None if there is no valid capture.
 

@@ -14,6 +14,7 @@ from steadystep.kernels.dispatch import measure
 from steadystep.optimizers.hyperparameters import SCHEDULED
 from steadystep.optimizers.plan import Plan, plan_step
 from steadystep.rule import Rule
+from steadystep.step.accounted import AfterStep
 from steadystep.step.dynamo import is_traced, tracer, untraced
 from steadystep.step.errors import NonFiniteUpdateError
 from steadystep.step.fields import AT
@@ -56,6 +57,8 @@ class PlannedStep(torch.optim.Optimizer):
     _watch: StepWatch
     _plan: Plan | None
     _measured: tuple[Sequence[str], Number] | None  # the names and norms of the last measured gradients
+    _peaks: Number | None = None  # and their largest magnitudes
+    _after_step: AfterStep | None = None
     _owner: dict[str, Any] | None  # the parameter group that stores the ledger
 
     @classmethod
@@ -83,10 +86,15 @@ class PlannedStep(torch.optim.Optimizer):
         arguments = () if closure is None else (closure,)
         options = {} if loss is None else {"loss": loss}
         try:
-            return (self._hooked_step if self._has_hooks() else self._step)(*arguments, **options)
-        except BaseException:
+            result = (self._hooked_step if self._has_hooks() else self._step)(*arguments, **options)
+        except BaseException as error:
             forget_scale(self)
+            if self._after_step is not None:
+                self._after_step(error)
             raise
+        if self._after_step is not None:
+            self._after_step(None)
+        return result
 
     # torch would wrap every step in its hooks and its profiler, which take much of the time of a small model's step.
     step.hooked = True  # type: ignore[attr-defined]
@@ -119,6 +127,7 @@ class PlannedStep(torch.optim.Optimizer):
             scaler = scaler and Scaler(*(captured.hold(name, number) for name, number in scaler._asdict().items()))
             bad_loss = captured.hold("bad_loss", bad_loss)
             norms = captured.replay_or_none(self._inputs(scaler, bad_loss))
+            self._peaks = _unscaled(captured.peaks, scaler)
         if norms is None:
             if not plan.follows(self.param_groups, self.rule):
                 plan = self._plan = self._new_plan() or plan
@@ -167,8 +176,10 @@ class PlannedStep(torch.optim.Optimizer):
             inputs = partial(self._inputs, scaler, bad_loss)
             norms = captured.capture_or_none(take, inputs) if captured.should_capture(inputs()) else None
             if norms is not None:
+                self._peaks = _unscaled(captured.peaks, scaler)
                 return norms
         measured = take(None, partial(measure, plan.gradients, backend=self.backend))
+        self._peaks = measured and measured.abs_max
         return measured and measured.norms
 
     def _new_plan(self) -> Plan | None:
@@ -197,3 +208,8 @@ class PlannedStep(torch.optim.Optimizer):
             or _torch_hooks._global_optimizer_post_hooks
             or _profiler_enabled()
         )
+
+
+def _unscaled(peaks: Number, scaler: Scaler | None) -> Number:
+    """Return largest magnitudes as they are when a GradScaler's scale is divided out."""
+    return peaks if scaler is None else peaks / scaler.scale

@@ -1,6 +1,7 @@
 """What every guarded optimizer tells of its steps, and the names by which it calls its parameters."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +26,10 @@ _COUNTS = (
 _NORMS = ("norm_before", "norm_after", "scale")
 
 
+AfterStep = Callable[[BaseException | None], None]
+"""Called after each step, with the error of a step that has failed, or None. A hook of torch would cost more time."""
+
+
 class StepCounts(NamedTuple):
     """How many steps were attempted and applied so far, and the number of the last one that was skipped."""
 
@@ -40,6 +45,8 @@ class StepCounts(NamedTuple):
 
 class Accounted(torch.optim.Optimizer):
     """An optimizer with a ledger."""
+
+    _after_step: AfterStep | None = None
 
     @property
     @abstractmethod

@@ -1,0 +1,104 @@
+"""One batch, or one example of it, that no weights can take."""
+
+import math
+from collections.abc import Sequence
+
+from steadystep.diagnosis import examples
+from steadystep.diagnosis.case import Case, Probe
+from steadystep.diagnosis.changes import SKIP, Change, with_batches, without
+from steadystep.diagnosis.culprit import Finding, Fix
+from steadystep.diagnosis.trouble import Trouble
+
+OTHERS = 5
+
+
+def investigate(case: Case, trouble: Trouble) -> Finding | None:
+    """Ask whether other batches are fine with these weights, and this batch is bad with others."""
+    step = trouble.step
+    batch, moment = case.run.batch(step), case.at(step)
+    holds = examples.nonfinite(batch)
+    fine, tried = others_are_fine(case, step)
+    if not fine:
+        return None
+    earlier = [case.start, case.at((case.first + step) // 2)]
+    bad_elsewhere = [not case.probe(other, case.run.batch(step)).is_finite for other in earlier]
+    case.note(f"other batches at step {step}", f"{fine} of {tried} are finite", True)
+    case.note(
+        f"batch {step} with earlier weights",
+        f"{sum(bad_elsewhere)} of {len(earlier)} are not finite",
+        not all(bad_elsewhere),
+    )
+    if fine < tried or not all(bad_elsewhere):
+        return None
+    probe = case.probe(moment, batch, look=True)
+    if probe.forward_is_finite and holds is None:
+        return None  # the loss is sound, so that the derivative is what a fix has to change
+    return finding(case, step, probe, holds)
+
+
+def others_are_fine(case: Case, step: int) -> tuple[int, int]:
+    """Return how many other batches are finite with the weights of a step, and how many were tried."""
+    moment, period = case.at(step), case.run.period
+    chosen = [index for index in range(case.before(step, OTHERS), step + OTHERS + 1) if index != step]
+    if period is not None:
+        chosen = [index for index in chosen if index % period != step % period]
+    chosen = chosen[-OTHERS:] if len(chosen) > OTHERS else chosen
+    return sum(case.probe(moment, case.run.batch(index)).is_finite for index in chosen), len(chosen)
+
+
+def finding(case: Case, step: int, probe: Probe, holds: tuple[int | None, str] | None) -> Finding:
+    """Name the example, if one alone decides."""
+    moment, batch = case.at(step), case.run.batch(step)
+    bad = examples.culprits(batch, lambda part: not case.probe(moment, part).is_finite)
+    place = f"{named(bad)} of batch {step}" if bad else f"batch {step}"
+    if holds is not None:
+        reason = f"contains {holds[1]}"
+    elif probe.event is not None:
+        reason = f"makes the loss {_word(probe.loss)}: {probe.event.what} in {probe.event.place.words}"
+    else:
+        reason = f"makes the loss {_word(probe.loss)}"
+    fixes = []
+    if bad:
+        case.note(f"{place} left out", "the batch is finite", True)
+        fixes.append(
+            Fix(f"leave {place} out, or mend its data", (_without_examples(case, step, bad),), case.before(step))
+        )
+    fixes.append(Fix("skip batches whose loss is not finite", (skip_bad(case, step),), case.before(step)))
+    return Finding(
+        "batch", place, step, f"{place} {reason}; other batches are fine with the same weights", tuple(fixes)
+    )
+
+
+def skip_bad(case: Case, step: int) -> Change:
+    """Leave out the batch of a step, and others whose loss is not finite."""
+    period = case.run.period
+
+    def is_bad(index: int) -> bool:
+        return index == step or (period is not None and index % period == step % period)
+
+    return without(is_bad, f"batch {step} skipped")
+
+
+def named(bad: Sequence[int]) -> str:
+    """Return the numbers of examples in words.
+
+    >>> named([3]), named([1, 4])
+    ('example 3', 'examples 1 and 4')
+    """
+    return f"example{'s' if len(bad) > 1 else ''} {' and '.join(str(example) for example in sorted(bad))}"
+
+
+def _without_examples(case: Case, step: int, bad: Sequence[int]) -> Change:
+    period = case.run.period
+
+    def replaced(index: int, batch: object) -> object:
+        if index == step or (period is not None and index % period == step % period):
+            left = [each for each in range(examples.count(batch)) if each not in bad]
+            return examples.subset(batch, left) if left else SKIP
+        return batch
+
+    return with_batches(replaced, f"{named(bad)} of batch {step} left out")
+
+
+def _word(loss: float) -> str:
+    return "NaN" if math.isnan(loss) else f"{loss:g}"

@@ -1,0 +1,101 @@
+"""A learning rate that is too large for any batch, or so small that nothing moves."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from steadystep.diagnosis.case import Case
+from steadystep.diagnosis.changes import Change, learning_rate, with_batches
+from steadystep.diagnosis.culprit import Finding, Fix
+from steadystep.diagnosis.race import Tried, try_fix
+from steadystep.diagnosis.run import Run
+from steadystep.diagnosis.trouble import Trouble
+
+FACTORS = (0.5, 0.25, 0.1, 0.03, 0.01, 0.001)
+SHORT = 100
+
+
+def investigate(case: Case, trouble: Trouble, first: int) -> Finding | None:
+    """Ask whether a smaller rate alone is sound, and the given one is not with other batches either.
+
+    Args:
+        case: the run.
+        trouble: what shows.
+        first: the step before which the loss was still sound.
+    """
+    tenth = _try(case, first, 0.1)
+    case.note("learning rate / 10", tenth.words, tenth.holds)
+    if not tenth.holds and not _try(case, first, FACTORS[-2]).holds:
+        return None
+    given = try_fix(case, Fix("", (with_batches(_others(case), "other batches"),), first), SHORT)
+    case.note("other batches at the same learning rate", given.words, given.holds)
+    if given.holds and not _rose(given, case):
+        return None
+    best, worst = None, 1.0
+    for factor in FACTORS:
+        tried = _try(case, first, factor)
+        if tried.holds:
+            best = factor
+            break
+        worst = factor
+    if best is None:
+        return None
+    case.note(f"learning rate x {best:g}", "holds", True)
+    rate = rate_at(case, trouble.step)
+    jump = rate / rate_at(case, first) if rate_at(case, first) else 1.0
+    sentence = (
+        f"the learning rate {rate:.3g} is about {1 / best:.2g} times too large: it holds with {rate * best:.3g} and "
+        f"fails with {rate * worst:.3g}, whatever the batches"
+    )
+    if jump > 3:
+        sentence = (
+            f"the learning rate jumps from {rate_at(case, first):.3g} to {rate:.3g}, by {jump:.3g} times, before step "
+            f"{trouble.step}; {sentence}"
+        )
+    fixes = [
+        Fix(f"set lr={rate * factor:.2g}", (learning_rate(factor),), first) for factor in FACTORS if factor <= best
+    ]
+    return Finding("learning-rate", "lr", trouble.step, sentence, tuple(fixes[:3]))
+
+
+def too_small(case: Case) -> Finding | None:
+    """Ask whether a run without progress makes some with a larger learning rate."""
+    for factor in (10.0, 100.0, 1000.0):
+        tried = try_fix(case, Fix("", (learning_rate(factor),)), SHORT, progress=True)
+        case.note(f"learning rate x {factor:g}", tried.words, tried.holds)
+        if tried.holds and tried.before - tried.after > 0.1 * case.level:
+            rate = rate_at(case, case.first)
+            return Finding(
+                "learning-rate",
+                "lr",
+                case.first,
+                f"the learning rate {rate:.3g} is too small: nothing is learned, and with {rate * factor:.3g} the loss "
+                "falls",
+                (Fix(f"set lr={rate * factor:.2g}", (learning_rate(factor),)),),
+            )
+    return None
+
+
+def _try(case: Case, first: int, factor: float) -> Tried:
+    return try_fix(case, Fix("", (learning_rate(factor),), first), SHORT)
+
+
+def _rose(tried: Tried, case: Case) -> bool:
+    return tried.after - tried.before > 0.1 * case.level
+
+
+def _others(case: Case) -> Callable[[int, Any], Any]:
+    shift = 7 if case.run.period is None else max(1, min(7, case.run.period // 2))
+    return lambda index, batch: case.run.batch(index + shift)
+
+
+def rate_at(case: Case, step: int) -> float:
+    """Return the learning rate of the first group that a step is taken with."""
+    found: list[float] = []
+
+    def look(run: Run, optimizer: torch.optim.Optimizer, index: int) -> None:
+        found.append(float(optimizer.param_groups[0]["lr"]))
+
+    case.replay(min(step, max(case.moments)), 1, Change("", gradients=look))
+    return found[0] if found else float(case.run.optimizer.param_groups[0]["lr"])

@@ -1,0 +1,103 @@
+"""What a narrow floating type cannot hold: in the model (range), or in the optimizer (optimizer-precision)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from steadystep.diagnosis.case import Case, Probe
+from steadystep.diagnosis.changes import Change, option
+from steadystep.diagnosis.culprit import Finding, Fix
+from steadystep.diagnosis.operations import Seen
+from steadystep.diagnosis.play import Step
+from steadystep.diagnosis.precision import NARROW, wide_batch, widened
+from steadystep.diagnosis.run import Run
+from steadystep.diagnosis.trouble import Trouble
+
+
+def uses_narrow(case: Case, seen: Seen) -> bool:
+    """Whether the run computes in a narrow type anywhere."""
+    types = {parameter.dtype for _, parameter in case.run.parameters()} | seen.dtypes
+    return bool(types & set(NARROW))
+
+
+def in_float32(case: Case) -> tuple[Change, ...]:
+    """Return the changes by which a replay computes in float32."""
+
+    @contextmanager
+    def around(run: Run) -> Iterator[None]:
+        with widened(run, torch.float32):
+            yield
+
+    return (Change("float32", around=around, convert=lambda batch: wide_batch(batch, torch.float32)),)
+
+
+def investigate_range(case: Case, trouble: Trouble, probe: Probe) -> Finding | None:
+    """Ask whether the same step is finite in float32."""
+    if not uses_narrow(case, probe.seen) or probe.is_finite:
+        return None
+    wide = case.probe(case.at(trouble.step), case.run.batch(trouble.step), dtype=torch.float32)
+    case.note("the same step in float32", "finite" if wide.is_finite else "not finite either", wide.is_finite)
+    event = probe.event
+    if not wide.is_finite or event is None:
+        return None
+    info = torch.finfo(event.dtype)
+    name = str(event.dtype).removeprefix("torch.")
+    sentence = f"{event.place.words} leaves the range of {name}, which ends at {info.max:g}: {event.what}"
+    if event.phase == "backward" or " 0" in event.what:
+        sentence = (
+            f"{event.what} in {event.place.words}: {name} has no number between 0 and {info.tiny * info.eps:.2g}, and "
+            f"none above {info.max:g}"
+        )
+    return Finding(
+        "range",
+        str(event.place),
+        trouble.step,
+        f"{sentence}; in float32 the same step is finite",
+        (Fix(f"compute {event.place.words} in float32, or in bfloat16", in_float32(case), case.before(trouble.step)),),
+    )
+
+
+def investigate_optimizer(case: Case, trouble: Trouble, probe: Probe) -> Finding | None:
+    """Ask whether the optimizer's arithmetic, and not the gradients, is at fault."""
+    narrow = {parameter.dtype for _, parameter in case.run.parameters()} & set(NARROW)
+    if not narrow or not probe.is_finite:
+        return None
+    dtype = narrow.pop()
+    name = str(dtype).removeprefix("torch.")
+    first = case.before(trouble.step)
+    length = trouble.step - first + 5
+    groups = case.run.optimizer.param_groups
+    eps = groups[0].get("eps")
+    fixes = [Fix("keep parameters and moments in float32, and cast the model's inputs", in_float32(case), first)]
+    place, sentence = "", ""
+    if isinstance(eps, float) and float(torch.tensor(eps, dtype=dtype)) == 0:
+        larger = 1e-4 if dtype is torch.float16 else 1e-6
+        played = case.replay(first, length, option("eps", larger))
+        cured = played.broken is None and played.error is None
+        case.note(f"eps={larger:g}", "finite" if cured else "not finite", cured)
+        if cured:
+            place = "eps"
+            sentence = f"eps={eps:g} is 0 in {name}: the optimizer divides by the root of second moments that are 0"
+            fixes.append(Fix(f"set eps={larger:g}", (option("eps", larger),), first))
+    if not place:
+        played = case.replay(first, length, *in_float32(case))
+        cured = played.broken is None and played.error is None and not _rests(played.steps)
+        case.note("parameters and moments in float32", "sound" if cured else "not sound", cured)
+        if not cured:
+            return None
+        place = trouble_place(case, trouble)
+        sentence = f"the gradients are finite, but the optimizer's step in {name} is not sound for {place}"
+        if trouble.kind in ("frozen", "stalled"):
+            sentence = f"the updates are too small for {name}: adding them changes nothing"
+    return Finding("optimizer-precision", place, trouble.step, sentence, tuple(fixes))
+
+
+def trouble_place(case: Case, trouble: Trouble) -> str:
+    """Return the first parameter that is not finite, or the type's name."""
+    names = case.steps[-1].nonfinite_parameters
+    return names[0] if names else "parameters"
+
+
+def _rests(steps: list[Step]) -> bool:
+    return bool(steps) and all(step.update == 0 for step in steps)

@@ -1,0 +1,230 @@
+"""An optimizer whose state was lost, mixed up or never restored."""
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from steadystep.diagnosis.case import Case
+from steadystep.diagnosis.changes import Change, learning_rate, state_at
+from steadystep.diagnosis.culprit import Finding, Fix
+from steadystep.diagnosis.play import play
+from steadystep.diagnosis.run import Moment, Run
+from steadystep.diagnosis.trouble import Trouble
+from steadystep.recorder.state import State, take
+
+BACK = 3
+FILL = 100
+"""Steps in which moments are filled before the learning rate comes back."""
+WILD = 10.0
+"""A first moment this many times as large as the root of the second one cannot come from one history."""
+
+
+def investigate(case: Case, trouble: Trouble) -> Finding | None:
+    """Ask whether the state was changed between two steps or does not fit at the start, and whether another helps."""
+    return _lost_between_steps(case, trouble) or _unfit_at_the_start(case, trouble)
+
+
+def _lost_between_steps(case: Case, trouble: Trouble) -> Finding | None:
+    for step in range(max(case.first + 1, trouble.step - BACK), min(trouble.step + BACK, case.last) + 1):
+        moment = case.at(step)
+        found = _state_at_its_step(case, step)
+        if found is None or not _was_changed(moment.state, found):
+            continue
+        what = _what_changed(moment.state, found)
+        after = case.reference(step)
+        kept = _harm(case, step, state_at(step, moment.state, "the state of the step before"))
+        lost = _harm(case, step)
+        case.note(f"the optimizer's state of before step {step}, kept", f"loss {after:.3g} -> {kept:.3g}", kept < lost)
+        case.note("the state as the run has it", f"loss {after:.3g} -> {lost:.3g}", False)
+        healthy = max(case.first + 1, step - 10)
+        infected = _harm(case, healthy, state_at(healthy, found, "the changed state")) - case.reference(healthy)
+        harmless = infected < (lost - after) / 3
+        case.note(f"the changed state given to step {healthy}", f"the loss changes by {infected:.3g}", harmless)
+        if not math.isnan(kept) and (math.isnan(lost) or kept - after < (lost - after) / 2):
+            return Finding(
+                "optimizer-state",
+                _option_of(what),
+                step,
+                f"between steps {step - 1} and {step} {what}: step {step} is taken without the history of gradients",
+                (
+                    Fix(
+                        "keep the optimizer, or load its state_dict, when the run goes on",
+                        (_always_kept(),),
+                        case.before(step, 10),
+                    ),
+                ),
+            )
+    return None
+
+
+def _unfit_at_the_start(case: Case, trouble: Trouble) -> Finding | None:
+    if trouble.step > case.first + 20:
+        return None
+    state = case.start.state.optimizer
+    unfit = _unfit(state)
+    trained = not state and _is_resumed(case)
+    if unfit is None and not trained:
+        return None
+    warm = filled(case)
+    if warm is None:
+        return None
+    end, first = case.play(warm, case.first, 60).end, case.reference(case.first)
+    holds = end - first < 0.1 * case.level + 0.1 * abs(first)
+    case.note(f"moments filled for {FILL} steps before the first step", f"loss {first:.3g} -> {end:.3g}", holds)
+    if not holds:
+        return None
+    what = unfit or "the optimizer starts without the moments that belong to these weights"
+    return Finding(
+        "optimizer-state",
+        _option_of(what),
+        trouble.step,
+        f"{what}: the first steps are too large, though the learning rate is sound",
+        (
+            Fix(
+                "load the optimizer's state_dict with the weights, or warm the learning rate up",
+                (_warm_up(case.first),),
+            ),
+            Fix("fill the moments before the first step", (state_at(case.first, warm.state, "moments filled"),)),
+        ),
+    )
+
+
+def filled(case: Case) -> Moment | None:
+    """Return the start with moments that have seen gradients at a learning rate of 0; None if a replay fails."""
+    clean = Change(
+        "moments filled", before=lambda run, index: run.optimizer.state.clear() if index == case.first else None
+    )
+    played = play(case.run, case.start, range(case.first, case.first + FILL), clean, learning_rate(0.0))
+    if played.error is not None or played.broken is not None:
+        return None
+    warm = case.run.take()
+    weights = State(
+        case.start.state.model,
+        warm.state.optimizer,
+        case.start.state.groups,
+        case.start.state.others,
+        case.start.state.rng,
+    )
+    return dataclasses.replace(case.start, state=weights)
+
+
+def _warm_up(first: int) -> Change:
+    return learning_rate(
+        lambda index: min(1.0, (index - first + 1) / FILL) ** 2, f"learning rate warmed up over {FILL} steps"
+    )
+
+
+def _always_kept() -> Change:
+    """Give the optimizer in each step the state and the step counts that it had after the last one."""
+    kept: dict[str, State] = {}
+
+    def give(run: Run, optimizer: torch.optim.Optimizer, index: int) -> None:
+        if "last" in kept:
+            state_at(index, kept["last"], "").gradients(run, optimizer, index)
+
+    def keep(run: Run, optimizer: torch.optim.Optimizer, index: int) -> None:
+        kept["last"] = take(run.model, optimizer)
+
+    return Change("the state is kept between steps", gradients=give, after=keep)
+
+
+def _harm(case: Case, step: int, *changes: Change) -> float:
+    return case.replay(step, BACK, *changes).end
+
+
+def _state_at_its_step(case: Case, step: int) -> State | None:
+    found: list[State] = []
+
+    def look(run: Run, optimizer: torch.optim.Optimizer, index: int) -> None:
+        found.append(take(run.model, optimizer))
+
+    case.replay(step, 1, Change("", gradients=look))
+    return found[0] if found else None
+
+
+def _was_changed(before: State, now: State) -> bool:
+    return before.optimizer.keys() != now.optimizer.keys() or any(
+        not _equal(before.optimizer[number], now.optimizer[number]) for number in before.optimizer
+    )
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return one.shape == other.shape and bool(torch.equal(one.nan_to_num(), other.nan_to_num()))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    return type(one) is type(other) and (not isinstance(one, int | float | str | bool) or one == other)
+
+
+def _what_changed(before: State, now: State) -> str:
+    if not now.optimizer:
+        return "the optimizer's state is emptied"
+    missing = sorted(
+        {str(key) for n, entry in before.optimizer.items() for key in _keys(entry) - _keys(now.optimizer.get(n, {}))}
+    )
+    if missing:
+        return f"the optimizer's {' and '.join(missing)} are lost"
+    changed = sorted(
+        {
+            str(key)
+            for n, entry in before.optimizer.items()
+            for key in _keys(entry)
+            if not _equal(entry[key], now.optimizer[n][key])
+        }
+    )
+    return f"the optimizer's {' and '.join(changed)} are replaced"
+
+
+def _keys(entry: Any) -> set[Any]:
+    return set(entry) if isinstance(entry, dict) else set()
+
+
+def _option_of(what: str) -> str:
+    for name in ("exp_avg_sq", "exp_avg", "momentum_buffer", "step"):
+        if name in what:
+            return f"optimizer.state ({name})"
+    return "optimizer.state"
+
+
+def _unfit(state: dict[int, Any]) -> str | None:
+    """Return what does not fit in the state that a run starts with."""
+    entries = [entry for entry in state.values() if isinstance(entry, dict)]
+    if not entries:
+        return None
+    if 0 < sum("exp_avg_sq" in entry for entry in entries) < len(entries):
+        return "some second moments (exp_avg_sq) are missing"
+    stepped = [entry for entry in entries if float(entry.get("step", 0)) > 1]
+    for name, words in (
+        ("exp_avg_sq", "second moments"),
+        ("exp_avg", "first moments"),
+        ("momentum_buffer", "momentum"),
+    ):
+        having = [entry[name] for entry in stepped if isinstance(entry.get(name), torch.Tensor)]
+        if having and all(not bool(tensor.any()) for tensor in having):
+            return f"the {words} ({name}) are all 0 after a resume"
+    if any("exp_avg" in entry and "exp_avg_sq" not in entry for entry in stepped):
+        return "the second moments (exp_avg_sq) are missing after a resume"
+    ratios = list(_ratios(stepped))
+    if ratios and max(ratios) > WILD:
+        return (
+            f"the second moments (exp_avg_sq) do not belong to the first ones: up to {max(ratios):.3g} times too small"
+        )
+    return None
+
+
+def _ratios(entries: Iterable[dict[str, Any]]) -> Iterable[float]:
+    for entry in entries:
+        if isinstance(entry.get("exp_avg"), torch.Tensor) and isinstance(entry.get("exp_avg_sq"), torch.Tensor):
+            first, second = entry["exp_avg"].double().norm(), entry["exp_avg_sq"].double().sum().clamp_min(0).sqrt()
+            yield float(first / second.clamp_min(1e-30)) if float(first) > 0 else 0.0
+
+
+def _is_resumed(case: Case) -> bool:
+    """Whether the weights were trained before: the run starts lower than it is for a long time after."""
+    losses = [step.loss for step in case.steps]
+    if len(losses) < 10:
+        return False
+    return case.reference(case.first) < 0.5 * sorted(losses[1:20])[len(losses[1:20]) // 2]

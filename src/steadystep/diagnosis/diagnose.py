@@ -1,0 +1,265 @@
+"""Run a run to its trouble, ask each class of failures in turn, and race the fixes."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from steadystep.diagnosis import examples
+from steadystep.diagnosis.boxed_run import BoxedRun
+from steadystep.diagnosis.case import HORIZON, Case
+from steadystep.diagnosis.classes import (
+    accumulation,
+    batch,
+    clip_order,
+    initialisation,
+    learning_rate,
+    narrow,
+    operation,
+    optimizer_state,
+    outlier,
+    transient,
+    wrong_loss,
+)
+from steadystep.diagnosis.classes.gradients_of_steps import pairs
+from steadystep.diagnosis.culprit import Finding
+from steadystep.diagnosis.kept import kept
+from steadystep.diagnosis.race import Tried, try_fix, usual
+from steadystep.diagnosis.result import Diagnosis, Evidence
+from steadystep.diagnosis.run import Run
+from steadystep.diagnosis.trouble import DAMAGE, Trouble, first_damage, trouble_of
+from steadystep.recorder.folder import load
+
+EARLY = 5
+"""A trouble before this step can come from the weights of the start."""
+LITTLE = 0.1
+"""Progress below this share of the start's loss is looked at for layers that cannot learn."""
+
+Tell = Callable[[str, float | None], None]
+
+
+def _silent(text: str, share: float | None) -> None:
+    pass
+
+
+def diagnose(
+    run: Any,
+    *,
+    steps: int | None = None,
+    box: str | Path | None = None,
+    keep: str | Path | None = None,
+    tell: Tell = _silent,
+) -> Diagnosis:
+    """Find out what is wrong with a training run, and which fix holds.
+
+    The run is played until something is wrong or to its end. Then single factors are swapped in replays from its own
+    snapshots: the batch, the weights, the optimizer's state, the precision, the learning rate, clipping, or one
+    function of the model. A culprit is named only if a swap decides the outcome. Its fix is replayed for 200 steps.
+    Afterwards the run's state, its gradients and all random generators are as before, to the last bit.
+
+    Args:
+        run: an object with ``model``, ``optimizer``, ``loss(model, batch)``, which returns a scalar tensor, and
+            ``batches``, a sequence, or ``batch(index)``. If a training step is more than ``zero_grad``, ``backward``
+            and ``step``, also ``step(run, batch)``, which returns the loss as a float. A ``scaler`` and a ``scheduler``
+            are used if the run has them.
+        steps: steps to play. Default: one pass over the batches, at least 200 steps and at most 1,000.
+        box: the folder of a black box. The run then starts at the box's oldest snapshot, and its batches are the
+            box's as far as it has them. Default: the run as it is.
+        keep: a folder for the box under which the run is played. Default: it stays in memory.
+        tell: called with what is being done, and with the share of it that is done or None.
+
+    Raises:
+        RunError: a ValueError, if the run lacks something or does not fit the box.
+        BrokenBoxError: a ValueError, if the box cannot be read.
+
+    >>> import torch, steadystep
+    >>> from types import SimpleNamespace
+    >>> model = torch.nn.Linear(1, 1)
+    >>> x = torch.linspace(-1, 1, 8)[:, None]
+    >>> run = SimpleNamespace(
+    ...     model=model,
+    ...     optimizer=torch.optim.SGD(model.parameters(), lr=20.0),
+    ...     loss=lambda model, batch: ((model(batch[0]) - batch[1]) ** 2).mean(),
+    ...     batches=[(x, 2 * x)],
+    ... )
+    >>> found = steadystep.diagnose(run)
+    >>> found.culprit, found.place, found.verified
+    ('learning-rate', 'lr', True)
+    """
+    given = Run(run) if box is None else BoxedRun(run, load(Path(box)))
+    with kept(given):
+        given.begin()
+        case = Case(given, steps, tell, None if keep is None else Path(keep))
+        trouble = trouble_of(case)
+        if trouble is not None:
+            case.save_box()
+        finding = _find(case, trouble, tell)
+        if finding is None and trouble is not None and trouble.kind == "spike":
+            trouble = None  # the run recovers, and nothing decides: it is noise
+        if finding is None:
+            return _nobody(case, trouble)
+        tell(f"trying fixes for {finding.culprit}", None)
+        return _with_fix(case, trouble, finding)
+
+
+def _find(case: Case, trouble: Trouble | None, tell: Tell) -> Finding | None:
+    tell("comparing gradients with a replay", None)
+    if case.run.has_own_step and (compared := pairs(case)):
+        found = accumulation.investigate(case, compared) or clip_order.investigate(case, compared)
+        if found is not None:
+            return found
+    tell("looking at the loss", None)
+    if (found := wrong_loss.investigate(case)) is not None:
+        return found
+    if trouble is None:
+        return _quiet(case, tell)
+    if trouble.kind == "error":
+        return None
+    tell("replaying the trouble", None)
+    replays, found = transient.investigate(case, trouble)
+    if not replays:
+        return found
+    if trouble.is_nonfinite:
+        return _nonfinite(case, trouble, tell)
+    return _finite(case, trouble, tell)
+
+
+def _quiet(case: Case, tell: Tell) -> Finding | None:
+    """Look for what keeps a run from learning more than a little."""
+    last = case.good_moments()[-1]
+    if len(case.steps) < 20 or case.reference(case.first) - case.reference(last) >= LITTLE * case.level:
+        return None
+    tell("looking at the layers", None)
+    return initialisation.investigate(case, early=False)
+
+
+def _nonfinite(case: Case, trouble: Trouble, tell: Tell) -> Finding | None:
+    step = trouble.step
+    probe = case.probe(case.at(step), case.run.batch(step), look=True)
+    if examples.nonfinite(case.run.batch(step)) and (found := batch.investigate(case, trouble)) is not None:
+        return found
+    tell("swapping the precision", None)
+    if (found := narrow.investigate_range(case, trouble, probe)) is not None:
+        return found
+    tell("swapping the batch and the weights", None)
+    if not probe.is_finite and (found := batch.investigate(case, trouble)) is not None:
+        return found
+    tell("swapping a function", None)
+    if not probe.is_finite and (fix := operation.mended(case, trouble, probe)) is not None:
+        return operation.investigate(case, trouble, probe, fix)
+    risen = _risen_before(case, trouble)
+    if risen is not None and (found := _finite(case, risen, tell)) is not None:
+        return found
+    if step - case.first <= EARLY and (found := initialisation.investigate(case, early=True)) is not None:
+        return found
+    if not probe.is_finite:
+        return operation.investigate(case, trouble, probe, None)
+    tell("swapping the optimizer's state and precision", None)
+    return (
+        narrow.investigate_optimizer(case, trouble, probe)
+        or optimizer_state.investigate(case, trouble)
+        or _finite(case, trouble, tell)
+    )
+
+
+def _risen_before(case: Case, trouble: Trouble) -> Trouble | None:
+    """Return the divergence that a value that is not finite is only the end of, or None."""
+    times = [time for time in case.good_moments() if time < trouble.step]
+    times += [time for time in range(case.before(trouble.step, 5), trouble.step + 1) if time not in times]
+    finite = [(case.reference(time), time) for time in sorted(times) if math.isfinite(case.reference(time))]
+    if not finite:
+        return None
+    best, best_at = min(finite)
+    after = [pair for pair in finite if pair[1] > best_at]
+    if not after or max(after)[0] - best < DAMAGE * case.level:
+        return None
+    worst, worst_at = max(after)
+    step = first_damage(case, best_at, worst_at, best, worst)
+    return Trouble(
+        "diverged",
+        step,
+        f"{trouble.words}; the loss of the same batches rises from {best:.3g} to {worst:.3g} after step {step}",
+    )
+
+
+def _finite(case: Case, trouble: Trouble, tell: Tell) -> Finding | None:
+    tell("swapping the optimizer's state", None)
+    if (found := optimizer_state.investigate(case, trouble)) is not None:
+        return found
+    if trouble.kind in ("stalled", "frozen"):
+        probe = case.probe(case.start, case.run.batch(case.first), look=True)
+        tell("swapping the layers and the precision", None)
+        return (
+            initialisation.investigate(case, early=False)
+            or narrow.investigate_optimizer(case, trouble, probe)
+            or learning_rate.too_small(case)
+        )
+    tell("clipping, and leaving the batch out", None)
+    if (found := outlier.investigate(case, trouble)) is not None or trouble.kind == "spike":
+        return found
+    if trouble.step - case.first <= EARLY and (found := initialisation.investigate(case, early=True)) is not None:
+        return found
+    tell("swapping the learning rate", None)
+    return learning_rate.investigate(case, trouble, _sound_before(case, trouble))
+
+
+def _sound_before(case: Case, trouble: Trouble) -> int:
+    """Return the step of the last recorded moment that lies clearly before a trouble."""
+    return max(time for time in case.good_moments() if time <= case.before(trouble.step, 5))
+
+
+def _with_fix(case: Case, trouble: Trouble | None, finding: Finding) -> Diagnosis:
+    stuck = trouble is not None and trouble.kind in ("stalled", "frozen")
+    tried: list[Tried] = []
+    for fix in finding.fixes:
+        tried.append(try_fix(case, fix, progress=stuck))
+        if tried[-1].holds:
+            break
+    best = next((each for each in tried if each.holds), None)
+    others = [try_fix(case, fix, HORIZON // 2, progress=stuck) for fix in usual(case, tried[0].first)]
+    return Diagnosis(
+        culprit=finding.culprit,
+        place=finding.place,
+        step=finding.step,
+        sentence=finding.sentence,
+        fix=(best or tried[0]).fix.words if tried else "",
+        verified=best is not None,
+        held=best.held if best else max((each.held for each in tried), default=0),
+        evidence=tuple(case.evidence),
+        race=tuple(Evidence(each.fix.words, each.words, each.holds) for each in (*tried, *others)),
+        trouble=trouble.words if trouble else "",
+        losses=tuple(step.loss for step in case.steps),
+        norms=tuple(step.gradient for step in case.steps),
+        recording=case.recording,
+    )
+
+
+def _nobody(case: Case, trouble: Trouble | None) -> Diagnosis:
+    """Return what is said of a healthy run, or of one whose culprit is not proven."""
+    fix, held, race = "", 0, []
+    if trouble is None:
+        first, last = case.reference(case.first), case.reference(case.good_moments()[-1])
+        sentence = f"the run is healthy: {len(case.steps)} steps, loss {first:.4g} -> {last:.4g} on the same batches"
+    else:
+        sentence = f"{trouble.words}; no single factor that was swapped decides the outcome"
+        if trouble.kind != "error":
+            for candidate in usual(case, case.before(trouble.step)):
+                tried = try_fix(case, candidate)
+                race.append(Evidence(candidate.words, tried.words, tried.holds))
+                if tried.holds and not fix:
+                    fix, held = candidate.words, tried.held
+    return Diagnosis(
+        culprit=None,
+        place="",
+        step=trouble.step if trouble else None,
+        sentence=sentence,
+        fix=fix,
+        verified=bool(fix),
+        held=held,
+        evidence=tuple(case.evidence),
+        race=tuple(race),
+        trouble=trouble.words if trouble else "",
+        losses=tuple(step.loss for step in case.steps),
+        norms=tuple(step.gradient for step in case.steps),
+        recording=case.recording,
+    )

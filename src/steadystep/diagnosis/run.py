@@ -1,0 +1,193 @@
+"""The user's run, as the doctor works with it."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from steadystep.arguments import described
+from steadystep.diagnosis.errors import RunError
+from steadystep.diagnosis.plain import Plain, surroundings
+from steadystep.recorder.state import State, put_back, take
+
+SHORTEST = 200
+LONGEST = 1_000
+
+
+class Run:
+    """Reads the attributes of a user's run, which may replace them as it goes on.
+
+    Args:
+        user: an object with ``model``, ``optimizer``, ``loss(model, batch)``, and ``batches`` or ``batch(index)``; and,
+            if it has them, ``step(run, batch)``, ``scaler`` and ``scheduler``.
+
+    Raises:
+        RunError: if something is missing or of the wrong type.
+    """
+
+    def __init__(self, user: Any) -> None:
+        self.user = user
+        for name, kind in (("model", nn.Module), ("optimizer", torch.optim.Optimizer)):
+            if not isinstance(getattr(user, name, None), kind):
+                raise RunError(
+                    f"the run needs `{name}`, a {kind.__module__.split('.')[0]} {kind.__name__}; it has "
+                    f"{described(getattr(user, name, None))}"
+                )
+        if not callable(getattr(user, "loss", None)):
+            raise RunError("the run needs `loss(model, batch)`, which returns a scalar tensor")
+        self._batches = getattr(user, "batches", None)
+        if self._batches is None and not callable(getattr(user, "batch", None)):
+            raise RunError("the run needs `batches`, a sequence, or `batch(index)`")
+        if self._batches is not None and not (hasattr(self._batches, "__len__") and len(self._batches)):
+            raise RunError(f"`batches` must be a sequence that is not empty, and is {described(self._batches)}")
+        functions = (getattr(user, "step", None), user.loss, getattr(user, "batch", None))
+        self._plain = Plain(user, functions)
+        self._around = surroundings(functions)
+
+    @property
+    def model(self) -> nn.Module:
+        """The model at present."""
+        return self.user.model
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer at present."""
+        return self.user.optimizer
+
+    @property
+    def scaler(self) -> Any:
+        """The GradScaler of the run or of its functions, or None."""
+        return next((other for other in self.others().values() if callable(getattr(other, "get_scale", None))), None)
+
+    @property
+    def first(self) -> int:
+        """The number of the step that the run takes first."""
+        return 0
+
+    @property
+    def has_own_step(self) -> bool:
+        """Whether the user takes the steps."""
+        return callable(getattr(self.user, "step", None))
+
+    @property
+    def length(self) -> int:
+        """The steps of the run: an epoch, and at least 200."""
+        return SHORTEST if self._batches is None else min(max(len(self._batches), SHORTEST), LONGEST)
+
+    def batch(self, index: int) -> Any:
+        """Return the batch of a step; a sequence starts over at its end."""
+        if self._batches is None:
+            return self.user.batch(index)
+        return self._batches[index % len(self._batches)]
+
+    @property
+    def period(self) -> int | None:
+        """The number of batches after which they repeat, or None."""
+        return None if self._batches is None else len(self._batches)
+
+    def loss(self, batch: Any) -> torch.Tensor:
+        """Return the loss of a batch.
+
+        Raises:
+            RunError: if it is not a scalar tensor.
+        """
+        loss = self.user.loss(self.model, batch)
+        if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+            raise RunError(f"`loss(model, batch)` must return a scalar tensor, and returned {described(loss)}")
+        return loss.reshape(())
+
+    def step(self, batch: Any) -> float:
+        """Take a step as the user does, and return its loss."""
+        if self.has_own_step:
+            return self._own_step(batch)
+        optimizer, scaler = self.optimizer, getattr(self.user, "scaler", None)
+        optimizer.zero_grad()
+        loss = self.loss(batch)
+        if scaler is None:
+            loss.backward()
+            optimizer.step()
+        else:
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        if (scheduler := getattr(self.user, "scheduler", None)) is not None:
+            scheduler.step()
+        return float(loss.detach())
+
+    def _own_step(self, batch: Any) -> float:
+        step = cast("Callable[..., Any]", self.user.step)
+        takes = [
+            parameter
+            for parameter in inspect.signature(step).parameters.values()
+            if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+            and parameter.default is parameter.empty
+        ]
+        value = step(batch) if len(takes) == 1 else step(self.user, batch)
+        if isinstance(value, torch.Tensor):
+            value = value.detach()
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise RunError(
+                f"`step(run, batch)` must return the loss as a float, and returned {described(value)}"
+            ) from None
+
+    def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield the parameters of the model with their names."""
+        return self.model.named_parameters()
+
+    def others(self) -> Mapping[str, Any]:
+        """Return what else has a state: a scaler, a scheduler and the like."""
+        known = {**self._around, **_attributes(self.user)}
+        return {
+            name: value
+            for name, value in known.items()
+            if not isinstance(value, nn.Module | torch.optim.Optimizer | type)
+            and callable(getattr(value, "state_dict", None))
+            and callable(getattr(value, "load_state_dict", None))
+        }
+
+    def begin(self) -> None:
+        """Bring the run to its start, where it is."""
+
+    def take(self) -> "Moment":
+        """Copy the state of the run."""
+        gradients = {
+            name: parameter.grad.detach().clone()
+            for name, parameter in self.parameters()
+            if parameter.grad is not None and self.has_own_step
+        }
+        return Moment(self.optimizer, take(self.model, self.optimizer, self.others()), gradients, self._plain.take())
+
+    def put_back(self, moment: "Moment") -> None:
+        """Bring the run back to a moment, in place."""
+        self._plain.put_back(moment.plain)
+        self.user.optimizer = moment.optimizer
+        put_back(moment.state, self.model, moment.optimizer, self.others())
+        for name, parameter in self.parameters():
+            gradient = moment.gradients.get(name)
+            parameter.grad = None if gradient is None else gradient.clone()
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A run's state at a moment.
+
+    Attributes:
+        optimizer: the optimizer of then; a step may replace it.
+        state: of model, optimizer and the like.
+        gradients: those that a step of the user's has left.
+        plain: the plain values among attributes and variables.
+    """
+
+    optimizer: torch.optim.Optimizer
+    state: State
+    gradients: dict[str, torch.Tensor]
+    plain: list[Any]
+
+
+def _attributes(user: Any) -> dict[str, Any]:
+    return dict(vars(user)) if hasattr(user, "__dict__") else {}

@@ -1,0 +1,1 @@
+"""What the command `steadystep doctor` needs beside the diagnosis itself."""

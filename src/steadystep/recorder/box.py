@@ -1,0 +1,387 @@
+"""The black box: records what each step does, and freezes what led to trouble."""
+
+import logging
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from steadystep.arguments import checked, described
+from steadystep.optimizers.planned_step import PlannedStep
+from steadystep.recorder.batches import LastBatches
+from steadystep.recorder.foreign import ForeignMeasures
+from steadystep.recorder.guarded import GuardedMeasures
+from steadystep.recorder.late import Late
+from steadystep.recorder.measures import Measures, names_of, parameters_of
+from steadystep.recorder.own import OwnMeasures
+from steadystep.recorder.recording import Recording, Trigger
+from steadystep.recorder.ring import APPLIED, GRADIENT, LARGEST, LOSS, LR, SCALE, UPDATE, WEIGHT, Ring
+from steadystep.recorder.save import save
+from steadystep.recorder.snapshots import Snapshots
+from steadystep.recorder.tensor_file import check_installed
+from steadystep.recorder.watch import StepWatcher
+from steadystep.step.accounted import Accounted
+from steadystep.step.errors import StepError
+
+logger = logging.getLogger("steadystep")
+
+Batch = TypeVar("Batch")
+
+LAG = 8
+"""Steps by which trouble may be noticed late; as many more batches are held until then."""
+
+
+class BlackBox:
+    """The records of a run that is going on; see `blackbox`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        folder: Path | None,
+        others: Mapping[str, Any],
+        batches: int,
+        steps: int,
+        max_bytes: int,
+        every: int | None,
+    ) -> None:
+        self.folder = folder
+        self.trigger: Trigger | None = None
+        self._model, self._optimizer, self._size = model, optimizer, steps
+        self._max_bytes, self._keep = max_bytes, batches
+        self._batches = LastBatches(batches + LAG)
+        self._snapshots = Snapshots(model, optimizer, others, max_bytes, every)
+        self._step = 0
+        self._late_losses = Late()
+        self._weights: np.ndarray | None = None  # the norms of the parameters before the coming step
+        self._pending: float | torch.Tensor | None = None  # a loss that was given before its step
+        self._has_loss = True  # whether the last step has its loss
+        self._announced = False  # whether the batch of the coming step was given
+        self._until = sys.maxsize  # the step at which the box is full
+        self._left_out = 0.0  # seconds that snapshots took since the last step
+        self._last = perf_counter()
+        self._seconds = 0.0
+        self._open = True
+        self._start()
+
+    def _start(self) -> None:
+        """Begin a ring for the parameters that the optimizer has now."""
+        optimizer = self._optimizer
+        self._names = names_of(optimizer, self._model)
+        self._ring = Ring(self._size, len(optimizer.param_groups), len(self._names), self._step)
+        self._watch = StepWatcher(self._names, self._ring)
+        self._measures = _measures(optimizer, self._ring)
+        self._measures.attach(self._after_step)
+
+    def watch(self, loader: Iterable[Batch]) -> Iterator[Batch]:
+        """Yield the batches of a loader, and remember the last ones."""
+        for batch in loader:
+            self.batch(batch)
+            yield batch
+
+    def batch(self, batch: Any) -> None:
+        """Remember the batch of the step that comes, before it is used. With several batches for a step, the last."""
+        if not self._open:
+            return
+        step = self._step
+        self._pending = None  # of a step that was not taken, or of an earlier part of this one
+        self._announced = True
+        if not (self._batches.add(step, batch) and step >= self._snapshots.next):
+            return
+        if self.trigger is None and not self._watch.suspicious:
+            self._take_snapshot(step)
+
+    def loss(self, loss: torch.Tensor | float) -> None:
+        """Record the loss of a step, before or after the step is taken.
+
+        It is the loss of the step that was taken last, if that has none yet and no batch was given since; else it is
+        that of the step that comes.
+        """
+        if not self._open:
+            return
+        number = loss
+        if isinstance(loss, torch.Tensor):
+            number = loss.item() if loss.is_cpu else loss.detach().reshape(1).double()
+        ring, step = self._ring, self._step - 1
+        if not self._announced and not self._has_loss and ring.has(step):
+            self._has_loss = True
+            self._set_loss(step, number)
+            return
+        self._pending = number
+        if not isinstance(number, torch.Tensor) and not math.isfinite(number):
+            self._judge(self._watch.loss(self._step, number), self._step)
+
+    def recording(self) -> Recording:
+        """Return what is known of the last steps, in memory."""
+        self._take_arrived(wait=True)
+        ring = self._ring
+        places = ring.in_order()
+        numbers, tensors = ring.numbers[places], ring.tensors[places]
+        return Recording(
+            names=self._names,
+            steps=np.arange(ring.first, ring.end),
+            loss=numbers[:, LOSS],
+            lr=numbers[:, LR:],
+            applied=numbers[:, APPLIED],
+            scale=numbers[:, SCALE],
+            gradient=tensors[:, GRADIENT],
+            largest=tensors[:, LARGEST],
+            update=tensors[:, UPDATE],
+            weight=tensors[:, WEIGHT],
+            batches=self._batches_around(),
+            snapshots=self._snapshots.held(),
+            trigger=self.trigger,
+            about=self._about(),
+        )
+
+    def save(self) -> None:
+        """Write the box to its folder now, in place of the one that is there.
+
+        Raises:
+            ValueError: if the box has no folder.
+            OSError: if the folder cannot be written; the box that was there stays as it was.
+        """
+        if self.folder is None:
+            raise ValueError("this box has no folder, and so nothing to save to: make it with blackbox(..., folder)")
+        save(self.recording(), self.folder, self._max_bytes)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that records and snapshots take; batches are the caller's."""
+        return self._ring.numbers.nbytes + self._ring.tensors.nbytes + self._snapshots.nbytes
+
+    def close(self) -> None:
+        """Stop recording: take the hooks off the optimizer. What was recorded stays readable."""
+        if self._open:
+            self._open = False
+            self._measures.detach()
+
+    def _after_step(self, error: BaseException | None) -> None:
+        """Record the step that was taken."""
+        if error is not None and not isinstance(error, StepError):
+            return
+        now = perf_counter()
+        step, groups = self._step, self._optimizer.param_groups
+        size = self._measures.record(self._ring.begin(), error)
+        if size is None:  # other parameters
+            self._restart()
+            size = self._measures.record(self._ring.begin(), error)
+            assert size is not None, "the measures were made for these parameters"
+        self._step, self._announced = step + 1, False
+        if self._weights is not None:
+            with np.errstate(over="ignore"):
+                self._ring.tensors[step % self._size, WEIGHT], self._weights = self._weights, None
+        if size != size:  # the numbers are still on a device
+            trigger = None
+            self._take_arrived()
+        else:
+            trigger = self._watch.step(step, size, error, groups[0])
+        loss, self._pending = self._pending, None
+        self._has_loss = loss is not None
+        if trigger is not None:
+            self._judge(trigger, step)
+        if loss is not None:
+            self._set_loss(step, loss)
+        elapsed = now - self._last - self._left_out
+        self._seconds = elapsed if step < 2 else self._seconds + 0.05 * (elapsed - self._seconds)
+        self._last, self._left_out = now, 0.0
+        if step >= self._until:
+            self._finish()
+
+    def _set_loss(self, step: int, loss: float | torch.Tensor) -> None:
+        """Record the loss of a step that was taken, now or when it arrives from a device."""
+        if isinstance(loss, torch.Tensor):
+            self._late_losses.send(step, loss)
+            return
+        self._ring.numbers[step % self._size, LOSS] = loss
+        trigger = self._watch.loss(step, loss)
+        if trigger is not None:
+            self._judge(trigger, step)
+
+    def _take_arrived(self, wait: bool = False) -> None:
+        """Look at the records and losses that have arrived from a device."""
+        for step, size in self._measures.arrived(wait):
+            self._judge(self._watch.step(step, size, None, self._optimizer.param_groups[0]), self._step - 1)
+        for step, loss in self._late_losses.arrived(wait):
+            if self._ring.has(step):
+                self._ring.numbers[step % self._size, LOSS] = loss[0]
+                self._judge(self._watch.loss(step, float(loss[0])), self._step - 1)
+
+    def _take_snapshot(self, step: int) -> None:
+        """Take a snapshot if it is time, and then measure the parameters too."""
+        seconds = self._snapshots.take(step, self._seconds)
+        if seconds:
+            started = perf_counter()
+            self._weights = self._measures.weights()
+            self._left_out += seconds + perf_counter() - started
+
+    def _restart(self) -> None:
+        self._measures.detach()
+        self._weights = None
+        self._start()
+
+    def _judge(self, trigger: Trigger | None, step: int) -> None:
+        """Freeze the box if there is trouble, which was noticed at this step."""
+        if trigger is None or self.trigger is not None:
+            return
+        self.trigger = trigger
+        self._batches.frozen = True
+        self._until = step + self._keep
+        where = "" if self.folder is None else f": what led to it is written to {self.folder}"
+        level = logging.INFO if self.folder is None else logging.WARNING
+        detail = trigger.detail and f" ({trigger.detail})"
+        logger.log(level, "step %d: %s%s%s", trigger.step, trigger.kind, detail, where)
+        self._write()  # now, because a run that fails may end before the box is full
+
+    def _finish(self) -> None:
+        self.close()
+        self._write()
+
+    def _write(self) -> None:
+        """Save the box; a full disk is no reason to end a run."""
+        if self.folder is None:
+            return
+        try:
+            self.save()
+        except OSError as error:
+            logger.warning("the black box could not be written to %s: %s", self.folder, error)
+
+    def _batches_around(self) -> dict[int, Any]:
+        """Return the last batches, or those before and after the trigger."""
+        held = self._batches.held()
+        if self.trigger is None:
+            return dict(list(held.items())[-self._keep :])
+        first, last = self.trigger.step - self._keep, self._until
+        return {step: batch for step, batch in held.items() if first <= step <= last}
+
+    def _about(self) -> dict[str, Any]:
+        optimizer = self._optimizer
+        return {
+            "optimizer": type(optimizer).__name__,
+            "options": dict(optimizer.defaults),
+            "python": sys.version.split()[0],
+            "torch": torch.__version__,
+            "steadystep": version("steadystep"),
+            "device": ", ".join(sorted({str(parameter.device) for parameter in parameters_of(optimizer)})),
+            "batches_per_step": self._batches.most_per_step,
+            "snapshot_too_large": self._snapshots.too_large,
+        }
+
+
+def _measures(optimizer: torch.optim.Optimizer, ring: Ring) -> Measures:
+    if isinstance(optimizer, PlannedStep):
+        return OwnMeasures(optimizer, ring)
+    kind = GuardedMeasures if isinstance(optimizer, Accounted) else ForeignMeasures
+    return kind(optimizer, ring)
+
+
+@checked
+def blackbox(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    folder: str | Path | None,
+    *,
+    scaler: Any = None,
+    scheduler: Any = None,
+    others: Mapping[str, Any] | None = None,
+    batches: int = 8,
+    steps: int = 2048,
+    max_bytes: int = 2**31,
+    every: int | None = None,
+) -> BlackBox:
+    """Record what the steps of a run do, so that what led to trouble can be looked at and replayed.
+
+    Of each of the last steps it keeps the loss, the learning rates, whether the step was applied, the clip factor, and
+    for each tensor the norm and the largest element of the gradient and the norm of the update; and the last batches,
+    by reference. Two snapshots of the run's state (parameters, buffers, optimizer, scaler, scheduler, random
+    generators) are taken in turn, as often as takes 0.3% of the time of the steps. When a step is refused, something is
+    not finite, or the loss goes where its noise cannot bring it, the box keeps what led to that, records as many more
+    steps as it keeps batches, and writes it all to its folder. ``steadystep box FOLDER`` shows it.
+
+    The gradients are those that the optimizer works with, before its own clipping and with the scale of a GradScaler
+    divided out. The updates of an optimizer that does not measure them are exact for tensors of up to 4,096 elements,
+    and estimated from as many for larger ones. The norms of parameters are measured when a snapshot is taken. Nothing
+    waits for an accelerator, whose numbers are looked at a few steps later.
+
+    Args:
+        model: the model.
+        optimizer: its optimizer, of any kind.
+        folder: where the box is written, as safetensors and JSON; needs ``steadystep[doctor]``. None keeps it in
+            memory. With several ranks, all but the first write to ``rank-1`` and so on within it.
+        scaler: a GradScaler, for snapshots. Default None.
+        scheduler: a scheduler, for snapshots. Default None.
+        others: more objects with `state_dict` and `load_state_dict`, by name. Default None.
+        batches: how many of the last batches are kept, and steps recorded after trouble. Default 8.
+        steps: of how many steps records are kept. Default 2048.
+        max_bytes: the most that snapshots take in memory, and snapshots and batches in the folder. Default 2 GiB.
+        every: take a snapshot each so many steps. Default None, as often as is cheap.
+
+    Returns:
+        The box. Give it the batches with ``box.watch(loader)``, or each with ``box.batch(batch)`` before it is used,
+        and each loss with ``box.loss(loss)``, before or after the step. ``box.recording()`` returns what it holds,
+        ``box.save()`` writes it now, and ``box.close()`` ends it.
+
+    Raises:
+        TypeError: for anything but a model and an optimizer.
+        ValueError: for a number that is not a whole one from 1 up.
+        ImportError: for a folder, if safetensors is not installed.
+
+    >>> import tempfile, torch, steadystep
+    >>> from steadystep.recorder.folder import load
+    >>> model = torch.nn.Linear(2, 1)
+    >>> optimizer = steadystep.AdamW(model.named_parameters(), lr=1e-3)
+    >>> folder = tempfile.mkdtemp()
+    >>> box = steadystep.blackbox(model, optimizer, folder)
+    >>> for batch in box.watch([torch.ones(4, 2), torch.full((4, 2), float("nan")), torch.ones(4, 2)]):
+    ...     loss = model(batch).square().mean()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     optimizer.zero_grad()
+    ...     box.loss(loss)
+    >>> box.trigger.kind, box.trigger.step
+    ('step refused', 1)
+    >>> recording = load(folder)
+    >>> recording.applied.tolist(), recording.names
+    ([1.0, 0.0], ('weight', 'bias'))
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"blackbox takes the model first, and got {described(model)}")
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise TypeError(f"blackbox takes the optimizer second, and got {described(optimizer)}")
+    for name, number in (("batches", batches), ("steps", steps), ("max_bytes", max_bytes), ("every", every)):
+        if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < 1):
+            raise ValueError(f"{name} is {number!r}: it must be a whole number from 1 up")
+    if folder is not None:
+        check_installed()
+    optimizer = _innermost(optimizer)
+    stateful = {"scaler": scaler, "scheduler": scheduler, **(others or {})}
+    return BlackBox(
+        model,
+        optimizer,
+        None if folder is None else _of_this_rank(Path(folder)),
+        {name: each for name, each in stateful.items() if each is not None},
+        batches,
+        steps,
+        max_bytes,
+        every,
+    )
+
+
+def _innermost(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """Return the optimizer inside the wrappers of a trainer."""
+    inner = getattr(optimizer, "optimizer", None)
+    return _innermost(inner) if isinstance(inner, torch.optim.Optimizer) else optimizer
+
+
+def _of_this_rank(folder: Path) -> Path:
+    """Return the folder of this rank's box."""
+    rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+    return folder / f"rank-{rank}" if rank else folder
