@@ -1,4 +1,7 @@
-"""Examine a run with a progress bar, and print or write what is found."""
+"""Examine a run with a progress bar, and print or write what is found.
+
+The modules of reports take seconds to import, which JSON does not need.
+"""
 
 import json
 from dataclasses import asdict
@@ -14,10 +17,6 @@ from steadystep.diagnosis.errors import RunError
 from steadystep.diagnosis.result import Diagnosis
 from steadystep.lab.doctor.run_file import make_run
 from steadystep.lab.errors import UserError
-from steadystep.lab.report.console_table import show_table
-from steadystep.lab.report.doctor.report import doctor_document, fix_sentence, fixes_table, swaps_table
-from steadystep.lab.report.document import write_document
-from steadystep.lab.report.lines import say
 from steadystep.lab.study.command import command_line
 from steadystep.lab.system.atomic import check_folder
 from steadystep.recorder.folder import BrokenBoxError
@@ -34,6 +33,9 @@ def examine(box: Path | None, run: str | None, steps: int | None, as_json: bool,
     found = _diagnosis(box, run, steps, out)
     page = None
     if out is not None:
+        from steadystep.lab.report.doctor.report import doctor_document
+        from steadystep.lab.report.document import write_document
+
         command = command_line("doctor", run=run, steps=steps, out=out) + (f" {box}" if box else "")
         page, *_ = write_document(doctor_document(found, run or str(box), command), out)
     if as_json:
@@ -67,6 +69,10 @@ def _diagnosis(box: Path | None, run: str | None, steps: int | None, out: Path |
 
 
 def _show(found: Diagnosis, console: Console) -> None:
+    from steadystep.lab.report.console_table import show_table
+    from steadystep.lab.report.doctor.report import fix_sentence, fixes_table, swaps_table
+    from steadystep.lab.report.lines import say
+
     if found.evidence:
         show_table(swaps_table(found.evidence), console)
     if found.race:
@@ -93,6 +99,10 @@ def advise(box: Path | None, run: str | None, as_json: bool) -> int:
     if as_json:
         print(json.dumps(asdict(advice), indent=2, allow_nan=False))
         return 0
+    from steadystep.lab.report.console_table import show_table
+    from steadystep.lab.report.doctor.report import swaps_table
+    from steadystep.lab.report.lines import say
+
     console = output()
     show_table(swaps_table(advice.evidence), console)
     for warning in advice.warnings:

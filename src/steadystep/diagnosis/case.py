@@ -6,12 +6,13 @@ import statistics
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from steadystep.diagnosis.changes import Change, with_batches
+from steadystep.diagnosis.changes import Change, reset, with_batches
 from steadystep.diagnosis.errors import RunError
 from steadystep.diagnosis.operations import Edit, Event, Place, Seen, operations
 from steadystep.diagnosis.play import Played, Step, converted, norm_of, play
@@ -24,6 +25,8 @@ REFERENCES = 5
 """Batches on which all weights are compared, so that noise between batches does not count."""
 HORIZON = 200
 """Steps for which a fix must hold."""
+RESUMED = 0.2
+"""A loss at the start below this share of that of fresh weights: the weights were trained."""
 BACK = 20
 """Steps before a trouble from which fixes are replayed."""
 _MOMENTS = 40
@@ -74,7 +77,7 @@ class Case:
         run: the run, which must be at its start.
         steps: the steps to play; None: those of the run.
         tell: called with what is being done.
-        keep: the folder for the black box under which the run is played; None: it stays in memory.
+        keep: the folder of the black box under which the run is played; None: without one.
     """
 
     def __init__(
@@ -87,14 +90,15 @@ class Case:
         self.moments: dict[int, Moment] = {self.first: self.start}
         self._references: dict[int, float] = {}
         self.planned = steps or run.length
-        self._box = blackbox(run.model, run.optimizer, keep, others=run.others(), max_bytes=_MEMORY)
+        # Its kernels take seconds to compile where they have never been used.
+        self._box = blackbox(run.model, run.optimizer, keep, others=run.others(), max_bytes=_MEMORY) if keep else None
         self.recorded = self._record()
         self.steps = self.recorded.steps
-        self.recording = self._box.recording()
+        self.recording = self._box.recording() if self._box else None
 
     def save_box(self) -> None:
-        """Write the black box, if it has a folder."""
-        if self._box.folder is not None:
+        """Write the black box, if there is one."""
+        if self._box is not None:
             self._box.save()
 
     def _record(self) -> Played:
@@ -102,7 +106,8 @@ class Case:
         box = self._box
 
         def keep(step: Step) -> bool:
-            box.loss(step.loss)
+            if box is not None:
+                box.loss(step.loss)
             self.tell("running", (step.index + 1 - self.first) / self.planned)
             if step.nonfinite_parameters or not math.isfinite(step.loss):
                 return True
@@ -111,14 +116,16 @@ class Case:
             return self._refused(step)
 
         def seen(index: int, batch: Any) -> Any:
-            box.batch(batch)
+            if box is not None:
+                box.batch(batch)
             return batch
 
         try:
             indices = range(self.first, self.first + self.planned)
             played = play(self.run, self.start, indices, with_batches(seen, "recorded"), each=keep)
         finally:
-            box.close()
+            if box is not None:
+                box.close()
         if not (played.error or played.broken):
             self.moments[self.first + len(played.steps)] = self.run.take()
         return played
@@ -222,12 +229,25 @@ class Case:
         last = max(len(self.steps) - 3, 1)
         return sorted({self.first + round(last * part / REFERENCES) for part in range(REFERENCES)})
 
-    @property
+    @cached_property
+    def untrained(self) -> float:
+        """The loss of the reference batches with freshly initialised weights; NaN if the modules cannot do that."""
+        modules = self.run.model.named_modules()
+        names = [name for name, module in modules if callable(getattr(module, "reset_parameters", None))]
+        return self.play(self.start, self.first, 0, reset(names)).end if names else math.nan
+
+    @cached_property
     def level(self) -> float:
-        """What a change of the loss is compared with: the loss at the start, or how much it varies if that is more."""
+        """What a change of the loss is compared with: the loss at the start, or how much it varies if that is more.
+
+        For weights that were trained before, it is at least a fifth of the loss of untrained ones.
+        """
         losses = [step.loss for step in self.steps if math.isfinite(step.loss)]
         spread = statistics.pstdev(losses) if len(losses) > 1 else 0.0
-        return max(abs(self.reference(self.first)), min(spread, abs(losses[0]) if losses else 0.0), 1e-12)
+        first = abs(self.reference(self.first))
+        varies = min(spread, abs(losses[0]) if losses else 0.0)
+        trained = RESUMED * self.untrained if first < RESUMED * self.untrained else 0.0
+        return max(first, varies, trained, 1e-12)
 
     @property
     def last(self) -> int:

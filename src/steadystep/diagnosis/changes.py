@@ -122,6 +122,19 @@ def state_at(step: int, state: State, label: str) -> Change:
     return Change(label, gradients=give)
 
 
+def reset(names: list[str]) -> Change:
+    """Initialise modules as they do themselves, before a replay begins."""
+
+    def begin(run: Run) -> None:
+        modules = dict(run.model.named_modules())
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            for name in names:
+                modules[name].reset_parameters()  # type: ignore[operator]
+
+    return Change("initialised anew", begin=begin)
+
+
 @contextmanager
 def entered(run: Run, changes: tuple[Change, ...]) -> Iterator[None]:
     """Hold what each change does around a whole replay."""

@@ -65,7 +65,7 @@ def diagnose(
         steps: steps to play. Default: one pass over the batches, at least 200 steps and at most 1,000.
         box: the folder of a black box. The run then starts at the box's oldest snapshot, and its batches are the
             box's as far as it has them. Default: the run as it is.
-        keep: a folder for the box under which the run is played. Default: it stays in memory.
+        keep: the folder of a black box under which the run is played. Default: it is played without one.
         tell: called with what is being done, and with the share of it that is done or None.
 
     Raises:
@@ -114,7 +114,7 @@ def _find(case: Case, trouble: Trouble | None, tell: Tell) -> Finding | None:
     if trouble is None:
         return _quiet(case, tell)
     if trouble.kind == "error":
-        return None
+        return batch.investigate(case, trouble)
     tell("replaying the trouble", None)
     replays, found = transient.investigate(case, trouble)
     if not replays:

@@ -80,8 +80,12 @@ def _norm_with_eps(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict
     return func(torch.where(args[0] == 0, torch.full_like(args[0], 1e-12), args[0]), *args[1:], **kwargs)
 
 
-def _root_of_products(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return func(_above_zero(args[0]), *args[1:], **kwargs)
+def _root(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Keep the base of a power away from 0 if the exponent is below 1, where the derivative is infinite."""
+    base, *others = args
+    exponent = others[0] if others else kwargs.get("exponent")
+    is_root = isinstance(exponent, int | float) and exponent < 1
+    return func(_above_zero(base) if is_root else base, *others, **kwargs)
 
 
 _STABLE: tuple[tuple[tuple[str, ...], Edit, str], ...] = (
@@ -91,7 +95,7 @@ _STABLE: tuple[tuple[tuple[str, ...], Edit, str], ...] = (
         "add a small constant inside {name}, or clamp what it gets",
     ),
     (("sqrt", "rsqrt", "reciprocal"), _first(_above_zero), "add a small constant inside {name}"),
-    (("pow", "float_power", "__pow__"), _root_of_products, "add a small constant to what {name} gets"),
+    (("pow", "float_power", "__pow__"), _root, "add a small constant to what {name} gets"),
     (
         ("div", "truediv", "true_divide", "divide", "rtruediv", "rdiv"),
         _away_from_zero,

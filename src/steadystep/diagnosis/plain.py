@@ -26,7 +26,7 @@ class Plain:
     """
 
     def __init__(self, user: Any, functions: Iterable[Any]) -> None:
-        self._places: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
+        self._places: list[tuple[str, Callable[[], Any], Callable[[Any], None]]] = []
         if hasattr(user, "__dict__"):
             self._places += [
                 _of_mapping(vars(user), name) for name in vars(user) if name not in ("model", "optimizer", "batches")
@@ -35,18 +35,25 @@ class Plain:
             inner = getattr(function, "__func__", function)
             if not isinstance(inner, FunctionType):
                 continue
-            self._places += [_of_cell(cell) for cell in inner.__closure__ or ()]
+            cells = zip(inner.__code__.co_freevars, inner.__closure__ or (), strict=True)
+            self._places += [_of_cell(name, cell) for name, cell in cells]
             self._places += [
                 _of_mapping(inner.__globals__, name) for name in inner.__code__.co_names if name in inner.__globals__
             ]
 
     def take(self) -> list[Any]:
         """Copy the values; what is not plain is left out."""
-        return [_taken(read()) for read, _ in self._places]
+        return [_taken(read()) for _, read, _ in self._places]
+
+    def numbers(self) -> list[tuple[str, Callable[[], Any], Callable[[Any], None]]]:
+        """Return the numbers above 1 by name, with how each is read and written."""
+        return [
+            place for place in self._places if type(value := place[1]()) in (int, float) and 1 < value < float("inf")
+        ]
 
     def put_back(self, values: list[Any]) -> None:
         """Put the values back."""
-        for (read, write), value in zip(self._places, values, strict=True):
+        for (_, read, write), value in zip(self._places, values, strict=True):
             if value is not _LEFT:
                 write(_restored(read(), value))
 
@@ -61,7 +68,7 @@ def surroundings(functions: Iterable[Any]) -> dict[str, Any]:
                 {name: inner.__globals__[name] for name in inner.__code__.co_names if name in inner.__globals__}
             )
             cells = zip(inner.__code__.co_freevars, inner.__closure__ or (), strict=True)
-            found.update({name: value for name, cell in cells if (value := _of_cell(cell)[0]()) is not _LEFT})
+            found.update({name: value for name, cell in cells if (value := _of_cell(name, cell)[1]()) is not _LEFT})
     return found
 
 
@@ -69,11 +76,11 @@ _LEFT = object()
 """Stands for a value that is not plain."""
 
 
-def _of_mapping(mapping: dict[str, Any], name: str) -> tuple[Callable[[], Any], Callable[[Any], None]]:
-    return lambda: mapping.get(name), lambda value: mapping.__setitem__(name, value)
+def _of_mapping(mapping: dict[str, Any], name: str) -> tuple[str, Callable[[], Any], Callable[[Any], None]]:
+    return name, lambda: mapping.get(name), lambda value: mapping.__setitem__(name, value)
 
 
-def _of_cell(cell: CellType) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+def _of_cell(name: str, cell: CellType) -> tuple[str, Callable[[], Any], Callable[[Any], None]]:
     def read() -> Any:
         try:
             return cell.cell_contents
@@ -83,7 +90,7 @@ def _of_cell(cell: CellType) -> tuple[Callable[[], Any], Callable[[Any], None]]:
     def write(value: Any) -> None:
         cell.cell_contents = value
 
-    return read, write
+    return name, read, write
 
 
 def _taken(value: Any) -> Any:

@@ -50,7 +50,7 @@ class Diagnosis:
         trouble: what was seen, such as "the loss is nan"; "" for a healthy run.
         losses: the loss of each step of the run.
         norms: the norm of the gradients of each step.
-        recording: what the black box holds of the run.
+        recording: what the black box holds of the run; None if there is no box.
     """
 
     culprit: str | None

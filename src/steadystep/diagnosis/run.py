@@ -62,6 +62,11 @@ class Run:
         """The GradScaler of the run or of its functions, or None."""
         return next((other for other in self.others().values() if callable(getattr(other, "get_scale", None))), None)
 
+    def scales(self) -> list["Scale"]:
+        """Return the scales by which the loss may be multiplied: that of a GradScaler, and numbers called a scale."""
+        found = [] if self.scaler is None or not self.scaler.is_enabled() else [_of_scaler(self.scaler)]
+        return found + [Scale(read, write) for name, read, write in self._plain.numbers() if "scale" in name.lower()]
+
     @property
     def first(self) -> int:
         """The number of the step that the run takes first."""
@@ -170,6 +175,21 @@ class Run:
         for name, parameter in self.parameters():
             gradient = moment.gradients.get(name)
             parameter.grad = None if gradient is None else gradient.clone()
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A factor of the loss that can be read and changed."""
+
+    read: Callable[[], float]
+    write: Callable[[float], None]
+
+
+def _of_scaler(scaler: Any) -> Scale:
+    def write(value: float) -> None:
+        scaler.load_state_dict({**scaler.state_dict(), "scale": value})
+
+    return Scale(lambda: float(scaler.get_scale()), write)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def trouble_of(case: Case) -> Trouble | None:
     """Return the trouble of a recorded run, or None."""
     last = case.steps[-1]
     if case.recorded.error is not None:
-        return Trouble("error", last.index, f"step {last.index} raises {_named(case.recorded.error)}")
+        return Trouble("error", last.index, f"step {last.index} raises {said(case.recorded.error)}")
     if not math.isfinite(last.loss):
         return Trouble("loss", last.index, f"the loss is {last.loss} at step {last.index}")
     if last.nonfinite_gradients and (last.nonfinite_parameters or case.run.scaler is None):
@@ -123,7 +123,8 @@ def _end(case: Case) -> Trouble | None:
     )
 
 
-def _named(error: Exception) -> str:
+def said(error: Exception) -> str:
+    """Return an error in one line."""
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".rstrip(": ")
 
 

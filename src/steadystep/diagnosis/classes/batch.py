@@ -7,7 +7,7 @@ from steadystep.diagnosis import examples
 from steadystep.diagnosis.case import Case, Probe
 from steadystep.diagnosis.changes import SKIP, Change, with_batches, without
 from steadystep.diagnosis.culprit import Finding, Fix
-from steadystep.diagnosis.trouble import Trouble
+from steadystep.diagnosis.trouble import Trouble, said
 
 OTHERS = 5
 
@@ -31,7 +31,7 @@ def investigate(case: Case, trouble: Trouble) -> Finding | None:
     if fine < tried or not all(bad_elsewhere):
         return None
     probe = case.probe(moment, batch, look=True)
-    if probe.forward_is_finite and holds is None:
+    if probe.error is None and probe.forward_is_finite and holds is None:
         return None  # the loss is sound, so that the derivative is what a fix has to change
     return finding(case, step, probe, holds)
 
@@ -53,6 +53,8 @@ def finding(case: Case, step: int, probe: Probe, holds: tuple[int | None, str] |
     place = f"{named(bad)} of batch {step}" if bad else f"batch {step}"
     if holds is not None:
         reason = f"contains {holds[1]}"
+    elif probe.error is not None:
+        reason = f"raises {said(probe.error)}"
     elif probe.event is not None:
         reason = f"makes the loss {_word(probe.loss)}: {probe.event.what} in {probe.event.place.words}"
     else:
@@ -63,7 +65,7 @@ def finding(case: Case, step: int, probe: Probe, holds: tuple[int | None, str] |
         fixes.append(
             Fix(f"leave {place} out, or mend its data", (_without_examples(case, step, bad),), case.before(step))
         )
-    fixes.append(Fix("skip batches whose loss is not finite", (skip_bad(case, step),), case.before(step)))
+    fixes.append(Fix(f"skip batch {step}, and what is like it", (skip_bad(case, step),), case.before(step)))
     return Finding(
         "batch", place, step, f"{place} {reason}; other batches are fine with the same weights", tuple(fixes)
     )

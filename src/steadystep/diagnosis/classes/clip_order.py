@@ -1,7 +1,5 @@
 """Gradients that are clipped while they are still multiplied by the scale of a GradScaler."""
 
-import statistics
-
 import torch
 
 from steadystep.diagnosis.case import Case
@@ -16,44 +14,37 @@ STEADY = 0.02
 
 
 def investigate(case: Case, compared: list[Pair]) -> Finding | None:
-    """Ask whether the norm of clipped gradients depends on the scale, which it must not."""
-    scaler = case.run.scaler
-    if scaler is None or len(compared) < 3 or not scaler.is_enabled():
-        return None
+    """Ask whether the norm of clipped gradients depends on the scale of the loss, which it must not."""
     clipped = [pair for pair in compared if float(pair.given.norm() / pair.fresh.norm()) < 1 - STEADY]
     if len(clipped) < 3 or any(cosine(pair.given, pair.fresh) < SAME for pair in clipped):
         return None
-    norms = [float(pair.given.norm()) for pair in clipped]
-    case.run.put_back(case.start)
-    scale = float(scaler.get_scale())
-    other = given_gradients(case, case.start, len(compared), _scaled(0.5))
-    ratios = [float(other[pair.index].norm() / pair.given.norm()) for pair in clipped[:1] if pair.index in other]
-    if not ratios or abs(ratios[0] - 2) > 2 * STEADY:
-        case.note("the scale of the GradScaler halved", "the clipped norm does not change", True)
-        return None
-    max_norm = statistics.median(norms) * scale
-    case.note(
-        "the scale of the GradScaler halved",
-        f"the clipped norm doubles, {norms[0]:.3g} -> {norms[0] * ratios[0]:.3g}: it was {max_norm:.3g} / {scale:g}",
-        False,
-    )
-    right = min(max_norm, float(clipped[0].fresh.norm()))
+    norm = float(clipped[0].given.norm())
+    for scale in case.run.scales():
+        case.run.put_back(case.start)
+        value = scale.read()
+        halved = Change("half the scale", begin=lambda run, scale=scale, value=value: scale.write(value / 2))
+        given = given_gradients(case, case.start, len(compared), halved).get(clipped[0].index)
+        ratio = 1.0 if given is None else float(given.norm()) / norm
+        case.run.put_back(case.start)
+        if abs(ratio - 2) > 2 * STEADY:
+            case.note(f"the scale {value:g} halved", "the norm of the clipped gradients does not double", True)
+            continue
+        told = f"the norm of the clipped gradients doubles, {norm:.3g} -> {norm * ratio:.3g}"
+        case.note(f"the scale {value:g} halved", told, False)
+        return _finding(case, value, norm, float(clipped[0].fresh.norm()))
+    return None
+
+
+def _finding(case: Case, scale: float, norm: float, true: float) -> Finding:
+    max_norm = norm * scale
     return Finding(
         "clip-order",
         "clip_grad_norm_ before scaler.unscale_",
         case.first,
         f"gradients are clipped to {max_norm:.3g} while they are still multiplied by the scale {scale:g}: "
-        f"the optimizer gets gradients of norm {norms[0]:.2g} instead of {right:.2g}",
+        f"the optimizer gets gradients of norm {norm:.2g} instead of {min(max_norm, true):.2g}",
         (Fix("call scaler.unscale_(optimizer) before the gradients are clipped", (_in_order(max_norm),)),),
     )
-
-
-def _scaled(factor: float) -> Change:
-    def begin(run: Run) -> None:
-        saved = run.scaler.state_dict()
-        run.scaler.load_state_dict({**saved, "scale": saved["scale"] * factor})
-
-    return Change("another scale", begin=begin)
 
 
 def _in_order(max_norm: float) -> Change:

@@ -7,14 +7,14 @@ import torch
 from torch import nn
 
 from steadystep.diagnosis.case import Case
-from steadystep.diagnosis.changes import Change
+from steadystep.diagnosis.changes import Change, reset
 from steadystep.diagnosis.culprit import Finding, Fix
 from steadystep.diagnosis.operations import Call
-from steadystep.diagnosis.run import Run
 
 MOST = 0.9
 LOOKED_AT = 4
-WIDE = 1e3
+LARGE = 4.0
+"""How many times larger than usual the weights of a layer are, to be named."""
 _RELUS = ("relu", "relu6", "leaky_relu", "hardtanh", "elu", "selu", "celu", "gelu", "silu")
 _BOUNDED = {"tanh": 0.99, "sigmoid": 0.98, "softsign": 0.98, "hardsigmoid": 0.98}
 
@@ -55,7 +55,8 @@ def investigate(case: Case, early: bool) -> Finding | None:
     if not names and early:
         names = _too_large(case)
         sick = [
-            Sick(name, f"the weights of {name} are far larger than those that it is usually given") for name in names
+            Sick(name, f"the weights of {name} are not finite, or far larger than reset_parameters() makes them")
+            for name in names
         ]
     if not names or not _can_reset(case, names):
         return None
@@ -72,19 +73,6 @@ def investigate(case: Case, early: bool) -> Finding | None:
         f"{base:.3g}",
         (Fix(f"initialise {', '.join(names[:3])} as the layer's reset_parameters() does", (reset(names),)),),
     )
-
-
-def reset(names: list[str]) -> Change:
-    """Initialise modules as they do themselves, before a replay begins."""
-
-    def begin(run: Run) -> None:
-        modules = dict(run.model.named_modules())
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            for name in names:
-                modules[name].reset_parameters()  # type: ignore[operator]
-
-    return Change("initialised anew", begin=begin)
 
 
 def _end(case: Case, *changes: Change) -> float:
@@ -146,9 +134,10 @@ def _too_large(case: Case) -> list[str]:
                 continue
             before = float(weight.float().norm())
             module.reset_parameters()  # type: ignore[operator]
-            ratios[name] = before / max(float(weight.float().norm()), 1e-30)
+            ratio = before / max(float(weight.float().norm()), 1e-30)
+            ratios[name] = ratio if math.isfinite(ratio) else math.inf
     case.run.put_back(case.start)
-    return [name for name in sorted(ratios, key=lambda name: -ratios[name]) if ratios[name] > 4]
+    return [name for name in sorted(ratios, key=lambda name: -ratios[name]) if ratios[name] > LARGE]
 
 
 def _can_reset(case: Case, names: list[str]) -> bool:

@@ -18,6 +18,10 @@ from steadystep.recorder.state import State, take
 BACK = 3
 FILL = 100
 """Steps in which moments are filled before the learning rate comes back."""
+SOON = (3, 20)
+"""Steps after which a resumed run is compared with one whose moments were filled."""
+TRAINED = 0.7
+"""A loss below this share of that of fresh weights shows that the weights were trained."""
 WILD = 10.0
 """A first moment this many times as large as the root of the second one cannot come from one history."""
 
@@ -65,15 +69,19 @@ def _unfit_at_the_start(case: Case, trouble: Trouble) -> Finding | None:
         return None
     state = case.start.state.optimizer
     unfit = _unfit(state)
-    trained = not state and _is_resumed(case)
-    if unfit is None and not trained:
+    if unfit is None and (state or not _is_trained(case)):
         return None
     warm = filled(case)
     if warm is None:
         return None
-    end, first = case.play(warm, case.first, 60).end, case.reference(case.first)
-    holds = end - first < 0.1 * case.level + 0.1 * abs(first)
-    case.note(f"moments filled for {FILL} steps before the first step", f"loss {first:.3g} -> {end:.3g}", holds)
+    first = case.reference(case.first)
+    rises = [case.play(case.start, case.first, count).end - first for count in SOON]
+    filled_rises = [case.play(warm, case.first, count).end - first for count in SOON]
+    worst = max(range(len(SOON)), key=lambda place: math.inf if math.isnan(rises[place]) else rises[place])
+    rise, then = rises[worst], filled_rises[worst]
+    holds = not math.isnan(then) and (math.isnan(rise) or then < rise / 3)
+    words = f"after {SOON[worst]} steps the loss of the same batches changes by {then:.3g} instead of {rise:.3g}"
+    case.note(f"moments filled for {FILL} steps before the first step", words, holds)
     if not holds:
         return None
     what = unfit or "the optimizer starts without the moments that belong to these weights"
@@ -222,9 +230,6 @@ def _ratios(entries: Iterable[dict[str, Any]]) -> Iterable[float]:
             yield float(first / second.clamp_min(1e-30)) if float(first) > 0 else 0.0
 
 
-def _is_resumed(case: Case) -> bool:
-    """Whether the weights were trained before: the run starts lower than it is for a long time after."""
-    losses = [step.loss for step in case.steps]
-    if len(losses) < 10:
-        return False
-    return case.reference(case.first) < 0.5 * sorted(losses[1:20])[len(losses[1:20]) // 2]
+def _is_trained(case: Case) -> bool:
+    """Whether the weights are far better than freshly initialised ones."""
+    return case.reference(case.first) < TRAINED * case.untrained
