@@ -82,3 +82,13 @@ def test_the_differences_from_torch_are_up_to_date() -> None:
     page = ROOT / "docs" / "reference" / "differences-from-torch.md"
     assert script("write_differences").page() == page.read_text()
     assert f"reference/{page.name}" in (ROOT / "mkdocs.yml").read_text()
+
+
+def test_the_doctor_still_says_what_the_readme_shows() -> None:
+    """Losses differ in their last digits between machines; the culprit, the sentence and the fix do not."""
+    write = script("write_doctor")
+    fresh = write.said().splitlines()[-3:]
+    assert fresh[0].startswith("Culprit: ") and fresh[2].startswith("Fix: ")
+    for page in write.PAGES:
+        shown = write.BLOCK.search(page.read_text(encoding="utf-8"))
+        assert shown is not None and all(line in shown[0] for line in fresh), page

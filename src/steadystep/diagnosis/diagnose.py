@@ -32,8 +32,6 @@ from steadystep.recorder.folder import load
 
 EARLY = 5
 """A trouble before this step can come from the weights of the start."""
-LITTLE = 0.1
-"""Progress below this share of the start's loss is looked at for layers that cannot learn."""
 
 Tell = Callable[[str, float | None], None]
 
@@ -125,12 +123,11 @@ def _find(case: Case, trouble: Trouble | None, tell: Tell) -> Finding | None:
 
 
 def _quiet(case: Case, tell: Tell) -> Finding | None:
-    """Look for what keeps a run from learning more than a little."""
-    last = case.good_moments()[-1]
-    if len(case.steps) < 20 or case.reference(case.first) - case.reference(last) >= LITTLE * case.level:
+    """Look for what keeps a run from learning as much as it could: layers, and updates that are rounded away."""
+    if len(case.steps) < 20:
         return None
-    tell("looking at the layers", None)
-    return initialisation.investigate(case, early=False)
+    tell("looking at the layers and the precision", None)
+    return initialisation.investigate(case, early=False) or narrow.investigate_lost_updates(case)
 
 
 def _nonfinite(case: Case, trouble: Trouble, tell: Tell) -> Finding | None:
@@ -191,6 +188,7 @@ def _finite(case: Case, trouble: Trouble, tell: Tell) -> Finding | None:
         tell("swapping the layers and the precision", None)
         return (
             initialisation.investigate(case, early=False)
+            or narrow.investigate_lost_updates(case)
             or narrow.investigate_optimizer(case, trouble, probe)
             or learning_rate.too_small(case)
         )

@@ -12,6 +12,10 @@ from steadystep.diagnosis.culprit import Finding, Fix
 from steadystep.diagnosis.operations import Call
 
 MOST = 0.9
+GAIN = 0.3
+"""The share of the run's last loss by which new weights must end lower."""
+FLOOR = 0.1
+"""The share of the first loss below which a last loss counts as this much: differences near 0 are noise."""
 LOOKED_AT = 4
 LARGE = 4.0
 """How many times larger than usual the weights of a layer are, to be named."""
@@ -61,7 +65,8 @@ def investigate(case: Case, early: bool) -> Finding | None:
     if not names or not _can_reset(case, names):
         return None
     base, anew = _end(case), _end(case, reset(names))
-    cured = not math.isnan(anew) and (math.isnan(base) or base - anew > 0.1 * max(abs(base), 1e-12))
+    least = GAIN * max(abs(base), FLOOR * case.level)
+    cured = not math.isnan(anew) and (math.isnan(base) or base - anew > least)
     case.note(f"{', '.join(names[:3])} initialised anew", f"the loss ends at {anew:.4g} instead of {base:.4g}", cured)
     if not cured:
         return None

@@ -14,6 +14,11 @@ from steadystep.diagnosis.precision import NARROW, wide_batch, widened
 from steadystep.diagnosis.run import Run
 from steadystep.diagnosis.trouble import Trouble
 
+LOST = 0.5
+"""The share of the elements that a step leaves as they are, from which on updates count as lost."""
+GAIN = 0.1
+"""The share of the start's loss by which a run in float32 must end lower."""
+
 
 def uses_narrow(case: Case, seen: Seen) -> bool:
     """Whether the run computes in a narrow type anywhere."""
@@ -56,6 +61,44 @@ def investigate_range(case: Case, trouble: Trouble, probe: Probe) -> Finding | N
         f"{sentence}; in float32 the same step is finite",
         (Fix(f"compute {event.place.words} in float32, or in bfloat16", in_float32(case), case.before(trouble.step)),),
     )
+
+
+def investigate_lost_updates(case: Case) -> Finding | None:
+    """Ask whether updates are rounded away: most elements do not change, and in float32 the run learns clearly more."""
+    types = {parameter.dtype for _, parameter in case.run.parameters()} & set(NARROW)
+    if not types or (lost := _share_unchanged(case)) < LOST:
+        return None
+    count = min(100, case.planned)
+    given, wide = case.replay(case.first, count).end, case.replay(case.first, count, *in_float32(case)).end
+    gains = given - wide > GAIN * case.level
+    case.note("parameters and moments in float32", f"the loss ends at {wide:.4g} instead of {given:.4g}", gains)
+    if not gains:
+        return None
+    name = str(types.pop()).removeprefix("torch.")
+    return Finding(
+        "optimizer-precision",
+        f"parameters in {name}",
+        case.first,
+        f"{lost:.0%} of the elements of the parameters do not change in a step: the updates are too small for {name}, "
+        "and are rounded away",
+        (Fix("keep parameters and moments in float32, and cast the model's inputs", in_float32(case)),),
+    )
+
+
+def _share_unchanged(case: Case) -> float:
+    """Return the share of the elements with a gradient that a step leaves as they are."""
+    moment = case.at(min(case.first + 2, case.last))
+    case.run.put_back(moment)
+    before = {name: parameter.detach().clone() for name, parameter in case.run.parameters()}
+    gradients = case.probe(moment, case.run.batch(case.first + 2)).gradients
+    case.play(moment, case.first + 2, 1)
+    same = total = 0
+    for name, parameter in case.run.parameters():
+        if name in gradients:
+            moved = gradients[name] != 0
+            same += int((moved & (parameter.detach() == before[name])).sum())
+            total += int(moved.sum())
+    return same / total if total else 0.0
 
 
 def investigate_optimizer(case: Case, trouble: Trouble, probe: Probe) -> Finding | None:

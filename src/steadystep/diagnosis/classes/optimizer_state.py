@@ -22,6 +22,7 @@ SOON = (3, 20)
 """Steps after which a resumed run is compared with one whose moments were filled."""
 TRAINED = 0.7
 """A loss below this share of that of fresh weights shows that the weights were trained."""
+MISSING = "the optimizer starts without the moments that belong to these weights"
 WILD = 10.0
 """A first moment this many times as large as the root of the second one cannot come from one history."""
 
@@ -69,7 +70,7 @@ def _unfit_at_the_start(case: Case, trouble: Trouble) -> Finding | None:
         return None
     state = case.start.state.optimizer
     unfit = _unfit(state)
-    if unfit is None and (state or not _is_trained(case)):
+    if not state and not _is_trained(case):
         return None
     warm = filled(case)
     if warm is None:
@@ -84,7 +85,7 @@ def _unfit_at_the_start(case: Case, trouble: Trouble) -> Finding | None:
     case.note(f"moments filled for {FILL} steps before the first step", words, holds)
     if not holds:
         return None
-    what = unfit or "the optimizer starts without the moments that belong to these weights"
+    what = unfit or (f"{_named(state)} that the optimizer starts with do not belong to this run" if state else MISSING)
     return Finding(
         "optimizer-state",
         _option_of(what),
@@ -98,6 +99,11 @@ def _unfit_at_the_start(case: Case, trouble: Trouble) -> Finding | None:
             Fix("fill the moments before the first step", (state_at(case.first, warm.state, "moments filled"),)),
         ),
     )
+
+
+def _named(state: dict[int, Any]) -> str:
+    keys = {str(key) for entry in state.values() if isinstance(entry, dict) for key in entry} - {"step"}
+    return f"the moments ({', '.join(sorted(keys))})" if keys else "the moments"
 
 
 def filled(case: Case) -> Moment | None:
