@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import statistics
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -84,6 +85,7 @@ class Case:
         self, run: Run, steps: int | None, tell: Callable[[str, float | None], None], keep: Path | None = None
     ) -> None:
         self.run, self.tell, self.first = run, tell, run.first
+        self.started = time.perf_counter()
         self.evidence: list[Evidence] = []
         self.tried: dict[int, Any] = {}
         self.start = run.take()

@@ -1,6 +1,7 @@
 """Run a run to its trouble, ask each class of failures in turn, and race the fixes."""
 
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from steadystep.diagnosis.run import Run
 from steadystep.diagnosis.trouble import DAMAGE, Trouble, first_damage, trouble_of
 from steadystep.recorder.folder import load
 
+PATIENCE = 10.0
+"""Seconds after which what people usually try is no longer tried beside a fix that holds."""
 EARLY = 5
 """A trouble before this step can come from the weights of the start."""
 
@@ -161,9 +164,9 @@ def _nonfinite(case: Case, trouble: Trouble, tell: Tell) -> Finding | None:
 
 def _risen_before(case: Case, trouble: Trouble) -> Trouble | None:
     """Return the divergence that a value that is not finite is only the end of, or None."""
-    times = [time for time in case.good_moments() if time < trouble.step]
-    times += [time for time in range(case.before(trouble.step, 5), trouble.step + 1) if time not in times]
-    finite = [(case.reference(time), time) for time in sorted(times) if math.isfinite(case.reference(time))]
+    recorded = [step for step in case.good_moments() if step < trouble.step]
+    steps = sorted({*recorded, *range(case.before(trouble.step, 5), trouble.step + 1)})
+    finite = [(case.reference(step), step) for step in steps if math.isfinite(case.reference(step))]
     if not finite:
         return None
     best, best_at = min(finite)
@@ -203,7 +206,7 @@ def _finite(case: Case, trouble: Trouble, tell: Tell) -> Finding | None:
 
 def _sound_before(case: Case, trouble: Trouble) -> int:
     """Return the step of the last recorded moment that lies clearly before a trouble."""
-    return max(time for time in case.good_moments() if time <= case.before(trouble.step, 5))
+    return max(step for step in case.good_moments() if step <= case.before(trouble.step, 5))
 
 
 def _with_fix(case: Case, trouble: Trouble | None, finding: Finding) -> Diagnosis:
@@ -214,7 +217,11 @@ def _with_fix(case: Case, trouble: Trouble | None, finding: Finding) -> Diagnosi
         if tried[-1].holds:
             break
     best = next((each for each in tried if each.holds), None)
-    others = [try_fix(case, fix, HORIZON // 2, progress=stuck) for fix in usual(case, tried[0].first)]
+    others = [
+        try_fix(case, fix, HORIZON // 2, progress=stuck)
+        for fix in usual(case, tried[0].first)
+        if best is None or time.perf_counter() - case.started < PATIENCE
+    ]
     return Diagnosis(
         culprit=finding.culprit,
         place=finding.place,

@@ -68,7 +68,7 @@ def investigate_lost_updates(case: Case) -> Finding | None:
     types = {parameter.dtype for _, parameter in case.run.parameters()} & set(NARROW)
     if not types or (lost := _share_unchanged(case)) < LOST:
         return None
-    count = min(100, case.planned)
+    count = min(60, case.planned)
     given, wide = case.replay(case.first, count).end, case.replay(case.first, count, *in_float32(case)).end
     gains = given - wide > GAIN * case.level
     case.note("parameters and moments in float32", f"the loss ends at {wide:.4g} instead of {given:.4g}", gains)
