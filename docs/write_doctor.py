@@ -1,4 +1,4 @@
-"""Write what `steadystep doctor` says of examples/broken_run.py into README.md and the how-to page about diverging runs."""
+"""Write what `steadystep doctor` says of examples/broken_run.py into README.md and a how-to page."""
 
 import re
 import subprocess

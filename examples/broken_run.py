@@ -15,6 +15,7 @@ class Attention(nn.Module):
         self.score = nn.Linear(32, 1)
 
     def forward(self, embedded: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the mean of the tokens, weighted by their scores."""
         scores = self.score(embedded).squeeze(-1).masked_fill(tokens == 0, -torch.inf)
         return (scores.softmax(-1).unsqueeze(1) @ embedded).squeeze(1)
 
@@ -27,6 +28,7 @@ class Classifier(nn.Module):
         self.embedding, self.attention, self.head = nn.Embedding(50, 32), Attention(), nn.Linear(32, 2)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the logits of the two classes."""
         return self.head(self.attention(self.embedding(tokens), tokens))
 
 

@@ -27,7 +27,7 @@ def subset(batch: Any, chosen: Sequence[int]) -> Any:
 
     def take(leaf: Any) -> Any:
         if isinstance(leaf, torch.Tensor) and leaf.ndim and leaf.shape[0] == size:
-            return leaf[torch.as_tensor(chosen, device=leaf.device)]
+            return leaf[torch.as_tensor(chosen, dtype=torch.long, device=leaf.device)]
         if isinstance(leaf, np.ndarray) and leaf.ndim and leaf.shape[0] == size:
             return leaf[list(chosen)]
         return leaf

@@ -33,6 +33,11 @@ class Place:
         return f"{self.module} ({self.function})" if self.module else f"{self.function} ({self.line})"
 
     @property
+    def where(self) -> str:
+        """Where it is, without the function."""
+        return f"in {self.module} ({self.line})" if self.module else f"in {self.line}"
+
+    @property
     def words(self) -> str:
         """What is said of it in a sentence."""
         return f"{self.function} in {self.module} ({self.line})" if self.module else f"{self.function} ({self.line})"

@@ -56,7 +56,7 @@ def finding(case: Case, step: int, probe: Probe, holds: tuple[int | None, str] |
     elif probe.error is not None:
         reason = f"raises {said(probe.error)}"
     elif probe.event is not None:
-        reason = f"makes the loss {_word(probe.loss)}: {probe.event.what} in {probe.event.place.words}"
+        reason = f"makes the loss {_word(probe.loss)}: {probe.event.what} {probe.event.place.where}"
     else:
         reason = f"makes the loss {_word(probe.loss)}"
     fixes = []

@@ -51,7 +51,7 @@ def investigate_range(case: Case, trouble: Trouble, probe: Probe) -> Finding | N
     sentence = f"{event.place.words} leaves the range of {name}, which ends at {info.max:g}: {event.what}"
     if event.phase == "backward" or " 0" in event.what:
         sentence = (
-            f"{event.what} in {event.place.words}: {name} has no number between 0 and {info.tiny * info.eps:.2g}, and "
+            f"{event.what} {event.place.where}: {name} has no number between 0 and {info.tiny * info.eps:.2g}, and "
             f"none above {info.max:g}"
         )
     return Finding(

@@ -65,10 +65,9 @@ def investigate(case: Case, trouble: Trouble, probe: Probe, fix: Fix | None) -> 
             return None
         fixes += [Fix("skip steps that are not finite", (skip_bad(case, step),), start)] if fine else []
         fixes += [Fix("divide the learning rate by 10", (learning_rate(0.1),), start)]
-    what = "the derivative" if backward else "the result"
-    sentence = f"{what} of {event.place.words} is not finite: {event.what}"
+    sentence = f"the result of {event.place.words} is not finite: {event.what}"
     if backward:
-        sentence += ", though the loss is finite"
+        sentence = f"{event.what} {event.place.where} is not finite, though the loss is finite"
     return Finding("backward-op" if backward else "forward-op", str(event.place), step, sentence, tuple(fixes))
 
 
