@@ -9,12 +9,15 @@ from itertools import product
 from rich.console import Console
 
 from lab_factory import ENVIRONMENT, make_record, make_results, make_task, make_trial
+from steadystep.diagnosis.result import Diagnosis
+from steadystep.diagnosis.result import Evidence as Swap
 from steadystep.lab.cost.arms import cost_arms
 from steadystep.lab.cost.measure import Cost, CostResults, Times
 from steadystep.lab.paper.row import Row, Source
 from steadystep.lab.report import audit, claims, tables, terminal
 from steadystep.lab.report.console_table import show_table
 from steadystep.lab.report.cost.report import cost_document
+from steadystep.lab.report.doctor.report import answer_table, fixes_table, swaps_table
 from steadystep.lab.report.document import Document, show
 from steadystep.lab.report.lists.claims import claims_table
 from steadystep.lab.report.lists.optimizers import optimizers_table
@@ -198,6 +201,24 @@ OF_SUMMARY = (
 OF_RESULTS = (tables.search_table, tables.study_table, tables.environment_table)
 
 
+DIAGNOSIS = Diagnosis(
+    culprit="batch",
+    place="example 6 of batch 141",
+    step=141,
+    sentence="example 6 of batch 141 contains NaN",
+    evidence=(
+        Swap("other batches at step 141", "5 of 5 are finite", True),
+        Swap("batch 141 with earlier weights", "2 of 2 are not finite", False),
+        Swap("a replay of the same steps", "another loss at step 3: the run cannot be replayed", None),
+    ),
+    race=(
+        Swap("leave example 6 of batch 141 out, or mend its data", "holds 200 steps, loss 0.6795 -> 0.6534", True),
+        Swap("divide the learning rate by 10", "not finite at step 141", False),
+    ),
+    trouble="the loss is nan at step 141",
+)
+
+
 def every_table() -> dict[str, Table]:
     """Return every table of every report and list, by a name for the test."""
     found: list[Table] = [tasks_table(TASKS.values()), optimizers_table(OPTIMIZERS), claims_table(outcomes())]
@@ -207,4 +228,5 @@ def every_table() -> dict[str, Table]:
     for document in documents():
         found += [table for section in document.sections for table in section.tables]
         found += document.setting
+    found += [swaps_table(DIAGNOSIS.evidence), fixes_table(DIAGNOSIS.race), answer_table(DIAGNOSIS)]
     return {f"{place}: {table.title}": table for place, table in enumerate(found)}

@@ -100,7 +100,7 @@ def test_every_function_that_makes_a_table_is_in_the_list() -> None:
         "search_table", "study_table", "environment_table", "machines_table",
         "ranges_table", "rates_table", "sweep_table",
         "_rates_table", "_accuracy_table", "_by_length", "_settings_table", "_measurement_table",
-        "costs_table", "setting_table",
+        "costs_table", "setting_table", "swaps_table", "fixes_table", "answer_table",
     }  # fmt: skip
 
 

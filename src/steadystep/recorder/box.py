@@ -17,11 +17,8 @@ from torch import nn
 from steadystep.arguments import checked, described
 from steadystep.optimizers.planned_step import PlannedStep
 from steadystep.recorder.batches import LastBatches
-from steadystep.recorder.foreign import ForeignMeasures
-from steadystep.recorder.guarded import GuardedMeasures
 from steadystep.recorder.late import Late
 from steadystep.recorder.measures import Measures, names_of, parameters_of
-from steadystep.recorder.own import OwnMeasures
 from steadystep.recorder.recording import Recording, Trigger
 from steadystep.recorder.ring import APPLIED, GRADIENT, LARGEST, LOSS, LR, SCALE, UPDATE, WEIGHT, Ring
 from steadystep.recorder.save import save
@@ -277,6 +274,11 @@ class BlackBox:
 
 
 def _measures(optimizer: torch.optim.Optimizer, ring: Ring) -> Measures:
+    # Their kernels need Numba, which takes a second to import and which a run without a box may never need.
+    from steadystep.recorder.foreign import ForeignMeasures
+    from steadystep.recorder.guarded import GuardedMeasures
+    from steadystep.recorder.own import OwnMeasures
+
     if isinstance(optimizer, PlannedStep):
         return OwnMeasures(optimizer, ring)
     kind = GuardedMeasures if isinstance(optimizer, Accounted) else ForeignMeasures

@@ -6,7 +6,7 @@ from steadystep.lab.report.doctor.figures import heat_map, timeline
 from steadystep.lab.report.document import Document, Section
 from steadystep.lab.report.table import Column, Table
 
-OUTCOMES = {True: "sound", False: "not sound", None: ""}
+OUTCOMES = {True: "sound", False: "not sound", None: "-"}
 
 
 def doctor_document(diagnosis: Diagnosis, name: str, command: str) -> Document:
@@ -26,7 +26,7 @@ def doctor_document(diagnosis: Diagnosis, name: str, command: str) -> Document:
         lede=f"{sentence(diagnosis)}",
         facts=(count(len(diagnosis.losses), "step"), count(len(diagnosis.evidence), "swap")),
         notes=(
-            "A culprit is named only if a swap decides the outcome. A fix counts as verified if a replay with it holds "
+            "A fix counts as verified if a replay with it holds "
             "200 steps: everything stays finite, and the loss of the same batches does not end higher.",
         ),
         sections=tuple(sections),
@@ -52,15 +52,21 @@ def fix_sentence(diagnosis: Diagnosis) -> str:
 
 def swaps_table(evidence: tuple[Evidence, ...]) -> Table:
     """Return a row for each swap."""
-    columns = (Column("what was swapped", kind="prose"), Column("outcome", kind="prose"), Column("the run is"))
-    return Table.of("Swaps", columns, [(each.swap, each.outcome, OUTCOMES[each.healthy]) for each in evidence])
+    columns = (_NUMBER, Column("what was swapped", kind="prose"), Column("outcome", kind="prose"), Column("the run is"))
+    rows = [(str(place), each.swap, each.outcome, OUTCOMES[each.healthy]) for place, each in enumerate(evidence, 1)]
+    return Table.of("Swaps", columns, rows, remark="A culprit is named only if a swap decides the outcome.")
 
 
 def fixes_table(race: tuple[Evidence, ...]) -> Table:
     """Return a row for each fix that was tried."""
-    columns = (Column("fix", kind="prose"), Column("in replay", kind="prose"), Column("holds"))
-    rows = [(each.swap, each.outcome, "yes" if each.healthy else "no") for each in race]
+    columns = (_NUMBER, Column("fix", kind="prose"), Column("in replay", kind="prose"), Column("holds"))
+    rows = [
+        (str(place), each.swap, each.outcome, "yes" if each.healthy else "no") for place, each in enumerate(race, 1)
+    ]
     return Table.of("Fix race", columns, rows, remark="Each was replayed from before the trouble.")
+
+
+_NUMBER = Column("no.", kind="number", key=True)
 
 
 def answer_table(diagnosis: Diagnosis) -> Table:
@@ -71,7 +77,10 @@ def answer_table(diagnosis: Diagnosis) -> Table:
         ("step", "-" if diagnosis.step is None else str(diagnosis.step)),
         ("what was seen", diagnosis.trouble or "no trouble"),
     )
-    return Table.of("Diagnosis", (Column("part", key=True), Column("answer", kind="prose")), rows)
+    columns = (Column("part", key=True), Column("answer", kind="prose"))
+    return Table.of(
+        "Diagnosis", columns, rows, remark="What was seen is how the trouble shows, the culprit is its cause."
+    )
 
 
 def _title(diagnosis: Diagnosis) -> str:
