@@ -124,7 +124,7 @@ COUNTS: list[int] = []
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_wider_type_holds_everywhere_and_is_undone(dtype: torch.dtype) -> None:
-    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)).half()
+    model: Any = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)).half()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     model[0].weight.grad = torch.ones_like(model[0].weight)
     optimizer.step()
@@ -170,7 +170,7 @@ def test_functions_are_named_with_module_and_line_and_masks_are_no_fault() -> No
 
 
 def test_an_overflow_is_named_where_it_begins() -> None:
-    model = nn.Sequential(nn.Linear(2, 2), nn.Softmax(dim=-1))
+    model: Any = nn.Sequential(nn.Linear(2, 2), nn.Softmax(dim=-1))
     with torch.no_grad():
         model[0].weight.fill_(3e38)
     seen = Seen()
