@@ -1,7 +1,7 @@
 """One batch, or one example of it, that no weights can take."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from steadystep.diagnosis import examples
 from steadystep.diagnosis.case import Case, Probe
@@ -38,11 +38,9 @@ def investigate(case: Case, trouble: Trouble) -> Finding | None:
 
 def others_are_fine(case: Case, step: int) -> tuple[int, int]:
     """Return how many other batches are finite with the weights of a step, and how many were tried."""
-    moment, period = case.at(step), case.run.period
-    chosen = [index for index in range(case.before(step, OTHERS), step + OTHERS + 1) if index != step]
-    if period is not None:
-        chosen = [index for index in chosen if index % period != step % period]
-    chosen = chosen[-OTHERS:] if len(chosen) > OTHERS else chosen
+    moment, is_same = case.at(step), same_batch(case, step)
+    around = range(case.before(step, OTHERS), step + OTHERS + 1)
+    chosen = [index for index in around if not is_same(index)][-OTHERS:]
     return sum(case.probe(moment, case.run.batch(index)).is_finite for index in chosen), len(chosen)
 
 
@@ -72,13 +70,14 @@ def finding(case: Case, step: int, probe: Probe, holds: tuple[int | None, str] |
 
 
 def skip_bad(case: Case, step: int) -> Change:
-    """Leave out the batch of a step, and others whose loss is not finite."""
+    """Leave out the batch of a step, whenever it comes."""
+    return without(same_batch(case, step), f"batch {step} skipped")
+
+
+def same_batch(case: Case, step: int) -> Callable[[int], bool]:
+    """Return whether a step has the batch of another one: the same step, or one a whole number of epochs away."""
     period = case.run.period
-
-    def is_bad(index: int) -> bool:
-        return index == step or (period is not None and index % period == step % period)
-
-    return without(is_bad, f"batch {step} skipped")
+    return lambda index: index == step or (period is not None and index % period == step % period)
 
 
 def named(bad: Sequence[int]) -> str:
@@ -91,10 +90,10 @@ def named(bad: Sequence[int]) -> str:
 
 
 def _without_examples(case: Case, step: int, bad: Sequence[int]) -> Change:
-    period = case.run.period
+    is_same = same_batch(case, step)
 
     def replaced(index: int, batch: object) -> object:
-        if index == step or (period is not None and index % period == step % period):
+        if is_same(index):
             left = [each for each in range(examples.count(batch)) if each not in bad]
             return examples.subset(batch, left) if left else SKIP
         return batch

@@ -23,14 +23,13 @@ class Pair:
 
 def pairs(case: Case) -> list[Pair]:
     """Return the gradients of the first steps that can be compared."""
-    found = []
-    for index in range(case.first, case.first + min(COMPARED, len(case.steps))):
-        moment = case.at(index)
-        fresh = _vector(case, case.probe(moment, case.run.batch(index)).gradients)
-        found.append((index, moment, fresh))
-    given = given_gradients(case, case.start, len(found))
+    indices = range(case.first, case.first + min(COMPARED, len(case.steps)))
+    fresh = {index: _vector(case, case.probe(case.at(index), case.run.batch(index)).gradients) for index in indices}
+    given = given_gradients(case, case.start, len(indices))
     return [
-        Pair(index, given[index], fresh) for index, _, fresh in found if index in given and _sound(given[index], fresh)
+        Pair(index, given[index], fresh[index])
+        for index in indices
+        if index in given and _sound(given[index], fresh[index])
     ]
 
 
@@ -54,9 +53,11 @@ def _vector(case: Case, gradients: dict[str, torch.Tensor]) -> torch.Tensor:
     for name, parameter in case.run.parameters():
         gradient = gradients.get(name)
         parts.append(
-            torch.zeros(parameter.numel()) if gradient is None else gradient.detach().to_dense().double().flatten()
+            torch.zeros(parameter.numel(), dtype=torch.float64)
+            if gradient is None
+            else gradient.detach().to_dense().double().flatten()
         )
-    return torch.cat([part.double() for part in parts])
+    return torch.cat(parts)
 
 
 def _sound(*vectors: torch.Tensor) -> bool:

@@ -61,7 +61,7 @@ def investigate(case: Case, trouble: Trouble, probe: Probe, fix: Fix | None) -> 
     case.note(f"other batches at step {step}", f"{fine} of {tried} are finite", fine == tried)
     if not fixes:
         # Only a swap names a culprit: the function, as long as nothing else has been seen to decide.
-        if not _decides(case, probe, fine, tried):
+        if probe.is_finite or fine == tried:
             return None
         fixes += [Fix("skip steps that are not finite", (skip_bad(case, step),), start)] if fine else []
         fixes += [Fix("divide the learning rate by 10", (learning_rate(0.1),), start)]
@@ -69,7 +69,3 @@ def investigate(case: Case, trouble: Trouble, probe: Probe, fix: Fix | None) -> 
     if backward:
         sentence = f"{event.what} {event.place.where} is not finite, though the loss is finite"
     return Finding("backward-op" if backward else "forward-op", str(event.place), step, sentence, tuple(fixes))
-
-
-def _decides(case: Case, probe: Probe, fine: int, tried: int) -> bool:
-    return not probe.is_finite and fine < tried
