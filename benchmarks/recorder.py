@@ -102,17 +102,20 @@ def measured(network: Network, make: Make, seconds: float) -> dict[str, Any]:
     box = steadystep.blackbox(model, optimizer, None)
     box._measures.detach()
 
-    def turn(box: BlackBox | None) -> float:
-        if box is not None:
-            box._measures.attach(box._after_step)
-            box._last = time.perf_counter()
+    def turn(with_box: BlackBox | None) -> float:
+        if with_box is None:
+            with box._clock.left_out():
+                return steps(None)
+        box._measures.attach(box._after_step)
+        elapsed = steps(box)
+        box._measures.detach()
+        return elapsed
+
+    def steps(box: BlackBox | None) -> float:
         started = time.perf_counter()
         for _ in range(network.turn):
             _step(model, optimizer, inputs, targets, box)
-        elapsed = time.perf_counter() - started
-        if box is not None:
-            box._measures.detach()
-        return elapsed / network.turn
+        return (time.perf_counter() - started) / network.turn
 
     for each in (None, box) * 8:
         turn(each)

@@ -8,26 +8,29 @@ class LastBatches:
 
     Args:
         keep: how many batches are kept.
+
+    Attributes:
+        places: steps with their batches; that of a step is at its number modulo their number.
     """
 
     def __init__(self, keep: int) -> None:
-        self._keep = keep
-        self._held: dict[int, Any] = {}
-        self._first = 0
-        self.most_per_step, self._of_step = 0, 0
-        self.frozen = False
+        self.places: list[tuple[int, Any] | None] = [None] * keep
+        self.most_per_step, self._step, self._of_step = 0, -1, 1
 
-    def add(self, step: int, batch: Any) -> bool:
-        """Keep the batch of a step, and return whether it is the first of this step; the last one counts."""
-        first = step not in self._held
-        self._held[step] = batch
-        self._of_step = 1 if first else self._of_step + 1
+    def again(self, step: int, batch: Any) -> None:
+        """Keep a further batch of a step in place of the one before."""
+        self._of_step = self._of_step + 1 if step == self._step else 2
+        self._step = step
         self.most_per_step = max(self.most_per_step, self._of_step)
-        if first and not self.frozen:
-            while len(self._held) > self._keep:
-                self._held.pop(next(iter(self._held)))
-        return first
+        self.places[step % len(self.places)] = step, batch
+
+    def keep_all(self, more: int) -> None:
+        """Keep those that are held, and as many more."""
+        held = self.held()
+        self.places = [None] * (len(self.places) + more)
+        for step, batch in held.items():
+            self.places[step % len(self.places)] = step, batch
 
     def held(self) -> dict[int, Any]:
         """Return the batches by the numbers of their steps, the oldest first."""
-        return dict(self._held)
+        return dict(sorted((each for each in self.places if each is not None), key=lambda each: each[0]))

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from time import perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch import nn
 from steadystep.arguments import checked, described
 from steadystep.optimizers.planned_step import PlannedStep
 from steadystep.recorder.batches import LastBatches
+from steadystep.recorder.clock import StepClock
 from steadystep.recorder.late import Late
 from steadystep.recorder.measures import Measures, names_of, parameters_of
 from steadystep.recorder.recording import Recording, Trigger
@@ -33,7 +33,11 @@ logger = logging.getLogger("steadystep")
 Batch = TypeVar("Batch")
 
 LAG = 8
-"""Steps by which trouble may be noticed late; as many more batches are held until then."""
+"""Steps by which trouble may be noticed late; as many more batches are held until then.
+
+On the CPU, steps and losses are looked at when so many have come: Python that runs once a step, when everything else
+has passed through the caches, takes several times as long. What is not finite is looked at at once.
+"""
 
 
 class BlackBox:
@@ -56,16 +60,17 @@ class BlackBox:
         self._max_bytes, self._keep = max_bytes, batches
         self._batches = LastBatches(batches + LAG)
         self._snapshots = Snapshots(model, optimizer, others, max_bytes, every)
+        self._next_snapshot = 0
         self._step = 0
         self._late_losses = Late()
+        self._sizes: list[float] = []  # the updates of the last steps, at which nobody has looked yet
+        self._losses: list[tuple[int, float]] = []  # steps and their losses, likewise
         self._weights: np.ndarray | None = None  # the norms of the parameters before the coming step
         self._pending: float | torch.Tensor | None = None  # a loss that was given before its step
         self._has_loss = True  # whether the last step has its loss
         self._announced = False  # whether the batch of the coming step was given
         self._until = sys.maxsize  # the step at which the box is full
-        self._left_out = 0.0  # seconds that snapshots took since the last step
-        self._last = perf_counter()
-        self._seconds = 0.0
+        self._clock = StepClock()
         self._open = True
         self._start()
 
@@ -86,15 +91,23 @@ class BlackBox:
 
     def batch(self, batch: Any) -> None:
         """Remember the batch of the step that comes, before it is used. With several batches for a step, the last."""
-        if not self._open:
+        # What runs in every step touches as little as it can: what takes time is not the work but the cache misses.
+        if self._announced:
+            self._batch_again(batch)
             return
-        step = self._step
-        self._pending = None  # of a step that was not taken, or of an earlier part of this one
-        self._announced = True
-        if not (self._batches.add(step, batch) and step >= self._snapshots.next):
-            return
-        if self.trigger is None and not self._watch.suspicious:
-            self._take_snapshot(step)
+        self._announced, self._pending = True, None  # a loss of a step that was not taken
+        step, places = self._step, self._batches.places
+        places[step % len(places)] = step, batch
+        if step >= self._next_snapshot:
+            self._look()
+            if self.trigger is None and not self._watch.suspicious:
+                self._take_snapshot(step)
+
+    def _batch_again(self, batch: Any) -> None:
+        """Remember a further batch of the same step."""
+        if self._open:
+            self._pending = None  # of an earlier part of the step
+            self._batches.again(self._step, batch)
 
     def loss(self, loss: torch.Tensor | float) -> None:
         """Record the loss of a step, before or after the step is taken.
@@ -104,20 +117,29 @@ class BlackBox:
         """
         if not self._open:
             return
-        number = loss
         if isinstance(loss, torch.Tensor):
-            number = loss.item() if loss.is_cpu else loss.detach().reshape(1).double()
-        ring, step = self._ring, self._step - 1
-        if not self._announced and not self._has_loss and ring.has(step):
-            self._has_loss = True
-            self._set_loss(step, number)
+            loss = loss.item() if loss.is_cpu else loss.detach().reshape(1).double()
+        if self._announced or self._has_loss:
+            self._set_pending(loss)
             return
-        self._pending = number
-        if not isinstance(number, torch.Tensor) and not math.isfinite(number):
-            self._judge(self._watch.loss(self._step, number), self._step)
+        self._has_loss = True
+        if isinstance(loss, torch.Tensor):
+            self._late_losses.send(self._step - 1, loss)
+            return
+        self._losses.append((self._step - 1, loss))
+        if not math.isfinite(loss):
+            self._look()
+
+    def _set_pending(self, loss: float | torch.Tensor) -> None:
+        """Keep the loss of the step that comes, which may be the last thing that is heard of it."""
+        self._pending = loss
+        if not isinstance(loss, torch.Tensor) and not math.isfinite(loss):
+            self._look()
+            self._judge(self._watch.loss(self._step, loss), self._step)
 
     def recording(self) -> Recording:
         """Return what is known of the last steps, in memory."""
+        self._look()
         self._take_arrived(wait=True)
         ring = self._ring
         places = ring.in_order()
@@ -158,79 +180,87 @@ class BlackBox:
     def close(self) -> None:
         """Stop recording: take the hooks off the optimizer. What was recorded stays readable."""
         if self._open:
-            self._open = False
+            self._look()
+            self._open, self._announced = False, True
             self._measures.detach()
 
     def _after_step(self, error: BaseException | None) -> None:
         """Record the step that was taken."""
         if error is not None and not isinstance(error, StepError):
             return
-        now = perf_counter()
-        step, groups = self._step, self._optimizer.param_groups
-        size = self._measures.record(self._ring.begin(), error)
+        step, ring, sizes = self._step, self._ring, self._sizes
+        size = self._measures.record(step % self._size, error)
         if size is None:  # other parameters
-            self._restart()
-            size = self._measures.record(self._ring.begin(), error)
+            ring = self._restart()
+            size = self._measures.record(step % self._size, error)
             assert size is not None, "the measures were made for these parameters"
-        self._step, self._announced = step + 1, False
+        self._step = ring.end = step + 1
+        self._announced = self._has_loss = False
+        if error is None and 0.0 <= size < math.inf:
+            sizes.append(size)
+        else:
+            self._look()
+            self._look_at_unusual(step, size, error)
         if self._weights is not None:
             with np.errstate(over="ignore"):
-                self._ring.tensors[step % self._size, WEIGHT], self._weights = self._weights, None
-        if size != size:  # the numbers are still on a device
-            trigger = None
-            self._take_arrived()
-        else:
-            trigger = self._watch.step(step, size, error, groups[0])
-        loss, self._pending = self._pending, None
-        self._has_loss = loss is not None
-        if trigger is not None:
-            self._judge(trigger, step)
-        if loss is not None:
-            self._set_loss(step, loss)
-        elapsed = now - self._last - self._left_out
-        self._seconds = elapsed if step < 2 else self._seconds + 0.05 * (elapsed - self._seconds)
-        self._last, self._left_out = now, 0.0
+                ring.tensors[step % self._size, WEIGHT], self._weights = self._weights, None
+        if self._pending is not None:
+            self.loss(self._pending)
+            self._pending = None
+        if len(sizes) >= LAG:
+            self._look()
         if step >= self._until:
             self._finish()
 
-    def _set_loss(self, step: int, loss: float | torch.Tensor) -> None:
-        """Record the loss of a step that was taken, now or when it arrives from a device."""
-        if isinstance(loss, torch.Tensor):
-            self._late_losses.send(step, loss)
-            return
-        self._ring.numbers[step % self._size, LOSS] = loss
-        trigger = self._watch.loss(step, loss)
-        if trigger is not None:
-            self._judge(trigger, step)
+    def _look(self) -> None:
+        """Look at the steps and losses that have come since the last time."""
+        self._clock.look(self._step)
+        if sizes := self._sizes:
+            self._watch.steps(self._step - len(sizes), sizes)
+            sizes.clear()
+        if losses := self._losses:
+            self._losses = []
+            self._judge(self._watch.losses(losses), self._step - 1)
+
+    def _look_at_unusual(self, step: int, size: float, error: BaseException | None) -> None:
+        """Look at a step that has failed or was refused, that is not finite, or whose numbers are on a device."""
+        if size != size:
+            self._take_arrived()
+            self._clock.look(self._step)
+        else:
+            self._judge(self._watch.unusual(step, size, error, self._optimizer.param_groups[0]), step)
 
     def _take_arrived(self, wait: bool = False) -> None:
         """Look at the records and losses that have arrived from a device."""
         for step, size in self._measures.arrived(wait):
-            self._judge(self._watch.step(step, size, None, self._optimizer.param_groups[0]), self._step - 1)
+            if 0.0 <= size < math.inf:
+                self._watch.steps(step, [size])
+            else:
+                self._judge(self._watch.unusual(step, size, None, self._optimizer.param_groups[0]), self._step - 1)
         for step, loss in self._late_losses.arrived(wait):
             if self._ring.has(step):
-                self._ring.numbers[step % self._size, LOSS] = loss[0]
-                self._judge(self._watch.loss(step, float(loss[0])), self._step - 1)
+                self._judge(self._watch.losses([(step, float(loss[0]))]), self._step - 1)
 
     def _take_snapshot(self, step: int) -> None:
         """Take a snapshot if it is time, and then measure the parameters too."""
-        seconds = self._snapshots.take(step, self._seconds)
-        if seconds:
-            started = perf_counter()
-            self._weights = self._measures.weights()
-            self._left_out += seconds + perf_counter() - started
+        with self._clock.left_out():
+            if self._snapshots.take(step, self._clock.seconds):
+                self._weights = self._measures.weights()
+        self._next_snapshot = self._snapshots.next
 
-    def _restart(self) -> None:
+    def _restart(self) -> Ring:
+        self._look()
         self._measures.detach()
         self._weights = None
         self._start()
+        return self._ring
 
     def _judge(self, trigger: Trigger | None, step: int) -> None:
         """Freeze the box if there is trouble, which was noticed at this step."""
         if trigger is None or self.trigger is not None:
             return
         self.trigger = trigger
-        self._batches.frozen = True
+        self._batches.keep_all(self._keep)
         self._until = step + self._keep
         where = "" if self.folder is None else f": what led to it is written to {self.folder}"
         level = logging.INFO if self.folder is None else logging.WARNING
@@ -304,7 +334,7 @@ def blackbox(
     Of each of the last steps it keeps the loss, the learning rates, whether the step was applied, the clip factor, and
     for each tensor the norm and the largest element of the gradient and the norm of the update; and the last batches,
     by reference. Two snapshots of the run's state (parameters, buffers, optimizer, scaler, scheduler, random
-    generators) are taken in turn, as often as takes 0.3% of the time of the steps. When a step is refused, something is
+    generators) are taken in turn, as often as takes 0.2% of the time of the steps. When a step is refused, something is
     not finite, or the loss goes where its noise cannot bring it, the box keeps what led to that, records as many more
     steps as it keeps batches, and writes it all to its folder. ``steadystep box FOLDER`` shows it.
 

@@ -1,6 +1,7 @@
 """Finds trouble in the losses of a run, but not in their noise."""
 
-from collections import deque
+import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -44,9 +45,8 @@ class LossWatch:
     """Looks at the losses one by one: most are compared with one number, and all are looked at every `BLOCK` losses."""
 
     def __init__(self) -> None:
-        self._losses = np.empty(WINDOW)
+        self._losses: list[float] = []  # the last ones, and at most a block more
         self._count = 0
-        self._first: deque[float] = deque(maxlen=FIRST)
         self._limit = np.inf
         self._over = 0  # losses in a row above the limit
         self._onset = 0
@@ -69,11 +69,21 @@ class LossWatch:
         elif lr < self._lr_low:
             self._lr_low = lr
 
+    def add_ordinary(self, losses: list[float]) -> bool:
+        """Add losses in a row if nothing is to be said of them and they are no reason to look at all; else add none."""
+        count = self._count
+        if count < FIRST or count % BLOCK + len(losses) >= BLOCK or self._over:
+            return False
+        if not (max(losses) < self._limit and math.isfinite(sum(losses))):
+            return False
+        self._losses += losses
+        self._count = count + len(losses)
+        return True
+
     def add(self, step: int, loss: float) -> Trigger | None:
         """Look at the finite loss of a step."""
-        count = self._count
-        self._losses[count % WINDOW] = loss
-        self._count = count = count + 1
+        self._losses.append(loss)
+        self._count = count = self._count + 1
         if loss < self._limit:
             self._over = 0
             return self._review(step) if not count % BLOCK or count == 3 or count == FIRST else None
@@ -87,18 +97,19 @@ class LossWatch:
     def _review(self, step: int) -> Trigger | None:
         count = self._count
         if count <= FIRST:
-            first = self._losses[:count]
+            first = self._losses
             if count == FIRST:
                 self._start, self._start_spread = _middle(first)
-            elif first.max() > 0:
-                self._limit = RUNAWAY * first.max()
+            elif max(first) > 0:
+                self._limit = RUNAWAY * max(first)
             return None
-        losses = self._last(WINDOW)
+        losses = self._losses
+        del losses[:-WINDOW]
         block, spread = _middle(losses[-BLOCK:])
         if block < self._best:
             self._best, self._best_spread = block, spread
         middle, spread = _middle(losses)
-        largest = float(losses.max())
+        largest = max(losses)
         share = LOST_AFTER_RAISE if step - self._raised < RAISED_FOR else LOST
         fallen = max(self._start - self._best, 0.0)
         self._limit = max(middle + Z * spread, largest, self._best + share * fallen, self._best + 0.1 * abs(self._best))
@@ -116,7 +127,7 @@ class LossWatch:
         """Return whether there has been no progress since the learning rate was last raised, and it would be seen."""
         if self._progressed:
             return None
-        self._steady += self._last(BLOCK).tolist()
+        self._steady += self._losses[-BLOCK:]
         losses, size = np.array(self._steady), abs(self._start)
         if self._best < self._start - PROGRESS * size:
             self._progressed = True
@@ -130,15 +141,10 @@ class LossWatch:
             return None
         return Trigger(PLATEAU, step, f"a median of {_middle(losses)[0]:.4g} after one of {self._start:.4g}")
 
-    def _last(self, number: int) -> np.ndarray:
-        """Return the last losses, the oldest first."""
-        count = self._count
-        return self._losses[np.arange(max(0, count - min(number, WINDOW)), count) % WINDOW]
 
-
-def _middle(values: np.ndarray) -> tuple[float, float]:
+def _middle(values: Sequence[float]) -> tuple[float, float]:
     """Return the median and the median absolute deviation as a standard deviation, a little above 0."""
-    ordered = np.sort(values)
-    middle = float(ordered[len(ordered) // 2])
-    deviations = np.sort(np.abs(ordered - middle))
-    return middle, max(1.4826 * float(deviations[len(ordered) // 2]), 1e-3 * abs(middle))
+    half = len(values) // 2  # for so few numbers, Python's sort is faster than NumPy's calls
+    middle = sorted(values)[half]
+    deviations = sorted([abs(value - middle) for value in values])
+    return middle, max(1.4826 * deviations[half], 1e-3 * abs(middle))

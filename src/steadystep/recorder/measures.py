@@ -102,7 +102,7 @@ class Measures(ABC):
             rows[row, at] = self._on_device(numbers)
         self.ring.numbers[place, :LR], self.ring.tensors[place] = math.nan, math.nan
         self.ring.numbers[place, LR:] = [float(group["lr"]) for group in self.optimizer.param_groups]
-        self.late.send(self.ring.end - 1, torch.cat([self._on_device(counts), rows.flatten()]))
+        self.late.send(self.ring.end, torch.cat([self._on_device(counts), rows.flatten()]))
         return math.nan
 
     def _on_device(self, numbers: Any) -> torch.Tensor:

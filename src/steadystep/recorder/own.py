@@ -1,7 +1,6 @@
 """The measurements that an optimizer of this package has made in its own step."""
 
 from collections.abc import Callable, Sequence
-from operator import is_
 from typing import Any, cast
 
 import numpy as np
@@ -60,6 +59,7 @@ class OwnMeasures(Measures):
         self._counts = LedgerCounts(optimizer)
         self._plan: Any = None
         self._passes: list[tuple[slice | np.ndarray, Any]] = []
+        self._one: Any = None  # the only pass, for the kernel
         self._kernel: Callable[[int, int, float], float] | None = None
         self._sources: tuple[Any, ...] = ()  # the objects whose memory the kernel reads
         self._table = np.zeros(len(TABLE), np.int64)
@@ -77,18 +77,22 @@ class OwnMeasures(Measures):
     def record(self, place: int, error: BaseException | None) -> float | None:
         """Write the record of the last step; see `Measures.record`."""
         optimizer = self.optimizer
-        plan, groups = optimizer._plan, optimizer.param_groups
-        if plan is not self._plan and not self._follow(plan):
+        if optimizer._plan is not self._plan and not self._follow(optimizer._plan):
             return None
-        measured = optimizer._measured
-        if self._kernel is not None and error is None and measured is not None:
-            now = measured[1], optimizer._peaks, self._passes[0][1]._last, groups[0].get("ledger")
-            if all(map(is_, now, self._sources)):
-                size = self._kernel(self._address, place, groups[0]["lr"])
-                if self._groups > 1:
-                    self.ring.numbers[place, LR:] = [group["lr"] for group in groups]
-                return size
-        return self._record(place, error)
+        kernel, measured = self._kernel, optimizer._measured
+        if kernel is None or error is not None or measured is None:
+            return self._record(place, error)
+        group, (norms, peaks, last, ledger) = optimizer.param_groups[0], self._sources
+        if not (
+            measured[1] is norms
+            and optimizer._peaks is peaks
+            and self._one._last is last
+            and group.get("ledger") is ledger
+        ):
+            return self._record(place, error)
+        if self._groups > 1:
+            self.ring.numbers[place, LR:] = [group["lr"] for group in optimizer.param_groups]
+        return kernel(self._address, place, group["lr"])
 
     def _record(self, place: int, error: BaseException | None) -> float:
         """Do what the kernel does, for every kind of step."""
@@ -152,7 +156,7 @@ class OwnMeasures(Measures):
             return
         from steadystep.recorder.row_kernel import row_kernel
 
-        self._kernel = row_kernel()
+        self._kernel, self._one = row_kernel(), one
         last = one._last
         owners, ring = np.ascontiguousarray(last.chunks.table[:, 0]), self.ring
         self._sources = norms, peaks, last, ledger

@@ -16,20 +16,18 @@ class Ring:
         numbers: (steps, 3 + groups), float64: loss, whether the step was applied, clip factor, learning rates.
         tensors: (steps, 4, tensors), float32: the norm and the largest element of the gradient, the norm of the update,
             and that of the parameter.
+        end: the step that comes, which who writes its row adds 1 to.
     """
 
     def __init__(self, steps: int, groups: int, tensors: int, first: int = 0) -> None:
         self.numbers = np.full((steps, LR + groups), np.nan)
         self.tensors = np.full((steps, 4, tensors), np.nan, np.float32)
-        self.steps, self.first, self.end = steps, first, first
+        self.steps, self._start, self.end = steps, first, first
 
-    def begin(self) -> int:
-        """Add a row for the next step, which is written by the caller, and return its place."""
-        place = self.end % self.steps
-        self.end += 1
-        if self.end - self.first > self.steps:
-            self.first += 1
-        return place
+    @property
+    def first(self) -> int:
+        """The oldest step that has a row."""
+        return max(self._start, self.end - self.steps)
 
     def has(self, step: int) -> bool:
         """Return whether the row of a step is in the ring."""

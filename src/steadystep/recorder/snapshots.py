@@ -10,7 +10,7 @@ from torch import nn
 from steadystep.recorder.recording import Snapshot
 from steadystep.recorder.state import bytes_of, take
 
-SHARE = 0.003
+SHARE = 0.002
 """The share of the time of all steps that snapshots may take."""
 
 

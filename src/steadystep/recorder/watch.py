@@ -9,8 +9,9 @@ import numpy as np
 
 from steadystep.recorder.loss_watch import LossWatch
 from steadystep.recorder.ring import GRADIENT as GRADIENT_ROW
+from steadystep.recorder.ring import LOSS as LOSS_COLUMN
+from steadystep.recorder.ring import LR, Ring
 from steadystep.recorder.ring import UPDATE as UPDATE_ROW
-from steadystep.recorder.ring import Ring
 from steadystep.recorder.triggers import GRADIENT, LOSS, PARAMETER, REFUSED, SPIKE, UPDATE, Trigger
 from steadystep.step.fields import AT
 from steadystep.step.ledger import last_reason
@@ -36,9 +37,9 @@ class StepWatcher:
     def __init__(self, names: Sequence[str], ring: Ring) -> None:
         self._names, self._ring = names, ring
         self._losses = LossWatch()
-        self._lr: Any = None
-        self._sizes = np.empty(_REMEMBERED)  # squared
-        self._count = 0
+        self._lr = math.nan
+        self._sizes: list[float] = []  # squared
+        self._counted = 0  # of them, for the limit
         self._limit = math.inf
         self._large = -_AFTER - 1  # the step of the last large update
 
@@ -47,17 +48,49 @@ class StepWatcher:
         """Whether the last loss was out of the ordinary."""
         return self._losses.suspicious
 
+    def losses(self, losses: Sequence[tuple[int, float]]) -> Trigger | None:
+        """Record the losses of some steps, and return the first trouble among them."""
+        rows, size = self._ring.numbers, self._ring.steps
+        for step, loss in losses:
+            rows[step % size, LOSS_COLUMN] = loss
+        if self._losses.add_ordinary([loss for _, loss in losses]):
+            return None
+        found = [self.loss(step, loss) for step, loss in losses]
+        return next((trigger for trigger in found if trigger is not None), None)
+
     def loss(self, step: int, loss: float) -> Trigger | None:
         """Look at the loss of a step."""
         if not math.isfinite(loss):
             return Trigger(LOSS, step, str(loss))
         found = self._losses.add(step, loss)
-        if found is not None and found.kind == SPIKE and found.step - self._large <= _AFTER:
+        if found is not None and found.kind == SPIKE and 0 <= found.step - self._large <= _AFTER:
             return replace(found, kind=UPDATE, step=self._large)
         return found
 
-    def step(self, step: int, squares: float, error: BaseException | None, group: dict[str, Any]) -> Trigger | None:
-        """Look at the record of a step.
+    def steps(self, first: int, squares: Sequence[float]) -> None:
+        """Look at the records of steps in a row that were applied and are finite.
+
+        Args:
+            first: the number of the first one.
+            squares: the squared norms of their whole updates.
+        """
+        rows, size, limit = self._ring.numbers, self._ring.steps, self._limit
+        for step, square in enumerate(squares, first):
+            lr = rows.item(step % size, LR)
+            if lr != self._lr:
+                self._lr = lr
+                self._losses.rate(step, lr)
+            if square > limit and step - self._large > _AFTER:
+                self._large = step
+        sizes = self._sizes
+        sizes += squares
+        if len(sizes) - self._counted >= 32:
+            del sizes[:-_REMEMBERED]
+            self._counted = len(sizes)
+            self._limit = LARGE**2 * sorted(sizes)[len(sizes) // 2]
+
+    def unusual(self, step: int, squares: float, error: BaseException | None, group: dict[str, Any]) -> Trigger | None:
+        """Look at the record of any other step.
 
         Args:
             step: its number.
@@ -65,19 +98,6 @@ class StepWatcher:
             error: the error of a step that has failed.
             group: the first parameter group.
         """
-        lr = group["lr"]
-        if lr is not self._lr:
-            self._lr = lr
-            self._losses.rate(step, float(lr))
-        if 0.0 <= squares < math.inf and error is None:
-            count = self._count
-            self._sizes[count % _REMEMBERED] = squares
-            self._count = count = count + 1
-            if squares > self._limit and step - self._large > _AFTER:
-                self._large = step
-            if not count % 32:
-                self._limit = LARGE**2 * float(np.median(self._sizes[:count]))
-            return None
         if error is not None:
             return Trigger(REFUSED, step, str(error).split(";")[0])
         return self._refused(step, group.get("ledger")) if squares < 0.0 else self._not_finite(step)
