@@ -32,6 +32,7 @@ from integrations.raw_loop import (
     train,
 )
 from steadystep.integrations.accelerate import SteadyOptimizer, adopt, prepare
+from steadystep.recorder.folder import load
 
 NAN = float("nan")
 
@@ -215,3 +216,28 @@ def test_what_a_prepared_optimizer_shows() -> None:
 def test_the_private_names_exist() -> None:
     assert isinstance(AcceleratedOptimizer.step_was_skipped, property)
     assert isinstance(Accelerator(cpu=True)._optimizers, list)
+
+
+def test_a_black_box_records_the_training_and_what_led_to_a_refused_step(tmp_path: Path) -> None:
+    accelerator, model = Accelerator(cpu=True), Model()
+    optimizer = optimizer_of(model)
+    loader = DataLoader(batches(WITH_NAN), batch_size=None)  # type: ignore[arg-type]
+    model, optimizer, loader, scheduler = prepare(
+        accelerator, model, optimizer, loader, scheduler_of(optimizer), blackbox=tmp_path / "box"
+    )
+    for batch in optimizer.box.watch(loader):
+        accelerator.backward(model(**batch)["loss"])
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad()
+    assert_same(outcome_of(model, optimizer, [optimizer.ledger["norm_before"]]), train(batches(SOUND)))
+    recording = load(tmp_path / "box")
+    assert recording.trigger is not None and recording.trigger.step in recording.batches
+    assert CULPRIT in recording.names and recording.loss[0] > 0
+    assert [name for name in recording.snapshots[0].state.others if name.startswith("scheduler")]
+
+
+def test_a_black_box_records_one_model_with_one_optimizer(tmp_path: Path) -> None:
+    model = Model()
+    with pytest.raises(ValueError, match="one model with one optimizer; prepare got 0 models and 1 optimizers"):
+        prepare(Accelerator(cpu=True), optimizer_of(model), blackbox=tmp_path / "box")

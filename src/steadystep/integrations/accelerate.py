@@ -4,14 +4,14 @@
 
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.utils import get_total_norm
 
 from steadystep.applied_steps import accounted_in, required
 from steadystep.integrations.extras import needs
-from steadystep.integrations.watched import RefusedSteps, clips, name_parameters, refuse_second_clip
+from steadystep.integrations.watched import RefusedSteps, name_parameters
 
 try:
     from accelerate import Accelerator
@@ -19,8 +19,16 @@ try:
 except ImportError as error:
     raise needs("accelerate", "Accelerate", "accelerate") from error
 
+from steadystep.integrations.accelerate_box import record  # they need Accelerate
+from steadystep.integrations.accelerate_clipping import measuring, refusing
 
-def prepare(accelerator: Accelerator, *objects: Any, device_placement: list[bool] | None = None) -> Any:
+
+def prepare(
+    accelerator: Accelerator,
+    *objects: Any,
+    device_placement: list[bool] | None = None,
+    blackbox: str | Path | None = None,
+) -> Any:
     """Prepare models, optimizers, loaders and schedulers as `accelerator.prepare` does, and return them.
 
     A scheduler that is prepared with its optimizer then holds for steps that the optimizer refuses. Each refused step
@@ -34,9 +42,13 @@ def prepare(accelerator: Accelerator, *objects: Any, device_placement: list[bool
         accelerator: the Accelerator.
         objects: what `accelerator.prepare` takes, with the model and its optimizer in one call.
         device_placement: as for `accelerator.prepare`.
+        blackbox: the folder of a black box that records the training, with the losses that `accelerator.backward`
+            gets. Give it the batches: ``for batch in optimizer.box.watch(loader)``. See `steadystep.blackbox`.
+            Default None, none.
 
     Raises:
         TypeError: for an optimizer that cannot refuse a step.
+        ValueError: if `blackbox` is given, and not one model with one optimizer.
 
     The lines to change::
 
@@ -49,7 +61,10 @@ def prepare(accelerator: Accelerator, *objects: Any, device_placement: list[bool
         if isinstance(each, torch.optim.Optimizer):
             name_parameters(required(each, "steadystep.integrations.accelerate.prepare"), objects)
     adopt(accelerator)
-    return accelerator.prepare(*objects, device_placement=device_placement)
+    prepared = accelerator.prepare(*objects, device_placement=device_placement)
+    if blackbox is not None:
+        record(accelerator, prepared if isinstance(prepared, tuple) else (prepared,), blackbox)
+    return prepared
 
 
 def adopt(accelerator: Accelerator) -> None:
@@ -57,8 +72,8 @@ def adopt(accelerator: Accelerator) -> None:
     if getattr(accelerator.prepare_optimizer, "is_steady", False):
         return
     accelerator.prepare_optimizer = _preparing(accelerator.prepare_optimizer)
-    accelerator.clip_grad_norm_ = _measuring(accelerator, accelerator.clip_grad_norm_)
-    accelerator.clip_grad_value_ = _refusing(accelerator, accelerator.clip_grad_value_)
+    accelerator.clip_grad_norm_ = measuring(accelerator, accelerator.clip_grad_norm_)
+    accelerator.clip_grad_value_ = refusing(accelerator, accelerator.clip_grad_value_)
 
 
 class SteadyOptimizer(AcceleratedOptimizer):
@@ -114,36 +129,3 @@ def _preparing(prepare_optimizer: Callable[..., Any]) -> Callable[..., Any]:
 
     call.is_steady = True  # type: ignore[attr-defined]
     return call
-
-
-def _measuring(accelerator: Accelerator, clip_grad_norm_: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(clip_grad_norm_)
-    def call(parameters: Any, max_norm: float, norm_type: float = 2) -> Any:
-        if not any(clips(each._inner) for each in _steady(accelerator)):
-            return clip_grad_norm_(parameters, max_norm, norm_type=norm_type)
-        if max_norm != float("inf"):
-            _refuse_clip(accelerator, f"accelerator.clip_grad_norm_({max_norm!r})")
-        norm: Any = get_total_norm([each.grad for each in parameters if each.grad is not None], norm_type)
-        norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
-        scaler: Any = accelerator.scaler
-        return norm / scaler.get_scale() if scaler is not None else norm
-
-    return call
-
-
-def _refusing(accelerator: Accelerator, clip_grad_value_: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(clip_grad_value_)
-    def call(parameters: Any, clip_value: float) -> Any:
-        _refuse_clip(accelerator, f"accelerator.clip_grad_value_({clip_value!r})")
-        return clip_grad_value_(parameters, clip_value)
-
-    return call
-
-
-def _steady(accelerator: Accelerator) -> list[SteadyOptimizer]:
-    return [each for each in accelerator._optimizers if isinstance(each, SteadyOptimizer)]
-
-
-def _refuse_clip(accelerator: Accelerator, setting: str) -> None:
-    for each in _steady(accelerator):
-        refuse_second_clip(each._inner, setting, "no other clip in the loop")
