@@ -18,7 +18,7 @@ from benchmarks.doctor.healthy import healthy as healthy_run
 from benchmarks.doctor.judge import judge
 from benchmarks.doctor.planted import PLANTED
 from benchmarks.doctor.records import Key, Record, Records
-from benchmarks.doctor.reports import REPORTED
+from benchmarks.doctor.reports import FILES
 from benchmarks.doctor.score import groups, score, write_page
 
 PROCESSES = 2
@@ -37,7 +37,7 @@ def main(
     again: Annotated[bool, typer.Option("--again", help="Measure again what is recorded.")] = False,
 ) -> None:
     """Diagnose all runs of the benchmark in two processes, and write the scores."""
-    names = {case.name for case in (*PLANTED, *REPORTED)}
+    names = {case.name for case in (*PLANTED, *FILES)}
     known = names | {case.culprit for case in PLANTED}
     for name in only or ():
         if name not in known:
@@ -45,7 +45,7 @@ def main(
     wanted = lambda name, *culprits: not only or bool({name, *culprits} & {*only})  # noqa: E731
     cases: list[Key] = [("planted", case.name, seed) for case in PLANTED if wanted(case.name, case.culprit)]
     if not planted:
-        cases += [("public", case.name, 0) for case in REPORTED if wanted(case.name)]
+        cases += [(case.kind, case.name, 0) for case in FILES if wanted(case.name)]
     runs = 0 if only or planted else min(healthy, QUICK) if quick else healthy
     cases += [("healthy", healthy_run(number).name, number) for number in range(runs)]
     if not quick:

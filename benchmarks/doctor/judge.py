@@ -17,13 +17,14 @@ from benchmarks.doctor.healthy import healthy
 from benchmarks.doctor.planted import PLANTED
 from benchmarks.doctor.planted.case import HELD_OUT
 from benchmarks.doctor.records import ROOT, Key, Record
-from benchmarks.doctor.reports import REPORTED
+from benchmarks.doctor.reports import FILES, Reported
 from benchmarks.doctor.run import Run
 
 SAID = ("culprit", "place", "step", "sentence", "fix", "verified", "held", "healthy")
 
 by_name = {case.name: case for case in PLANTED}
-reported = {case.name: case for case in REPORTED}
+in_files = {(case.kind, case.name): case for case in FILES}
+KINDS = {case.kind for case in FILES}
 
 
 def judge(key: Key) -> Record:
@@ -36,8 +37,8 @@ def judge(key: Key) -> Record:
     started = time.perf_counter()
     if kind.startswith("baselines"):
         record["baselines"] = {who: asdict(rule(make)) for who, rule in BASELINES.items()}
-    elif kind == "public":
-        record.update(_from_command_line(name))
+    elif kind in KINDS:
+        record.update(_from_command_line(in_files[kind, name]))
     else:
         record.update(_diagnosed(make))
     return {**record, "seconds": round(time.perf_counter() - started, 2)}
@@ -48,8 +49,8 @@ def _about(kind: str, name: str, seed: int) -> tuple[Record, Callable[[], Run]]:
     if kind.endswith("healthy"):
         run = healthy(seed)
         return {"program": run.program, "held_out": run.program in HELD_OUT, "expected": [], "places": []}, run.make
-    if kind == "public":
-        case = reported[name]
+    if kind in KINDS:
+        case = in_files[kind, name]
         return {"expected": case.culprits, "places": case.places}, lambda: Run(*[None] * 4)  # pyright: ignore
     planted = by_name[name]
     about = {
@@ -71,8 +72,8 @@ def _diagnosed(make: Callable[[], Run]) -> Record:
     return {name: getattr(result, name) for name in SAID}
 
 
-def _from_command_line(name: str) -> Record:
-    run = f"{reported[name].file}:make_run"
+def _from_command_line(case: Reported) -> Record:
+    run = f"{case.file}:make_run"
     command = [sys.executable, "-m", "steadystep", "doctor", "--run", run, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     try:

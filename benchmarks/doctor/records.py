@@ -14,22 +14,27 @@ from steadystep.lab.system.atomic import write_atomic
 
 ROOT = Path(__file__).parents[2]
 RECORDS = ROOT / "benchmarks" / "results" / "doctor.jsonl"
+FIRST = ROOT / "benchmarks" / "results" / "doctor-first.jsonl"
+"""What was said of the held-out and the unseen programs when they were measured for the first time."""
 
 Record = dict[str, Any]
 Key = tuple[str, str, int]
 
-CASES = ("benchmarks/doctor/run.py", "benchmarks/doctor/healthy.py", "benchmarks/doctor/programs",
-         "benchmarks/doctor/planted", "benchmarks/doctor/public")  # fmt: skip
-SOURCES = {
-    "diagnosis": (*CASES, "src/steadystep/diagnosis", "src/steadystep/recorder"),
-    "baselines": (*CASES, "benchmarks/doctor/baselines.py"),
-}
+RUNS = ("benchmarks/doctor/run.py", "benchmarks/doctor/healthy.py", "benchmarks/doctor/programs",
+        "benchmarks/doctor/planted")  # fmt: skip
+ENGINE = ("src/steadystep/diagnosis", "src/steadystep/recorder")
 
 
-def fingerprint(who: str) -> str:
-    """Return a hash of the sources that decide what a record of a diagnosis or of the baselines says."""
+def fingerprint(kind: str) -> str:
+    """Return a hash of the sources that decide what the records of a kind say."""
+    if kind.startswith("baselines"):
+        sources = (*RUNS, "benchmarks/doctor/baselines.py")
+    elif kind in ("planted", "healthy"):
+        sources = (*RUNS, *ENGINE)
+    else:
+        sources = (f"benchmarks/doctor/{kind}", *ENGINE)
     digest = hashlib.sha256()
-    for source in SOURCES[who]:
+    for source in sources:
         path = ROOT / source
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             digest.update(str(file.relative_to(ROOT)).encode() + file.read_bytes())
@@ -45,19 +50,25 @@ class Records:
 
     def __init__(self, path: Path = RECORDS) -> None:
         self.path = path
-        self.sources = {who: fingerprint(who) for who in SOURCES}
+        self._sources: dict[str, str] = {}
         self.all: dict[Key, Record] = {}
         for record in read(path):
-            if record["sources"] == self.sources[_who(record["kind"])]:
+            if record["sources"] == self._source_of(record["kind"]):
                 self.all[key(record)] = record
 
     def add(self, record: Record) -> None:
         """Add a record and write the file."""
-        record = {**record, "sources": self.sources[_who(record["kind"])]}
+        record = {**record, "sources": self._source_of(record["kind"])}
         self.all[key(record)] = record
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lines = [json.dumps(self.all[each]) for each in sorted(self.all)]
         write_atomic(self.path, "\n".join(lines) + "\n")
+
+    def _source_of(self, kind: str) -> str:
+        """Return the fingerprint of a kind as it was when this object first asked for it."""
+        if kind not in self._sources:
+            self._sources[kind] = fingerprint(kind)
+        return self._sources[kind]
 
     def missing(self, keys: Iterable[Key]) -> list[Key]:
         return [each for each in keys if each not in self.all]
@@ -66,7 +77,3 @@ class Records:
 def read(path: Path = RECORDS) -> list[Record]:
     """Return all records of a file, oldest sources included."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def _who(kind: str) -> str:
-    return "baselines" if kind.startswith("baselines") else "diagnosis"

@@ -7,9 +7,11 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.doctor.planted.case import CULPRITS
-from benchmarks.doctor.records import ROOT, Record, read
+from benchmarks.doctor.records import FIRST, ROOT, Record, read
 
 PAGE = ROOT / "docs" / "doctor-benchmark.md"
+UNSEEN = {"unseen_first": "first unseen set", "unseen_second": "second unseen set"}
+"""The kinds of records of programs by somebody who had not seen the doctor, and what they are called."""
 HELD = 200
 """Steps that a fix must hold."""
 
@@ -61,14 +63,19 @@ def _placed(place: str | None, record: Record) -> bool:
 
 def groups(records: Iterable[Record]) -> dict[str, list[Record]]:
     """Return the diagnoses by the groups that are reported apart."""
-    diagnoses = [record for record in records if record["kind"] in ("planted", "healthy", "public")]
+    diagnoses = [record for record in records if not record["kind"].startswith("baselines")]
     planted = [record for record in diagnoses if record["kind"] == "planted"]
+    faulty = [record for record in diagnoses if record["expected"]]
     lasting = [record for record in planted if record["expected"] != ["transient"]]
     return {
         "planted, development programs": [record for record in lasting if not record["held_out"]],
         "planted, held-out programs": [record for record in lasting if record["held_out"]],
         "planted, transient": [record for record in planted if record["expected"] == ["transient"]],
         "as from public reports": [record for record in diagnoses if record["kind"] == "public"],
+        **{name: [record for record in faulty if record["kind"] == kind] for kind, name in UNSEEN.items()},
+        "sound programs of these sets": [
+            record for record in diagnoses if record["kind"] in UNSEEN and not record["expected"]
+        ],
         "healthy": [record for record in diagnoses if record["kind"] == "healthy"],
     }
 
@@ -82,18 +89,33 @@ def scores_table(records: Sequence[Record]) -> str:
     for name, group in groups(records).items():
         if group:
             s = score(group)
-            found = ["", "", "", s.abstained, s.wrong] if name == "healthy" else [
-                s.culprit, s.place, s.verified, s.abstained, s.wrong,
-            ]  # fmt: skip
+            is_sound = not any(record["expected"] for record in group)
+            right = ["", "", ""] if is_sound else [s.culprit, s.place, s.verified]
+            found = [*right, s.abstained, s.wrong]
             cells = [name, s.runs, *found, s.errors, f"{s.seconds:.1f}"]
             rows.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(rows)
+
+
+def first_table(records: Sequence[Record]) -> str:
+    """Return how programs that were kept from the doctor were diagnosed the first time, and how they are now."""
+    rows = [
+        "| programs | number | class right at first | abstained | wrong | class right now |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    then, now = groups(read(FIRST)), groups(records)
+    for name in ("planted, held-out programs", *UNSEEN.values(), "sound programs of these sets"):
+        if group := then[name]:
+            s, later = score(group), score(now[name])
+            right = [s.culprit, later.culprit] if any(record["expected"] for record in group) else ["", ""]
+            rows.append(f"| {name} | {s.runs} | {right[0]} | {s.abstained} | {s.wrong} | {right[1]} |")
     return "\n".join(rows)
 
 
 def cases_table(records: Sequence[Record]) -> str:
     """Return what was said of each planted and each public-like case."""
     rows = ["| case | program | expected | said | place | held |", "| --- | --- | --- | --- | --- | ---: |"]
-    cases = [record for record in records if record["kind"] in ("planted", "public")]
+    cases = [record for record in records if record["expected"] and not record["kind"].startswith("baselines")]
     for record in sorted(cases, key=lambda record: (record["kind"], CULPRITS.index(record["expected"][0]))):
         program = f"{record['program']}{' (held out)' if record['held_out'] else ''}" if "program" in record else ""
         said = record["culprit"] or "nothing"
@@ -129,7 +151,7 @@ def baselines_table(records: Sequence[Record]) -> str:
     return "\n".join(rows)
 
 
-BLOCKS = {"scores": scores_table, "cases": cases_table, "baselines": baselines_table}
+BLOCKS = {"scores": scores_table, "first": first_table, "cases": cases_table, "baselines": baselines_table}
 
 
 def page(text: str, records: Sequence[Record]) -> str:

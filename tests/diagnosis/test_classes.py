@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import steadystep
+from benchmarks.doctor.healthy import healthy
 from diagnosis import failures
 from steadystep.diagnosis.result import CULPRITS
 
@@ -44,6 +45,16 @@ def test_a_sound_run_is_healthy(make: Callable[[], Any], optimizer: str) -> None
         run.optimizer = getattr(torch.optim, optimizer)(run.model.parameters(), lr=rate)
     found = steadystep.diagnose(run)
     assert found.healthy and found.exit_code == 0, found
+
+
+def test_averaged_micro_batches_are_healthy() -> None:
+    found = steadystep.diagnose(failures.micro_batches(divided=True))
+    assert found.healthy, found
+
+
+def test_a_rise_at_the_very_end_is_no_trouble_if_the_run_recovers() -> None:
+    found = steadystep.diagnose(healthy(107).make())
+    assert found.healthy, found
 
 
 def test_a_guarded_optimizer_hides_no_culprit() -> None:

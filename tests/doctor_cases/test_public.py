@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from benchmarks.doctor.planted.case import CULPRITS, learns, mean, watch
-from benchmarks.doctor.reports import FOLDER, REPORTED, Reported
+from benchmarks.doctor.reports import FILES, FOLDER, REPORTED, Reported
 from benchmarks.doctor.run import finite, plain_step, train
 
 
@@ -139,6 +139,26 @@ def test_a_reported_case_fails_as_reported_and_the_known_answer_cures_it(case: R
         assert seen.sees == SEES.get(case.name, "not finite")
 
 
+UNSEEN = [case for case in FILES if case not in REPORTED]
+CHEAP = {"churn_survival", "bf16_recommender", "insurance_claims", "bike_rental", "healthy_2"}
+ids = [f"{case.kind}-{case.name}" for case in UNSEEN]
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[] if case.name in CHEAP else [pytest.mark.slow]) for case in UNSEEN], ids=ids
+)
+def test_an_unseen_program_fails_or_learns(case: Reported) -> None:
+    run = module_of(case).make_run()
+    if case.culprits:
+        seen = watch(run)
+        assert seen.sees is not None or not learns(seen.losses)
+    else:
+        losses = list(train(run))
+        assert finite(run, losses[-1]) and mean(losses[-30:]) < mean(losses[:10])
+
+
 def test_the_table_lists_all_files_and_known_classes() -> None:
-    assert {case.name for case in REPORTED} == {file.stem for file in FOLDER.glob("*.py")} - {"__init__"}
-    assert all(culprit in CULPRITS for case in REPORTED for culprit in case.culprits)
+    for kind in {case.kind for case in FILES}:
+        files = {file.stem for file in (FOLDER / kind).glob("*.py")} - {"__init__"}
+        assert {case.name for case in FILES if case.kind == kind} == files
+    assert all(culprit in CULPRITS for case in FILES for culprit in case.culprits)

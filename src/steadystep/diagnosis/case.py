@@ -16,6 +16,7 @@ import torch
 from steadystep.diagnosis.changes import Change, reset, with_batches
 from steadystep.diagnosis.errors import RunError
 from steadystep.diagnosis.operations import Edit, Event, Place, Seen, operations
+from steadystep.diagnosis.own_step import WATCHED, OwnStep, watched
 from steadystep.diagnosis.play import Played, Step, converted, norm_of, play
 from steadystep.diagnosis.precision import wide_batch, widened
 from steadystep.diagnosis.result import Evidence
@@ -28,6 +29,8 @@ HORIZON = 200
 """Steps for which a fix must hold."""
 RESUMED = 0.2
 """A loss at the start below this share of that of fresh weights: the weights were trained."""
+HEALING = 50
+"""Steps after which a damage that is only noise has healed."""
 BACK = 20
 """Steps before a trouble from which fixes are replayed."""
 _MOMENTS = 40
@@ -191,22 +194,51 @@ class Case:
                 else:
                     loss = self.run.loss(batch)
                 found.loss = float(loss.detach())
-                loss.backward()
+                (loss * self.factor).backward()
             except RunError:
                 raise
             except Exception as error:  # noqa: BLE001 the error of the user's code is what the probe finds
                 found.error = error
             for name, parameter in self.run.parameters():
                 if parameter.grad is not None:
-                    found.gradients[name] = parameter.grad.detach().clone()
+                    found.gradients[name] = parameter.grad.detach() / self.factor
                     parameter.grad = None
         return found
+
+    @cached_property
+    def own_step(self) -> OwnStep | None:
+        """What the run's own step does, if it has one."""
+        if not self.run.has_own_step:
+            return None
+        stretches = [(self.start, range(self.first, self.first + min(WATCHED, len(self.steps))))]
+        if len(self.steps) > WATCHED:
+            later = max(self.first + WATCHED, self.last + 1 - WATCHED)
+            stretches.append((self.at(later), range(later, self.last + 1)))
+        return watched(self.run, stretches)
+
+    @property
+    def factor(self) -> float:
+        """The factor by which the run's own step multiplies the loss before its backward pass."""
+        return self.own_step.factor if self.own_step is not None else 1.0
 
     def reference(self, step: int) -> float:
         """Return the mean loss of the reference batches with the weights of before a step."""
         if step not in self._references:
             self._references[step] = self.loss_before(step)
         return self._references[step]
+
+    def reference_at_the_end(self, damage: int) -> float:
+        """Return the mean loss of the reference batches at the end, which leaves a damage time to heal.
+
+        If there are fewer than `HEALING` steps after it, as many more are played. A run that has no batches for them
+        ends where it was recorded to.
+        """
+        end = self.good_moments()[-1]
+        more = damage + HEALING - end
+        if more <= 0:
+            return self.reference(end)
+        played = self.replay(end, more)
+        return self.reference(end) if played.error is not None else played.end
 
     def loss_before(self, step: int, *changes: Change) -> float:
         """Return the mean loss of the reference batches with the weights of before a step, while changes hold."""

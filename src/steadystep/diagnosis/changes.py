@@ -79,6 +79,18 @@ def clipped(max_norm: float) -> Change:
     return Change(f"gradients clipped to norm {max_norm:.3g}", gradients=clip)
 
 
+def divided(by: float) -> Change:
+    """Divide the gradients that the optimizer is given."""
+
+    def divide(run: Run, optimizer: torch.optim.Optimizer, index: int) -> None:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.grad = parameter.grad / by
+
+    return Change(f"gradients divided by {by:g}", gradients=divide)
+
+
 def without(indices: Callable[[int], bool], label: str) -> Change:
     """Leave some batches out."""
     return Change(label, batch=lambda index, batch: SKIP if indices(index) else batch)

@@ -25,10 +25,11 @@ from steadystep.diagnosis.classes import (
 from steadystep.diagnosis.classes.gradients_of_steps import pairs
 from steadystep.diagnosis.culprit import Finding
 from steadystep.diagnosis.kept import kept
+from steadystep.diagnosis.play import Step
 from steadystep.diagnosis.race import Tried, try_fix, usual
 from steadystep.diagnosis.result import Diagnosis, Evidence
 from steadystep.diagnosis.run import Run
-from steadystep.diagnosis.trouble import DAMAGE, Trouble, first_damage, trouble_of
+from steadystep.diagnosis.trouble import DAMAGE, Trouble, first_damage, stalled, trouble_of
 from steadystep.recorder.folder import load
 
 PATIENCE = 10.0
@@ -95,8 +96,11 @@ def diagnose(
         if trouble is not None:
             case.save_box()
         finding = _find(case, trouble, tell)
-        if finding is None and trouble is not None and trouble.kind == "spike":
-            trouble = None  # the run recovers, and nothing decides: it is noise
+        if finding is None and trouble is not None and trouble.kind in ("spike", "rise"):
+            trouble = stalled(case)  # if the run has learned, what nothing decides was noise
+            finding = None if trouble is None else _finite(case, trouble, tell)
+        if finding is None and trouble is not None and trouble.passes:
+            trouble = None
         if finding is None:
             return _nobody(case, trouble)
         tell(f"trying fixes for {finding.culprit}", None)
@@ -116,6 +120,8 @@ def _find(case: Case, trouble: Trouble | None, tell: Tell) -> Finding | None:
         return _quiet(case, tell)
     if trouble.kind == "error":
         return batch.investigate(case, trouble)
+    if (found := clip_order.investigate_unbound(case) or accumulation.investigate_added(case)) is not None:
+        return found
     tell("replaying the trouble", None)
     replays, found = transient.investigate(case, trouble)
     if not replays:
@@ -129,8 +135,13 @@ def _quiet(case: Case, tell: Tell) -> Finding | None:
     """Look for what keeps a run from learning as much as it could: layers, and updates that are rounded away."""
     if len(case.steps) < 20:
         return None
-    tell("looking at the layers and the precision", None)
-    return initialisation.investigate(case, early=False) or narrow.investigate_lost_updates(case)
+    tell("looking at the layers, the precision and the optimizer's state", None)
+    return (
+        narrow.investigate_underflow(case)
+        or narrow.investigate_lost_updates(case)
+        or initialisation.investigate(case, early=False)
+        or optimizer_state.investigate_stale(case)
+    )
 
 
 def _nonfinite(case: Case, trouble: Trouble, tell: Tell) -> Finding | None:
@@ -153,7 +164,8 @@ def _nonfinite(case: Case, trouble: Trouble, tell: Tell) -> Finding | None:
     if step - case.first <= EARLY and (found := initialisation.investigate(case, early=True)) is not None:
         return found
     if not probe.is_finite:
-        return operation.investigate(case, trouble, probe, None)
+        found = operation.investigate(case, trouble, probe, None)
+        return found or learning_rate.investigate(case, trouble, _sound_before(case, trouble))
     tell("swapping the optimizer's state and precision", None)
     return (
         narrow.investigate_optimizer(case, trouble, probe)
@@ -166,6 +178,10 @@ def _risen_before(case: Case, trouble: Trouble) -> Trouble | None:
     """Return the divergence that a value that is not finite is only the end of, or None."""
     recorded = [step for step in case.good_moments() if step < trouble.step]
     steps = sorted({*recorded, *range(case.before(trouble.step, 5), trouble.step + 1)})
+    before = trouble.step - 1
+    if before >= case.first and math.isnan(case.reference(trouble.step)) and _is_thrown_off(case.step(before)):
+        words = f"step {before} changes the parameters by {case.step(before).update:.3g}, which is most of them"
+        return Trouble("diverged", before, f"{trouble.words}; {words}")
     finite = [(case.reference(step), step) for step in steps if math.isfinite(case.reference(step))]
     if not finite:
         return None
@@ -182,17 +198,25 @@ def _risen_before(case: Case, trouble: Trouble) -> Trouble | None:
     )
 
 
+def _is_thrown_off(step: Step) -> bool:
+    """Whether an update is about as large as the parameters that it has led to."""
+    return step.update > 0.5 * step.weight
+
+
 def _finite(case: Case, trouble: Trouble, tell: Tell) -> Finding | None:
     tell("swapping the optimizer's state", None)
     if (found := optimizer_state.investigate(case, trouble)) is not None:
         return found
-    if trouble.kind in ("stalled", "frozen"):
+    if trouble.is_standstill:
         probe = case.probe(case.start, case.run.batch(case.first), look=True)
         tell("swapping the layers and the precision", None)
         return (
             initialisation.investigate(case, early=False)
+            or narrow.investigate_underflow(case)
             or narrow.investigate_lost_updates(case)
             or narrow.investigate_optimizer(case, trouble, probe)
+            or narrow.investigate_eps(case, probe)
+            or learning_rate.too_large_to_learn(case)
             or learning_rate.too_small(case)
         )
     tell("clipping, and leaving the batch out", None)
@@ -210,7 +234,7 @@ def _sound_before(case: Case, trouble: Trouble) -> int:
 
 
 def _with_fix(case: Case, trouble: Trouble | None, finding: Finding) -> Diagnosis:
-    stuck = trouble is not None and trouble.kind in ("stalled", "frozen")
+    stuck = trouble is not None and trouble.is_standstill
     tried: list[Tried] = []
     for fix in finding.fixes:
         tried.append(try_fix(case, fix, progress=stuck))

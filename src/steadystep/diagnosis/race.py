@@ -9,6 +9,9 @@ from steadystep.diagnosis.culprit import Fix
 from steadystep.diagnosis.play import Played
 from steadystep.diagnosis.trouble import CALIBRATION, DAMAGE, STALLED
 
+FAR = 0.25
+"""The share of the start's loss by which a run must fall to have learned far more than another one."""
+
 
 @dataclass(frozen=True)
 class Tried:
@@ -59,6 +62,12 @@ def _judged(played: Played, before: float, level: float, progress: bool) -> tupl
     if progress and before - after < STALLED * level:
         return held, False, f"no progress: {before:.4g} -> {after:.4g}"
     return held, True, f"holds {held} steps, loss {before:.4g} -> {after:.4g}"
+
+
+def learns_far_more(case: Case, tried: Tried, given: Tried) -> bool:
+    """Whether a run with a fix holds and learns several times as much as it does without, and not just a little."""
+    falls = tried.before - tried.after
+    return tried.holds and falls > FAR * case.level and not given.before - given.after > falls / 3
 
 
 def _longest_rest(played: Played) -> int:

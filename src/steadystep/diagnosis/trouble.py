@@ -4,12 +4,14 @@ import math
 import statistics
 from dataclasses import dataclass
 
-from steadystep.diagnosis.case import Case
+from steadystep.diagnosis.case import HEALING, Case
 
 DAMAGE = 0.25
 """The share of the start's loss by which a step, or a run, must have made the reference batches worse."""
 STALLED = 0.01
 """Less progress than this share of the start's loss is none."""
+CLEAR = 4.0
+"""A fall of the loss by this many standard deviations of the last losses is progress, however small it is."""
 LARGE = 10.0
 """An update this many times the median one is looked at by itself."""
 MOST = 4
@@ -23,7 +25,8 @@ class Trouble:
 
     Attributes:
         kind: "error", "loss", "gradient" or "parameter" (not finite), "frozen" (no step is applied any more), "spike",
-            "diverged" or "stalled".
+            "rise" (there are many of them), "diverged", "stalled" or "slow" (the loss
+            falls clearly, but by next to nothing).
         step: the step at which it shows.
         words: what is seen.
     """
@@ -31,6 +34,16 @@ class Trouble:
     kind: str
     step: int
     words: str
+
+    @property
+    def passes(self) -> bool:
+        """Whether it is no trouble if nothing is found that decides it."""
+        return self.kind in ("spike", "rise", "slow")
+
+    @property
+    def is_standstill(self) -> bool:
+        """Whether the run does not learn, or hardly."""
+        return self.kind in ("frozen", "stalled", "slow")
 
     @property
     def is_nonfinite(self) -> bool:
@@ -54,7 +67,7 @@ def trouble_of(case: Case) -> Trouble | None:
             last.index,
             f"step {last.index} writes values into {_some(last.nonfinite_parameters)} that are not finite",
         )
-    return _frozen(case) or _spike(case) or _end(case)
+    return _frozen(case) or _spike(case) or stalled(case)
 
 
 def _frozen(case: Case) -> Trouble | None:
@@ -75,17 +88,24 @@ def _spike(case: Case) -> Trouble | None:
     for time in times[1:]:
         now = case.reference(time)
         learned = case.reference(case.first) - best
-        if now - best > max(DAMAGE * case.level, 0.5 * learned) or math.isnan(now):
+        limit = max(DAMAGE * case.level, 0.5 * learned)
+        if now - best > limit or math.isnan(now):
             step = first_damage(case, best_at, time, best, now)
-            end = case.reference(times[-1])
-            lasting = end - best > max(DAMAGE * case.level, 0.5 * learned)
-            kind = "diverged" if lasting or math.isnan(now) else "spike"
+            kind = "rise" if _is_restless(case, step, best, limit) else "spike"
+            if math.isnan(now) or not case.reference_at_the_end(step) - best <= limit:  # NaN does not heal
+                kind = "diverged"
             return Trouble(
                 kind, step, f"the loss of the same batches rises from {best:.3g} to {now:.3g} after step {step}"
             )
         if now < best:
             best, best_at = now, time
     return None
+
+
+def _is_restless(case: Case, damage: int, best: float, limit: float) -> bool:
+    """Whether the reference batches are on average much worse than at best, also after a time in which noise heals."""
+    later = [case.reference(time) for time in case.good_moments() if time > damage + HEALING]
+    return len(later) >= 3 and not statistics.fmean(later) - best <= limit
 
 
 def _around_large_updates(case: Case) -> list[int]:
@@ -111,16 +131,23 @@ def first_damage(case: Case, first: int, last: int, before: float, after: float)
     return low
 
 
-def _end(case: Case) -> Trouble | None:
+def stalled(case: Case) -> Trouble | None:
+    """Return the trouble of a run that has learned nothing in the end, or None."""
     last = case.good_moments()[-1]
     first, end = case.reference(case.first), case.reference(last)
     if len(case.steps) < 20 or first - end >= STALLED * case.level:
         return None
     return Trouble(
-        "stalled",
+        "slow" if _is_clear(case, first - end) else "stalled",
         case.first,
         f"the loss of the same batches is {first:.4g} at the start and {end:.4g} after {last} steps",
     )
+
+
+def _is_clear(case: Case, fall: float) -> bool:
+    """Whether a small fall of the loss, most of which may be a constant, is far above its noise."""
+    noise = statistics.pstdev(step.loss for step in case.steps[-20:])
+    return fall > CLEAR * noise and fall > STALLED / 10 * case.level
 
 
 def said(error: Exception) -> str:

@@ -139,7 +139,7 @@ class LossWatch:
         if error > 0.5 * PROGRESS * size or change < -error:
             self._progressed = len(losses) >= 2 * PLATEAU_STEPS  # too noisy to say, or falling
             return None
-        return Trigger(PLATEAU, step, f"a median of {_middle(losses)[0]:.4g} after one of {self._start:.4g}")
+        return Trigger(PLATEAU, step, f"a median of {_middle(self._steady)[0]:.4g} after one of {self._start:.4g}")
 
 
 def _middle(values: Sequence[float]) -> tuple[float, float]:

@@ -1,11 +1,12 @@
-"""Gradients of earlier steps that were never set to zero."""
+"""Gradients that add up: those of earlier steps, which were never set to zero, or those of micro-batches."""
 
 import itertools
 
 from steadystep.diagnosis.case import Case
-from steadystep.diagnosis.changes import zeroed
+from steadystep.diagnosis.changes import divided, zeroed
 from steadystep.diagnosis.classes.gradients_of_steps import Pair, cosine
 from steadystep.diagnosis.culprit import Finding, Fix
+from steadystep.diagnosis.race import learns_far_more, try_fix
 
 SAME = 0.9999
 OTHER = 0.999
@@ -35,4 +36,28 @@ def investigate(case: Case, compared: list[Pair]) -> Finding | None:
         case.first,
         "gradients are never set to zero: each step's are added to those of all steps before it",
         (Fix("call optimizer.zero_grad() in every step, before backward()", (zeroed(),)),),
+    )
+
+
+def investigate_added(case: Case) -> Finding | None:
+    """Ask whether the run holds with the mean of its backward passes' gradients, and does not with their sum."""
+    passes, ratio = case.own_step.added if case.own_step is not None else (1, 1.0)
+    if passes == 1:
+        return None
+    words = "divide the loss of each micro-batch by their number before backward()"
+    if ratio < 0.75 * passes or ratio > 1.33 * passes:
+        words = "call backward() once on the mean loss, or on each part of it"
+    fix = Fix(words, (divided(ratio),))
+    given, tried = try_fix(case, Fix("", ())), try_fix(case, fix)
+    case.note(f"gradients divided by {ratio:.3g}", tried.words, tried.holds)
+    case.note("gradients as they are", given.words, given.holds)
+    if not learns_far_more(case, tried, given) and (given.holds or not tried.holds):
+        return None
+    return Finding(
+        "accumulation",
+        "backward() of micro-batches",
+        case.first,
+        f"the {passes} backward passes of a step are added, not averaged: the optimizer gets {ratio:.3g} times the "
+        "gradients of the mean loss",
+        (fix,),
     )

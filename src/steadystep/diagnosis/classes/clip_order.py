@@ -1,11 +1,12 @@
-"""Gradients that are clipped while they are still multiplied by the scale of a GradScaler."""
+"""Gradients that are clipped at the wrong place: while they are scaled or not yet complete, or not the optimizer's."""
 
 import torch
 
 from steadystep.diagnosis.case import Case
-from steadystep.diagnosis.changes import Change
+from steadystep.diagnosis.changes import Change, clipped
 from steadystep.diagnosis.classes.gradients_of_steps import Pair, cosine, given_gradients
 from steadystep.diagnosis.culprit import Finding, Fix
+from steadystep.diagnosis.race import try_fix
 from steadystep.diagnosis.run import Run
 from steadystep.recorder.state import put_back_rng, take_rng
 
@@ -33,6 +34,29 @@ def investigate(case: Case, compared: list[Pair]) -> Finding | None:
         case.note(f"the scale {value:g} halved", told, False)
         return _finding(case, value, norm, float(clipped[0].fresh.norm()))
     return None
+
+
+def investigate_unbound(case: Case) -> Finding | None:
+    """Ask whether the run holds if the clipping that its step asks for is done to what the optimizer is given."""
+    clipping = case.own_step.unbound if case.own_step is not None else None
+    if clipping is None:
+        return None
+    words = f"clip the gradients of the optimizer's parameters to {clipping.max_norm:g} right before optimizer.step()"
+    fix = Fix(words, (clipped(clipping.max_norm),))
+    tried = try_fix(case, fix)
+    case.note(f"the optimizer's gradients clipped to {clipping.max_norm:g}", tried.words, tried.holds)
+    if not tried.holds:
+        return None
+    why = "more gradients are added after it"
+    if clipping.is_last:
+        why = "it is given " + ("none" if clipping.share == 0 else f"{clipping.share:.0%}") + " of its parameters"
+    return Finding(
+        "clip-order",
+        "clip_grad_norm_",
+        case.first,
+        f"clip_grad_norm_ is called with max_norm {clipping.max_norm:g}, but the optimizer gets larger ones: {why}",
+        (fix,),
+    )
 
 
 def _finding(case: Case, scale: float, norm: float, true: float) -> Finding:

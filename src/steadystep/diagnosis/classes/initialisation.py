@@ -14,6 +14,8 @@ from steadystep.diagnosis.operations import Call
 MOST = 0.9
 GAIN = 0.3
 """The share of the run's last loss by which new weights must end lower."""
+FAR = 0.7
+"""The same for weights that are only large, in a run that shows no trouble: they may be meant."""
 FLOOR = 0.1
 """The share of the first loss below which a last loss counts as this much: differences near 0 are noise."""
 LOOKED_AT = 4
@@ -56,8 +58,10 @@ def investigate(case: Case, early: bool) -> Finding | None:
     """
     sick = sick_layers(case)
     names = [each.module for each in sick]
-    if not names and early:
+    least_gain = GAIN
+    if not names:
         names = _too_large(case)
+        least_gain = GAIN if early else FAR
         sick = [
             Sick(name, f"the weights of {name} are not finite, or far larger than reset_parameters() makes them")
             for name in names
@@ -65,7 +69,7 @@ def investigate(case: Case, early: bool) -> Finding | None:
     if not names or not _can_reset(case, names):
         return None
     base, anew = _end(case), _end(case, reset(names))
-    least = GAIN * max(abs(base), FLOOR * case.level)
+    least = least_gain * max(abs(base), FLOOR * case.level)
     cured = not math.isnan(anew) and (math.isnan(base) or base - anew > least)
     case.note(f"{', '.join(names[:3])} initialised anew", f"the loss ends at {anew:.4g} instead of {base:.4g}", cured)
     if not cured:

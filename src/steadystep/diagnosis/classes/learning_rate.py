@@ -8,7 +8,7 @@ import torch
 from steadystep.diagnosis.case import Case
 from steadystep.diagnosis.changes import Change, learning_rate, with_batches
 from steadystep.diagnosis.culprit import Finding, Fix
-from steadystep.diagnosis.race import Tried, try_fix
+from steadystep.diagnosis.race import Tried, learns_far_more, try_fix
 from steadystep.diagnosis.run import Run
 from steadystep.diagnosis.trouble import Trouble
 
@@ -30,12 +30,13 @@ def investigate(case: Case, trouble: Trouble, first: int) -> Finding | None:
         return None
     given = try_fix(case, Fix("", (with_batches(_others(case), "other batches"),), first), SHORT)
     case.note("other batches at the same learning rate", given.words, given.holds)
-    if given.holds and not _rose(given, case):
+    restless = learns_far_more(case, tenth, given)  # it does not diverge, but learns nothing either
+    if given.holds and not _rose(given, case) and not restless:
         return None
     best, worst = None, 1.0
     for factor in FACTORS:
         tried = _try(case, first, factor)
-        if tried.holds:
+        if learns_far_more(case, tried, given) if restless else tried.holds:
             best = factor
             break
         worst = factor
@@ -57,6 +58,26 @@ def investigate(case: Case, trouble: Trouble, first: int) -> Finding | None:
         Fix(f"set lr={rate * factor:.2g}", (learning_rate(factor),), first) for factor in FACTORS if factor <= best
     ]
     return Finding("learning-rate", "lr", trouble.step, sentence, tuple(fixes[:3]))
+
+
+def too_large_to_learn(case: Case) -> Finding | None:
+    """Ask whether a run without progress makes some with a smaller learning rate."""
+    given = try_fix(case, Fix("", ()))
+    for factor in (0.1, 0.01):
+        tried = _try(case, case.first, factor)
+        far_more = learns_far_more(case, tried, given)
+        case.note(f"learning rate x {factor:g}", tried.words, far_more)
+        if far_more:
+            rate = max(rate_at(case, step) for step in case.good_moments()[:-1])
+            return Finding(
+                "learning-rate",
+                "lr",
+                case.first,
+                f"the learning rate, which goes up to {rate:.3g}, is too large: nothing is learned, and with a "
+                f"{1 / factor:.3g}th of it the loss falls",
+                (Fix(f"divide the learning rate by {1 / factor:.3g}", (learning_rate(factor),)),),
+            )
+    return None
 
 
 def too_small(case: Case) -> Finding | None:

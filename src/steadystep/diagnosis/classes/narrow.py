@@ -11,11 +11,14 @@ from steadystep.diagnosis.culprit import Finding, Fix
 from steadystep.diagnosis.operations import Seen
 from steadystep.diagnosis.play import Step
 from steadystep.diagnosis.precision import NARROW, wide_batch, widened
+from steadystep.diagnosis.race import learns_far_more, try_fix
 from steadystep.diagnosis.run import Run
 from steadystep.diagnosis.trouble import Trouble
 
 LOST = 0.5
 """The share of the elements that a step leaves as they are, from which on updates count as lost."""
+COUNTS = (60, 200)
+"""Steps after which a run is compared with one in float32, the later ones if the earlier ones do not decide."""
 GAIN = 0.1
 """The share of the start's loss by which a run in float32 must end lower."""
 
@@ -63,16 +66,45 @@ def investigate_range(case: Case, trouble: Trouble, probe: Probe) -> Finding | N
     )
 
 
+def investigate_underflow(case: Case) -> Finding | None:
+    """Ask whether gradients that are 0 in a narrow type are not in float32, where the run learns far more."""
+    probe = case.probe(case.start, case.run.batch(case.first), look=True)
+    if not uses_narrow(case, probe.seen) or not probe.is_finite or not probe.gradients:
+        return None
+    zero = sum(int((gradient == 0).sum()) for gradient in probe.gradients.values())
+    total = sum(gradient.numel() for gradient in probe.gradients.values())
+    wide = case.probe(case.start, case.run.batch(case.first), dtype=torch.float32)
+    there = sum(int((gradient != 0).sum()) for gradient in wide.gradients.values())
+    if zero < LOST * total or there < LOST * total:
+        return None
+    fix = Fix("multiply the loss by a scale, with torch.amp.GradScaler, or compute in float32", in_float32(case))
+    given, tried = try_fix(case, Fix("", ())), try_fix(case, fix)
+    gains = learns_far_more(case, tried, given)
+    case.note("the run in float32", tried.words, gains)
+    last = next((call.place for call in reversed(probe.seen.calls) if _is_narrow(call.result)), None)
+    if not gains or last is None:
+        return None
+    name = next(str(kind) for kind in NARROW if kind in probe.seen.dtypes).removeprefix("torch.")
+    return Finding(
+        "range",
+        str(last),
+        case.first,
+        f"{zero / total:.0%} of the gradients are 0, because they are too small for {name} on their way back through "
+        f"{last.words}; in float32 they are not",
+        (fix,),
+    )
+
+
+def _is_narrow(result: object) -> bool:
+    return isinstance(result, torch.Tensor) and result.dtype in NARROW
+
+
 def investigate_lost_updates(case: Case) -> Finding | None:
     """Ask whether updates are rounded away: most elements do not change, and in float32 the run learns clearly more."""
     types = {parameter.dtype for _, parameter in case.run.parameters()} & set(NARROW)
     if not types or (lost := _share_unchanged(case)) < LOST:
         return None
-    count = min(60, case.planned)
-    given, wide = case.replay(case.first, count).end, case.replay(case.first, count, *in_float32(case)).end
-    gains = given - wide > GAIN * case.level
-    case.note("parameters and moments in float32", f"the loss ends at {wide:.4g} instead of {given:.4g}", gains)
-    if not gains:
+    if not any(_gains(case, count) for count in sorted({min(count, case.planned) for count in COUNTS})):
         return None
     name = str(types.pop()).removeprefix("torch.")
     return Finding(
@@ -83,6 +115,14 @@ def investigate_lost_updates(case: Case) -> Finding | None:
         "and are rounded away",
         (Fix("keep parameters and moments in float32, and cast the model's inputs", in_float32(case)),),
     )
+
+
+def _gains(case: Case, count: int) -> bool:
+    """Whether the run has learned clearly more after some steps in float32."""
+    given, wide = case.replay(case.first, count).end, case.replay(case.first, count, *in_float32(case)).end
+    gains = given - wide > GAIN * case.level
+    case.note(f"{count} steps in float32", f"the loss ends at {wide:.4g} instead of {given:.4g}", gains)
+    return gains
 
 
 def _share_unchanged(case: Case) -> float:
@@ -131,7 +171,7 @@ def investigate_optimizer(case: Case, trouble: Trouble, probe: Probe) -> Finding
             return None
         place = trouble_place(case, trouble)
         sentence = f"the gradients are finite, but the optimizer's step in {name} is not sound for {place}"
-        if trouble.kind in ("frozen", "stalled"):
+        if trouble.is_standstill:
             sentence = f"the updates are too small for {name}: adding them changes nothing"
     return Finding("optimizer-precision", place, trouble.step, sentence, tuple(fixes))
 
@@ -144,3 +184,31 @@ def trouble_place(case: Case, trouble: Trouble) -> str:
 
 def _rests(steps: list[Step]) -> bool:
     return bool(steps) and all(step.update == 0 for step in steps)
+
+
+def investigate_eps(case: Case, probe: Probe) -> Finding | None:
+    """Ask whether gradients are so small that the optimizer's eps hides them."""
+    eps = case.run.optimizer.param_groups[0].get("eps")
+    if not isinstance(eps, float) or not probe.is_finite or not probe.gradients:
+        return None
+    elements = sum(gradient.numel() for gradient in probe.gradients.values())
+    size = probe.norm / max(elements, 1) ** 0.5
+    if not 0 < size < eps:
+        return None
+    smaller = float(f"{max(size * 1e-6, 1e-30):.0e}")
+    fix = Fix(
+        f"set eps={smaller:g}, or scale the loss so that gradients are of the order of 1", (option("eps", smaller),)
+    )
+    given, tried = try_fix(case, Fix("", ())), try_fix(case, fix)
+    gains = learns_far_more(case, tried, given)
+    case.note(f"eps={smaller:g}", tried.words, gains)
+    if not gains:
+        return None
+    return Finding(
+        "optimizer-precision",
+        "eps",
+        case.first,
+        f"the gradients are of the order of {size:.1g}, far below eps={eps:g}, which therefore decides the size of the "
+        "updates: nothing is learned",
+        (fix,),
+    )

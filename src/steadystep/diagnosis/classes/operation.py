@@ -61,10 +61,11 @@ def investigate(case: Case, trouble: Trouble, probe: Probe, fix: Fix | None) -> 
     case.note(f"other batches at step {step}", f"{fine} of {tried} are finite", fine == tried)
     if not fixes:
         # Only a swap names a culprit: the function, as long as nothing else has been seen to decide.
-        if probe.is_finite or fine == tried:
+        slower = Fix("divide the learning rate by 10", (learning_rate(0.1),), start)
+        if probe.is_finite or fine == tried or try_fix(case, slower).holds:
             return None
         fixes += [Fix("skip steps that are not finite", (skip_bad(case, step),), start)] if fine else []
-        fixes += [Fix("divide the learning rate by 10", (learning_rate(0.1),), start)]
+        fixes += [slower]
     sentence = f"the result of {event.place.words} is not finite: {event.what}"
     if backward:
         sentence = f"{event.what} {event.place.where} is not finite, though the loss is finite"

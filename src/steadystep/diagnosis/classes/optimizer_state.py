@@ -11,6 +11,7 @@ from steadystep.diagnosis.case import Case
 from steadystep.diagnosis.changes import Change, learning_rate, state_at
 from steadystep.diagnosis.culprit import Finding, Fix
 from steadystep.diagnosis.play import play
+from steadystep.diagnosis.race import learns_far_more, try_fix
 from steadystep.diagnosis.run import Moment, Run
 from steadystep.diagnosis.trouble import Trouble
 from steadystep.recorder.state import State, take
@@ -23,13 +24,22 @@ SOON = (3, 20)
 TRAINED = 0.7
 """A loss below this share of that of fresh weights shows that the weights were trained."""
 MISSING = "the optimizer starts without the moments that belong to these weights"
+MOMENTS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "sum", "exp_inf", "grad_avg")
+"""Entries of a state that are no copies of weights."""
+FAR = 0.5
+"""The share of its norm by which a copy of weights must differ from them."""
 WILD = 10.0
 """A first moment this many times as large as the root of the second one cannot come from one history."""
 
 
 def investigate(case: Case, trouble: Trouble) -> Finding | None:
     """Ask whether the state was changed between two steps or does not fit at the start, and whether another helps."""
-    return _lost_between_steps(case, trouble) or _unfit_at_the_start(case, trouble)
+    found = (
+        _lost_between_steps(case, trouble)
+        or _weights_of_another_run(case, trouble)
+        or _unfit_at_the_start(case, trouble)
+    )
+    return found or (investigate_stale(case) if trouble.is_standstill else None)
 
 
 def _lost_between_steps(case: Case, trouble: Trouble) -> Finding | None:
@@ -63,6 +73,81 @@ def _lost_between_steps(case: Case, trouble: Trouble) -> Finding | None:
                 ),
             )
     return None
+
+
+def _weights_of_another_run(case: Case, trouble: Trouble) -> Finding | None:
+    """Ask whether copies of weights that the state holds, other than moments, are those of another run.
+
+    Slow weights or averages belong near the weights. If the trouble ends when they begin as the weights, they did not.
+    """
+    weights = dict(case.run.parameters())
+    names = {id(parameter): name for name, parameter in weights.items()}
+    start, first = case.start.state, case.reference(case.first)
+    order = [parameter for group in case.run.optimizer.param_groups for parameter in group["params"]]
+    keys = {
+        key
+        for number, entry in start.optimizer.items()
+        if isinstance(entry, dict)
+        for key, value in entry.items()
+        if key not in MOMENTS
+        and isinstance(value, torch.Tensor)
+        and value.shape == order[number].shape
+        and value.is_floating_point()
+        and float((value - start.model[names[id(order[number])]]).norm()) > FAR * float(value.norm())
+    }
+    for key in sorted(map(str, keys)):
+        fix = Fix(f"set the optimizer's {key!r} to the weights once they are loaded", (_as_the_weights(case, key),))
+        tried = try_fix(case, fix)
+        risen = case.reference(min(trouble.step + 1, max(case.moments)))
+        case.note(f"the optimizer's {key!r} as the weights are at the start", tried.words, tried.holds)
+        if tried.holds and (math.isnan(risen) or tried.after - first < (risen - first) / 3):
+            return Finding(
+                "optimizer-state",
+                f"optimizer.state ({key})",
+                trouble.step,
+                f"the optimizer's {key!r}, which are as large as the weights, are not those of this run: step "
+                f"{trouble.step} brings the weights towards them",
+                (fix,),
+            )
+    return None
+
+
+def _as_the_weights(case: Case, key: str) -> Change:
+    def give(run: Run, index: int) -> None:
+        if index == case.first:
+            for parameter, entry in run.optimizer.state.items():
+                if key in entry:
+                    entry[key] = parameter.detach().clone()
+
+    return Change(f"{key} as the weights", before=give)
+
+
+def investigate_stale(case: Case) -> Finding | None:
+    """Ask whether a run that starts with a state learns far more without it."""
+    state = case.start.state.optimizer
+    if not state:
+        return None
+    fresh = Fix("start with a new optimizer, or load the state_dict that belongs to these weights", (_emptied(case),))
+    given, tried = try_fix(case, Fix("", ())), try_fix(case, fresh)
+    gains = learns_far_more(case, tried, given)
+    case.note("no state at the start", f"the loss ends at {tried.after:.3g} instead of {given.after:.3g}", gains)
+    if not gains:
+        return None
+    return Finding(
+        "optimizer-state",
+        _option_of(_named(state)),
+        case.first,
+        f"{_named(state)} that the optimizer starts with do not belong to this run: they keep it from learning",
+        (fresh,),
+    )
+
+
+def _emptied(case: Case) -> Change:
+    def clear(run: Run, index: int) -> None:
+        if index == case.first:
+            run.optimizer.state.clear()
+
+    return Change("no state at the start", before=clear)
 
 
 def _unfit_at_the_start(case: Case, trouble: Trouble) -> Finding | None:

@@ -27,7 +27,7 @@ class Detector(nn.Module):
         if isinstance(m, nn.Conv2d):
             nn.init.normal_(m.weight, std=0.05)
             # foreground probability at the start = prior
-            nn.init.constant_(m.bias, -math.log((1 - self.prior) / self.prior))
+            nn.init.constant_(m.bias, -math.log((1 - self.prior) / self.prior))  # type: ignore
 
     def forward(self, img):
         return self.heatmap(self.backbone(img))

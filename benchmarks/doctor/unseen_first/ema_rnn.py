@@ -16,9 +16,9 @@ class IRNN(nn.Module):
         self.rnn = nn.RNN(d_in, hidden, nonlinearity="relu", batch_first=True)
         self.head = nn.Linear(hidden, 1)
         with torch.no_grad():
-            self.rnn.weight_hh_l0.copy_(torch.eye(hidden))
-            self.rnn.bias_hh_l0.zero_()
-            self.rnn.bias_ih_l0.zero_()
+            self.rnn.weight_hh_l0.copy_(torch.eye(hidden))  # type: ignore
+            self.rnn.bias_hh_l0.zero_()  # type: ignore
+            self.rnn.bias_ih_l0.zero_()  # type: ignore
 
     def forward(self, x):
         h, _ = self.rnn(x)
