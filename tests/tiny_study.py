@@ -62,6 +62,7 @@ TASK = Task(
     budgets=(1, 2),
     seeds=2,
     tune_seeds=1,
+    widen=0,
     margin=0.01,
     target_accuracy=0.6,
     target_loss=0.9,

@@ -1,6 +1,7 @@
 """Diagnose one run of the benchmark, or let the baselines watch it, and record what is said."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -75,7 +76,8 @@ def _diagnosed(make: Callable[[], Run]) -> Record:
 def _from_command_line(case: Reported) -> Record:
     run = f"{case.file}:make_run"
     command = [sys.executable, "-m", "steadystep", "doctor", "--run", run, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}  # as in this process: two runs share two cores
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=alone, check=False)
     try:
         said = json.loads(done.stdout)
     except json.JSONDecodeError:

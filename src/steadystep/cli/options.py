@@ -1,7 +1,7 @@
 """Options shared by several commands."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,4 +35,22 @@ Log = Annotated[
         "repeated.",
     ),
 ]
-Seeds = Annotated[int | None, typer.Option(min=1, help="Paired seeds per arm. (default: the task's)")]
+
+
+def _seeds(text: str) -> int | str:
+    """Return a number of seeds, or "auto"."""
+    if text.lower() == "auto":
+        return "auto"
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter(f"{text!r} is neither a number of at least 1 nor auto")
+    return int(text)
+
+
+Seeds = Annotated[
+    Any,
+    typer.Option(
+        parser=_seeds,
+        metavar="NUMBER|auto",
+        help="Paired seeds per arm; auto: more of them until every pair is decided. (default: the task's)",
+    ),
+]

@@ -7,3 +7,6 @@ Precision = Literal["float32", "bfloat16"]
 
 Schedule = Literal["cosine", "constant", "triangle"]
 """Learning-rate schedule of a run, see `training.schedule`."""
+
+Spending = Literal["obrien-fleming", "pocock"]
+"""An alpha-spending function; see `lab.statistics.sequential.spent`."""

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -33,7 +33,7 @@ def compare(
     arms: str | Iterable[str] = ("adam", "adam+norm"),
     *,
     settings: int = 4,
-    seeds: int | None = None,
+    seeds: int | Literal["auto"] | None = None,
     epochs: int | None = None,
     schedule: Schedule | None = None,
     out: str | Path | None = None,
@@ -55,7 +55,7 @@ def compare(
             latter consists of.
         arms: Optimizers with or without a clipper, such as ``["sgd", "adam+norm", "adam@1e-4:1e-1"]``.
         settings: Settings tried for each arm, an even number. Default 4.
-        seeds: Paired seeds per arm. Default: the task's.
+        seeds: Paired seeds per arm, or "auto": more of them until every pair is decided. Default: the task's.
         epochs: Epochs of each run. Default: the task's largest budget.
         schedule: Learning-rate schedule: "cosine", "constant" or "triangle". Default: the task's.
         out: Folder for records and report. Default: ``studies/TASK-compared``.
@@ -93,7 +93,7 @@ def reproduce(
     task: str | Task = "digits-mlp",
     *,
     study: str | Path | Study | None = None,
-    seeds: int | None = None,
+    seeds: int | Literal["auto"] | None = None,
     epochs: int | None = None,
     out: str | Path | None = None,
     data: str | Path | None = None,
@@ -109,7 +109,7 @@ def reproduce(
     Args:
         task: The name of a task, or a task of your own. The name is not used if `study` is given, which has its own.
         study: The file of a study (YAML), or a `Study`, to run instead of the task's own comparison.
-        seeds: Paired seeds per arm. Default: the task's.
+        seeds: Paired seeds per arm, or "auto": more of them until every pair is decided. Default: the task's.
         epochs: The largest budget of epochs. Default: the task's.
         out: Folder for records and report. Default: ``studies/TASK``.
         data: As for `compare`, and so are the following arguments and the errors.

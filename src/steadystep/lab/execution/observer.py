@@ -16,6 +16,9 @@ class Observer(Protocol):
     def stage_started(self, name: str, total_trials: int, total_steps: int) -> None:
         """Handle the start of a stage; the totals include trials that already have records."""
 
+    def study_extended(self, epochs: int) -> None:
+        """Handle that a study has so many more epochs than was planned, because pairs of its arms are undecided."""
+
     def trial_started(self, trial: Trial) -> None:
         """Handle the start of a trial."""
 
@@ -33,6 +36,9 @@ class Silent:
     """An observer that ignores all events."""
 
     def stage_started(self, name: str, total_trials: int, total_steps: int) -> None:
+        """Do nothing."""
+
+    def study_extended(self, epochs: int) -> None:
         """Do nothing."""
 
     def trial_started(self, trial: Trial) -> None:

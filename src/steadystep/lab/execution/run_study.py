@@ -1,5 +1,6 @@
 """Run a study from its declaration to its results; the same call resumes an interrupted study."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from steadystep.lab.execution.observer import Observer, Silent
@@ -7,13 +8,16 @@ from steadystep.lab.execution.stage_runner import allowed_replicas, stage_runner
 from steadystep.lab.execution.store import Store, StoredStudy
 from steadystep.lab.execution.stored_runs import UnfinishedStudyError, stored_runs
 from steadystep.lab.execution.worker import Job
+from steadystep.lab.statistics.verdicts import undecided_arms
 from steadystep.lab.study.records import Results
 from steadystep.lab.study.spec import Study
 from steadystep.lab.study.stages import run_stages
 from steadystep.lab.system.fork_server import warm_up
 from steadystep.lab.tasks.task import Task
 from steadystep.lab.training.device import find_device
+from steadystep.lab.training.record import Record
 from steadystep.lab.training.run_trial import CHECKPOINT_SECONDS
+from steadystep.lab.training.trial import Trial
 
 __all__ = ["Observer", "UnfinishedStudyError", "read_study", "run_study"]
 
@@ -62,7 +66,13 @@ def run_study(
     allowed = allowed_replicas(replicas or task.replicas, task, splits, observer, torch_device)
     job = Job(task, data, folder, checkpoint_seconds, allowed, torch_device)
     with stage_runner(job, splits, workers, observer) as run_stage:
-        return run_stages(study, task, splits.fingerprint, run_stage)
+
+        def run_or_extend(stage: str, trials: Sequence[Trial]) -> Mapping[str, Record]:
+            if "wider" in stage or any(trial.role == "final" and trial.seed >= study.seeds for trial in trials):
+                observer.study_extended(sum({trial.id: trial.epochs for trial in trials}.values()))
+            return run_stage(stage, trials)
+
+        return run_stages(study, task, splits.fingerprint, run_or_extend, undecided_arms)
 
 
 def read_study(folder: Path, observer: Observer | None = None) -> Results:

@@ -7,6 +7,7 @@ from pathlib import Path
 from steadystep.lab.errors import UserError
 from steadystep.lab.execution.stage_runner import stored_records
 from steadystep.lab.execution.store import Store, Warn
+from steadystep.lab.statistics.verdicts import undecided_arms
 from steadystep.lab.study.records import Cell, Results, Run
 from steadystep.lab.study.spec import Study
 from steadystep.lab.study.stages import run_stages
@@ -74,7 +75,12 @@ def stored_runs(folder: Path, warn: Warn, task: Task | None = None) -> StoredRun
 
     try:
         outcome = run_stages(
-            declared.study, task, declared.data, read_stage, lambda cell, trials: plan.append((cell, trials))
+            declared.study,
+            task,
+            declared.data,
+            read_stage,
+            undecided_arms,
+            lambda cell, trials: plan.append((cell, trials)),
         )
     except UnfinishedStudyError as error:
         outcome = str(error)

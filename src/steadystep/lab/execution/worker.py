@@ -99,6 +99,10 @@ class ChannelObserver:
         """Send the event."""
         self._channel.send(("stage_started", (name, total_trials, total_steps)))
 
+    def study_extended(self, epochs: int) -> None:
+        """Send the event."""
+        self._channel.send(("study_extended", (epochs,)))
+
     def trial_started(self, trial: Trial) -> None:
         """Send the event."""
         self._channel.send(("trial_started", (trial,)))

@@ -78,6 +78,11 @@ class RichObserver:
         self._time_left.start_stage()
         self._progress.update(self._whole, description=f"[bold]{name}")
 
+    def study_extended(self, epochs: int) -> None:
+        """Lengthen the bar."""
+        self._time_left.total += epochs
+        self._draw_whole()
+
     def trial_started(self, trial: Trial) -> None:
         """Add the trial to the bar of its kind."""
         kind = _kind(trial)
@@ -142,6 +147,10 @@ class PlainObserver:
         self._time_left.start_stage()
         self._stage = name
         self._print(f"{name}: {count(total_trials, 'trial')}")
+
+    def study_extended(self, epochs: int) -> None:
+        """Count the further epochs."""
+        self._time_left.total += epochs
 
     def trial_started(self, trial: Trial) -> None:
         """Do nothing: a line for every trial would be too much for a log."""

@@ -32,7 +32,7 @@ def edge(arm: Arm, row: ArmSummary) -> str:
     """Return whether the chosen learning rate is the lowest or the highest of those searched, or the only one."""
     if len(arm.lrs) == 1:
         return "only one"
-    return "lowest" if row.lr == min(arm.lrs) else "highest"
+    return "lowest" if row.lr <= min(arm.lrs) else "highest"
 
 
 def _diverged(row: ArmSummary, task: Task) -> str:

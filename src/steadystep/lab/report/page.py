@@ -8,6 +8,7 @@ from steadystep.lab.report.headline import headline
 from steadystep.lab.report.html import render_page
 from steadystep.lab.report.notes import notes
 from steadystep.lab.report.runs import all_runs, total_seconds
+from steadystep.lab.report.seeds import paired_seeds
 from steadystep.lab.report.tables import (
     budgets_table,
     chosen_table,
@@ -57,7 +58,7 @@ def _facts(results: Results) -> tuple[str, ...]:
     study = results.study
     return (
         count(len(study.arms), "arm"),
-        count(study.seeds, "paired seed"),
+        paired_seeds(results),
         count(len(study.budgets), "budget"),
         count(len(all_runs(results)), "training run"),
         f"{seconds(total_seconds(results))} of training",

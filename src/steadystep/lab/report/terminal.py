@@ -3,13 +3,13 @@
 from rich.console import Console
 from rich.text import Text
 
-from steadystep.lab.counted import count
 from steadystep.lab.report.ascii import console_text
 from steadystep.lab.report.console_table import show_table
 from steadystep.lab.report.headline import headline
 from steadystep.lab.report.lines import say, say_styled
 from steadystep.lab.report.notes import notes
 from steadystep.lab.report.printable import printable
+from steadystep.lab.report.seeds import paired_seeds
 from steadystep.lab.report.tables import results_table
 from steadystep.lab.report.verdict_words import evidence
 from steadystep.lab.statistics.summary import Summary
@@ -25,7 +25,7 @@ def render(results: Results, summary: Summary, console: Console) -> None:
     def text(content: str, style: str = "") -> Text:
         return console_text(printable(content), console, style)
 
-    seeds = count(results.study.seeds, "paired seed")
+    seeds = paired_seeds(results)
     say(f"{results.task.title}: {main.title.lower()}, {seeds}", console, "bold")
     show_table(main, console)
     for verdict in summary.verdicts:

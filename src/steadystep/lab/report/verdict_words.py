@@ -20,7 +20,12 @@ def evidence(verdict: Verdict, task: Task) -> str:
     paper = "" if claimed is None else f"; paper {points(claimed)}"
     if paper and task.unlike_paper:
         paper += f", {NOT_COMPARABLE}"
-    return f"{measured_difference(verdict)}, margin {margin(verdict.margin)}{paper}"
+    return f"{measured_difference(verdict)}, margin {margin(verdict.margin)}{paper}{_needed(verdict)}"
+
+
+def _needed(verdict: Verdict) -> str:
+    """Return how many seeds would decide an undecided pair."""
+    return "" if verdict.seeds_needed is None else f"; about {verdict.seeds_needed:,} seeds would decide it"
 
 
 def claimed_difference(verdict: Verdict, task: Task) -> float | None:

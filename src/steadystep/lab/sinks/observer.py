@@ -23,6 +23,7 @@ class Logged:
         self._open = list(destinations)
         self.stage_started, self.trial_started = observer.stage_started, observer.trial_started
         self.trial_progress, self.warning = observer.trial_progress, observer.warning
+        self.study_extended = observer.study_extended
         self._observer = observer
 
     def trial_finished(self, record: Record) -> None:

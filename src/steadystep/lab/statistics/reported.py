@@ -12,6 +12,9 @@ from steadystep.lab.statistics.summary import Estimate
 FEWEST = 3
 """The number of seeds below which an estimate has no interval. With two, a t interval is 12.7 standard errors wide."""
 
+FEWEST_ALIKE = 6
+"""The same for differences that are all alike: 2^-5, the p value of the sign test, is the first below 5%."""
+
 TOO_FEW = "too few seeds for an interval"
 """The words in place of an interval if there are fewer than three seeds."""
 
@@ -58,14 +61,16 @@ def difference_estimate(first: Sequence[float], second: Sequence[float]) -> Esti
     """Return the mean difference of two accuracies over paired seeds and its t interval, cut off at -1 and 1.
 
     Verdicts do not use this interval; a difference of accuracies cannot exceed 1, so that cutting the interval off does
-    not change how often it contains the true difference.
+    not change how often it contains the true difference. Differences that are all alike have an interval from
+    `FEWEST_ALIKE` seeds on.
 
     Raises:
         ValueError: if the two samples differ in length.
     """
     plain = paired_t_interval(first, second)
     low, high = np.clip((plain.low, plain.high), -1, 1).tolist()
-    return _with_enough(len(first), Estimate(plain.mean, low, high))
+    seeds = 0 if low == high and len(first) < FEWEST_ALIKE else len(first)
+    return _with_enough(seeds, Estimate(plain.mean, low, high))
 
 
 def _with_enough(seeds: int, estimate: Estimate) -> Estimate:

@@ -10,6 +10,7 @@ from steadystep.lab.statistics.reported import accuracy_estimate, mean_estimate,
 from steadystep.lab.statistics.summary import ArmSummary, Summary
 from steadystep.lab.statistics.verdicts import verdicts
 from steadystep.lab.study.records import Results
+from steadystep.lab.study.search import is_at_edge
 from steadystep.lab.study.spec import Arm
 from steadystep.lab.training.record import QUANTILES
 
@@ -41,7 +42,7 @@ def summarise_arm(results: Results, arm: Arm, budget: int) -> ArmSummary:
         budget=budget,
         lr=chosen.lr,
         threshold=chosen.clip.threshold if chosen.clip else None,
-        edge=chosen.lr in (min(arm.lrs), max(arm.lrs)),
+        edge=is_at_edge((record.trial.lr for record in tuning), chosen.lr),
         runs=len(runs),
         diverged=len(runs) - len(finished),
         divergence_rate=share_estimate(len(runs) - len(finished), len(runs)),

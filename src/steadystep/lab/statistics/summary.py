@@ -70,6 +70,8 @@ class Verdict:
     margin: float
     pairs: int  # seeds that both arms ran and at least one finished; diverged runs count with chance accuracy
     verdict: str  # "better", "worse", "equivalent", "undecided"
+    seeds: int = 0  # of the look at which it was reached
+    seeds_needed: int | None = None  # about how many would decide an undecided pair, if it stays as it is
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,23 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
-from scipy.special import stdtr
+from scipy.special import ndtri, stdtr
 from statsmodels.stats.multitest import multipletests
 
+from steadystep.lab.choices import Spending
 from steadystep.lab.statistics.intervals import paired_differences
 from steadystep.lab.statistics.reported import difference_estimate
+from steadystep.lab.statistics.sequential.p_value import sequential_p
 from steadystep.lab.statistics.summary import Verdict
 from steadystep.lab.study.records import Results
 from steadystep.lab.training.record import Record
 
 ALPHA = 0.05
+
+UNDECIDED = "undecided"
+
+Pair = tuple[str, str]
+"""An arm and the one it is compared with."""
 
 Samples = tuple[Sequence[float], Sequence[float]]
 
@@ -27,11 +34,27 @@ def verdicts(results: Results) -> tuple[Verdict, ...]:
     the difference so much that the verdict is undecided, which is right for an arm whose outcome depends on luck. A
     seed on which both arms diverged does not show which one is better and is left out, so two arms that never train
     are undecided, not equivalent.
+
+    A study that goes on until its pairs are decided looks at its first seeds, then at more of them. A pair's verdict is
+    that of the look at which it was decided.
     """
     study, chance = results.study, results.task.chance
     runs = {arm.name: {r.trial.seed: r for r in results.final[arm.name, study.epochs]} for arm in study.arms}
-    samples = {(b, a): paired_accuracies(runs[b], runs[a], chance) for a, b in combinations(runs, 2)}
-    return judge(samples, results.task.margin)
+    looks = []
+    for seeds in study.looks:
+        there = [name for name, of_arm in runs.items() if seeds == study.seeds or len(of_arm) >= seeds]
+        until = {name: {seed: run for seed, run in runs[name].items() if seed < seeds} for name in there}
+        looks.append({(b, a): paired_accuracies(until[b], until[a], chance) for a, b in combinations(there, 2)})
+    if study.until_decided is None:
+        return judge(looks[0], results.task.margin)
+    return judge_looks(looks, results.task.margin, study.looks, study.until_decided.spending)
+
+
+def undecided_arms(results: Results) -> frozenset[str]:
+    """Return the arms of the pairs that are undecided so far."""
+    return frozenset(
+        arm for verdict in verdicts(results) if verdict.verdict == UNDECIDED for arm in (verdict.arm, verdict.against)
+    )
 
 
 def paired_accuracies(runs: Mapping[int, Record], against: Mapping[int, Record], chance: float) -> Samples:
@@ -41,37 +64,92 @@ def paired_accuracies(runs: Mapping[int, Record], against: Mapping[int, Record],
     return [_accuracy(run, chance) for run, _ in valid], [_accuracy(run, chance) for _, run in valid]
 
 
-def judge(samples: Mapping[tuple[str, str], Samples], margin: float) -> tuple[Verdict, ...]:
+def judge(samples: Mapping[Pair, Samples], margin: float) -> tuple[Verdict, ...]:
     """Return one verdict for each pair of arms, with p values adjusted over all pairs.
 
     Holm's method adjusts the two-sided tests and the equivalence tests separately, so each of the two kinds of false
     claim has a probability of at most 5% over the whole family. Pairs that cannot be tested (fewer than 2 seeds) have
     p = nan, are undecided, and are left out of the adjustment.
 
-    >>> drawn = judge({("b", "a"): ([0.9, 0.91, 0.92], [0.9, 0.91, 0.92])}, margin=0.005)[0]
+    >>> drawn = judge({("b", "a"): ([0.9, 0.91, 0.92, 0.93, 0.94], [0.9, 0.91, 0.92, 0.93, 0.94])}, margin=0.005)[0]
     >>> drawn.verdict, drawn.improvement, drawn.p_difference, drawn.p_equivalence
-    ('equivalent', 0.5, 1.0, 0.0)
+    ('equivalent', 0.5, 1.0, 0.03125)
     """
-    differences = [paired_differences(*pair) for pair in samples.values()]
-    p_difference = holm([difference_p(values) for values in differences])
-    p_equivalence = holm([equivalence_p(values, margin) for values in differences])
-    result = []
-    for i, ((arm, against), pair) in enumerate(samples.items()):
-        difference = difference_estimate(*pair)
-        result.append(
-            Verdict(
-                arm=arm,
-                against=against,
+    seeds = max((len(first) for first, _ in samples.values()), default=0)
+    return judge_looks([samples], margin, (seeds,), "pocock")
+
+
+def judge_looks(
+    looks: Sequence[Mapping[Pair, Samples]], margin: float, seeds: Sequence[int], spending: Spending
+) -> tuple[Verdict, ...]:
+    """Return one verdict for each pair of arms, of the first look that decides it or else of the last one.
+
+    The p value of a pair is that of all looks so far, see `sequential_p`; over the pairs, Holm's method adjusts it as
+    in `judge`.
+
+    Args:
+        looks: the samples of each look so far; those of a pair include the samples of the looks before.
+        margin: of equivalence.
+        seeds: the numbers of seeds of all looks of the design, also of those to come.
+        spending: the name of the alpha-spending function.
+    """
+    shares = tuple(number / seeds[-1] for number in seeds) if seeds[-1] else (1.0,)
+    different: dict[Pair, list[float]] = {pair: [] for pair in looks[0]}
+    equivalent: dict[Pair, list[float]] = {pair: [] for pair in looks[0]}
+    found: dict[Pair, Verdict] = {}
+    for number, samples in enumerate(looks):
+        open_pairs = [pair for pair in samples if pair not in found or found[pair].verdict == UNDECIDED]
+        differences = {pair: paired_differences(*samples[pair]) for pair in open_pairs}
+        for pair, values in differences.items():
+            different[pair].append(difference_p(values))
+            equivalent[pair].append(equivalence_p(values, margin))
+        p_difference = _adjusted(different, shares, spending, sides=2)
+        p_equivalence = _adjusted(equivalent, shares, spending, sides=1)
+        tested = sum(not math.isnan(p) for p in p_equivalence.values())
+        for pair, values in differences.items():
+            difference = difference_estimate(*samples[pair])
+            verdict = decide(difference.mean, p_difference[pair], p_equivalence[pair])
+            found[pair] = Verdict(
+                arm=pair[0],
+                against=pair[1],
                 difference=difference,
-                improvement=improvement_probability(differences[i]),
-                p_difference=p_difference[i],
-                p_equivalence=p_equivalence[i],
+                improvement=improvement_probability(values),
+                p_difference=p_difference[pair],
+                p_equivalence=p_equivalence[pair],
                 margin=margin,
-                pairs=len(differences[i]),
-                verdict=decide(difference.mean, p_difference[i], p_equivalence[i]),
+                pairs=len(values),
+                verdict=verdict,
+                seeds=seeds[number],
+                seeds_needed=seeds_needed(values, margin, tested) if verdict == UNDECIDED else None,
             )
-        )
-    return tuple(result)
+    return tuple(found[pair] for pair in looks[0])
+
+
+def _adjusted(
+    p_values: Mapping[Pair, Sequence[float]], shares: tuple[float, ...], spending: Spending, sides: int
+) -> dict[Pair, float]:
+    so_far = [sequential_p(values, shares, spending, sides=sides) for values in p_values.values()]
+    return dict(zip(p_values, holm(so_far), strict=True))
+
+
+def seeds_needed(differences: np.ndarray, margin: float, pairs: int) -> int | None:
+    """Return about how many seeds would decide a pair with a probability of 80%, if it stays as it is so far.
+
+    That is the smaller of (z(1 - a) + z(0.8))² s² / (margin - |d|)², which shows equivalence, and
+    (z(1 - a / 2) + z(0.8))² s² / d², which shows the difference, at the level a = 0.05 / pairs that Holm's method is
+    strictest with. At least one more than there are. None for fewer than two differences, or if they are all alike.
+
+    >>> seeds_needed(np.array([-0.006, 0.006, -0.002, 0.002]), margin=0.005, pairs=1)
+    7
+    """
+    if len(differences) < 2 or (spread := float(np.std(differences, ddof=1))) == 0:
+        return None
+    mean, level = abs(float(np.mean(differences))), ALPHA / max(pairs, 1)
+    power = float(ndtri(0.8))
+    shows = [(float(-ndtri(level / 2)) + power) / mean] if mean else []
+    if mean < margin:
+        shows.append((float(-ndtri(level)) + power) / (margin - mean))
+    return max(math.ceil((min(shows) * spread) ** 2), len(differences) + 1) if shows else None
 
 
 def decide(difference: float, p_difference: float, p_equivalence: float) -> str:
@@ -86,13 +164,14 @@ def decide(difference: float, p_difference: float, p_equivalence: float) -> str:
         return "equivalent"
     if p_difference < ALPHA:
         return "better" if difference > 0 else "worse"
-    return "undecided"
+    return UNDECIDED
 
 
 def difference_p(differences: np.ndarray) -> float:
     """Return the two-sided p value of the paired t test: 2 P(T(n-1) >= |t|), t = mean / (s / √n).
 
-    Without variance the difference is certain: p = 1 if it is 0, otherwise 0. The result is nan for fewer than two
+    Without variance t says nothing of chance, because accuracies are shares of few examples and two of them are often
+    equal. The sign test then decides: p = 2^(1-n), or 1 if all differences are 0. The result is nan for fewer than two
     pairs.
 
     >>> round(difference_p(np.array([1.0, 2.0, 3.0])), 4)  # t = 2 √3 at 2 degrees of freedom
@@ -102,15 +181,15 @@ def difference_p(differences: np.ndarray) -> float:
         return math.nan
     mean, error = _mean_and_error(differences)
     if error == 0:
-        return float(mean == 0)
+        return 1.0 if mean == 0 else 2.0 ** (1 - len(differences))
     return float(2 * stdtr(len(differences) - 1, -abs(mean) / error))
 
 
 def equivalence_p(differences: np.ndarray, margin: float) -> float:
     """Return the larger p value of the two one-sided paired t tests; the null hypothesis is |mean| >= margin.
 
-    p = P(T(n-1) >= (margin - |mean|) / (s / √n)). Without variance p = 0 if |mean| < margin, otherwise 1. The result
-    is nan for fewer than two pairs.
+    p = P(T(n-1) >= (margin - |mean|) / (s / √n)). Without variance p is that of the sign test, 2^-n, if |mean| is below
+    the margin, otherwise 1. The result is nan for fewer than two pairs.
     Source: Schuirmann, A comparison of the two one-sided tests procedure, J. Pharmacokin. Biopharm. 15, 1987.
 
     >>> round(equivalence_p(np.array([-1.0, 0.0, 1.0]), margin=2), 4)  # t = 2 √3 at 2 degrees of freedom
@@ -120,7 +199,7 @@ def equivalence_p(differences: np.ndarray, margin: float) -> float:
         return math.nan
     mean, error = _mean_and_error(differences)
     if error == 0:
-        return float(abs(mean) >= margin)
+        return 1.0 if abs(mean) >= margin else 2.0 ** -len(differences)
     return float(stdtr(len(differences) - 1, (abs(mean) - margin) / error))
 
 

@@ -1,14 +1,14 @@
 """Make a study from a short list of arms such as ``adam,adam+clip,adamw+zclip,yogi+agc``: optimizers with clippers."""
 
 import re
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 
 from steadystep.lab.choices import Schedule
 from steadystep.lab.errors import UserError
 from steadystep.lab.study.explain import one_line_errors
-from steadystep.lab.study.spec import Study
+from steadystep.lab.study.spec import Study, seeds_of
 from steadystep.lab.tasks.arms import Arm, geometric_grid
 from steadystep.lab.tasks.clips import CLIPS
 from steadystep.lab.tasks.names import resolve_clipper, resolve_optimizer
@@ -25,7 +25,7 @@ def comparison(
     arms: str,
     *,
     settings: int = 4,
-    seeds: int | None = None,
+    seeds: int | Literal["auto"] | None = None,
     epochs: int | None = None,
     schedule: Schedule | None = None,
 ) -> Study:
@@ -38,7 +38,7 @@ def comparison(
             norms, its unclipped twin is added to the study.
         settings: Settings tried for each arm, an even number. Default 4: four learning rates, or two learning rates
             with two thresholds each.
-        seeds: Number of paired seeds. Default: the task's.
+        seeds: Number of paired seeds, or "auto": more of them until every pair is decided. Default: the task's.
         epochs: Epochs of every run. Default: the task's largest budget.
         schedule: Learning-rate schedule. Default: the task's.
 
@@ -57,12 +57,13 @@ def comparison(
         return Study(
             task=task.name,
             arms=_read_arms(arms, task, settings),
-            seeds=task.seeds if seeds is None else seeds,
+            **seeds_of(task, seeds),
             tune_seeds=task.tune_seeds,
             budgets=(task.budgets[-1] if epochs is None else epochs,),
             batch_size=task.batch_size,
             schedule=schedule or task.schedule,
             tune_epochs=task.tune_epochs,
+            widen=task.widen,
         )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -11,6 +11,7 @@ from steadystep.lab.choices import Precision, Schedule
 from steadystep.lab.errors import UserError
 from steadystep.lab.study.explain import as_list, problems
 from steadystep.lab.study.same_arms import refuse_same_arms
+from steadystep.lab.study.until_decided import UntilDecided, doubled
 from steadystep.lab.study.yaml_text import InvalidYamlError, read_yaml
 from steadystep.lab.system.paths import path_problem
 from steadystep.lab.tasks import find_task
@@ -28,7 +29,9 @@ class Study(BaseModel):
 
     `budgets` are numbers of epochs. Each budget is run with its own full schedule and is tuned separately; the largest
     one is the headline. Tuning runs are as long as the final runs, or `tune_epochs` if that is less. Seeds 0, 1, ...
-    are paired over arms; tuning uses other seeds, from 1000 up.
+    are paired over arms; tuning uses other seeds, from 1000 up. With `until_decided`, arms get more seeds at the
+    headline budget as long as a pair is undecided. `widen` is the number of rounds in which every arm tries further
+    settings as long as the best learning rate of an arm is the lowest or the highest that it tried.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +45,8 @@ class Study(BaseModel):
     schedule: Schedule = "cosine"
     dtype: Precision = "float32"
     tune_epochs: Count | None = None
+    until_decided: UntilDecided | None = None
+    widen: Annotated[int, Field(ge=0)] = 0
 
     @field_validator("budgets")
     @classmethod
@@ -49,6 +54,12 @@ class Study(BaseModel):
         if list(budgets) != sorted(set(budgets)):
             raise ValueError(f"budgets must increase and not repeat, got {budgets}")
         return budgets
+
+    @model_validator(mode="after")
+    def _looks_come_later(self) -> "Study":
+        if self.until_decided is not None and self.until_decided.looks[0] <= self.seeds:
+            raise ValueError(f"the looks must be at more than {self.seeds} seeds, got {self.until_decided.looks}")
+        return self
 
     @model_validator(mode="after")
     def _arms_are_tuned_alike(self) -> "Study":
@@ -66,6 +77,11 @@ class Study(BaseModel):
                     f"optimizer {arm.optimizer} and options {arm.options}: add one"
                 )
         return self
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """The numbers of seeds at which verdicts are reached; the last one is the most that an arm gets."""
+        return (self.seeds, *(self.until_decided.looks if self.until_decided else ()))
 
     @property
     def epochs(self) -> int:
@@ -154,21 +170,35 @@ def _refused_options(arm: Arm) -> list[str]:
     return []
 
 
-def study_for(task: Task, seeds: int | None = None, epochs: int | None = None) -> Study:
-    """Return the task's default comparison, optionally with another number of seeds or another largest budget."""
+def study_for(task: Task, seeds: int | Literal["auto"] | None = None, epochs: int | None = None) -> Study:
+    """Return the task's default comparison, optionally with another number of seeds or another largest budget.
+
+    With "auto", arms get more seeds until every pair is decided.
+    """
     budgets = task.budgets
     if epochs is not None:
         budgets = (*(budget for budget in budgets if budget < epochs), epochs)
     return Study(
         task=task.name,
         arms=task.arms,
-        seeds=task.seeds if seeds is None else seeds,
+        **seeds_of(task, seeds),
         tune_seeds=task.tune_seeds,
         budgets=budgets,
         batch_size=task.batch_size,
         schedule=task.schedule,
         tune_epochs=task.tune_epochs,
+        widen=task.widen,
     )
+
+
+def seeds_of(task: Task, seeds: int | Literal["auto"] | None) -> dict[str, Any]:
+    """Return the fields `seeds` and `until_decided` of a study: a number, "auto", or None for what the task says."""
+    if isinstance(seeds, int):
+        return {"seeds": seeds}
+    looks = task.looks
+    if seeds == "auto" and not looks:
+        looks = doubled(task.seeds).looks
+    return {"seeds": task.seeds, "until_decided": UntilDecided(looks=looks) if looks else None}
 
 
 def command_for(study: Study, task: Task, file: str = "FILE") -> str:
@@ -176,6 +206,7 @@ def command_for(study: Study, task: Task, file: str = "FILE") -> str:
     command = f"steadystep reproduce --task {task.name}"
     if study == study_for(task):
         return command
-    if study == study_for(task, study.seeds, study.epochs):
-        return f"{command} --seeds {study.seeds} --epochs {study.epochs}"
+    for seeds in (study.seeds, "auto"):
+        if study == study_for(task, seeds, study.epochs):
+            return f"{command} --seeds {seeds} --epochs {study.epochs}"
     return f"steadystep reproduce --study {file}"

@@ -71,5 +71,6 @@ TASK = Task(
     margin=0.005,
     target_accuracy=0.96,
     target_loss=0.05,
+    looks=(20, 40, 80, 160),
     replicas=32,
 )

@@ -59,6 +59,8 @@ class Task:
     loss_unit: LossUnit | None = None  # unit in which reports show the test loss; None: they do not show it
     claims: Mapping[str, Claim] = field(default_factory=dict)  # by arm name
     unlike_paper: str = ""  # how the network differs from the one that the paper describes; "": it is of that kind
+    widen: int = 3  # rounds in which a search is widened whose best learning rate lies at its edge
+    looks: tuple[int, ...] = ()  # further numbers of seeds, until every pair is decided; (): `seeds` and no more
     replicas: int = 1  # trials trained side by side: many where launching an operation costs more than computing it
     lr_ratios: Mapping[str, float] = field(default_factory=lambda: LR_RATIOS)  # for optimizers without an arm
     version: int = 1  # increased when the task changes in a way that invalidates its old records

@@ -3,6 +3,7 @@
 from steadystep.lab.counted import count, measure
 from steadystep.lab.report.cells import distinct, join_with_and, margin, percent, seconds
 from steadystep.lab.report.runs import all_runs, total_seconds
+from steadystep.lab.report.seeds import paired_seeds
 from steadystep.lab.report.table import Column, Table
 from steadystep.lab.report.timing_words import training_mode
 from steadystep.lab.study.records import Results
@@ -21,7 +22,7 @@ def study_table(results: Results) -> Table:
             ["Model parameters", distinct(f"{run.parameters:,}" for run in runs)],
             ["Budgets", measure(join_with_and([str(budget) for budget in study.budgets]), "epoch")],
             ["Schedule", f"{study.schedule}, batch size {study.batch_size}"],
-            ["Seeds", f"{study.seeds} paired, {count(study.tune_seeds, 'other')} for tuning"],
+            ["Seeds", f"{paired_seeds(results)}, {count(study.tune_seeds, 'other')} for tuning"],
             ["Equivalence margin", measure(margin(task.margin), "point")],
             ["Targets", f"{percent(task.target_accuracy, 1)}% validation accuracy, training loss {task.target_loss:g}"],
             ["Training runs", f"{count(len(runs), 'run')}, {diverged:,} diverged"],

@@ -10,7 +10,7 @@ from steadystep.lab.study.spec import Arm
 
 
 def search_table(results: Results) -> Table:
-    """Return the declared search space, with one row per arm."""
+    """Return the search space at the largest budget, with one row per arm."""
     return Table.of(
         "Search space",
         [
@@ -24,16 +24,22 @@ def search_table(results: Results) -> Table:
             [
                 arm.name,
                 _optimizer(arm),
-                ", ".join(setting(lr) for lr in arm.lrs),
+                ", ".join(setting(lr) for lr in _rates(results, arm)),
                 _thresholds(results, arm),
-                str(arm.configurations),
+                str(_settings(results, arm)),
             ]
             for arm in results.study.arms
         ],
         f"Every arm tries the same number of settings, each with {count(results.study.tune_seeds, 'seed')} not used in "
         "final runs.",
         "So it does at every budget. Clip thresholds are quantiles of the gradient norms that the unclipped twin "
-        "recorded at its best learning rate; those at the largest budget are shown.",
+        "recorded at its best learning rate; those at the largest budget are shown."
+        + (
+            f" While the best learning rate of an arm was the lowest or the highest, every arm tried further settings, "
+            f"in at most {count(results.study.widen, 'round')}."
+            if results.study.widen
+            else ""
+        ),
     )
 
 
@@ -60,6 +66,16 @@ def chosen_table(results: Results, summary: Summary) -> Table:
         "Lowest, highest: at the edge of the searched learning rates, where a wider search may do better.",
         "Chosen by validation accuracy over the tuning seeds, separately for each budget.",
     )
+
+
+def _rates(results: Results, arm: Arm) -> list[float]:
+    """Return the learning rates that were tried at the largest budget."""
+    return sorted({run.trial.lr for run in results.tuning[arm.name, results.study.epochs]})
+
+
+def _settings(results: Results, arm: Arm) -> int:
+    """Return the number of settings that were tried at the largest budget."""
+    return len({(run.trial.lr, run.trial.clip) for run in results.tuning[arm.name, results.study.epochs]})
 
 
 def _chosen(results: Results, arm: Arm, row: ArmSummary) -> str:
