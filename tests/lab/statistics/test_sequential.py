@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtr, ndtri
 
-from benchmarks.error_rates import DESIGNS, MARGIN, SHAPES, cheap_collections, rates
+from benchmarks.error_rates import DESIGNS, SHAPES, Design, cheap_collections, rates
 from steadystep.lab.statistics.sequential.levels import one_sided_levels
 from steadystep.lab.statistics.sequential.p_value import sequential_p
-from steadystep.lab.statistics.sequential.spent import obrien_fleming, pocock
+from steadystep.lab.statistics.sequential.spent import Function, obrien_fleming, pocock
 from steadystep.lab.statistics.verdicts import judge, judge_looks
 
 FIFTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -32,8 +32,7 @@ def test_bounds_are_those_of_published_tables(spending: str, bounds: list[float]
 
 @pytest.mark.parametrize("spent", [obrien_fleming, pocock])
 @given(alpha=st.floats(1e-4, 0.3), share=st.floats(0.01, 1.0), more=st.floats(1.0, 1.5))
-def test_what_is_spent_rises_to_alpha(spent: object, alpha: float, share: float, more: float) -> None:
-    assert callable(spent)
+def test_what_is_spent_rises_to_alpha(spent: Function, alpha: float, share: float, more: float) -> None:
     assert 0 <= spent(alpha, share) <= spent(alpha, min(share * more, 1.0)) + 1e-12 <= alpha + 1e-9
     assert spent(alpha, 1.0) == alpha
 
@@ -109,11 +108,8 @@ def test_an_undecided_pair_says_how_many_seeds_would_decide_it() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("design", DESIGNS, ids=lambda design: design.name)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_false_verdicts_are_rare(design: object, shape: str) -> None:
+def test_false_verdicts_are_rare(design: Design, shape: str) -> None:
     """The figures of 4,000 repetitions are in docs/verdicts.md."""
-    from benchmarks.error_rates import Design
-
-    assert isinstance(design, Design) and MARGIN == 0.005
     repetitions = 2_000
     noise = 3 * math.sqrt(0.05 * 0.95 / repetitions)
     with cheap_collections():

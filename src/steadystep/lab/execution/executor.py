@@ -129,6 +129,7 @@ class _Collector:
         self.records: dict[str, Record] = {}
         self._observer = observer
         self.stage_started: Callable[..., None] = observer.stage_started
+        self.study_extended: Callable[..., None] = observer.study_extended
         self.trial_started: Callable[..., None] = observer.trial_started
         self.trial_progress: Callable[..., None] = observer.trial_progress
         self.warning: Callable[..., None] = observer.warning
