@@ -41,9 +41,13 @@ def _seeds(text: str) -> int | str:
     """Return a number of seeds, or "auto"."""
     if text.lower() == "auto":
         return "auto"
-    if not text.isdecimal() or int(text) < 1:
-        raise typer.BadParameter(f"{text!r} is neither a number of at least 1 nor auto")
-    return int(text)
+    try:
+        seeds = int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is neither a valid integer nor auto") from None
+    if seeds < 1:
+        raise typer.BadParameter(f"it should be auto or greater than or equal to 1, and is {seeds}")
+    return seeds
 
 
 Seeds = Annotated[
