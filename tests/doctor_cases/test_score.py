@@ -47,8 +47,12 @@ def test_any_culprit_is_wrong_for_a_healthy_run() -> None:
 
 
 def test_groups_are_reported_apart() -> None:
-    records = [said(), said(held_out=True), said(expected=["transient"]), said(kind="public"), said(kind="healthy")]
-    assert [len(group) for group in groups(records).values()] == [1, 1, 1, 1, 1]
+    sound = said(kind="unseen_first", expected=[])
+    records = [
+        said(), said(held_out=True), said(expected=["transient"]), said(kind="public"), said(kind="unseen_first"),
+        said(kind="unseen_second"), sound, said(kind="healthy", expected=[]), said(kind="baselines planted"),
+    ]  # fmt: skip
+    assert [len(group) for group in groups(records).values()] == [1] * 8
 
 
 def test_the_baselines_judge_a_run_and_are_kept(tmp_path: Path) -> None:

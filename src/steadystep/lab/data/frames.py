@@ -23,6 +23,7 @@ DTYPES: Mapping[Any, str] = {
     bool: FLAG,
     float: FLOAT,
     float | None: FLOAT,
+    int | None: "Int64",
 }
 """The dtype of a column, by the type of the field that it is made of."""
 

@@ -6,7 +6,6 @@ from itertools import combinations
 
 import numpy as np
 from scipy.special import ndtri, stdtr
-from statsmodels.stats.multitest import multipletests
 
 from steadystep.lab.choices import Spending
 from steadystep.lab.statistics.intervals import paired_differences
@@ -220,6 +219,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     >>> holm([0.01, math.nan, 0.03])
     [0.02, nan, 0.03]
     """
+    # Imported here: whoever only reads records needs no statistics, and the import takes long.
+    from statsmodels.stats.multitest import multipletests
+
     adjusted = np.array(p_values, float)
     tested = ~np.isnan(adjusted)
     if tested.any():
