@@ -20,7 +20,7 @@ def record(accelerator: Accelerator, prepared: Sequence[Any], folder: str | Path
         ValueError: if there is not one model and one optimizer among what was prepared.
     """
     models = [each for each in prepared if isinstance(each, torch.nn.Module)]
-    optimizers = [each for each in prepared if isinstance(each, torch.optim.Optimizer)]
+    optimizers: list[Any] = [each for each in prepared if isinstance(each, torch.optim.Optimizer)]
     if len(models) != 1 or len(optimizers) != 1:
         raise ValueError(
             f"a black box records one model with one optimizer; prepare got {len(models)} models and "
