@@ -7,7 +7,6 @@ written to benchmarks/results/aa.json and to docs/verdicts.md.
 """
 
 import json
-import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.error_rates import PAGE, ROOT
+from benchmarks.written_block import with_block
 from steadystep.lab.execution.observer import Silent
 from steadystep.lab.execution.stage_runner import allowed_replicas, stage_runner
 from steadystep.lab.execution.store import Store, StoredStudy
@@ -38,7 +38,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "aa.json"
 FOLDER = ROOT / "studies" / "aa"
 STUDIES = 200
 TOGETHER = 10
-"""Studies whose trials are run together, so that replicas fill their batches."""
+"""The number of studies whose trials are run together, so that there are enough of them to train side by side."""
 WORKERS = 2
 TASK = find_task("digits-mlp")
 STUDY = study_for(TASK)
@@ -138,10 +138,7 @@ def words(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def write_page(rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the outcome into the documentation."""
-    text = PAGE.read_text(encoding="utf-8")
-    pattern = r"(<!-- aa: written by benchmarks/aa.py -->\n).*?(<!-- /aa -->)"
-    text, count = re.subn(pattern, lambda match: f"{match[1]}{words(rows)}\n{match[2]}", text, flags=re.DOTALL)
-    assert count == 1, f"{PAGE.name} must contain the markers once"
+    text = with_block(PAGE.read_text(encoding="utf-8"), "aa", "benchmarks/aa.py", words(rows))
     write_atomic(PAGE, text.encode())
 
 

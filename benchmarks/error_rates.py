@@ -7,7 +7,6 @@ of docs/verdicts.md.
 
 import gc
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from benchmarks.written_block import with_block
 from steadystep.lab.statistics.intervals import wilson_interval
 from steadystep.lab.statistics.summary import Verdict
 from steadystep.lab.statistics.verdicts import judge_looks
@@ -195,10 +195,7 @@ def main() -> None:
 
 def write_page(found: Sequence[Rates]) -> None:
     """Write the table into the documentation."""
-    text = PAGE.read_text(encoding="utf-8")
-    pattern = r"(<!-- error rates: written by benchmarks/error_rates.py -->\n).*?(<!-- /error rates -->)"
-    text, count = re.subn(pattern, lambda match: f"{match[1]}{table(found)}\n{match[2]}", text, flags=re.DOTALL)
-    assert count == 1, f"{PAGE.name} must contain the markers once"
+    text = with_block(PAGE.read_text(encoding="utf-8"), "error rates", "benchmarks/error_rates.py", table(found))
     write_atomic(PAGE, text.encode())
 
 

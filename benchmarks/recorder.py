@@ -6,7 +6,6 @@ interval that holds 95 % of its bootstrap replicates; that of two runs without a
 """
 
 import json
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from rich.table import Table
 from torch import nn
 
 import steadystep
+from benchmarks.written_block import with_block
 from steadystep.lab.system.atomic import write_atomic
 from steadystep.lab.tasks.networks.mlp import make_mlp
 from steadystep.lab.training.environment import this_environment
@@ -115,10 +115,7 @@ def page_table(found: dict[str, Any]) -> str:
 
 def write_page(found: dict[str, Any]) -> None:
     """Write the table into the documentation."""
-    text = PAGE.read_text(encoding="utf-8")
-    pattern = r"(<!-- recorder: written by benchmarks/recorder.py -->\n).*?(<!-- /recorder -->)"
-    text, count = re.subn(pattern, lambda match: f"{match[1]}{page_table(found)}\n{match[2]}", text, flags=re.DOTALL)
-    assert count == 1, f"{PAGE.name} must contain the markers once"
+    text = with_block(PAGE.read_text(encoding="utf-8"), "recorder", "benchmarks/recorder.py", page_table(found))
     write_atomic(PAGE, text.encode())
 
 

@@ -8,6 +8,7 @@ from statistics import median
 
 from benchmarks.doctor.planted.case import CULPRITS
 from benchmarks.doctor.records import FIRST, ROOT, Record, read
+from benchmarks.written_block import with_block
 
 PAGE = ROOT / "docs" / "doctor-benchmark.md"
 UNSEEN = {"unseen_first": "first unseen set", "unseen_second": "second unseen set"}
@@ -157,10 +158,7 @@ BLOCKS = {"scores": scores_table, "first": first_table, "cases": cases_table, "b
 def page(text: str, records: Sequence[Record]) -> str:
     """Return the page of the documentation with the tables of the records."""
     for name, table in BLOCKS.items():
-        pattern = re.compile(rf"(<!-- {name}: written by benchmarks/doctor -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        body = f"{table(records)}\n"
-        text, count = pattern.subn(lambda match, body=body: f"{match[1]}{body}{match[2]}", text)
-        assert count == 1, f"{PAGE.name} must contain the markers of {name!r} once, but they were found {count} times"
+        text = with_block(text, name, "benchmarks/doctor", table(records))
     return text
 
 

@@ -22,7 +22,7 @@ class Denoiser(nn.Module):
         self.block = ResBlock(ch)
         self.tail = nn.Conv2d(ch, 3, 3, padding=1)
         nn.init.normal_(self.tail.weight, std=0.02)
-        nn.init.constant_(self.tail.bias, 0.4)  # type: ignore  start from a uniform grey
+        nn.init.constant_(self.tail.bias, 0.4)  # type: ignore  # start from a uniform grey
 
     def forward(self, raw):
         h = self.block(self.head(raw))

@@ -34,7 +34,7 @@ def run_to_report(
     from steadystep.lab.execution.forecast import forecast
     from steadystep.lab.execution.run_study import run_study
     from steadystep.lab.execution.study_precision import in_precision
-    from steadystep.lab.progress.observers import observe, study_epochs
+    from steadystep.lab.progress.observers import observe
     from steadystep.lab.report.terminal import render
     from steadystep.lab.report.write import write_report
     from steadystep.lab.sinks.choose import open_destinations
@@ -46,7 +46,7 @@ def run_to_report(
     destinations = open_destinations(log)
     with resumable(folder, command):
         study = in_precision(study, task, dtype, data, folder, device, console.print)
-        epochs = study_epochs(study)
+        epochs = study.declared_epochs
         confirm_long_study(
             lambda limit: forecast(study, task, epochs, data, workers, replicas, device, limit), folder, console, yes
         )

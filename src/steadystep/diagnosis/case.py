@@ -177,6 +177,7 @@ class Case:
             look: whether to note every function that is called.
             edits: functions to call in another way.
         """
+        factor = self.factor  # which may have to be found out by a replay, before anything is computed here
         self.run.put_back(moment)
         found = Probe()
         with ExitStack() as around:
@@ -194,14 +195,14 @@ class Case:
                 else:
                     loss = self.run.loss(batch)
                 found.loss = float(loss.detach())
-                (loss * self.factor).backward()
+                (loss * factor).backward()
             except RunError:
                 raise
             except Exception as error:  # noqa: BLE001 the error of the user's code is what the probe finds
                 found.error = error
             for name, parameter in self.run.parameters():
                 if parameter.grad is not None:
-                    found.gradients[name] = parameter.grad.detach() / self.factor
+                    found.gradients[name] = parameter.grad.detach() / factor
                     parameter.grad = None
         return found
 

@@ -16,7 +16,7 @@ class Ring:
         numbers: (steps, 3 + groups), float64: loss, whether the step was applied, clip factor, learning rates.
         tensors: (steps, 4, tensors), float32: the norm and the largest element of the gradient, the norm of the update,
             and that of the parameter.
-        end: the step that comes, which who writes its row adds 1 to.
+        end: the number of the coming step. The writer of its row increases it by 1.
     """
 
     def __init__(self, steps: int, groups: int, tensors: int, first: int = 0) -> None:

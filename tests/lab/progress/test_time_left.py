@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from lab_factory import make_record, make_trial
-from steadystep.lab.progress.observers import PlainObserver, RichObserver, TimeLeftColumn, study_epochs
+from steadystep.lab.progress.observers import PlainObserver, RichObserver, TimeLeftColumn
 from steadystep.lab.progress.time_left import TOGETHER, WINDOW, TimeLeft, duration
 from steadystep.lab.study.spec import Study
 from steadystep.lab.tasks.arms import Arm
@@ -190,4 +190,4 @@ def test_the_bars_show_the_same_estimate() -> None:
 def test_the_epochs_of_a_study_count_shared_tuning_runs_once() -> None:
     arm = Arm(name="Adam", optimizer="Adam", lrs=(0.1, 0.2, 0.3))
     study = Study(task="t", arms=(arm,), seeds=4, tune_seeds=2, budgets=(2, 5, 10), batch_size=1, tune_epochs=5)
-    assert study_epochs(study) == 3 * 2 * (2 + 5) + 4 * (2 + 5 + 10)
+    assert study.declared_epochs == 3 * 2 * (2 + 5) + 4 * (2 + 5 + 10)

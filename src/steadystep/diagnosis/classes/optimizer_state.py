@@ -25,7 +25,7 @@ TRAINED = 0.7
 """A loss below this share of that of fresh weights shows that the weights were trained."""
 MISSING = "the optimizer starts without the moments that belong to these weights"
 MOMENTS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "sum", "exp_inf", "grad_avg")
-"""Entries of a state that are no copies of weights."""
+"""Entries of an optimizer's state that are moments, not copies of the weights."""
 FAR = 0.5
 """The share of its norm by which a copy of weights must differ from them."""
 WILD = 10.0

@@ -15,7 +15,7 @@ from steadystep.lab.errors import UserError
 from steadystep.lab.execution.observer import Silent
 from steadystep.lab.execution.run_study import run_study
 from steadystep.lab.execution.study_precision import in_precision
-from steadystep.lab.progress.observers import observe, study_epochs
+from steadystep.lab.progress.observers import observe
 from steadystep.lab.report.write import write_report
 from steadystep.lab.sinks.choose import open_destinations
 from steadystep.lab.sinks.observer import Logged
@@ -181,7 +181,7 @@ def _run(
     check_folder(folder)
     local, console = None if data is None else Path(data), Console(quiet=not progress)
     study = in_precision(study, task, dtype, local, folder, device, console.print)
-    with observe(study_epochs(study), console) if progress else nullcontext(Warnings()) as observer:
+    with observe(study.declared_epochs, console) if progress else nullcontext(Warnings()) as observer:
         logged = Logged(observer, destinations, study.arms)
         run_study(study, task, local, folder, workers, logged, replicas=replicas, device=device)
     read = load(folder, task=task)

@@ -1,6 +1,6 @@
 """Run a study from its declaration to its results; the same call resumes an interrupted study."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from steadystep.lab.execution.observer import Observer, Silent
@@ -9,13 +9,12 @@ from steadystep.lab.execution.store import Store, StoredStudy
 from steadystep.lab.execution.stored_runs import UnfinishedStudyError, stored_runs
 from steadystep.lab.execution.worker import Job
 from steadystep.lab.statistics.verdicts import undecided_arms
-from steadystep.lab.study.records import Results
+from steadystep.lab.study.records import Cell, Results
 from steadystep.lab.study.spec import Study
 from steadystep.lab.study.stages import run_stages
 from steadystep.lab.system.fork_server import warm_up
 from steadystep.lab.tasks.task import Task
 from steadystep.lab.training.device import find_device
-from steadystep.lab.training.record import Record
 from steadystep.lab.training.run_trial import CHECKPOINT_SECONDS
 from steadystep.lab.training.trial import Trial
 
@@ -65,14 +64,29 @@ def run_study(
     store.declare(StoredStudy(study=study, task_version=task.version, data=splits.fingerprint))
     allowed = allowed_replicas(replicas or task.replicas, task, splits, observer, torch_device)
     job = Job(task, data, folder, checkpoint_seconds, allowed, torch_device)
+    planned = _Planned(study.declared_epochs, observer)
     with stage_runner(job, splits, workers, observer) as run_stage:
+        return run_stages(study, task, splits.fingerprint, run_stage, undecided_arms, planned)
 
-        def run_or_extend(stage: str, trials: Sequence[Trial]) -> Mapping[str, Record]:
-            if "wider" in stage or any(trial.role == "final" and trial.seed >= study.seeds for trial in trials):
-                observer.study_extended(sum({trial.id: trial.epochs for trial in trials}.values()))
-            return run_stage(stage, trials)
 
-        return run_stages(study, task, splits.fingerprint, run_or_extend, undecided_arms)
+class _Planned:
+    """Tells an observer when more is planned than the study has declared.
+
+    Args:
+        epochs: those of the declared trials.
+        observer: is told of further ones.
+    """
+
+    def __init__(self, epochs: int, observer: Observer) -> None:
+        self._known, self._observer = epochs, observer
+        self._trials: dict[str, int] = {}
+
+    def __call__(self, cell: Cell, trials: Sequence[Trial]) -> None:
+        self._trials.update({trial.id: trial.epochs for trial in trials})
+        further = sum(self._trials.values()) - self._known
+        if further > 0:
+            self._known += further
+            self._observer.study_extended(further)
 
 
 def read_study(folder: Path, observer: Observer | None = None) -> Results:

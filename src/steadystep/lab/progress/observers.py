@@ -12,7 +12,6 @@ from rich.text import Text
 from steadystep.lab.counted import count
 from steadystep.lab.execution.observer import Observer
 from steadystep.lab.progress.time_left import TimeLeft, duration
-from steadystep.lab.study.spec import Study
 from steadystep.lab.training.record import Record
 from steadystep.lab.training.trial import Trial
 
@@ -30,14 +29,6 @@ def observe(epochs: int, console: Console) -> Iterator[Observer]:
     )  # fmt: skip
     with Progress(*columns, console=console, transient=True) as progress:
         yield RichObserver(time_left, progress)
-
-
-def study_epochs(study: Study) -> int:
-    """Return the total number of epochs over all trials of a study, the unit of its progress bar."""
-    settings = sum(arm.configurations for arm in study.arms) * study.tune_seeds
-    # Budgets with tuning runs of the same length share these runs.
-    tuned = {min(budget, study.tune_epochs or budget) for budget in study.budgets}
-    return settings * sum(tuned) + len(study.arms) * study.seeds * sum(study.budgets)
 
 
 def _label(trial: Trial) -> str:

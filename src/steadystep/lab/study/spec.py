@@ -88,6 +88,14 @@ class Study(BaseModel):
         """The headline budget."""
         return self.budgets[-1]
 
+    @property
+    def declared_epochs(self) -> int:
+        """The number of epochs over all declared trials; a study that is widened or goes on has more."""
+        settings = sum(arm.configurations for arm in self.arms) * self.tune_seeds
+        # Budgets with tuning runs of the same length share these runs.
+        tuned = {min(budget, self.tune_epochs or budget) for budget in self.budgets}
+        return settings * sum(tuned) + len(self.arms) * self.seeds * sum(self.budgets)
+
     def twin(self, arm: Arm) -> "Arm | None":
         """Return the unclipped arm with the same optimizer and options, or None."""
         for other in self.arms:
@@ -195,10 +203,8 @@ def seeds_of(task: Task, seeds: int | Literal["auto"] | None) -> dict[str, Any]:
     """Return the fields `seeds` and `until_decided` of a study: a number, "auto", or None for what the task says."""
     if isinstance(seeds, int):
         return {"seeds": seeds}
-    looks = task.looks
-    if seeds == "auto" and not looks:
-        looks = doubled(task.seeds).looks
-    return {"seeds": task.seeds, "until_decided": UntilDecided(looks=looks) if looks else None}
+    going_on = UntilDecided(looks=task.looks) if task.looks else doubled(task.seeds) if seeds == "auto" else None
+    return {"seeds": task.seeds, "until_decided": going_on}
 
 
 def command_for(study: Study, task: Task, file: str = "FILE") -> str:

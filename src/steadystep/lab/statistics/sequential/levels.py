@@ -1,4 +1,4 @@
-"""The levels of the single looks, whose tests together reject a true hypothesis as rarely as was declared."""
+"""Compute the level of each look so that all looks together keep the declared error rate."""
 
 from functools import cache
 
@@ -9,7 +9,7 @@ from steadystep.lab.choices import Spending
 from steadystep.lab.statistics.sequential.spent import SPENDING
 
 POINTS = 401
-"""Points of the grid on which the density of the sum is followed from look to look; odd, for Simpson's rule."""
+"""The number of grid points at which the density is computed; odd, for Simpson's rule."""
 TAIL = 1e-14
 """What is left out of the density on each side."""
 
