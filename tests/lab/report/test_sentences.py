@@ -22,10 +22,11 @@ from steadystep.lab.report.stability.report import answer as stability_answer
 from steadystep.lab.report.success.report import answer as success_answer
 from steadystep.lab.report.timing_words import timing_note, training_mode
 from steadystep.lab.report.verdict_words import sentence
-from steadystep.lab.stability.summary import ArmStability, Point, stable_range
+from steadystep.lab.stability.sensitivity import Sensitivity
+from steadystep.lab.stability.summary import TOLERANCES, ArmStability, Point, State, usable_range
 from steadystep.lab.statistics.reported import accuracy_estimate, difference_estimate, share_estimate
 from steadystep.lab.statistics.summarise import summarise
-from steadystep.lab.statistics.summary import ArmSummary, Verdict
+from steadystep.lab.statistics.summary import ArmSummary, Estimate, Verdict
 from steadystep.lab.success.summary import Rate
 from steadystep.lab.tasks.task import Claim
 
@@ -49,11 +50,23 @@ def sweeps(draw: st.DrawFn) -> list[ArmStability]:
             for lr in lrs:
                 lost = draw(st.integers(0, runs))
                 accuracy = accuracy_estimate([0.9] * (runs - lost) + [0.1] * lost)
-                stable = not lost and draw(st.booleans())
-                points.append(Point(lr, runs, lost, 0, share_estimate(lost, runs), accuracy, stable))
+                states: tuple[State, ...] = ("unstable",) if lost else ("usable", "slow", "unstable")
+                state = draw(st.sampled_from(states))
+                points.append(Point(lr, runs, lost, 0, share_estimate(lost, runs), accuracy, state))
             arm = f"{name} + {clip}" if clip else name
-            arms.append(ArmStability(arm, name, clip, 1.0, lrs[0], tuple(points), stable_range(points)))
+            arms.append(_arm(arm, name, clip, points, draw(st.sampled_from((-0.1, 0.0, 1e-9, 0.2))), runs))
     return arms
+
+
+def _arm(arm: str, twin: str, clip: str | None, points: list[Point], change: float, runs: int) -> ArmStability:
+    """Return an arm whose range is the same at every tolerance but the largest, at which all it tried is usable."""
+    width = 0.05 if runs >= 3 else math.nan
+    around = Estimate(change, change - width, change + width)
+    usable = usable_range(points)
+    ranges = dict.fromkeys(TOLERANCES[:-1], usable)
+    ranges[TOLERANCES[-1]] = usable_range([replace(point, state="usable") for point in points])
+    sensitive = Sensitivity(Estimate(0.5, 0.5 - width, 0.5 + width), around if clip else None)
+    return ArmStability(arm, twin, clip, 1.0, points[0].lr, tuple(points), usable, ranges, sensitive)
 
 
 @given(sweeps())
@@ -64,12 +77,14 @@ def test_the_answer_and_the_notes_of_a_sweep(arms: list[ArmStability]) -> None:
 
 
 def test_equal_numbers_get_a_sentence_of_their_own() -> None:
-    point = Point(1.0, 10, 4, 0, share_estimate(4, 10), accuracy_estimate([0.9] * 10), True)
-    twin = ArmStability("SGD", "SGD", None, None, 1.0, (point,), stable_range([point]))
-    clipped = replace(twin, arm="SGD + norm", clip="norm")
+    point = Point(1.0, 10, 4, 0, share_estimate(4, 10), accuracy_estimate([0.9] * 10), "usable")
+    twin, clipped = (
+        _arm(name, "SGD", clip, [point], 0.0, 10) for name, clip in (("SGD", None), ("SGD + norm", "norm"))
+    )
     assert stability_answer([twin, clipped]) == (
-        "Clipping (norm) does not change the stable range of SGD, the learning rate 1; as many runs diverged with it "
-        "as without: 4 of 10."
+        "Clipping (norm) has no certain effect on the learning-rate sensitivity of SGD, 0.500 nats (+0.000 "
+        "[−0.050, +0.050]); the usable range is as wide with it as without at every tolerance from 1 to 10 points; as "
+        "many runs diverged with it as without: 4 of 10."
     )
 
 

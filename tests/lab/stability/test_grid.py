@@ -32,7 +32,7 @@ def test_the_default_grid_spans_three_decades_on_each_side_of_the_declared_rates
             declared = next(one for one in task.arms if one.optimizer == arm.optimizer and not one.clip).lrs
             assert min(arm.lrs) <= min(declared) / 10 and max(arm.lrs) >= max(declared) * 10
             assert math.isclose(max(arm.lrs) / min(arm.lrs), 1e6, rel_tol=0.01)
-    assert grid_around((0.02, 4.0))[6] == 0.316
+    assert grid_around((0.02, 4.0))[12] == 0.316 and grid_around((0.02, 4.0))[13] == 0.562
 
 
 def test_every_optimizer_is_swept_unclipped_and_with_each_clipper_at_the_same_learning_rates() -> None:

@@ -83,21 +83,22 @@ def test_the_document_is_complete_and_escaped(tmp_path: Path) -> None:
         "stability.md",
         "stability.csv",
         "stability_ranges.csv",
+        "stability_sensitivity.csv",
     ]
     page = html(document)
     assert SCRIPT not in page and page.count("&lt;script&gt;alert(1)") >= 3 and page.count("<script") == 3
     text = markdown(document)
-    assert "## Stable learning rates" in text and "\\<script\\>" in text and "| Adam + norm |" in text
+    assert "## Sensitivity to the learning rate" in text and "\\<script\\>" in text and "| Adam + norm |" in text
     rows = list(csv.DictReader((tmp_path / "out" / "stability.csv").open()))
-    assert len(rows) == 4 * 3 and {"lr", "divergence_low", "accuracy", "stable"} <= set(rows[0])
+    assert len(rows) == 4 * 3 and {"lr", "divergence_low", "accuracy", "state"} <= set(rows[0])
     assert [row["arm"] for row in rows[::3]] == ["SGD", "SGD + norm", "Adam", "Adam + norm"]
 
 
-def test_the_figure_pairs_colours_and_marks_stable_points(tmp_path: Path) -> None:
+def test_the_figure_pairs_colours_and_marks_usable_points(tmp_path: Path) -> None:
     results = run_sweep(sweep_for(TASK, lrs=LRS, seeds=2), TASK, None, tmp_path)
     [figure] = stability_document(results, "c").sections[0].figures
     traces: Any = figure.plot.data
     below = [trace for trace in traces if trace.yaxis == "y2"]
     assert [trace.line.dash for trace in below] == ["solid", "dash"] * 2
     assert below[0].line.color == below[1].line.color != below[2].line.color == below[3].line.color
-    assert below[0].marker.symbol[-1].endswith("-open")  # at 10,000 nothing is stable
+    assert below[0].marker.symbol[-1].endswith("-open")  # at 10,000 nothing is usable

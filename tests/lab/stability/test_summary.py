@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from lab_factory import make_record, make_task, make_trial
-from steadystep.lab.report.stability.report import answer, stability_document
+from steadystep.lab.report.stability.report import answer, ranges_compared, stability_document
 from steadystep.lab.stability.declare import sweep_for
 from steadystep.lab.stability.run import SweepResults
-from steadystep.lab.stability.summary import points_of, stable_range, summarise_sweep, top_shift
+from steadystep.lab.stability.summary import points_of, summarise_sweep, top_shift, usable_range
 from steadystep.lab.tasks.task import Frequencies
 from steadystep.lab.training.outcome import NO_BETTER
 from steadystep.lab.training.record import Curve, Record
@@ -53,25 +53,25 @@ def test_a_point_counts_shares_and_means() -> None:
     assert points[2].accuracy.high == pytest.approx(0.88 + 4.302653 * 0.02 / 3**0.5, abs=1e-6)
 
 
-def test_a_stable_rate_finishes_on_every_seed_and_ends_near_the_best() -> None:
+def test_a_usable_rate_finishes_on_every_seed_and_ends_near_the_best() -> None:
     # 0.65 is too far below 0.9, 0.85 is exactly within 0.05, and one diverged run of two makes the rate unstable.
     points = points_of(runs([[0.65, 0.65], [0.85, 0.85], [0.9, 0.9], [None, 0.9]]), best=0.1, task=TASK, within=0.05)
-    assert [point.stable for point in points] == [False, True, True, False]
-    stable = stable_range(points)
-    assert stable and (stable.low, stable.high, stable.open_low, stable.open_high, stable.gaps) == (
+    assert [point.state for point in points] == ["slow", "usable", "usable", "unstable"]
+    usable = usable_range(points)
+    assert usable and (usable.low, usable.high, usable.open_low, usable.open_high, usable.gaps) == (
         0.01,
         0.1,
         False,
         False,
         0,
     )
-    assert stable.decades == pytest.approx(1.0)
+    assert usable.decades == pytest.approx(1.0)
 
 
 def test_a_range_may_have_gaps_and_open_ends_or_be_empty() -> None:
-    gap = stable_range(points_of(runs([[0.9], [None], [0.88], [0.9]]), best=0.001, task=TASK, within=0.05))
+    gap = usable_range(points_of(runs([[0.9], [None], [0.88], [0.9]]), best=0.001, task=TASK, within=0.05))
     assert gap and (gap.open_low, gap.open_high, gap.gaps) == (True, True, 1) and gap.decades == pytest.approx(3.0)
-    assert stable_range(points_of(runs([[None]] * 4), best=0.001, task=TASK, within=0.05)) is None
+    assert usable_range(points_of(runs([[None]] * 4), best=0.001, task=TASK, within=0.05)) is None
 
 
 def test_no_better_than_guessing_is_slow_below_the_best_and_diverged_above() -> None:
@@ -97,7 +97,7 @@ def test_with_unequal_class_frequencies_a_run_must_learn_more_than_the_frequenci
     ]
     points = points_of(records, best=0.01, task=words, within=0.05)
     assert [(point.slow, point.diverged) for point in points] == [(1, 0), (0, 0), (0, 0), (0, 1)]
-    assert [point.stable for point in points] == [False, True, True, False]
+    assert [point.state for point in points] == ["slow", "usable", "usable", "unstable"]
     lost = points_of(runs([[None], [0.1], [0.1], [0.1]]), best=0.01, task=words, within=0.05)
     assert lost[0].accuracy.mean == 0.06
 
@@ -120,24 +120,37 @@ def test_the_answer_states_the_effect_of_clipping() -> None:
     arms = summarise_sweep(swept(NARROW, WIDE))
     assert top_shift(arms[1], arms[0]) == pytest.approx(1.0)
     assert answer(arms) == (
-        "Clipping (norm) widens the stable range of Adam from the learning rate 0.01 to 1 decade (0.01 to 0.1); "
-        "1 instead of 3 of 8 runs diverged."
+        "Clipping (norm) takes the learning-rate sensitivity of Adam from 0.987 to 0.730 nats (too few seeds for an "
+        "interval); the usable range is wider with it at every tolerance from 1 to 10 points; 1 instead of 3 of 8 runs "
+        "diverged."
     )
     assert arms[1].optimizer == "Adam" and arms[1].threshold == 0.5
 
 
 def test_the_answer_says_when_no_run_diverged() -> None:
     calm: list[list[float | None]] = [[0.6], [0.9], [0.9], [0.6]]
-    assert answer(summarise_sweep(swept(calm, calm))).endswith("; none of 4 runs diverged with it, and none without.")
+    text = answer(summarise_sweep(swept(calm, calm)))
+    assert text.endswith("; none of 4 runs diverged with it, and none without.")
+    assert "the usable range is as wide with it as without at every tolerance from 1 to 10 points" in text
 
 
-def test_the_answer_does_not_go_beyond_the_grid() -> None:
-    open_end: list[list[float | None]] = [[0.6], [0.9], [0.9], [0.9]]
-    text = answer(summarise_sweep(swept([[0.6], [0.9], [0.9], [None]], open_end)))
-    assert "takes the stable range" in text and "from 1 decade (0.01 to 0.1) to at least 2 decades (0.01 to 1)" in text
-    nothing = summarise_sweep(swept([[None]] * 4, open_end))
-    assert "stable at no learning rate of the grid without norm clipping" in answer(nothing)
-    assert math.isnan(top_shift(nothing[1], nothing[0]))
+def test_a_comparison_of_ranges_names_the_tolerances_at_which_it_holds() -> None:
+    """Within 2 points, clipping adds a learning rate; within 10, the unclipped arm has as many."""
+    before: list[list[float | None]] = [[0.5], [0.9], [0.82], [0.1]]
+    after: list[list[float | None]] = [[0.5], [0.9], [0.885], [0.1]]
+    twin, clipped = summarise_sweep(swept(before, after))
+    assert ranges_compared(clipped, twin) == (
+        "the usable range is wider with it at a tolerance of 2 and 5, as wide at 1 and 10 points"
+    )
+    assert ranges_compared(twin, clipped).startswith("the usable range is narrower with it at a tolerance of 2 and 5")
+
+
+def test_an_arm_without_a_usable_rate_has_the_narrowest_range() -> None:
+    lost: list[list[float | None]] = [[None]] * 4
+    found: list[list[float | None]] = [[None], [0.9], [None], [None]]
+    nothing = summarise_sweep(swept(lost, found))
+    assert "the usable range is wider with it at every tolerance" in answer(nothing)
+    assert nothing[0].usable is None and math.isnan(top_shift(nothing[1], nothing[0]))
 
 
 def test_the_notes_mention_gaps_open_ends_and_the_grid() -> None:

@@ -17,8 +17,8 @@ from steadystep.lab.statistics.summarise import summarise
 from steadystep.lab.statistics.verdicts import undecided_arms, verdicts
 from steadystep.lab.study.records import Results
 from steadystep.lab.study.search import further_rates
-from steadystep.lab.study.spec import Study, study_for
-from steadystep.lab.study.stages import FIRST_TUNING_SEED, best_setting, run_stages, threshold
+from steadystep.lab.study.spec import FIRST_TUNING_SEED, Study, study_for
+from steadystep.lab.study.stages import best_setting, run_stages, threshold
 from steadystep.lab.study.until_decided import UntilDecided
 from steadystep.lab.tasks import find_task
 from steadystep.lab.training.record import QUANTILES, Record

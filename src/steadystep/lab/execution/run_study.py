@@ -1,6 +1,7 @@
 """Run a study from its declaration to its results; the same call resumes an interrupted study."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from steadystep.lab.execution.observer import Observer, Silent
@@ -66,7 +67,8 @@ def run_study(
     job = Job(task, data, folder, checkpoint_seconds, allowed, torch_device)
     planned = _Planned(study.declared_epochs, observer)
     with stage_runner(job, splits, workers, observer) as run_stage:
-        return run_stages(study, task, splits.fingerprint, run_stage, undecided_arms, planned)
+        results = run_stages(study, task, splits.fingerprint, run_stage, undecided_arms, planned)
+    return replace(results, test_seen=store.declared().test_seen)
 
 
 class _Planned:

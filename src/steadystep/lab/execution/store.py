@@ -3,13 +3,14 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from steadystep.lab.counted import count
 from steadystep.lab.errors import UserError
 from steadystep.lab.execution.archive import unpack
 from steadystep.lab.study.explain import explain
@@ -39,13 +40,18 @@ class OtherStudyError(UserError):
 
 
 class StoredStudy(BaseModel):
-    """The content of study.json: the study and the fingerprint of its data, so that a report needs only the folder."""
+    """The content of study.json: the study and the fingerprint of its data, so that a report needs only the folder.
+
+    `test_seen` is the number of test results that existed when the study was last changed. Verdicts of a study that was
+    changed when its outcome was known are not those of a declared design, and its report says so.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     study: Study
     task_version: int
     data: str
+    test_seen: Annotated[int, Field(ge=0)] = 0
 
 
 class Store:
@@ -77,24 +83,31 @@ class Store:
     def declare(self, wanted: StoredStudy) -> None:
         """Write the study's declaration to the folder, which is created if it does not exist.
 
-        A study may be extended by more seeds, tuning seeds or budgets; its records remain valid. Any other difference
-        from the study in the folder is an error, so that a folder contains one study.
+        A study may be extended by more seeds, tuning seeds or budgets; its records remain valid. If it has test results
+        by then, `test_seen` says how many. Any other difference from the study in the folder is an error, so that a
+        folder contains one study.
 
         Raises:
-            OtherStudyError: if the folder contains another study; the message lists the fields that differ.
+            OtherStudyError: if the folder contains another study; the message lists the fields that differ, and says if
+                the other study has test results.
             BrokenStudyError: if study.json exists but is invalid.
             StoreError: if the folder cannot be written.
         """
         self.prepare()
         if self._declaration.exists():
-            present, requested = self.declared(), _with_current_names(wanted)
+            present = self.declared()
+            requested = _with_current_names(wanted.model_copy(update={"test_seen": present.test_seen}))
             if present == requested:
                 return
+            seen = self._test_results()
             differences = _conflicts(present, requested)
             if differences:
                 raise OtherStudyError(
-                    f"{self.folder} contains another study ({'; '.join(differences)}): choose another folder with --out"
+                    f"{self.folder} contains another study ({'; '.join(differences)}"
+                    + (f"; test seen: that study has {count(seen, 'test result')}" if seen else "")
+                    + "): choose another folder with --out"
                 )
+            wanted = wanted.model_copy(update={"test_seen": seen or present.test_seen})
         write_atomic(self._declaration, wanted.model_dump_json(indent=1) + "\n")
 
     def declared(self) -> StoredStudy:
@@ -117,6 +130,17 @@ class Store:
                 f"{self._declaration} is not a valid study ({reason}): delete that file and run the same command "
                 "again; the records in the folder remain valid"
             ) from error
+
+    def _test_results(self) -> int:
+        """Return the number of records with a result on the test split."""
+        loose = {path.stem: path.read_bytes() for path in (self.folder / "records").glob("*.json")}
+        found = 0
+        for content in (self._packed | loose).values():
+            try:
+                found += read_json(content)["record"]["test_accuracy"] is not None
+            except (ValueError, KeyError, TypeError):
+                self._warn(f"a record of {self.folder} is not complete: it counts as not run")
+        return found
 
     def read(self, trial: Trial) -> Record | None:
         """Return the trial's record, or None if there is no valid one.
@@ -153,8 +177,8 @@ class Store:
             return None
 
     @cached_property
-    def _packed(self) -> Mapping[str, bytes]:
-        return unpack(self.folder)
+    def _packed(self) -> dict[str, bytes]:
+        return dict(unpack(self.folder))
 
     def write(self, record: Record) -> None:
         """Write the record of a finished trial and delete its checkpoint. An existing record is never changed."""

@@ -1,7 +1,7 @@
 """Read the runs of a study from its folder, whether the study is finished or not."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from steadystep.lab.errors import UserError
@@ -82,6 +82,7 @@ def stored_runs(folder: Path, warn: Warn, task: Task | None = None) -> StoredRun
             undecided_arms,
             lambda cell, trials: plan.append((cell, trials)),
         )
+        outcome = replace(outcome, test_seen=declared.test_seen)
     except UnfinishedStudyError as error:
         outcome = str(error)
     runs = [Run(*cell, found[trial.id]) for cell, trials in plan for trial in trials if trial.id in found]

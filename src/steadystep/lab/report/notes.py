@@ -3,6 +3,7 @@
 from steadystep.lab.counted import count
 from steadystep.lab.report.cells import percent, setting
 from steadystep.lab.report.headline import headline_rows
+from steadystep.lab.report.tuning_words import tuning_words
 from steadystep.lab.statistics.reported import FEWEST, TOO_FEW
 from steadystep.lab.statistics.summary import ArmSummary, Summary
 from steadystep.lab.study.records import Results
@@ -11,9 +12,15 @@ from steadystep.lab.tasks.task import Task
 
 
 def notes(results: Results, summary: Summary) -> tuple[str, ...]:
-    """Return notes about diverged runs, learning rates at the edge of the search range, and tasks without claims."""
+    """Return notes about tuning, diverged runs, learning rates at the edge of the search, and tasks without claims."""
     rows, seeds = headline_rows(results, summary), results.study.seeds
     texts = [f"{count(seeds, 'seed')} per arm: {TOO_FEW}."] if seeds < FEWEST else []
+    texts.append(tuning_words(results))
+    if results.test_seen:
+        texts.append(
+            f"Test seen: the study was changed when it had {count(results.test_seen, 'test result')}. Its verdicts "
+            "are not those of a design that was declared before."
+        )
     texts += [_diverged(row, results.task) for row in rows if row.diverged]
     texts += [
         f"{row.arm}: the chosen learning rate, {setting(row.lr)}, is the {edge(arm, row)}"

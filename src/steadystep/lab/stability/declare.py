@@ -33,7 +33,7 @@ def sweep_for(
         lrs: learning rates of all arms. Default: `grid_around` the learning rates that the task declares for the
             optimizer.
         seeds: number of runs at each learning rate. Default 3.
-        epochs: epochs of each run. Default: those of the task's tuning runs, or its largest budget.
+        epochs: epochs of each run. Default: those that the task declares for sweeps, or its largest budget.
         quantile: the clipping threshold is this quantile of the gradient norms of the unclipped runs at their best
             learning rate. A clipper with a dimensionless parameter uses its authors' default instead. Default 0.5.
 
@@ -53,7 +53,7 @@ def sweep_for(
             arms=tuple(arms),
             seeds=seeds,
             tune_seeds=seeds,
-            budgets=(epochs or task.tune_epochs or task.budgets[-1],),
+            budgets=(epochs or task.sweep_epochs or task.budgets[-1],),
             batch_size=task.batch_size,
             schedule=task.schedule,
         )

@@ -9,7 +9,7 @@ from steadystep.lab.tasks.arms import geometric_grid
 DECADES = 3
 """Decades of a default grid on each side of its centre."""
 
-PER_DECADE = 2
+PER_DECADE = 4
 """Points per decade of a default grid."""
 
 _ACCEPTED = "use LOW:HIGH:POINTS, such as 1e-4:10:11, or two or more learning rates, such as 0.001,0.01,0.1"
@@ -43,14 +43,14 @@ def parse_grid(text: str) -> tuple[float, ...]:
 
 
 def grid_around(declared: Sequence[float]) -> tuple[float, ...]:
-    """Return a grid in steps of half a decade, three decades to each side of the centre of the declared learning rates.
+    """Return a grid of four rates per decade, three decades to each side of the centre of the declared learning rates.
 
     The centre is the geometric mean of the smallest and the largest declared learning rate, rounded to a half-decade.
 
-    >>> grid_around((0.001, 0.1))[0], grid_around((0.001, 0.1))[6], grid_around((0.001, 0.1))[-1]
+    >>> grid_around((0.001, 0.1))[0], grid_around((0.001, 0.1))[12], grid_around((0.001, 0.1))[-1]
     (1e-05, 0.01, 10.0)
     """
     middle = math.log10(min(declared) * max(declared)) / 2
     # Rounded to half-decades, so that the grids of several optimizers share their points.
-    centre = round(middle * PER_DECADE) / PER_DECADE
+    centre = round(2 * middle) / 2
     return geometric_grid(10 ** (centre - DECADES), 10 ** (centre + DECADES), 2 * DECADES * PER_DECADE + 1)

@@ -1,10 +1,12 @@
-"""Summarise a sweep: at which learning rates each arm diverges, and its range of stable learning rates."""
+"""Summarise a sweep: where each arm diverges, its ranges of usable learning rates, and its sensitivity to them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from steadystep.lab.stability.run import SweepResults
+from steadystep.lab.stability.sensitivity import Sensitivity, sensitivities
 from steadystep.lab.statistics.reported import accuracy_estimate, share_estimate
 from steadystep.lab.statistics.summary import Estimate
 from steadystep.lab.tasks.task import Task
@@ -12,7 +14,12 @@ from steadystep.lab.training.outcome import GUESSING, NO_BETTER
 from steadystep.lab.training.record import Record
 
 WITHIN = 0.05
-"""How far below the best accuracy of its arm the accuracy at a stable learning rate may be, as a fraction of 1."""
+"""How far below the best accuracy of its arm the accuracy at a usable learning rate may be, as a fraction of 1."""
+
+TOLERANCES = (0.01, 0.02, 0.05, 0.1)
+"""The tolerances at which ranges are compared, because a comparison at one of them can be reversed at another."""
+
+State = Literal["usable", "slow", "unstable"]
 
 
 @dataclass(frozen=True)
@@ -25,18 +32,18 @@ class Point:
     slow: int  # runs that took all steps and learned nothing, at a learning rate not above the arm's best
     divergence: Estimate  # share of diverged runs, Wilson interval
     accuracy: Estimate  # final validation accuracy, t interval; a run that did not finish counts at chance level
-    stable: bool
+    state: State
 
 
 @dataclass(frozen=True)
 class Range:
-    """The range of stable learning rates of an arm."""
+    """The range of usable learning rates of an arm."""
 
     low: float
     high: float
     open_low: bool  # low is the smallest rate that was tried: the range may extend further
     open_high: bool
-    gaps: int  # number of tried learning rates between low and high that are not stable
+    gaps: int  # number of tried learning rates between low and high that are not usable
 
     @property
     def open(self) -> bool:
@@ -59,20 +66,24 @@ class ArmStability:
     threshold: float | None
     best: float
     points: tuple[Point, ...]  # in ascending order of the learning rate
-    stable: Range | None  # None if no learning rate is stable
+    usable: Range | None  # None if no learning rate is usable
+    ranges: Mapping[float, Range | None]  # the same by tolerance
+    sensitivity: Sensitivity
 
 
 def summarise_sweep(results: SweepResults, within: float = WITHIN) -> tuple[ArmStability, ...]:
     """Summarise every arm, in the order of the sweep.
 
-    A learning rate is stable for an arm if every run at it finished (all losses and gradients finite) and learned
-    more than the class frequencies, and if the mean final validation accuracy is at most `within` below that at the
-    arm's best learning rate. The stable range goes from the smallest to the largest stable learning rate.
+    A learning rate is usable for an arm if every run at it finished (all losses and gradients finite) and learned more
+    than the class frequencies, and if the mean final validation accuracy is at most `within` below that at the arm's
+    best learning rate. The usable range goes from the smallest to the largest usable learning rate. Where no run
+    diverged and the learning rate is below the best, training is slow: that is not a lack of stability.
 
     A run that took all steps and learned nothing counts as too slow up to the arm's best learning rate and as
     diverged above it: an optimizer that leaves the region in which the network learns often stays finite.
     """
     summaries = []
+    sensitive = sensitivities(results)
     for arm in results.study.arms:
         runs, best = results.records[arm.name], results.best[arm.name]
         points = points_of(runs, best, results.task, within)
@@ -81,7 +92,18 @@ def summarise_sweep(results: SweepResults, within: float = WITHIN) -> tuple[ArmS
         clip = runs[0].trial.clip
         summaries.append(
             ArmStability(
-                arm.name, twin.name, arm.clip, clip.threshold if clip else None, best, points, stable_range(points)
+                arm=arm.name,
+                optimizer=twin.name,
+                clip=arm.clip,
+                threshold=clip.threshold if clip else None,
+                best=best,
+                points=points,
+                usable=usable_range(points),
+                ranges={
+                    tolerance: usable_range(points_of(runs, best, results.task, tolerance))
+                    for tolerance in sorted({*TOLERANCES, within})
+                },
+                sensitivity=sensitive[arm.name],
             )
         )
     return tuple(summaries)
@@ -100,6 +122,7 @@ def points_of(runs: Sequence[Record], best: float, task: Task, within: float) ->
         exploded = sum(run.outcome == "diverged" and not _learned_nothing(run, task) for run in tried)
         slow = nothing if lr <= best else 0
         diverged = exploded + nothing - slow
+        good = not nothing + exploded and round(means[lr].mean, 12) >= enough
         points.append(
             Point(
                 lr=lr,
@@ -108,32 +131,32 @@ def points_of(runs: Sequence[Record], best: float, task: Task, within: float) ->
                 slow=slow,
                 divergence=share_estimate(diverged, len(tried)),
                 accuracy=means[lr],
-                stable=not nothing + exploded and round(means[lr].mean, 12) >= enough,
+                state="usable" if good else "slow" if lr < best and not diverged else "unstable",
             )
         )
     return tuple(points)
 
 
-def stable_range(points: Sequence[Point]) -> Range | None:
-    """Return the range from the smallest to the largest stable learning rate, or None if none is stable."""
-    stable = [index for index, point in enumerate(points) if point.stable]
-    if not stable:
+def usable_range(points: Sequence[Point]) -> Range | None:
+    """Return the range from the smallest to the largest usable learning rate, or None if none is usable."""
+    usable = [index for index, point in enumerate(points) if point.state == "usable"]
+    if not usable:
         return None
-    first, last = stable[0], stable[-1]
+    first, last = usable[0], usable[-1]
     return Range(
         low=points[first].lr,
         high=points[last].lr,
         open_low=first == 0,
         open_high=last == len(points) - 1,
-        gaps=last - first + 1 - len(stable),
+        gaps=last - first + 1 - len(usable),
     )
 
 
 def top_shift(clipped: ArmStability, twin: ArmStability) -> float:
-    """Return how many decades clipping adds to the largest stable learning rate, or NaN if either arm has none."""
-    if clipped.stable is None or twin.stable is None:
+    """Return how many decades clipping adds to the largest usable learning rate, or NaN if either arm has none."""
+    if clipped.usable is None or twin.usable is None:
         return math.nan
-    return math.log10(clipped.stable.high / twin.stable.high) + 0.0
+    return math.log10(clipped.usable.high / twin.usable.high) + 0.0
 
 
 def _learned_nothing(run: Record, task: Task) -> bool:

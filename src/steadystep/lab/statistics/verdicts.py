@@ -42,7 +42,8 @@ def verdicts(results: Results) -> tuple[Verdict, ...]:
     looks = []
     for seeds in study.looks:
         there = [name for name, of_arm in runs.items() if seeds == study.seeds or len(of_arm) >= seeds]
-        until = {name: {seed: run for seed, run in runs[name].items() if seed < seeds} for name in there}
+        end = study.first_seed + seeds
+        until = {name: {seed: run for seed, run in runs[name].items() if seed < end} for name in there}
         looks.append({(b, a): paired_accuracies(until[b], until[a], chance) for a, b in combinations(there, 2)})
     if study.until_decided is None:
         return judge(looks[0], results.task.margin)

@@ -62,7 +62,6 @@ def comparison(
             budgets=(task.budgets[-1] if epochs is None else epochs,),
             batch_size=task.batch_size,
             schedule=schedule or task.schedule,
-            tune_epochs=task.tune_epochs,
             widen=task.widen,
         )
 

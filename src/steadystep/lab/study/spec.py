@@ -20,7 +20,10 @@ from steadystep.lab.tasks.fields import Count
 from steadystep.lab.tasks.optimizer_options import optimizer_with_options
 from steadystep.lab.tasks.task import Task
 
-STORED_FIELDS = ("study", "task_version", "data")
+FIRST_TUNING_SEED = 1000
+"""Tuning uses the seeds from here up, and no final run uses one of them."""
+
+STORED_FIELDS = ("study", "task_version", "data", "test_seen")
 """The fields of a study.json, which may be given as a study file."""
 
 
@@ -28,10 +31,10 @@ class Study(BaseModel):
     """The whole comparison as data. Arms with unequal tuning budgets, and an arm under two names, raise an error.
 
     `budgets` are numbers of epochs. Each budget is run with its own full schedule and is tuned separately; the largest
-    one is the headline. Tuning runs are as long as the final runs, or `tune_epochs` if that is less. Seeds 0, 1, ...
-    are paired over arms; tuning uses other seeds, from 1000 up. With `until_decided`, arms get more seeds at the
-    headline budget as long as a pair is undecided. `widen` is the number of rounds in which every arm tries further
-    settings as long as the best learning rate of an arm is the lowest or the highest that it tried.
+    one is the headline. Tuning runs are as long as the final runs, or `tune_epochs` if that is less. Seeds from
+    `first_seed` up are paired over arms; tuning uses other seeds, from 1000 up. With `until_decided`, arms get more
+    seeds at the headline budget as long as a pair is undecided. `widen` is the number of rounds in which every arm
+    tries further settings as long as the best learning rate of an arm is the lowest or the highest that it tried.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +42,7 @@ class Study(BaseModel):
     task: str
     arms: tuple[Arm, ...] = Field(min_length=1)
     seeds: Count = 10
+    first_seed: Annotated[int, Field(ge=0)] = 0
     tune_seeds: Count = 2
     budgets: tuple[Count, ...] = Field(min_length=1)
     batch_size: Count
@@ -59,6 +63,16 @@ class Study(BaseModel):
     def _looks_come_later(self) -> "Study":
         if self.until_decided is not None and self.until_decided.looks[0] <= self.seeds:
             raise ValueError(f"the looks must be at more than {self.seeds} seeds, got {self.until_decided.looks}")
+        return self
+
+    @model_validator(mode="after")
+    def _tuning_has_other_seeds(self) -> "Study":
+        last, last_of_tuning = self.first_seed + self.looks[-1] - 1, FIRST_TUNING_SEED + self.tune_seeds - 1
+        if self.first_seed <= last_of_tuning and last >= FIRST_TUNING_SEED:
+            raise ValueError(
+                f"the paired seeds {self.first_seed} to {last} contain seeds of tuning, {FIRST_TUNING_SEED} to "
+                f"{last_of_tuning}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -194,7 +208,6 @@ def study_for(task: Task, seeds: int | Literal["auto"] | None = None, epochs: in
         budgets=budgets,
         batch_size=task.batch_size,
         schedule=task.schedule,
-        tune_epochs=task.tune_epochs,
         widen=task.widen,
     )
 

@@ -12,13 +12,10 @@ import numpy as np
 from steadystep.lab.errors import UserError
 from steadystep.lab.study.records import Cell, Results
 from steadystep.lab.study.search import further_rates, is_at_edge
-from steadystep.lab.study.spec import Arm, Study
+from steadystep.lab.study.spec import FIRST_TUNING_SEED, Arm, Study
 from steadystep.lab.tasks.task import Task
 from steadystep.lab.training.record import QUANTILES, Record
 from steadystep.lab.training.trial import Clip, Trial
-
-FIRST_TUNING_SEED = 1000
-"""Tuning uses the seeds from here up and final runs those from 0 up, so no final run uses a tuning seed."""
 
 Setting = Sequence[Trial]
 """The trials of one tuning setting, one for each seed."""
@@ -75,7 +72,9 @@ def run_stages(
         }
         for cell, trials in runs.items():
             planned(cell, trials)
-        name = "final runs" if first == 0 else f"final runs, seeds {first} to {last - 1}"
+        name = "final runs"
+        if first:
+            name += f", seeds {study.first_seed + first} to {study.first_seed + last - 1}"
         records = run_stage(name, [trial for trials in runs.values() for trial in trials])
         for cell, trials in runs.items():
             final.setdefault(cell, []).extend(records[trial.id] for trial in trials)
@@ -222,8 +221,9 @@ class _TrialPlan:
         ]
 
     def final(self, arm: Arm, budget: int, best: Trial, seeds: Iterable[int]) -> list[Trial]:
-        """Return the final trials of the arm with the setting of `best`, one for each of some paired seeds."""
-        return [self._trial(arm, budget, best.lr, best.clip, seed, "final") for seed in seeds]
+        """Return the final trials of the arm with the setting of `best`, for some of the paired seeds."""
+        first = self._study.first_seed
+        return [self._trial(arm, budget, best.lr, best.clip, first + seed, "final") for seed in seeds]
 
     def clips(
         self, arm: Arm, budget: int, chosen: Mapping[Cell, Trial], tried: Mapping[Cell, Sequence[Sequence[Record]]]

@@ -88,7 +88,7 @@ def make_task(name: str, widths: Sequence[int]) -> Task:
         ),
         batch_size=250,
         budgets=(10,),
-        tune_epochs=2,
+        sweep_epochs=2,
         seeds=5,
         tune_seeds=1,
         margin=0.002,

@@ -48,7 +48,7 @@ def make_task(name: str, depth: Depth) -> Task:
         ),
         batch_size=128,
         budgets=(20,),
-        tune_epochs=4,
+        sweep_epochs=4,
         seeds=5,
         tune_seeds=1,
         margin=0.005,

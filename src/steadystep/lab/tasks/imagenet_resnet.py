@@ -76,7 +76,7 @@ def make_task(name: str, depth: Depth, size: int = 224) -> Task:
         ),
         batch_size=256,
         budgets=(100,),
-        tune_epochs=5,
+        sweep_epochs=5,
         seeds=3,
         tune_seeds=1,
         margin=0.005,

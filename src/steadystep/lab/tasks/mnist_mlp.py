@@ -62,6 +62,7 @@ TASK = Task(
     batch_size=128,
     budgets=(1, 2, 5, 15),
     seeds=5,
+    looks=(10, 20),
     tune_seeds=1,
     margin=0.001,
     target_accuracy=0.98,

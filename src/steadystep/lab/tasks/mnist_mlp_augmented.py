@@ -62,7 +62,7 @@ TASK = Task(
     ),
     batch_size=250,
     budgets=(10,),
-    tune_epochs=2,
+    sweep_epochs=2,
     seeds=5,
     tune_seeds=1,
     margin=0.001,

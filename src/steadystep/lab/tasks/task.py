@@ -52,7 +52,7 @@ class Task:
     target_accuracy: float  # on the validation split; the convergence times refer to it
     target_loss: float  # on the training split; for the epochs to the target loss
     schedule: Schedule = "cosine"
-    tune_epochs: int | None = None  # length of a tuning run; None: as long as the final runs
+    sweep_epochs: int | None = None  # length of a run of a stability sweep; None: the largest budget
     recipe: Recipe = field(default_factory=Recipe)
     guess_loss: float | None = None  # loss of a guess; None: log(classes)
     frequencies: Frequencies | None = None  # for classes of unequal frequency, such as words; None: all equally likely

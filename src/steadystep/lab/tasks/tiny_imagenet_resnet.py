@@ -54,7 +54,7 @@ TASK = Task(
     ),
     batch_size=128,
     budgets=(6,),
-    tune_epochs=2,
+    sweep_epochs=2,
     seeds=3,
     tune_seeds=1,
     margin=0.01,

@@ -43,7 +43,7 @@ def sweep_figure(results: SweepResults, arms: Sequence[ArmStability]) -> Figure:
         caption=f"Above: share of diverged runs, of {shares}. Below: mean final validation accuracy, with 95% t "
         "intervals if the shares have intervals; a run that did not finish counts as a guess, "
         f"{percent(results.task.chance, 1)}%. One colour per optimizer: solid without clipping, dashed with clipping. "
-        "Filled symbols below are stable learning rates. Arms are drawn side by side at each learning rate.",
+        "Filled symbols below are usable learning rates. Arms are drawn side by side at each learning rate.",
         plot=styled(plot, height=680),
     )
 
@@ -89,8 +89,8 @@ def _divergence(arm: ArmStability, style: ArmStyle, shift: float) -> go.Scatter:
 def _accuracy(arm: ArmStability, style: ArmStyle, shift: float, axis: AccuracyAxis) -> go.Scatter:
     means = [point.accuracy.mean for point in arm.points]
     ends = [_ends(point.accuracy) for point in arm.points]
-    unstable = replace(style, symbol=f"{style.symbol}-open")
-    symbols = [(style if point.stable else unstable).symbol for point in arm.points]
+    hollow = replace(style, symbol=f"{style.symbol}-open")
+    symbols = [(style if point.state == "usable" else hollow).symbol for point in arm.points]
     return go.Scatter(
         x=[point.lr * shift for point in arm.points],
         y=axis.places(means),
@@ -123,5 +123,4 @@ def _ends(value: Estimate) -> tuple[float, float]:
 
 
 def _hover_values(point: Point) -> list[float | str]:
-    stable = ", stable" if point.stable else ""
-    return [point.lr, point.accuracy.mean, percent_interval(point.accuracy), stable]
+    return [point.lr, point.accuracy.mean, percent_interval(point.accuracy), f", {point.state}"]

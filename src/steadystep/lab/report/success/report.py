@@ -12,7 +12,7 @@ from steadystep.lab.report.files import write_files
 from steadystep.lab.report.sheets import as_csv
 from steadystep.lab.report.success.figure import CAPTION, accuracy_figure, success_figure, success_picture
 from steadystep.lab.report.tables import Column, Table, machines_table
-from steadystep.lab.study.stages import FIRST_TUNING_SEED
+from steadystep.lab.study.spec import FIRST_TUNING_SEED
 from steadystep.lab.success.run import SuccessResults
 from steadystep.lab.success.summary import Rate, summarise_success
 from steadystep.lab.tasks.arms import Arm
