@@ -98,6 +98,9 @@ def verdicts(data: str, run: RunStage, rates: Mapping[tuple[int, int], float]) -
 
 
 def main() -> None:
+    if sys.argv[1:] == ["--page"]:  # write the recorded outcome again
+        write_page(json.loads(RESULTS.read_bytes())["studies"])
+        return
     number = int(sys.argv[1]) if len(sys.argv) > 1 else STUDIES
     splits, console = TASK.load(None), Console()
     replicas = allowed_replicas(TASK.replicas, TASK, splits, Silent(), find_device(None))
@@ -125,14 +128,16 @@ def words(rows: Sequence[Mapping[str, Any]]) -> str:
     counts = Counter(row["verdict"] for row in rows)
     wrong, number = counts["better"] + counts["worse"], len(rows)
     rate = wilson_interval(wrong, number)
-    other = sum(row["lrs"][0] != row["lrs"][1] for row in rows)
+    alike = [row for row in rows if row["lrs"][0] == row["lrs"][1]]
+    wrong_alike = sum(row["verdict"] in ("better", "worse") for row in alike)
     apart = [abs(row["difference"]) for row in rows]
     return (
         f"Of {number} studies, {counts['equivalent']} ended with equivalent, {wrong} with better or worse "
         f"({100 * rate.mean:.1f}% [{100 * rate.low:.1f}, {100 * rate.high:.1f}]) and {counts['undecided']} undecided, "
-        f"with {sum(row['seeds'] for row in rows) / number:.0f} seeds on average. Tuning chose different learning "
-        f"rates for the two arms in {other} of them. The largest difference was {100 * max(apart):.2f} points; the "
-        f"margin is {100 * TASK.margin:g}."
+        f"with {sum(row['seeds'] for row in rows) / number:.0f} seeds on average. The largest difference was "
+        f"{100 * max(apart):.2f} points; the margin is {100 * TASK.margin:g}. Tuning chose the same learning rate for "
+        f"both arms in {len(alike)} of them, of which {wrong_alike} ended with better or worse, and different ones in "
+        f"{number - len(alike)}, of which {wrong - wrong_alike} did."
     )
 
 
