@@ -19,6 +19,7 @@ from steadystep.cli.stability import stability
 from steadystep.cli.success import success
 from steadystep.cli.tasks import tasks
 from steadystep.cli.theory import theory
+from steadystep.cli.verify import verify
 
 app = typer.Typer(
     name="steadystep",
@@ -27,7 +28,21 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (reproduce, compare, stability, success, cost, doctor, report, tasks, optimizers, theory, audit, box):
+for command in (
+    reproduce,
+    compare,
+    stability,
+    success,
+    cost,
+    verify,
+    doctor,
+    report,
+    tasks,
+    optimizers,
+    theory,
+    audit,
+    box,
+):
     room = LISTS if command in (tasks, optimizers, box) else TRAINING
     app.command()(with_room(command, room))  # pyright: ignore[reportArgumentType]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lab_factory import make_record, make_trial
+from steadystep.lab.execution.archive import pack
 from steadystep.lab.execution.store import (
     STALE_SECONDS,
     BrokenStudyError,
@@ -21,7 +22,7 @@ from steadystep.lab.execution.store import (
     write_atomic,
 )
 from steadystep.lab.training.trial import Trial
-from tiny_study import STUDY, WANTED
+from tiny_study import STUDY, WANTED, tiny_trial
 
 
 @pytest.fixture
@@ -219,6 +220,37 @@ class TestDeclaration:
             store.declare(WANTED.model_copy(update={"study": STUDY.model_copy(update=change)}))
         assert "--out" in str(refusal.value)
         assert store.declared() == WANTED
+
+    def test_a_study_that_grows_says_how_many_test_results_it_had(self, store: Store) -> None:
+        store.write(make_record(tiny_trial(role="tune")))
+        grown = WANTED.model_copy(update={"study": STUDY.model_copy(update={"seeds": 5})})
+        store.declare(grown)
+        assert store.declared().test_seen == 0, "tuning reads no test split"
+        store.write(make_record(tiny_trial(seed=0)))
+        store.write(make_record(tiny_trial(seed=1)))
+        store.declare(grown)
+        assert store.declared().test_seen == 0, "the same study again"
+        more = WANTED.model_copy(update={"study": STUDY.model_copy(update={"seeds": 9})})
+        store.declare(more)
+        assert store.declared() == more.model_copy(update={"test_seen": 2})
+        store.declare(more)
+        assert store.declared().test_seen == 2, "it is kept"
+
+    def test_the_error_for_another_study_says_that_test_results_were_seen(self, store: Store) -> None:
+        other = WANTED.model_copy(update={"study": STUDY.model_copy(update={"batch_size": 8})})
+        with pytest.raises(OtherStudyError) as refusal:
+            store.declare(other)
+        assert "test seen" not in str(refusal.value)
+        store.write(make_record(tiny_trial()))
+        with pytest.raises(OtherStudyError, match="test seen: that study has 1 test result"):
+            store.declare(other)
+
+    def test_packed_test_results_count_too(self, store: Store, tmp_path: Path) -> None:
+        store.write(make_record(tiny_trial()))
+        pack(store.folder, tmp_path / "packed")
+        packed = Store(tmp_path / "packed")
+        packed.declare(WANTED.model_copy(update={"study": STUDY.model_copy(update={"seeds": 5})}))
+        assert packed.declared().test_seen == 1
 
     def test_other_data_and_another_version_of_the_task_are_errors(self, store: Store) -> None:
         with pytest.raises(OtherStudyError, match="data differ"):

@@ -169,7 +169,8 @@ def test_without_results_rows_are_not_measured(tmp_path: Path) -> None:
     bare = rows(tmp_path)
     assert bare["table1-mnist-sgd"].verdict == "not measured"
     assert "improvement-mnist-sgd" not in bare
-    assert any(f"no result of mnist-mlp in {tmp_path}" in source.text for source in bare["adam-beats-sgd"].evidence)
+    assert any(f"no such comparison in {tmp_path}" in source.text for source in bare["adam-beats-sgd"].evidence)
+    assert any(f"no result of digits-mlp in {tmp_path}" in source.text for source in bare["cost"].evidence)
 
 
 def test_the_error_names_broken_results(tmp_path: Path) -> None:

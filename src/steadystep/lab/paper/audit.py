@@ -1,12 +1,13 @@
 """The audit: every judged statement with its evidence, and Table 1 compared with measured results."""
 
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import get_args
 
 from steadystep.lab.paper.entry import Kind, entries
 from steadystep.lab.paper.results import published_results
-from steadystep.lab.paper.row import Row, find_source
+from steadystep.lab.paper.row import Row, find_sources
 from steadystep.lab.paper.table_rows import accuracies, improvements
 from steadystep.lab.theory import RECORDED, Status
 
@@ -30,7 +31,7 @@ def audit(results: Path | None = None, statuses: Mapping[str, Status] = RECORDED
             entry.quote,
             entry.verdict,
             entry.explanation,
-            tuple(find_source(evidence, folder, statuses) for evidence in entry.evidence),
+            tuple(chain.from_iterable(find_sources(evidence, folder, statuses) for evidence in entry.evidence)),
         )
         for kind in get_args(Kind)
         for entry in entries(kind)

@@ -41,12 +41,20 @@ class Measured(Strict):
     against: str | None = None
 
 
+class Every(Strict):
+    """Every published comparison that bears on a question, or only those of recurrent networks."""
+
+    question: Literal["clipping", "adam-vs-sgd", "clipped-adam-vs-sgd"]
+    networks: Literal["all", "recurrent"] = "all"
+
+
 class Evidence(Strict):
-    """A theory check, a result of a study, the answer of a report, arithmetic on Table 1, or a publication."""
+    """A theory check, a result, a report's answer, all comparisons on a question, arithmetic, or a publication."""
 
     theory: str | None = None
     measured: Measured | None = None
     reported: Annotated[str, Field(pattern=r"^[\w-]+/[\w-]+$")] | None = None  # in docs/results: FOLDER/NAME.md
+    every: Every | None = None
     arithmetic: Literal["epoch-ratios"] | None = None
     citation: str | None = None
 

@@ -57,6 +57,11 @@ class Results:
         """Whether the folder contains results."""
         return (self.folder / "summary.csv").is_file()
 
+    @cached_property
+    def test_seen(self) -> int:
+        """The number of test results that existed when the study was last changed."""
+        return int(self._stored.get("test_seen", 0))
+
     @property
     def unlike_paper(self) -> str:
         """How the network of the study differs from the one that the paper describes; "" if it is of that kind."""
@@ -81,7 +86,7 @@ class Results:
                 return f"{arm} reaches {_percent(self.accuracy(arm))} after {_epoch_count(self._arm(arm)['budget'])}"
             case "difference":
                 difference, verdict = self.difference(arm, against)
-                return f"{arm} against {against}: {verdict}, {_points(difference)}"
+                return f"{arm} against {against}: {verdict}, {points_words(difference)}"
             case "epochs":
                 times = ", ".join(f"{name} {_epochs(epochs)}" for name, epochs in self._convergence(arm).items())
                 return f"{arm}, convergence by five definitions: {times}"
@@ -123,11 +128,16 @@ class Results:
     def _verdicts(self) -> list[dict[str, str]]:
         return self._table("verdicts.csv")
 
-    @cached_property
+    @property
     def _study(self) -> dict[str, Any]:
+        return self._stored["study"]
+
+    @cached_property
+    def _stored(self) -> dict[str, Any]:
         path = self.folder / "study.json"
         try:
-            return read_json(path.read_bytes())["study"]
+            stored = read_json(path.read_bytes())
+            return {**stored, "study": {**stored["study"]}}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BrokenResultsError(f"{path} does not declare a study ({type(error).__name__})") from error
 
@@ -160,7 +170,8 @@ def _percent(interval: Interval) -> str:
     return f"{100 * interval.value:.2f}% [{100 * interval.low:.2f}, {100 * interval.high:.2f}]"
 
 
-def _points(interval: Interval) -> str:
+def points_words(interval: Interval) -> str:
+    """Return a difference of accuracies in points with its interval."""
     if math.isnan(interval.low):
         return f"{round(100 * interval.value, 2) + 0.0:+.2f} points, {TOO_FEW}"
     # + 0.0 turns -0.0 into 0.0.

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from steadystep.lab.paper.arithmetic import ratios_text
 from steadystep.lab.paper.entry import Evidence, Kind, Measured, Verdict, table1
+from steadystep.lab.paper.findings import findings
 from steadystep.lab.paper.reports import read_report
 from steadystep.lab.paper.results import Results
 from steadystep.lab.theory import CLAIMS, Status
@@ -39,18 +40,26 @@ class Row:
         return {**vars(self), "evidence": [vars(source) for source in self.evidence]}
 
 
-def find_source(evidence: Evidence, folder: Path, statuses: Mapping[str, Status]) -> Source:
-    """Return the current content of a piece of evidence."""
+def find_sources(evidence: Evidence, folder: Path, statuses: Mapping[str, Status]) -> tuple[Source, ...]:
+    """Return the current content of a piece of evidence: one source, or one for every comparison on a question."""
     if evidence.theory is not None:
-        return Source("theory", f"{CLAIMS[evidence.theory].title}: {statuses[evidence.theory]}", evidence.theory)
+        text = f"{CLAIMS[evidence.theory].title}: {statuses[evidence.theory]}"
+        return (Source("theory", text, evidence.theory),)
     if evidence.measured is not None:
-        return result_source(folder, evidence.measured)
+        return (result_source(folder, evidence.measured),)
     if evidence.reported is not None:
-        return report_source(folder, evidence.reported)
+        return (report_source(folder, evidence.reported),)
+    if evidence.every is not None:
+        sources = tuple(
+            Source("measured", found.text, found.folder)
+            for found in findings(folder)
+            if found.question == evidence.every.question and (found.recurrent or evidence.every.networks == "all")
+        )
+        return sources or (Source("measured", f"no such comparison in {folder}"),)
     if evidence.arithmetic is not None:
-        return Source("arithmetic", ratios_text(table1()))
-    assert evidence.citation is not None, "evidence has exactly one of five fields"
-    return Source("citation", evidence.citation)
+        return (Source("arithmetic", ratios_text(table1())),)
+    assert evidence.citation is not None, "evidence has exactly one of six fields"
+    return (Source("citation", evidence.citation),)
 
 
 def report_source(folder: Path, name: str) -> Source:

@@ -50,6 +50,7 @@ def _accuracy(row: TableRow, folder: Path) -> Row:
         published = (Source("citation", row.published),) if row.published else ()
         return Row(name, "numbers", "Table 1", quote, "not measured", explanation, published)
     verdict, explanation = _judge_accuracy(row, results)
+    explanation += _reservation(results)
     sources = (Measured(study=row.study, what=what, arm=row.arm) for what in ("accuracy", "epochs"))
     evidence = tuple(result_source(folder, source) for source in sources)
     return Row(name, "numbers", "Table 1", quote, verdict, explanation, evidence)
@@ -73,6 +74,11 @@ def _judge_accuracy(row: TableRow, results: Results) -> tuple[Verdict, str]:
     }[verdict]
 
 
+def _reservation(results: Results) -> str:
+    """Return that a study was changed when some of its test results were known, if it was."""
+    return " The study was changed after test results were seen." if results.test_seen else ""
+
+
 def _distance(claimed: float, measured: float) -> str:
     """Return the distance of two accuracies that differ, in points with two decimals, or more if it would be 0."""
     distance = 100 * abs(claimed - measured)
@@ -87,6 +93,7 @@ def _improvement(proposed: TableRow, other: TableRow, folder: Path) -> Row | Non
     verdict, explanation = _judge_improvement(
         claimed, *results.difference(proposed.arm, other.arm), results.unlike_paper
     )
+    explanation += _reservation(results)
     return Row(
         f"improvement-{proposed.dataset}-{other.technique}".lower(),
         "numbers",

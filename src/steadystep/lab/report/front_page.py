@@ -12,9 +12,11 @@ from steadystep.lab.execution.run_study import read_study
 from steadystep.lab.paper.reports import read_report
 from steadystep.lab.paper.row import Row
 from steadystep.lab.paper.table_rows import accuracies, improvements
+from steadystep.lab.report.answers import answers
 from steadystep.lab.report.cells import NOTHING, seconds, share
 from steadystep.lab.report.headline import differ_in_clipping, headline
 from steadystep.lab.report.markdown_parts import escape
+from steadystep.lab.report.tuning_words import tuning_budget
 from steadystep.lab.report.verdict_words import evidence
 from steadystep.lab.statistics.summarise import summarise
 from steadystep.lab.study.records import Results
@@ -41,6 +43,7 @@ class ReportEntry:
     command: str
     origin: str = ""  # number and time of the runs, hardware and precision
     pairs: tuple[str, ...] = ()  # the verdicts on the arms of a study that differ in clipping only
+    tuning: tuple[str, ...] = ()  # the cells of its row in the table of tuning budgets
 
 
 def front_page(folder: Path) -> str:
@@ -54,6 +57,7 @@ def front_page(folder: Path) -> str:
         for question in set(DOCUMENTS.values())
     }
     return _environment.get_template("front_page.md.j2").render(
+        answers=answers(folder),
         table=[_row(row) for row in (*accuracies(folder), *improvements(folder))],
         studies=studies,
         answering=answering,
@@ -81,7 +85,22 @@ def _study(folder: Path) -> ReportEntry:
         picture=f"{folder.name}/accuracy.png",
         command=command_for(results.study, results.task, f"docs/results/{folder.name}/study.json"),
         origin=_origin(results),
+        tuning=_tuning(results),
         pairs=tuple(f"{v.arm} vs {v.against}: **{v.verdict}**, {evidence(v, results.task)}" for v in twins),
+    )
+
+
+def _tuning(results: Results) -> tuple[str, ...]:
+    """Return the cells of the study in the table of tuning budgets."""
+    spent = tuning_budget(results)
+    short = f" of {spent.final_epochs}" if spent.epochs < spent.final_epochs else ""
+    return (
+        f"{spent.settings}{f' ({spent.added} added)' if spent.added > 0 else ''}",
+        str(spent.seeds),
+        f"{spent.epochs}{short}",
+        str(spent.arm_epochs),
+        escape(", ".join(spent.edge)) or "none",
+        f"changed when {count(results.test_seen, 'test result')} existed" if results.test_seen else "–",
     )
 
 

@@ -1,0 +1,99 @@
+"""A published study is run again in part: the same machine agrees, and records that are not of it do not."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from steadystep.lab.errors import UserError
+from steadystep.lab.execution.archive import pack
+from steadystep.lab.execution.run_study import run_study
+from steadystep.lab.execution.store import Store
+from steadystep.lab.execution.verify import Rerun, Verification, verify
+from steadystep.lab.report.verification import verification_table, verification_words
+from steadystep.lab.tasks import TASKS
+from steadystep.lab.tasks.splits import Splits
+from steadystep.lab.tasks.task import Task
+from tiny_study import STUDY, TASK, WANTED, RecordingObserver
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _known_task() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(TASKS, TASK.name, TASK)
+        yield
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a finished study whose records are packed, as in docs/results."""
+    folder = tmp_path_factory.mktemp("published")
+    run_study(STUDY, TASK, None, folder / "run")
+    pack(folder / "run", folder / "packed")
+    return folder / "packed"
+
+
+def test_the_same_machine_gives_the_same_records(published: Path, tmp_path: Path) -> None:
+    observer = RecordingObserver()
+    found = verify(published, 4, None, tmp_path, observer=observer)
+    assert found.agrees and all(rerun.identical and rerun.difference == 0 for rerun in found.reruns)
+    assert len(observer.started) == 4 and [rerun.arm for rerun in found.reruns[:3]] == ["Adam", "Adam + clip", "SGD"]
+    assert {rerun.budget for rerun in found.reruns[:3]} == {2}, "the largest budget first"
+    assert verification_words(found).startswith("The records agree: 4 of 4 trials within what machines differ by, 4 of")
+    assert [row[-1] for row in verification_table(found).rows] == ["identical"] * 4
+    again = RecordingObserver()
+    verify(published, 4, None, tmp_path, observer=again)
+    assert not again.started, "it is resumed"
+
+
+def test_records_of_something_else_do_not_agree(published: Path, tmp_path: Path) -> None:
+    found = verify(published, 2, None, tmp_path)
+    first = found.reruns[0]
+    accuracy = first.recorded.test_accuracy
+    assert accuracy is not None
+
+    def rerun(by: float, outcome: str = "finished") -> Rerun:
+        record = first.recorded.model_copy(
+            update={"test_accuracy": None if outcome == "diverged" else accuracy + by, "outcome": outcome}
+        )
+        return replace(first, again=record, allowed=0.02)
+
+    cases = [(rerun(0.02), True), (rerun(0.021), False), (rerun(0.0, "diverged"), False), (rerun(-0.03), False)]
+    for case, expected in cases:
+        assert case.agrees == expected and not case.identical
+    assert rerun(0.0).identical
+    shifted = Verification(found.results, (rerun(0.015),) * 50)
+    assert all(each.agrees for each in shifted.reruns) and not shifted.agrees, "all in the same direction"
+    assert verification_words(shifted).startswith("The records do not agree: 50 of 50 trials")
+
+
+def test_all_trials_can_be_run_again(published: Path, tmp_path: Path) -> None:
+    assert len(verify(published, 10_000, None, tmp_path).reruns) == 3 * 2 * 2
+
+
+def other_data(data: Path | None) -> Splits:
+    """Return the same examples under another fingerprint."""
+    return replace(TASK.load(data), fingerprint="f" * 16)
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (replace(TASK, load=other_data), "other data: .* 0123456789abcdef, here f"),
+        (replace(TASK, version=9), "version 9"),
+    ],
+)
+def test_other_data_or_another_task_is_refused(
+    task: Task, said: str, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TASKS, TASK.name, task)
+    with pytest.raises(UserError, match=said) as refusal:
+        verify(published, 1, None, tmp_path / "again")
+    assert "\n" not in str(refusal.value) and not (tmp_path / "again").exists()
+
+
+def test_an_unfinished_study_is_refused(tmp_path: Path) -> None:
+    Store(tmp_path).declare(WANTED)
+    with pytest.raises(UserError, match="is not finished"):
+        verify(tmp_path, 1, None, tmp_path / "again")
