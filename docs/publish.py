@@ -21,6 +21,7 @@ from steadystep.lab.execution.run_study import read_study
 from steadystep.lab.paper.reports import read_report
 from steadystep.lab.report.cells import mean_words
 from steadystep.lab.report.front_page import front_page
+from steadystep.lab.report.seeds import paired_seeds
 from steadystep.lab.report.tables import results_table
 from steadystep.lab.report.terminal import render
 from steadystep.lab.report.verdict_words import evidence
@@ -105,7 +106,7 @@ def _results(task: str) -> str:
     verdicts = [f"- {v.arm} vs {v.against}: **{v.verdict}**, {evidence(v, results.task)}" for v in summary.verdicts]
     first = results.final[results.study.arms[0].name, results.study.epochs][0].environment
     where = (
-        f"{count(results.study.seeds, 'paired seed')} after {count(results.study.epochs, 'epoch')}, "
+        f"{paired_seeds(results)} after {count(results.study.epochs, 'epoch')}, "
         f"{mean_words(results.study.seeds)}; {first.processor}, {count(first.cores, 'core')}, "
         f"{count(first.threads, 'thread')} per run, {first.dtype}, torch {first.torch}."
     )

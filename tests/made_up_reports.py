@@ -13,6 +13,7 @@ from steadystep.diagnosis.result import Diagnosis
 from steadystep.diagnosis.result import Evidence as Swap
 from steadystep.lab.cost.arms import cost_arms
 from steadystep.lab.cost.measure import Cost, CostResults, Times
+from steadystep.lab.execution.verify import Rerun, Verification
 from steadystep.lab.paper.row import Row, Source
 from steadystep.lab.report import audit, claims, tables, terminal
 from steadystep.lab.report.console_table import show_table
@@ -25,6 +26,7 @@ from steadystep.lab.report.lists.tasks import tasks_table
 from steadystep.lab.report.stability.report import stability_document
 from steadystep.lab.report.success.report import success_document
 from steadystep.lab.report.table import Table
+from steadystep.lab.report.verification import verification_table
 from steadystep.lab.stability.declare import sweep_for
 from steadystep.lab.stability.run import SweepResults
 from steadystep.lab.statistics.summarise import summarise
@@ -219,6 +221,16 @@ DIAGNOSIS = Diagnosis(
 )
 
 
+def verification() -> Verification:
+    """Return a verification with every kind of outcome."""
+    results = study()
+    recorded = results.final["Adam", results.study.epochs][0]
+    nearly = make_record(recorded.trial, accuracy=0.9512)
+    lost = make_record(recorded.trial, diverged=True)
+    reruns = (Rerun("Adam", 4, recorded, again, 0.01) for again in (recorded, nearly, lost))
+    return Verification(results, tuple(reruns))
+
+
 def every_table() -> dict[str, Table]:
     """Return every table of every report and list, by a name for the test."""
     found: list[Table] = [tasks_table(TASKS.values()), optimizers_table(OPTIMIZERS), claims_table(outcomes())]
@@ -228,5 +240,6 @@ def every_table() -> dict[str, Table]:
     for document in documents():
         found += [table for section in document.sections for table in section.tables]
         found += document.setting
+    found.append(verification_table(verification()))
     found += [swaps_table(DIAGNOSIS.evidence), fixes_table(DIAGNOSIS.race), answer_table(DIAGNOSIS)]
     return {f"{place}: {table.title}": table for place, table in enumerate(found)}

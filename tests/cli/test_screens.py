@@ -98,7 +98,7 @@ def test_every_function_that_makes_a_table_is_in_the_list() -> None:
         "tasks_table", "optimizers_table", "claims_table",
         "results_table", "verdicts_table", "budgets_table", "convergence_table", "chosen_table", "cost_table",
         "search_table", "study_table", "environment_table", "machines_table",
-        "ranges_table", "rates_table", "sweep_table",
+        "ranges_table", "rates_table", "sweep_table", "sensitivity_table", "tolerances_table", "verification_table",
         "_rates_table", "_accuracy_table", "_by_length", "_settings_table", "_measurement_table",
         "costs_table", "setting_table", "swaps_table", "fixes_table", "answer_table",
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""`steadystep stability`: the range of stable learning rates of optimizers, with and without clipping."""
+"""`steadystep stability`: how sensitive optimizers are to the learning rate, with and without clipping."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,13 +22,13 @@ def stability(
         typer.Option(
             metavar="LOW:HIGH:POINTS",
             help="Learning rates of all arms: a grid with equal ratios, such as 1e-4:10:11, or a list such as "
-            "0.001,0.01,0.1. (default: half-decades, from three decades below to three decades above the learning "
+            "0.001,0.01,0.1. (default: four per decade, from three decades below to three decades above the learning "
             "rates that the task declares)",
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of runs at each learning rate.")] = 3,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Epochs of each run. (default: those of the task's tuning)")
+        int | None, typer.Option(min=1, help="Epochs of each run. (default: those that the task declares for sweeps)")
     ] = None,
     quantile: Annotated[
         float,
@@ -44,7 +44,7 @@ def stability(
         typer.Option(
             min=0.0,
             max=1.0,
-            help="How far below the best accuracy of its arm a stable learning rate may end: 0.05 is 5 points.",
+            help="How far below the best accuracy of its arm a usable learning rate may end: 0.05 is 5 points.",
         ),
     ] = 0.05,
     workers: Workers = 2,

@@ -5,6 +5,7 @@ import pytest
 from lab_factory import ARMS, make_results, make_task
 from steadystep.lab.report.headline import headline
 from steadystep.lab.report.notes import notes
+from steadystep.lab.report.tuning_words import tuning_words
 from steadystep.lab.report.verdict_words import sentence
 from steadystep.lab.statistics.summarise import summarise
 from steadystep.lab.statistics.summary import Estimate, Verdict
@@ -76,7 +77,11 @@ def test_one_arm_has_no_verdict() -> None:
 def test_notes_name_divergence_edges_and_missing_claims() -> None:
     arms = [ARMS[0].model_copy(update={"lrs": (0.1, 0.01)}), ARMS[1].model_copy(update={"lrs": (0.001, 0.002)})]
     results = make_results(arms=arms, diverged={"Adam": (3,)}, task=make_task(claims={}))
-    diverged, low, high, claims = notes(results, summarise(results))
+    tuning, diverged, low, high, claims = notes(results, summarise(results))
+    assert tuning == (
+        "Every arm was tuned with 2 settings at each of 3 budgets, each with 2 seeds and as many epochs as a final "
+        "run: 28 epochs per arm."
+    )
     assert diverged.startswith("Adam: 1 of 10 runs diverged (95% interval of the rate 2 to 40%)")
     assert "counts as a guess, 10.0%" in diverged
     assert low.startswith("SGD: the chosen learning rate, 0.01, is the lowest of those tried")
@@ -84,6 +89,24 @@ def test_notes_name_divergence_edges_and_missing_claims() -> None:
     assert claims == "The paper makes no claim about this task's data: no data set: made-up records."
 
 
-def test_a_study_without_anomalies_has_no_notes() -> None:
+def test_a_study_without_anomalies_tells_its_tuning_alone() -> None:
     results = make_results()
-    assert notes(results, summarise(results)) == ()
+    [tuning] = notes(results, summarise(results))
+    assert "The thresholds of Adam + clip count as settings" in tuning and "of Adam's tuning runs" in tuning
+
+
+def test_tuning_tells_what_was_added_and_that_it_was_shorter() -> None:
+    results = make_results(arms=ARMS[:1], budgets=(4,))
+    rates = len({run.trial.lr for run in results.tuning["SGD", 4]})
+    short = replace(results, study=results.study.model_copy(update={"tune_epochs": 1}))
+    assert "each with 2 seeds and 1 epoch instead of the 4 of a final run" in tuning_words(short)
+    fewer = results.study.arms[0].model_copy(update={"lrs": results.study.arms[0].lrs[:-1]})
+    wider = replace(results, study=results.study.model_copy(update={"arms": (fewer,)}))
+    assert f"tuned with {rates} settings, 1 of them added at the edge of a search, each" in tuning_words(wider)
+
+
+def test_a_study_that_was_changed_when_test_results_existed_says_so() -> None:
+    results = replace(make_results(), test_seen=3)
+    assert notes(results, summarise(results))[1].startswith(
+        "Test seen: the study was changed when it had 3 test results."
+    )

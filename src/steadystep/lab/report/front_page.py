@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -20,7 +21,7 @@ from steadystep.lab.report.tuning_words import tuning_budget
 from steadystep.lab.report.verdict_words import evidence
 from steadystep.lab.statistics.summarise import summarise
 from steadystep.lab.study.records import Results
-from steadystep.lab.study.spec import command_for
+from steadystep.lab.study.spec import command_for, load_study
 
 DOCUMENTS = {"stability": "together", "success": "together", "cost": "cost"}
 """The question that the report of another command answers, by the stem of its file name."""
@@ -58,6 +59,9 @@ def front_page(folder: Path) -> str:
     }
     return _environment.get_template("front_page.md.j2").render(
         answers=answers(folder),
+        declared=[
+            _declared(path) for path in sorted((folder.parent / "studies").glob("*.yaml")) if not _has_run(path, folder)
+        ],
         table=[_row(row) for row in (*accuracies(folder), *improvements(folder))],
         studies=studies,
         answering=answering,
@@ -102,6 +106,22 @@ def _tuning(results: Results) -> tuple[str, ...]:
         escape(", ".join(spent.edge)) or "none",
         f"changed when {count(results.test_seen, 'test result')} existed" if results.test_seen else "–",
     )
+
+
+def _has_run(declaration: Path, folder: Path) -> bool:
+    """Return whether the folder has the results of a declared study."""
+    published = folder / declaration.stem / "study.json"
+    if not published.is_file():
+        return False
+    run = load_study(published)
+    return load_study(declaration).model_copy(update={"dtype": run.dtype}) == run  # the machine chooses the precision
+
+
+def _declared(declaration: Path) -> tuple[str, str]:
+    """Return the name of a declared study, and why it was declared, from the comment at its top."""
+    lines = declaration.read_text(encoding="utf-8").splitlines()
+    comment = [line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines)]
+    return declaration.stem, " ".join(comment)
 
 
 def _origin(results: Results) -> str:

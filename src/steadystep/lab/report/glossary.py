@@ -15,8 +15,11 @@ TERMS = {
     "Wilson's interval, for an accuracy the t interval, which is computed on the logit scale if it would exceed 0 or "
     "100%, and for a difference of accuracies the paired t interval, cut off at 100 points.",
     "clip rate": "The share of the steps in which clipping changed the gradient.",
-    "stable range": "The learning rates from the smallest to the largest at which all runs of an arm finish, learn and "
-    "end close to its best accuracy.",
+    "learning-rate sensitivity": "The mean of the final validation loss over the learning rates of a sweep, minus the "
+    "lowest one: what is lost on average by not knowing the best learning rate.",
+    "usable range": "The learning rates from the smallest to the largest at which all runs of an arm finish, learn and "
+    "end close to its best accuracy; below it training is too slow for the budget, above it unstable.",
+    "test seen": "Said of a study whose declaration was changed when it already had results on the test split.",
     "ledger": "The counters and norms that an optimizer records over its steps: applied, skipped and clipped steps, "
     "and gradient norms before and after clipping.",
 }

@@ -27,6 +27,8 @@ def machines_table(environments: Iterable[Environment]) -> Table:
             for field in Environment.model_fields
         ],
         "The machine and the software of the runs; of several values, the most frequent one is first.",
+        "On another processor, sums are rounded in another order: tuning may choose another setting, and results "
+        "differ in their last digits. What should stay are the verdicts; `steadystep verify` runs a sample again.",
     )
 
 
