@@ -102,7 +102,7 @@ def test_tuning_tells_what_was_added_and_that_it_was_shorter() -> None:
     assert "each with 2 seeds and 1 epoch instead of the 4 of a final run" in tuning_words(short)
     fewer = results.study.arms[0].model_copy(update={"lrs": results.study.arms[0].lrs[:-1]})
     wider = replace(results, study=results.study.model_copy(update={"arms": (fewer,)}))
-    assert f"tuned with {rates} settings, 1 of them added at the edge of a search, each" in tuning_words(wider)
+    assert f"tuned with {rates} settings (1 of them added at the edge of a search), each" in tuning_words(wider)
 
 
 def test_a_study_that_was_changed_when_test_results_existed_says_so() -> None:

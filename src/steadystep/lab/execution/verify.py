@@ -114,7 +114,7 @@ def verify(
             f"{published} was run on other data: the fingerprint there is {declared.data}, here {splits.fingerprint}"
         )
     results = read_study(published, observer)
-    sample = _sample(results, trials)
+    sample = drawn_runs(results, trials)
     Store(folder, observer.warning).prepare()
     job = Job(
         task, data, folder, CHECKPOINT_SECONDS, allowed_replicas(task.replicas, task, splits, observer, where), where
@@ -129,8 +129,8 @@ def verify(
     )
 
 
-def _sample(results: Results, trials: int) -> Sequence[Run]:
-    """Draw final trials, one of each arm and budget in turn, the same ones each time."""
+def drawn_runs(results: Results, trials: int) -> Sequence[Run]:
+    """Draw final runs, one of each arm and budget in turn, the same ones each time."""
     draw = random.Random(0)
     cells = [
         draw.sample([Run(arm, budget, record) for record in records], len(records))

@@ -25,6 +25,9 @@ Verdict = Literal[
 ]
 Kind = Literal["claims", "equations", "citations", "method", "numbers"]
 
+Question = Literal["clipping", "adam-vs-sgd", "clipped-adam-vs-sgd"]
+"""What a comparison of two arms bears on: clipping with the same optimizer, or Adam and SGD."""
+
 
 class Strict(BaseModel):
     """A frozen model that raises a validation error for unknown fields."""
@@ -44,7 +47,7 @@ class Measured(Strict):
 class Every(Strict):
     """Every published comparison that bears on a question, or only those of recurrent networks."""
 
-    question: Literal["clipping", "adam-vs-sgd", "clipped-adam-vs-sgd"]
+    question: Question
     networks: Literal["all", "recurrent"] = "all"
 
 

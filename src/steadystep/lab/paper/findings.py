@@ -15,10 +15,10 @@ from typing import Literal
 from scipy import stats
 
 from steadystep.lab.counted import count
+from steadystep.lab.paper.entry import Question
 from steadystep.lab.paper.results import BrokenResultsError, Interval, Results, points_words
 from steadystep.lab.tasks.arms import current_name
 
-Question = Literal["clipping", "adam-vs-sgd", "clipped-adam-vs-sgd"]
 Outcome = Literal["better", "worse", "equivalent", "undecided"]
 
 ADAMS = ("Adam", "AdamW")

@@ -137,7 +137,9 @@ class Results:
         path = self.folder / "study.json"
         try:
             stored = read_json(path.read_bytes())
-            return {**stored, "study": {**stored["study"]}}
+            if not isinstance(stored["study"], dict):
+                raise TypeError
+            return stored
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BrokenResultsError(f"{path} does not declare a study ({type(error).__name__})") from error
 

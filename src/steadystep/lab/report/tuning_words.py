@@ -52,7 +52,7 @@ def tuning_budget(results: Results) -> TuningBudget:
 def tuning_words(results: Results) -> str:
     """Return the tuning budget as sentences, with what clipped arms take over from their unclipped twins."""
     spent = tuning_budget(results)
-    added = f", {spent.added} of them added at the edge of a search" if spent.added > 0 else ""
+    added = f" ({spent.added} of them added at the edge of a search)" if spent.added > 0 else ""
     long = "as many epochs as a final run"
     if spent.epochs < spent.final_epochs:
         long = f"{count(spent.epochs, 'epoch')} instead of the {spent.final_epochs} of a final run"
