@@ -9,7 +9,8 @@ written to benchmarks/results/aa.json and to docs/verdicts.md.
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -102,25 +103,31 @@ def main() -> None:
         write_page(json.loads(RESULTS.read_bytes())["studies"])
         return
     number = int(sys.argv[1]) if len(sys.argv) > 1 else STUDIES
-    splits, console = TASK.load(None), Console()
-    replicas = allowed_replicas(TASK.replicas, TASK, splits, Silent(), find_device(None))
-    job = Job(TASK, None, FOLDER, CHECKPOINT_SECONDS, replicas, find_device(None))
-    store = Store(FOLDER, console.print)
-    store.declare(StoredStudy(study=STUDY, task_version=TASK.version, data=splits.fingerprint))
+    console = Console()
     rows: list[dict[str, Any]] = []
+    for row in track(run_studies(number, FOLDER), "studies", total=number, console=console):
+        rows.append(row)
+        found = {"environment": this_environment("float32").model_dump(), "looks": LOOKS, "studies": rows}
+        write_atomic(RESULTS, json.dumps(found, indent=1).encode())
+    write_page(rows)
+    console.print(words(rows))
+
+
+def run_studies(number: int, folder: Path) -> Iterator[dict[str, Any]]:
+    """Run so many studies, whose trials are kept in the folder, and yield the outcome of each."""
+    splits = TASK.load(None)
+    replicas = allowed_replicas(TASK.replicas, TASK, splits, Silent(), find_device(None))
+    job = Job(TASK, None, folder, CHECKPOINT_SECONDS, replicas, find_device(None))
+    Store(folder).declare(StoredStudy(study=STUDY, task_version=TASK.version, data=splits.fingerprint))
     with stage_runner(job, splits, WORKERS, Silent()) as run:
-        for start in track(range(0, number, TOGETHER), "studies", console=console):
+        for start in range(0, number, TOGETHER):
             rates = tuned(splits.fingerprint, run, range(start, min(start + TOGETHER, number)))
             for study, verdict in sorted(verdicts(splits.fingerprint, run, rates).items()):
                 difference = verdict.difference.mean
-                rows.append(
-                    {"study": study, "verdict": verdict.verdict, "seeds": verdict.seeds, "difference": difference,
-                     "lrs": [rates[study, 0], rates[study, 1]]}
-                )  # fmt: skip
-            found = {"environment": this_environment("float32").model_dump(), "looks": LOOKS, "studies": rows}
-            write_atomic(RESULTS, json.dumps(found, indent=1).encode())
-    write_page(rows)
-    console.print(words(rows))
+                yield {
+                    "study": study, "verdict": verdict.verdict, "seeds": verdict.seeds, "difference": difference,
+                    "lrs": [rates[study, 0], rates[study, 1]],
+                }  # fmt: skip
 
 
 def words(rows: Sequence[Mapping[str, Any]]) -> str:
