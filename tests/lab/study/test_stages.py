@@ -173,6 +173,19 @@ def test_looks_come_after_the_first_seeds() -> None:
         Study.model_validate({**STUDY.model_dump(), "seeds": 10, "until_decided": {"looks": [10, 20]}})
 
 
+def test_a_first_seed_moves_the_final_runs_and_not_the_tuning() -> None:
+    runner = RecordingRunner()
+    study = STUDY.model_copy(update={"first_seed": 100})
+    run_stages(study, TASK, FINGERPRINT, runner, undecided_arms)
+    seeds = {
+        role: {trial.seed for trials in runner.stages.values() for trial in trials if trial.role == role}
+        for role in ("tune", "final")
+    }
+    assert seeds == {"tune": {FIRST_TUNING_SEED}, "final": {100, 101}}
+    with pytest.raises(ValidationError, match="the paired seeds 999 to 1000 contain seeds of tuning, 1000 to 1000"):
+        Study.model_validate({**STUDY.model_dump(), "first_seed": 999})
+
+
 def test_auto_is_the_default_of_a_task_that_declares_looks_and_the_option_of_every_other() -> None:
     digits, fixed = find_task("digits-mlp"), find_task("cifar10-cnn")
     assert study_for(digits) == study_for(digits, "auto") and study_for(digits).looks[0] == digits.seeds

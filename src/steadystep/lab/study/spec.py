@@ -66,9 +66,9 @@ class Study(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _tuning_has_other_seeds(self) -> "Study":
+    def _first_seed_is_not_one_of_tuning(self) -> "Study":
         last, last_of_tuning = self.first_seed + self.looks[-1] - 1, FIRST_TUNING_SEED + self.tune_seeds - 1
-        if self.first_seed <= last_of_tuning and last >= FIRST_TUNING_SEED:
+        if 0 < self.first_seed <= last_of_tuning and last >= FIRST_TUNING_SEED:
             raise ValueError(
                 f"the paired seeds {self.first_seed} to {last} contain seeds of tuning, {FIRST_TUNING_SEED} to "
                 f"{last_of_tuning}"
