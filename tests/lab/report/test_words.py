@@ -4,7 +4,7 @@ import pytest
 
 from lab_factory import ARMS, make_results, make_task
 from steadystep.lab.report.headline import headline
-from steadystep.lab.report.notes import notes
+from steadystep.lab.report.notes import edge, notes
 from steadystep.lab.report.tuning_words import tuning_words
 from steadystep.lab.report.verdict_words import sentence
 from steadystep.lab.statistics.summarise import summarise
@@ -110,3 +110,14 @@ def test_a_study_that_was_changed_when_test_results_existed_says_so() -> None:
     assert notes(results, summarise(results))[1].startswith(
         "Test seen: the study was changed when it had 3 test results."
     )
+
+
+def test_the_edge_is_that_of_the_rates_that_were_tried() -> None:
+    """A search that was widened has rates below those that were declared."""
+    results = make_results(arms=ARMS[:1], budgets=(4,))
+    low = min(run.trial.lr for run in results.tuning["SGD", 4])
+    row = replace(summarise(results).arms[0], lr=low, edge=True)
+    declared = results.study.arms[0].model_copy(update={"lrs": (low / 10, low / 5)})
+    wider = replace(results, study=results.study.model_copy(update={"arms": (declared,)}))
+    assert edge(wider, row) == "lowest"
+    assert edge(wider, replace(row, lr=max(run.trial.lr for run in results.tuning["SGD", 4]))) == "highest"

@@ -7,8 +7,9 @@ from steadystep.lab.report.tuning_words import tuning_words
 from steadystep.lab.statistics.reported import FEWEST, TOO_FEW
 from steadystep.lab.statistics.summary import ArmSummary, Summary
 from steadystep.lab.study.records import Results
-from steadystep.lab.study.spec import Arm
 from steadystep.lab.tasks.task import Task
+
+ONLY = "only one"
 
 
 def notes(results: Results, summary: Summary) -> tuple[str, ...]:
@@ -23,10 +24,10 @@ def notes(results: Results, summary: Summary) -> tuple[str, ...]:
         )
     texts += [_diverged(row, results.task) for row in rows if row.diverged]
     texts += [
-        f"{row.arm}: the chosen learning rate, {setting(row.lr)}, is the {edge(arm, row)}"
-        f"{'' if len(arm.lrs) == 1 else ' of those'} tried. A wider search may do better."
-        for arm, row in zip(results.study.arms, rows, strict=True)
-        if row.edge
+        f"{row.arm}: the chosen learning rate, {setting(row.lr)}, is the {place}"
+        f"{'' if place == ONLY else ' of those'} tried. A wider search may do better."
+        for row in rows
+        if row.edge and (place := edge(results, row))
     ]
     if results.task.claims and results.task.unlike_paper:
         texts.append(f"The paper's numbers are not comparable: {results.task.unlike_paper}.")
@@ -35,11 +36,12 @@ def notes(results: Results, summary: Summary) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def edge(arm: Arm, row: ArmSummary) -> str:
-    """Return whether the chosen learning rate is the lowest or the highest of those searched, or the only one."""
-    if len(arm.lrs) == 1:
-        return "only one"
-    return "lowest" if row.lr <= min(arm.lrs) else "highest"
+def edge(results: Results, row: ArmSummary) -> str:
+    """Return whether the chosen learning rate is the lowest or the highest of those tried, or the only one."""
+    tried = {run.trial.lr for run in results.tuning[row.arm, row.budget]}
+    if len(tried) == 1:
+        return ONLY
+    return "lowest" if row.lr <= min(tried) else "highest"
 
 
 def _diverged(row: ArmSummary, task: Task) -> str:

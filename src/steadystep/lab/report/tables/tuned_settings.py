@@ -57,7 +57,7 @@ def chosen_table(results: Results, summary: Summary) -> Table:
         [
             [
                 arm.name,
-                *(_chosen(results, arm, rows[arm.name, budget]) for budget in study.budgets),
+                *(_chosen(results, rows[arm.name, budget]) for budget in study.budgets),
                 str(sum(rows[arm.name, budget].tuning_runs for budget in study.budgets)),
                 str(sum(rows[arm.name, budget].tuning_diverged for budget in study.budgets)),
             ]
@@ -78,10 +78,10 @@ def _settings(results: Results, arm: Arm) -> int:
     return len({(run.trial.lr, run.trial.clip) for run in results.tuning[arm.name, results.study.epochs]})
 
 
-def _chosen(results: Results, arm: Arm, row: ArmSummary) -> str:
+def _chosen(results: Results, row: ArmSummary) -> str:
     chosen = results.chosen[row.arm, row.budget]
     setting_text = f"{setting(row.lr)}, {clip(chosen)}" if chosen.clip else setting(row.lr)
-    return f"{setting_text} ({edge(arm, row)})" if row.edge else setting_text
+    return f"{setting_text} ({edge(results, row)})" if row.edge else setting_text
 
 
 def _optimizer(arm: Arm) -> str:
