@@ -105,20 +105,21 @@ def main() -> None:
     number = int(sys.argv[1]) if len(sys.argv) > 1 else STUDIES
     console = Console()
     rows: list[dict[str, Any]] = []
+    machine = this_environment("float32").model_dump()
     for row in track(run_studies(number, FOLDER), "studies", total=number, console=console):
         rows.append(row)
-        found = {"environment": this_environment("float32").model_dump(), "looks": LOOKS, "studies": rows}
+        found = {"environment": machine, "looks": LOOKS, "studies": rows}
         write_atomic(RESULTS, json.dumps(found, indent=1).encode())
     write_page(rows)
     console.print(words(rows))
 
 
 def run_studies(number: int, folder: Path) -> Iterator[dict[str, Any]]:
-    """Run so many studies, whose trials are kept in the folder, and yield the outcome of each."""
+    """Run this many studies, whose trials are kept in the folder, and yield the outcome of each."""
     splits = TASK.load(None)
     replicas = allowed_replicas(TASK.replicas, TASK, splits, Silent(), find_device(None))
     job = Job(TASK, None, folder, CHECKPOINT_SECONDS, replicas, find_device(None))
-    Store(folder).declare(StoredStudy(study=STUDY, task_version=TASK.version, data=splits.fingerprint))
+    Store(folder, print).declare(StoredStudy(study=STUDY, task_version=TASK.version, data=splits.fingerprint))
     with stage_runner(job, splits, WORKERS, Silent()) as run:
         for start in range(0, number, TOGETHER):
             rates = tuned(splits.fingerprint, run, range(start, min(start + TOGETHER, number)))

@@ -22,8 +22,6 @@ def verify(
     """Run a sample of a study's trials again; exit code 1 if they differ by more than machines do."""
     from steadystep.cli.console import output
     from steadystep.cli.study_run import resumable
-    from steadystep.lab.execution.run_study import read_study
-    from steadystep.lab.execution.verify import drawn_runs
     from steadystep.lab.execution.verify import verify as run_again
     from steadystep.lab.progress.observers import observe
     from steadystep.lab.report.console_table import show_table
@@ -31,13 +29,12 @@ def verify(
     from steadystep.lab.report.verification import verification_table, verification_words
     from steadystep.lab.study.command import command_line, folder_for
 
-    epochs = sum(run.record.trial.epochs for run in drawn_runs(read_study(study), trials))
     folder = out or folder_for(study.resolve().name, "-verification")
     command = command_line(
         f"verify {shlex.quote(str(study))}", trials=trials, workers=workers, device=device, data=data, out=out
     )
     console = output()
-    with resumable(folder, command), observe(epochs, console) as observer:
+    with resumable(folder, command), observe(0, console) as observer:
         verification = run_again(study, trials, data, folder, workers, observer, device)
     show_table(verification_table(verification), console)
     say(verification_words(verification), console)

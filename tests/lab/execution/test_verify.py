@@ -8,6 +8,7 @@ import pytest
 
 from steadystep.lab.errors import UserError
 from steadystep.lab.execution.archive import pack
+from steadystep.lab.execution.observer import Silent
 from steadystep.lab.execution.run_study import run_study
 from steadystep.lab.execution.store import Store
 from steadystep.lab.execution.verify import Rerun, Verification, verify
@@ -45,6 +46,18 @@ def test_the_same_machine_gives_the_same_records(published: Path, tmp_path: Path
     again = RecordingObserver()
     verify(published, 4, None, tmp_path, observer=again)
     assert not again.started, "it is resumed"
+
+
+def test_the_epochs_of_the_sample_are_planned(published: Path, tmp_path: Path) -> None:
+    class Planned(Silent):
+        epochs = 0
+
+        def study_extended(self, epochs: int) -> None:
+            self.epochs += epochs
+
+    observer = Planned()
+    found = verify(published, 4, None, tmp_path, observer=observer)
+    assert observer.epochs == sum(rerun.budget for rerun in found.reruns) == 7
 
 
 def test_records_of_something_else_do_not_agree(published: Path, tmp_path: Path) -> None:

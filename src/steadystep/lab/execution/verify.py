@@ -114,7 +114,8 @@ def verify(
             f"{published} was run on other data: the fingerprint there is {declared.data}, here {splits.fingerprint}"
         )
     results = read_study(published, observer)
-    sample = drawn_runs(results, trials)
+    sample = _sample(results, trials)
+    observer.study_extended(sum(run.record.trial.epochs for run in sample))
     Store(folder, observer.warning).prepare()
     job = Job(
         task, data, folder, CHECKPOINT_SECONDS, allowed_replicas(task.replicas, task, splits, observer, where), where
@@ -129,7 +130,7 @@ def verify(
     )
 
 
-def drawn_runs(results: Results, trials: int) -> Sequence[Run]:
+def _sample(results: Results, trials: int) -> Sequence[Run]:
     """Draw final runs, one of each arm and budget in turn, the same ones each time."""
     draw = random.Random(0)
     cells = [

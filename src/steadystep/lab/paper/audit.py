@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 from steadystep.lab.paper.entry import Kind, entries
+from steadystep.lab.paper.findings import findings
 from steadystep.lab.paper.results import published_results
 from steadystep.lab.paper.row import Row, find_sources
 from steadystep.lab.paper.table_rows import accuracies, improvements
@@ -23,6 +24,7 @@ def audit(results: Path | None = None, statuses: Mapping[str, Status] = RECORDED
         BrokenResultsError: if a study exists and cannot be read.
     """
     folder = results or published_results()
+    compared = findings(folder)
     judged = [
         Row(
             entry.id,
@@ -31,7 +33,9 @@ def audit(results: Path | None = None, statuses: Mapping[str, Status] = RECORDED
             entry.quote,
             entry.verdict,
             entry.explanation,
-            tuple(chain.from_iterable(find_sources(evidence, folder, statuses) for evidence in entry.evidence)),
+            tuple(
+                chain.from_iterable(find_sources(evidence, folder, statuses, compared) for evidence in entry.evidence)
+            ),
         )
         for kind in get_args(Kind)
         for entry in entries(kind)

@@ -4,7 +4,6 @@ Which comparisons these are follows from the arms alone. Three kinds of records 
 test accuracy, numbers of successful runs, and changes of the learning-rate sensitivity.
 """
 
-import csv
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from scipy import stats
 
 from steadystep.lab.counted import count
 from steadystep.lab.paper.entry import Question
-from steadystep.lab.paper.results import BrokenResultsError, Interval, Results, points_words
+from steadystep.lab.paper.results import BrokenResultsError, Interval, Results, points_words, read_table, summary_rows
 from steadystep.lab.tasks.arms import current_name
 
 Outcome = Literal["better", "worse", "equivalent", "undecided"]
@@ -103,9 +102,11 @@ def _pairs(arms: list[_Arm]) -> Iterator[tuple[_Arm, _Arm, Question]]:
 
 
 def _verdicts(place: Path) -> Iterator[Finding]:
-    rows = {current_name(row["arm"]): row for row in _largest(_table(place / "summary.csv"))}
+    rows = {current_name(row["arm"]): row for row in summary_rows(place)}
     arms = [_Arm(name, row["optimizer"], row["clip"]) for name, row in rows.items()]
-    verdicts = {(current_name(row["arm"]), current_name(row["against"])): row for row in _table(place / "verdicts.csv")}
+    verdicts = {
+        (current_name(row["arm"]), current_name(row["against"])): row for row in read_table(place / "verdicts.csv")
+    }
     seen = Results(place).test_seen
     for arm, other, question in _pairs(arms):
         row, sign = verdicts.get((arm.name, other.name)), 1
@@ -131,15 +132,10 @@ def _verdicts(place: Path) -> Iterator[Finding]:
         )
 
 
-def _largest(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    budget = max(int(row["budget"]) for row in rows)
-    return [row for row in rows if int(row["budget"]) == budget]
-
-
 def _success(place: Path) -> Iterator[Finding]:
     """Compare the successful runs of all lengths by Fisher's exact test."""
     totals: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
-    for row in _table(place / "success.csv"):
+    for row in read_table(place / "success.csv"):
         runs, succeeded = totals[row["cell"]].get(arm := current_name(row["arm"]), (0, 0))
         totals[row["cell"]][arm] = (runs + int(row["runs"]), succeeded + int(row["succeeded"]))
     for cell, of_cell in totals.items():
@@ -164,7 +160,7 @@ def _success(place: Path) -> Iterator[Finding]:
 
 
 def _sensitivity(place: Path) -> Iterator[Finding]:
-    for row in _table(place / "stability_sensitivity.csv"):
+    for row in read_table(place / "stability_sensitivity.csv"):
         if not row["change"]:
             continue
         change, low, high = (float(row[name]) for name in ("change", "change_low", "change_high"))
@@ -188,11 +184,3 @@ READERS: Mapping[str, Callable[[Path], Iterator[Finding]]] = {
     "stability_sensitivity.csv": _sensitivity,
 }
 """The function that reads the comparisons of a folder, by the table that it has."""
-
-
-def _table(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BrokenResultsError(f"cannot read {path}: {error}") from error

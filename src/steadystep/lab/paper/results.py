@@ -28,6 +28,27 @@ def published_results() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[4] / "docs" / "results"
 
 
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a published table.
+
+    Raises:
+        BrokenResultsError: if it cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BrokenResultsError(f"cannot read {path}: {reason}") from error
+
+
+def summary_rows(folder: Path) -> list[dict[str, str]]:
+    """Return the rows of a study's summary at its largest budget."""
+    rows = read_table(folder / "summary.csv")
+    largest = max(int(row["budget"]) for row in rows)
+    return [row for row in rows if int(row["budget"]) == largest]
+
+
 @dataclass(frozen=True)
 class Interval:
     """A measured value with its 95% interval, as fractions of 1; the ends are nan if there are too few seeds."""
@@ -144,12 +165,7 @@ class Results:
             raise BrokenResultsError(f"{path} does not declare a study ({type(error).__name__})") from error
 
     def _table(self, name: str) -> list[dict[str, str]]:
-        try:
-            with (self.folder / name).open(encoding="utf-8", newline="") as file:
-                return list(csv.DictReader(file))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise BrokenResultsError(f"cannot read {self.folder / name}: {reason}") from error
+        return read_table(self.folder / name)
 
     def _interval(self, row: dict[str, str], name: str) -> Interval:
         try:

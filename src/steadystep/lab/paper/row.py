@@ -1,13 +1,13 @@
 """A row of the audit, and the lookup of its evidence."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from steadystep.lab.paper.arithmetic import ratios_text
 from steadystep.lab.paper.entry import Evidence, Kind, Measured, Verdict, table1
-from steadystep.lab.paper.findings import findings
+from steadystep.lab.paper.findings import Finding
 from steadystep.lab.paper.reports import read_report
 from steadystep.lab.paper.results import Results
 from steadystep.lab.theory import CLAIMS, Status
@@ -40,8 +40,17 @@ class Row:
         return {**vars(self), "evidence": [vars(source) for source in self.evidence]}
 
 
-def find_sources(evidence: Evidence, folder: Path, statuses: Mapping[str, Status]) -> tuple[Source, ...]:
-    """Return the current content of a piece of evidence: one source, or one for every comparison on a question."""
+def find_sources(
+    evidence: Evidence, folder: Path, statuses: Mapping[str, Status], compared: Sequence[Finding]
+) -> tuple[Source, ...]:
+    """Return the current content of a piece of evidence: one source, or one for each comparison on a question.
+
+    Args:
+        evidence: the piece of evidence.
+        folder: the published results.
+        statuses: of the claims of the theory.
+        compared: every comparison in the folder.
+    """
     if evidence.theory is not None:
         text = f"{CLAIMS[evidence.theory].title}: {statuses[evidence.theory]}"
         return (Source("theory", text, evidence.theory),)
@@ -52,7 +61,7 @@ def find_sources(evidence: Evidence, folder: Path, statuses: Mapping[str, Status
     if evidence.every is not None:
         sources = tuple(
             Source("measured", found.text, found.folder)
-            for found in findings(folder)
+            for found in compared
             if found.question == evidence.every.question and (found.recurrent or evidence.every.networks == "all")
         )
         return sources or (Source("measured", f"no such comparison in {folder}"),)

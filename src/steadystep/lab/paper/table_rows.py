@@ -75,7 +75,7 @@ def _judge_accuracy(row: TableRow, results: Results) -> tuple[Verdict, str]:
 
 
 def _reservation(results: Results) -> str:
-    """Return that a study was changed when some of its test results were known, if it was."""
+    """Return a sentence if the study was changed after some of its test results were known."""
     return " The study was changed after test results were seen." if results.test_seen else ""
 
 

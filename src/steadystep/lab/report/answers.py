@@ -1,12 +1,12 @@
 """Answer the paper's three research questions from every published comparison, in two sentences each."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from steadystep.lab.counted import count
 from steadystep.lab.paper.findings import Finding, findings
+from steadystep.lab.paper.results import summary_rows
 from steadystep.lab.report.cells import join_with_and, percent
 from steadystep.lab.report.markdown_parts import escape
 
@@ -106,10 +106,7 @@ def _cost(folder: Path) -> str:
     shares: list[tuple[float, str]] = []
     added: list[tuple[float, str]] = []
     for path in sorted(folder.glob("*/summary.csv")):
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        budget = max(int(row["budget"]) for row in rows)
-        arms = {row["arm"]: row for row in rows if int(row["budget"]) == budget}
+        arms = {row["arm"]: row for row in summary_rows(path.parent)}
         for name, row in arms.items():
             share = float(row["optimizer_ms"]) / float(row["step_ms"])
             shares.append((share, path.parent.name))

@@ -1,6 +1,5 @@
 """Render the front page of docs/results, which answers the paper's research questions from the published records."""
 
-import csv
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -11,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from steadystep.lab.counted import count
 from steadystep.lab.execution.run_study import read_study
 from steadystep.lab.paper.reports import read_report
+from steadystep.lab.paper.results import summary_rows
 from steadystep.lab.paper.row import Row
 from steadystep.lab.paper.table_rows import accuracies, improvements
 from steadystep.lab.report.answers import answers
@@ -169,13 +169,8 @@ def _machine(device: str, processor: str, threads: int) -> str:
 def _shares(folders: Iterable[Path]) -> Iterator[str]:
     """Yield, for each study, the share of a training step that the optimizer of each arm takes, including clipping."""
     for folder in folders:
-        with (folder / "summary.csv").open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        largest = max(int(row["budget"]) for row in rows)
         shares = [
-            f"{escape(row['arm'])} {_percent_of(row['optimizer_ms'], row['step_ms'])}"
-            for row in rows
-            if int(row["budget"]) == largest
+            f"{escape(row['arm'])} {_percent_of(row['optimizer_ms'], row['step_ms'])}" for row in summary_rows(folder)
         ]
         yield f"{folder.name}: {', '.join(shares)}"
 

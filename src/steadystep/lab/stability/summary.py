@@ -90,6 +90,10 @@ def summarise_sweep(results: SweepResults, within: float = WITHIN) -> tuple[ArmS
         twin = results.study.twin(arm) if arm.clip else arm
         assert twin, "a sweep contains the unclipped twin of every clipped arm"
         clip = runs[0].trial.clip
+        ranges = {
+            tolerance: usable_range(points_of(runs, best, results.task, tolerance))
+            for tolerance in sorted({*TOLERANCES, within})
+        }
         summaries.append(
             ArmStability(
                 arm=arm.name,
@@ -98,11 +102,8 @@ def summarise_sweep(results: SweepResults, within: float = WITHIN) -> tuple[ArmS
                 threshold=clip.threshold if clip else None,
                 best=best,
                 points=points,
-                usable=usable_range(points),
-                ranges={
-                    tolerance: usable_range(points_of(runs, best, results.task, tolerance))
-                    for tolerance in sorted({*TOLERANCES, within})
-                },
+                usable=ranges[within],
+                ranges=ranges,
                 sensitivity=sensitive[arm.name],
             )
         )

@@ -101,7 +101,7 @@ def _sensitivity(arm: ArmStability, twin: ArmStability) -> str:
 def ranges_compared(arm: ArmStability, twin: ArmStability) -> str:
     """Return at which tolerances clipping widens the range of usable learning rates.
 
-    Widths are compared by the number of learning rates of the grid, so an end that is open counts as it was tried.
+    An open end counts as the end of the grid, and an arm without a usable learning rate has the narrowest range.
     """
     widths = {tolerance: (_width(twin.ranges[tolerance]), _width(arm.ranges[tolerance])) for tolerance in arm.ranges}
     wider = [tolerance for tolerance, (before, after) in widths.items() if after > before + 1e-9]
