@@ -5,7 +5,20 @@ from typing import Annotated
 
 import typer
 
-from steadystep.cli.options import Data, Device, Dtype, Log, Open, Replicas, Seeds, Workers, Yes
+from steadystep.cli.options import (
+    Address,
+    Data,
+    Device,
+    Dtype,
+    Executor,
+    Log,
+    NumGpus,
+    Open,
+    Replicas,
+    Seeds,
+    Workers,
+    Yes,
+)
 from steadystep.lab.choices import Schedule
 
 
@@ -26,6 +39,9 @@ def compare(
     ] = None,
     schedule: Annotated[Schedule | None, typer.Option(help="Learning rate schedule. (default: the task's)")] = None,
     workers: Workers = 2,
+    executor: Executor = "processes",
+    address: Address = None,
+    num_gpus: NumGpus = None,
     replicas: Replicas = None,
     dtype: Dtype = None,
     device: Device = None,
@@ -40,18 +56,21 @@ def compare(
     """Tune all arms equally, run them on paired seeds, and compare them. The same command resumes a stopped study."""
     from steadystep.lab.system.fork_server import warm_up
 
-    if workers > 1:
+    if workers > 1 and executor == "processes":
         warm_up()  # the fork server of the workers imports in parallel with this process
 
     from steadystep.cli.study_run import run_to_report
+    from steadystep.lab.execution.cluster import cluster_options, find_cluster
     from steadystep.lab.study.command import command_line, folder_for
     from steadystep.lab.study.compare import comparison
     from steadystep.lab.tasks import find_task
 
+    cluster = find_cluster(executor, address, num_gpus, device)
     study = comparison(find_task(task), arms, settings=settings, seeds=seeds, epochs=epochs, schedule=schedule)
     command = command_line(
         "compare", task=task, arms=arms, settings=settings, seeds=seeds, epochs=epochs, schedule=schedule,
-        workers=workers, replicas=replicas, dtype=dtype, device=device, data=data, out=out, log=log, yes=yes,
+        workers=workers, **cluster_options(cluster), replicas=replicas, dtype=dtype, device=device, data=data, out=out,
+        log=log, yes=yes,
     )  # fmt: skip
     folder = out or folder_for(study.task, "-compared")
-    run_to_report(study, data, folder, workers, replicas, dtype, device, command, yes, open_page, log or ())
+    run_to_report(study, data, folder, workers, cluster, replicas, dtype, device, command, yes, open_page, log or ())

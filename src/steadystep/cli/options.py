@@ -5,9 +5,30 @@ from typing import Annotated, Any
 
 import typer
 
-from steadystep.lab.choices import Precision
+from steadystep.lab.choices import Precision, Where
 
 Workers = Annotated[int, typer.Option(min=1, help="Number of trials that run at the same time, one thread each.")]
+Executor = Annotated[
+    Where,
+    typer.Option(
+        help="processes: worker processes of this machine; ray: tasks of a Ray cluster, or of one with --workers CPUs "
+        "that is started here (needs the extra [ray])."
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="With --executor ray: the address of a running cluster, such as auto or HOST:6379. (default: $RAY_ADDRESS)"
+    ),
+]
+NumGpus = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="With --executor ray --device cuda: the share of a GPU that a trial takes; 0.25 runs four trials on each. "
+        "(default: 1)",
+    ),
+]
 Replicas = Annotated[
     int | None,
     typer.Option(

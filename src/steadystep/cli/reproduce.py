@@ -6,7 +6,20 @@ from typing import Annotated, Any
 
 import typer
 
-from steadystep.cli.options import Data, Device, Dtype, Log, Open, Replicas, Seeds, Workers, Yes
+from steadystep.cli.options import (
+    Address,
+    Data,
+    Device,
+    Dtype,
+    Executor,
+    Log,
+    NumGpus,
+    Open,
+    Replicas,
+    Seeds,
+    Workers,
+    Yes,
+)
 
 ALL = "all"
 
@@ -24,6 +37,9 @@ def reproduce(
         int | None, typer.Option(min=1, help="The largest budget of epochs. (default: the task's)")
     ] = None,
     workers: Workers = 2,
+    executor: Executor = "processes",
+    address: Address = None,
+    num_gpus: NumGpus = None,
     replicas: Replicas = None,
     dtype: Dtype = None,
     device: Device = None,
@@ -38,28 +54,32 @@ def reproduce(
     """Tune all arms equally, run them on paired seeds, and compare them. The same command resumes a stopped study."""
     from steadystep.lab.system.fork_server import warm_up
 
-    if workers > 1:
+    if workers > 1 and executor == "processes":
         warm_up()  # the fork server of the workers imports in parallel with this process
 
     from steadystep.cli.study_run import run_to_report
+    from steadystep.lab.execution.cluster import cluster_options, find_cluster
     from steadystep.lab.study.command import command_line, folder_for
     from steadystep.lab.study.spec import load_study, study_for
     from steadystep.lab.tasks import find_task
 
+    cluster = find_cluster(executor, address, num_gpus, device)
     options = {
-        "study": study, "seeds": seeds, "epochs": epochs, "workers": workers, "replicas": replicas, "dtype": dtype,
-        "device": device, "data": data, "log": log, "yes": yes,
+        "study": study, "seeds": seeds, "epochs": epochs, "workers": workers, **cluster_options(cluster),
+        "replicas": replicas, "dtype": dtype, "device": device, "data": data, "log": log, "yes": yes,
     }  # fmt: skip
     if task.lower() != ALL or study:
         chosen = load_study(study) if study else study_for(find_task(task), seeds=seeds, epochs=epochs)
         command = command_line("reproduce", task=None if study else task, **options, out=out)
         folder = out or folder_for(chosen.task)
-        run_to_report(chosen, data, folder, workers, replicas, dtype, device, command, yes, open_page, log or ())
+        run_to_report(
+            chosen, data, folder, workers, cluster, replicas, dtype, device, command, yes, open_page, log or ()
+        )
         return
-    _reproduce_table(out or Path("studies"), out, options, open_page)
+    _reproduce_table(out or Path("studies"), out, options, cluster, open_page)
 
 
-def _reproduce_table(folder: Path, out: Path | None, options: dict[str, Any], open_pages: bool) -> None:
+def _reproduce_table(folder: Path, out: Path | None, options: dict[str, Any], cluster: Any, open_pages: bool) -> None:
     """Run every task with a row in the paper's table. If a task cannot be run, report it and continue."""
     from steadystep.cli.console import output
     from steadystep.cli.page_link import finish_with_page
@@ -85,6 +105,7 @@ def _reproduce_table(folder: Path, out: Path | None, options: dict[str, Any], op
                 options["data"],
                 folder / name,
                 options["workers"],
+                cluster,
                 options["replicas"],
                 options["dtype"],
                 options["device"],

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from steadystep.cli.options import Data, Device, Log, Open, Workers, Yes
+from steadystep.cli.options import Address, Data, Device, Executor, Log, NumGpus, Open, Workers, Yes
 
 
 def stability(
@@ -48,6 +48,9 @@ def stability(
         ),
     ] = 0.05,
     workers: Workers = 2,
+    executor: Executor = "processes",
+    address: Address = None,
+    num_gpus: NumGpus = None,
     device: Device = None,
     data: Data = None,
     out: Annotated[
@@ -60,7 +63,7 @@ def stability(
     """Sweep the learning rate with and without clipping. The same command resumes a stopped sweep."""
     from steadystep.lab.system.fork_server import warm_up
 
-    if workers > 1:
+    if workers > 1 and executor == "processes":
         warm_up()  # the fork server of the workers imports in parallel with this process
 
     from steadystep.cli.console import output
@@ -68,6 +71,7 @@ def stability(
     from steadystep.cli.names import split_names
     from steadystep.cli.page_link import finish_with_page
     from steadystep.cli.study_run import resumable
+    from steadystep.lab.execution.cluster import cluster_options, find_cluster
     from steadystep.lab.execution.forecast import forecast
     from steadystep.lab.progress.observers import observe
     from steadystep.lab.report.document import show, write_document
@@ -80,6 +84,7 @@ def stability(
     from steadystep.lab.study.command import command_line, folder_for
     from steadystep.lab.tasks import find_task
 
+    cluster = find_cluster(executor, address, num_gpus, device)
     chosen = find_task(task)
     sweep = sweep_for(
         chosen,
@@ -102,6 +107,7 @@ def stability(
         quantile=quantile,
         within=within,
         workers=workers,
+        **cluster_options(cluster),
         device=device,
         data=data,
         out=out,
@@ -114,12 +120,14 @@ def stability(
     destinations = open_destinations(log or ())
     with resumable(folder, command):
         confirm_long_study(
-            lambda limit: forecast(sweep, chosen, all_epochs, data, workers, None, device, limit), folder, console, yes
+            lambda limit: forecast(sweep, chosen, all_epochs, data, workers, None, device, limit),
+            folder,
+            console,
+            yes or cluster is not None,
         )
         with observe(all_epochs, console) as observer:
-            results = run_sweep(
-                sweep, chosen, data, folder, workers, Logged(observer, destinations, sweep.arms), device=device
-            )
+            logged = Logged(observer, destinations, sweep.arms)
+            results = run_sweep(sweep, chosen, data, folder, workers, logged, device=device, cluster=cluster)
     document = stability_document(results, command, within)
     page, *_ = write_document(document, folder)
     show(document, console)

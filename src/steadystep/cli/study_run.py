@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from steadystep.lab.execution.cluster import Cluster
 from steadystep.lab.study.spec import Study
 
 
@@ -15,6 +16,7 @@ def run_to_report(
     data: Path | None,
     folder: Path,
     workers: int,
+    cluster: Cluster | None,
     replicas: int | None,
     dtype: str | None,
     device: str | None,
@@ -26,7 +28,7 @@ def run_to_report(
     """Run the missing trials, write the report, print it and return its page.
 
     After Ctrl-C the records remain, and `command` resumes. A study of more than a day starts only if the user agrees,
-    which `yes` says beforehand.
+    which `yes` says beforehand; on a cluster nobody is asked.
     """
     from steadystep.cli.console import output
     from steadystep.cli.long_study import confirm_long_study
@@ -45,14 +47,19 @@ def run_to_report(
     console, task = output(), find_task(study.task)
     destinations = open_destinations(log)
     with resumable(folder, command):
-        study = in_precision(study, task, dtype, data, folder, device, console.print)
+        study = in_precision(study, task, dtype, data, folder, device, console.print, cluster)
         epochs = study.declared_epochs
         confirm_long_study(
-            lambda limit: forecast(study, task, epochs, data, workers, replicas, device, limit), folder, console, yes
+            lambda limit: forecast(study, task, epochs, data, workers, replicas, device, limit),
+            folder,
+            console,
+            yes or cluster is not None,
         )
         with observe(epochs, console) as observer:
             logged = Logged(observer, destinations, study.arms)
-            results = run_study(study, task, data, folder, workers, logged, replicas=replicas, device=device)
+            results = run_study(
+                study, task, data, folder, workers, logged, replicas=replicas, device=device, cluster=cluster
+            )
     summary = summarise(results)
     written = write_report(results, summary, folder, command)
     render(results, summary, console)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from steadystep.cli.options import Device, Log, Open, Replicas, Workers, Yes
+from steadystep.cli.options import Address, Device, Executor, Log, NumGpus, Open, Replicas, Workers, Yes
 
 
 def success(
@@ -22,6 +22,9 @@ def success(
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of each run; an epoch has 200 updates.")] = 20,
     hidden: Annotated[int, typer.Option(min=1, help="Hidden units of each network.")] = 50,
     workers: Workers = 2,
+    executor: Executor = "processes",
+    address: Address = None,
+    num_gpus: NumGpus = None,
     replicas: Replicas = None,
     device: Device = None,
     out: Annotated[
@@ -34,7 +37,7 @@ def success(
     """Measure the share of successful runs at each sequence length. The same command resumes a stopped measurement."""
     from steadystep.lab.system.fork_server import warm_up
 
-    if workers > 1:
+    if workers > 1 and executor == "processes":
         warm_up()  # the fork server of the workers imports in parallel with this process
 
     from steadystep.cli.console import output
@@ -42,6 +45,7 @@ def success(
     from steadystep.cli.names import split_names
     from steadystep.cli.page_link import finish_with_page
     from steadystep.cli.study_run import resumable
+    from steadystep.lab.execution.cluster import cluster_options, find_cluster
     from steadystep.lab.execution.forecast import forecast
     from steadystep.lab.progress.observers import observe
     from steadystep.lab.report.document import show
@@ -52,6 +56,7 @@ def success(
     from steadystep.lab.success.declare import measurement_for
     from steadystep.lab.success.run import run_success
 
+    cluster = find_cluster(executor, address, num_gpus, device)
     measurement = measurement_for(
         task,
         cells=split_names(cells),
@@ -65,8 +70,8 @@ def success(
     folder = out or folder_for(f"rnn-{measurement.problem}", "-success")
     options = {
         "task": task, "lengths": lengths, "cells": cells, "arms": arms, "seeds": seeds, "tune-seeds": tune_seeds,
-        "epochs": epochs, "hidden": hidden, "workers": workers, "replicas": replicas, "device": device,
-        "out": out, "log": log, "yes": yes,
+        "epochs": epochs, "hidden": hidden, "workers": workers, **cluster_options(cluster), "replicas": replicas,
+        "device": device, "out": out, "log": log, "yes": yes,
     }  # fmt: skip
     command = command_line("success", **options)
     tuning_runs = sum(arm.configurations for arm in measurement.arms) * tune_seeds
@@ -81,7 +86,7 @@ def success(
             ),
             folder,
             console,
-            yes,
+            yes or cluster is not None,
         )
         with observe(runs * epochs, console) as observer:
             results = run_success(
@@ -91,6 +96,7 @@ def success(
                 Logged(observer, destinations, measurement.arms),
                 replicas=replicas,
                 device=device,
+                cluster=cluster,
             )
     document, (page, *_) = write_success(results, command, folder)
     show(document, console)

@@ -10,3 +10,6 @@ Schedule = Literal["cosine", "constant", "triangle"]
 
 Spending = Literal["obrien-fleming", "pocock"]
 """An alpha-spending function; see `lab.statistics.sequential.spent`."""
+
+Where = Literal["processes", "ray"]
+"""Where trials run: in processes of this machine, or as tasks of a Ray cluster."""

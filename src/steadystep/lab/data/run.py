@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from steadystep.lab.choices import Precision, Schedule
+from steadystep.lab.choices import Precision, Schedule, Where
 from steadystep.lab.data.load import load
 from steadystep.lab.data.study_data import StudyData
 from steadystep.lab.errors import UserError
+from steadystep.lab.execution.cluster import find_cluster
 from steadystep.lab.execution.observer import Silent
 from steadystep.lab.execution.run_study import run_study
 from steadystep.lab.execution.study_precision import in_precision
@@ -39,6 +40,9 @@ def compare(
     out: str | Path | None = None,
     data: str | Path | None = None,
     workers: int = 2,
+    executor: Where = "processes",
+    address: str | None = None,
+    num_gpus: float | None = None,
     replicas: int | None = None,
     dtype: Precision | None = None,
     device: str | None = None,
@@ -61,6 +65,10 @@ def compare(
         out: Folder for records and report. Default: ``studies/TASK-compared``.
         data: Folder with local data sets. Default: ``$STEADYSTEP_DATA``.
         workers: Trials that run at the same time, one thread each. Default 2.
+        executor: "processes": worker processes of this machine; "ray": tasks of a Ray cluster. Default "processes".
+        address: With "ray": the address of a running cluster. Default: ``$RAY_ADDRESS``, otherwise a cluster with as
+            many CPUs as there are workers is started here for the study.
+        num_gpus: With "ray" on "cuda": the share of a GPU that a trial takes. Default 1.
         replicas: Trials of one arm that are trained side by side; 1: each trial alone. Default: the task's.
         dtype: "float32" or "bfloat16". Default: that of the study in the folder, or the faster one on this machine.
         device: "cpu", "cuda" or "cuda:N". Default: the CPU.
@@ -78,6 +86,9 @@ def compare(
     study = comparison(chosen, names, settings=settings, seeds=seeds, epochs=epochs, schedule=schedule)
     how = {
         "workers": workers,
+        "executor": executor,
+        "address": address,
+        "num_gpus": num_gpus,
         "replicas": replicas,
         "dtype": dtype,
         "device": device,
@@ -98,6 +109,9 @@ def reproduce(
     out: str | Path | None = None,
     data: str | Path | None = None,
     workers: int = 2,
+    executor: Where = "processes",
+    address: str | None = None,
+    num_gpus: float | None = None,
     replicas: int | None = None,
     dtype: Precision | None = None,
     device: str | None = None,
@@ -114,6 +128,9 @@ def reproduce(
         out: Folder for records and report. Default: ``studies/TASK``.
         data: As for `compare`, and so are the following arguments and the errors.
         workers: Trials that run at the same time.
+        executor: "processes" or "ray".
+        address: The address of a running Ray cluster.
+        num_gpus: The share of a GPU that a trial takes.
         replicas: Trials of one arm that are trained side by side.
         dtype: "float32" or "bfloat16".
         device: "cpu", "cuda" or "cuda:N".
@@ -129,6 +146,9 @@ def reproduce(
             declared = study_for(chosen, seeds=seeds, epochs=epochs)
     how = {
         "workers": workers,
+        "executor": executor,
+        "address": address,
+        "num_gpus": num_gpus,
         "replicas": replicas,
         "dtype": dtype,
         "device": device,
@@ -167,6 +187,9 @@ def _run(
     progress: bool,
     *,
     workers: int,
+    executor: str,
+    address: str | None,
+    num_gpus: float | None,
     replicas: int | None,
     dtype: str | None,
     device: str | None,
@@ -177,13 +200,14 @@ def _run(
     for name, number in (("workers", workers), ("replicas", replicas)):
         if number is not None and number < 1:
             raise UserError(f"{name} must be at least 1, got {number}")
+    cluster = find_cluster(executor, address, num_gpus, device)
     destinations = open_destinations(log or ())
     check_folder(folder)
     local, console = None if data is None else Path(data), Console(quiet=not progress)
-    study = in_precision(study, task, dtype, local, folder, device, console.print)
+    study = in_precision(study, task, dtype, local, folder, device, console.print, cluster)
     with observe(study.declared_epochs, console) if progress else nullcontext(Warnings()) as observer:
         logged = Logged(observer, destinations, study.arms)
-        run_study(study, task, local, folder, workers, logged, replicas=replicas, device=device)
+        run_study(study, task, local, folder, workers, logged, replicas=replicas, device=device, cluster=cluster)
     read = load(folder, task=task)
     write_report(read.results, read.summary, folder, command)
     return read

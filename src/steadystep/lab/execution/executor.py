@@ -1,13 +1,14 @@
-"""Executors: run trials in this process or in worker processes, and report their progress."""
+"""Executors: run trials in this process, in worker processes or on a cluster, and report their progress."""
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from steadystep.lab.execution.batch_plan import plan_batches
+from steadystep.lab.execution.cluster import Cluster
+from steadystep.lab.execution.collector import Collector
 from steadystep.lab.execution.observer import Observer
-from steadystep.lab.execution.store import Store
-from steadystep.lab.execution.worker import Job, PendingBatch, run_pending
+from steadystep.lab.execution.pending_batches import pending_batches
+from steadystep.lab.execution.worker import Job, run_pending
 from steadystep.lab.execution.worker_process import WorkerDiedError, WorkerProcess, wait_for_events
 from steadystep.lab.system.fork_server import exit_if_script_runs_again, warm_up, worker_context
 from steadystep.lab.tasks.splits import Splits
@@ -37,8 +38,12 @@ class Executor(Protocol):
         ...
 
 
-def make_executor(job: Job, splits: Splits, workers: int) -> Executor:
-    """Return the executor for this many workers. Results do not depend on the number: every batch uses one thread."""
+def make_executor(job: Job, splits: Splits, workers: int, cluster: Cluster | None = None) -> Executor:
+    """Return the executor for a cluster or this many workers. Results depend on neither: a batch uses one thread."""
+    if cluster is not None:
+        from steadystep.lab.execution.ray_tasks import RayTasks  # Ray is an extra
+
+        return RayTasks(job, splits, cluster)
     return InProcess(job, splits) if workers == 1 else Processes(job, workers)
 
 
@@ -50,9 +55,9 @@ class InProcess:
 
     def run(self, trials: Sequence[Trial], observer: Observer, recorded: Sequence[Trial] = ()) -> Mapping[str, Record]:
         """Run the trials in this process; see `Executor.run`."""
-        collector = _Collector(observer)
+        collector = Collector(observer)
         with cpu_settings():
-            for pending in _pending_batches(self._job, trials, recorded):
+            for pending in pending_batches(self._job, trials, recorded):
                 run_pending(pending, self._job, self._splits, collector)
         return collector.records
 
@@ -73,8 +78,8 @@ class Processes:
     def run(self, trials: Sequence[Trial], observer: Observer, recorded: Sequence[Trial] = ()) -> Mapping[str, Record]:
         """Run the trials in the worker processes; see `Executor.run`."""
         exit_if_script_runs_again()
-        collector = _Collector(observer)
-        waiting = deque(_pending_batches(self._job, trials, recorded))
+        collector = Collector(observer)
+        waiting = deque(pending_batches(self._job, trials, recorded))
         try:
             self._start(len(waiting))
             while waiting or any(worker.busy for worker in self._workers):
@@ -120,36 +125,3 @@ class Processes:
             for worker in self._workers:
                 worker.kill()
             self._workers = []
-
-
-class _Collector:
-    """An observer that forwards all events to another one and collects the records."""
-
-    def __init__(self, observer: Observer) -> None:
-        self.records: dict[str, Record] = {}
-        self._observer = observer
-        self.stage_started: Callable[..., None] = observer.stage_started
-        self.study_extended: Callable[..., None] = observer.study_extended
-        self.trial_started: Callable[..., None] = observer.trial_started
-        self.trial_progress: Callable[..., None] = observer.trial_progress
-        self.warning: Callable[..., None] = observer.warning
-
-    def trial_finished(self, record: Record) -> None:
-        self.records[record.trial.id] = record
-        self._observer.trial_finished(record)
-
-
-def _pending_batches(job: Job, trials: Sequence[Trial], recorded: Sequence[Trial]) -> list[PendingBatch]:
-    """Return the batches with missing records, longest first, so that all workers finish at about the same time."""
-    store = Store(job.folder)
-    missing = {trial.id for trial in trials}
-    # A trial that was interrupted while it was trained alone is resumed alone.
-    interrupted = [trial.id for trial in trials if store.checkpoint(trial).exists()]
-    pending = []
-    for batch in plan_batches([*trials, *recorded], job.replicas, alone=interrupted):
-        missing_in_batch = frozenset(trial.id for trial in batch.trials if trial.id in missing)
-        if missing_in_batch:
-            pending.append(PendingBatch(batch, missing_in_batch))
-        else:
-            store.drop_checkpoint(batch)  # left over if the study was killed after the batch's last record
-    return pending

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from steadystep.lab.execution.cluster import Cluster, connected, trial_device
 from steadystep.lab.execution.observer import Observer, Silent
 from steadystep.lab.execution.stage_runner import allowed_replicas, stage_runner
 from steadystep.lab.execution.store import Store, StoredStudy
@@ -15,7 +16,6 @@ from steadystep.lab.study.spec import Study
 from steadystep.lab.study.stages import run_stages
 from steadystep.lab.system.fork_server import warm_up
 from steadystep.lab.tasks.task import Task
-from steadystep.lab.training.device import find_device
 from steadystep.lab.training.run_trial import CHECKPOINT_SECONDS
 from steadystep.lab.training.trial import Trial
 
@@ -32,6 +32,7 @@ def run_study(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     replicas: int | None = None,
     device: str | None = None,
+    cluster: Cluster | None = None,
 ) -> Results:
     """Run the trials that have no record in `folder` yet, and return all results. A killed study can be resumed.
 
@@ -49,25 +50,27 @@ def run_study(
             each trial alone. Default: the task's. Results differ by rounding at most.
         device: Device for training: "cpu", "cuda" or "cuda:N". A trial has the same identity on all devices; its
             results differ by rounding, and by the noise of models with dropout. Default: the CPU.
+        cluster: The Ray cluster to run the trials on. Default: processes of this machine.
 
     Raises:
         UserError: if data are missing, the device does not exist, the folder cannot be written or contains another
             study, an optimizer does not accept its options, or a worker was killed. The message is one line.
         KeyboardInterrupt: on Ctrl-C, after the workers have written their checkpoints.
     """
-    if workers > 1:
+    if workers > 1 and cluster is None:
         warm_up()  # while this process loads the data
-    observer, torch_device = observer or Silent(), find_device(device)
+    observer, torch_device = observer or Silent(), trial_device(device, cluster)
     if study.task != task.name:
         raise ValueError(f"the study's task is {study.task!r}, but the given task is {task.name!r}")
-    splits = task.load(data)
-    store = Store(folder, observer.warning)
-    store.declare(StoredStudy(study=study, task_version=task.version, data=splits.fingerprint))
-    allowed = allowed_replicas(replicas or task.replicas, task, splits, observer, torch_device)
-    job = Job(task, data, folder, checkpoint_seconds, allowed, torch_device)
-    planned = _Planned(study.declared_epochs, observer)
-    with stage_runner(job, splits, workers, observer) as run_stage:
-        results = run_stages(study, task, splits.fingerprint, run_stage, undecided_arms, planned)
+    with connected(cluster, workers):
+        splits = task.load(data)
+        store = Store(folder, observer.warning)
+        store.declare(StoredStudy(study=study, task_version=task.version, data=splits.fingerprint))
+        allowed = allowed_replicas(replicas or task.replicas, task, splits, observer, torch_device)
+        job = Job(task, data, folder, checkpoint_seconds, allowed, torch_device)
+        planned = _Planned(study.declared_epochs, observer)
+        with stage_runner(job, splits, workers, observer, cluster) as run_stage:
+            results = run_stages(study, task, splits.fingerprint, run_stage, undecided_arms, planned)
     return replace(results, test_seen=store.declared().test_seen)
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from steadystep.lab.execution.batch_plan import replication_obstacle
+from steadystep.lab.execution.cluster import Cluster
 from steadystep.lab.execution.executor import make_executor
 from steadystep.lab.execution.observer import Observer
 from steadystep.lab.execution.store import Store
@@ -19,7 +20,9 @@ from steadystep.lab.training.trial import Trial
 
 
 @contextmanager
-def stage_runner(job: Job, splits: Splits, workers: int, observer: Observer) -> Iterator[RunStage]:
+def stage_runner(
+    job: Job, splits: Splits, workers: int, observer: Observer, cluster: Cluster | None = None
+) -> Iterator[RunStage]:
     """Yield a function that trains the trials of a stage that have no stored record, and returns all records.
 
     The workers are stopped at the end of the block.
@@ -28,7 +31,7 @@ def stage_runner(job: Job, splits: Splits, workers: int, observer: Observer) -> 
         ScarcityError: if the machine ran out of memory, threads or the like.
     """
     store = Store(job.folder, observer.warning)
-    executor = make_executor(job, splits, workers)
+    executor = make_executor(job, splits, workers, cluster)
 
     def run_stage(stage: str, trials: Sequence[Trial]) -> Mapping[str, Record]:
         steps = sum(_steps(trial, len(splits.train)) for trial in trials)

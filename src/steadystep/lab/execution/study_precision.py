@@ -6,6 +6,7 @@ from typing import get_args
 
 from steadystep.lab.choices import Precision
 from steadystep.lab.errors import UserError
+from steadystep.lab.execution.cluster import Cluster
 from steadystep.lab.execution.store import Store
 from steadystep.lab.study.spec import Study
 from steadystep.lab.tasks.task import Task
@@ -21,10 +22,12 @@ def in_precision(
     folder: Path,
     device: str | None,
     say: Callable[[str], None],
+    cluster: Cluster | None = None,
 ) -> Study:
     """Return the study with the requested precision, else that of the study in the folder, else the fastest.
 
-    `say` is called with a line about a measurement.
+    `say` is called with a line about a measurement. Nothing is measured for a cluster, whose nodes are other machines
+    than this one: its studies use the precision that they declare.
 
     Raises:
         UserError: if there is no such precision or device, or study.json in the folder is invalid.
@@ -33,7 +36,7 @@ def in_precision(
         raise UserError(f"there is no precision {dtype!r}: choose one of {', '.join(get_args(Precision))}")
     if dtype is None and (folder / "study.json").exists():
         dtype = Store(folder).declared().study.dtype
-    if dtype is None and task.recipe.channels_last:
+    if dtype is None and task.recipe.channels_last and cluster is None:
         device_found = find_device(device)  # before loading the data, which takes long
         dtype = fastest_precision(task, task.load(data), say, device_found)
     return study.model_copy(update={"dtype": dtype or study.dtype})

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -89,10 +89,17 @@ def run_pending(
     )
 
 
+class Sender(Protocol):
+    """The way to the process that shows the progress."""
+
+    def send(self, message: Any) -> None:
+        """Send a message."""
+
+
 class ChannelObserver:
     """An observer that sends all events to the parent process."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Sender) -> None:
         self._channel = channel
 
     def stage_started(self, name: str, total_trials: int, total_steps: int) -> None:

@@ -1,17 +1,15 @@
 """The start of a worker process. It imports nothing heavy, so that a worker which cannot import that can say so."""
 
 import os
-import pickle
 import signal
 import sys
 import threading
-import traceback
 from contextlib import suppress
 from multiprocessing import connection, parent_process
 from typing import Any
 
-from steadystep.lab.errors import UserError
 from steadystep.lab.execution.channel import Channel, ParentGoneError
+from steadystep.lab.execution.portable_error import portable
 from steadystep.lab.system.fork_server import PRELOAD
 
 
@@ -37,7 +35,7 @@ def serve(work: Any, control: Any) -> None:
         pass
     except BaseException as error:  # noqa: BLE001 - the parent decides what to do about it
         with suppress(ParentGoneError):
-            channel.send(("failed", (_portable(error),)))
+            channel.send(("failed", (portable(error),)))
 
 
 def _watch_parent(control: Any, stop: threading.Event) -> None:
@@ -50,18 +48,3 @@ def _watch_parent(control: Any, stop: threading.Event) -> None:
             # Exit immediately: no clean-up is needed, because every file on disk is complete.
             os._exit(1)
         stop.set()
-
-
-def _portable(error: BaseException) -> BaseException:
-    """Return the error, or one with the same text if it cannot be sent; a user's error needs no traceback."""
-    if isinstance(error, UserError):
-        return error
-    note = "In a worker process:\n" + "".join(traceback.format_exception(error)).rstrip()
-    try:
-        if not isinstance(error, Exception):
-            raise TypeError("SystemExit, for example, would end the parent without a word")
-        pickle.loads(pickle.dumps(error))
-    except Exception:  # noqa: BLE001 - an error may have any constructor
-        error = RuntimeError(f"{type(error).__name__}: {error}")
-    error.add_note(note)
-    return error

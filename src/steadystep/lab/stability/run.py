@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from steadystep.lab.execution.cluster import Cluster, connected, trial_device
 from steadystep.lab.execution.observer import Observer, Silent
 from steadystep.lab.execution.stage_runner import allowed_replicas, stage_runner
 from steadystep.lab.execution.store import Store
@@ -12,7 +13,6 @@ from steadystep.lab.study.spec import Study
 from steadystep.lab.study.stages import tune
 from steadystep.lab.system.fork_server import warm_up
 from steadystep.lab.tasks.task import Task
-from steadystep.lab.training.device import find_device
 from steadystep.lab.training.record import Record
 from steadystep.lab.training.run_trial import CHECKPOINT_SECONDS
 
@@ -36,6 +36,7 @@ def run_sweep(
     observer: Observer | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     device: str | None = None,
+    cluster: Cluster | None = None,
 ) -> SweepResults:
     """Run the trials that have no record in `folder` yet and return all records.
 
@@ -43,15 +44,16 @@ def run_sweep(
     belongs to one trial, so that adding seeds, learning rates or optimizers trains only the new trials. Arguments and
     errors are those of `steadystep.lab.execution.run_study.run_study`.
     """
-    if workers > 1:
+    if workers > 1 and cluster is None:
         warm_up()  # while this process loads the data
-    observer, where = observer or Silent(), find_device(device)
-    splits = task.load(data)
-    Store(folder, observer.warning).prepare()
-    allowed = allowed_replicas(task.replicas, task, splits, observer, where)
-    job = Job(task, data, folder, checkpoint_seconds, allowed, where)
-    with stage_runner(job, splits, workers, observer) as run_stage:
-        tuning = tune(study, task, splits.fingerprint, run_stage)
+    observer, where = observer or Silent(), trial_device(device, cluster)
+    with connected(cluster, workers):
+        splits = task.load(data)
+        Store(folder, observer.warning).prepare()
+        allowed = allowed_replicas(task.replicas, task, splits, observer, where)
+        job = Job(task, data, folder, checkpoint_seconds, allowed, where)
+        with stage_runner(job, splits, workers, observer, cluster) as run_stage:
+            tuning = tune(study, task, splits.fingerprint, run_stage)
     return SweepResults(
         study,
         task,

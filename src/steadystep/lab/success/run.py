@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
+from steadystep.lab.execution.cluster import Cluster, connected, trial_device
 from steadystep.lab.execution.observer import Observer, Silent
 from steadystep.lab.execution.stage_runner import allowed_replicas, stage_runner
 from steadystep.lab.execution.store import Store
@@ -11,7 +13,6 @@ from steadystep.lab.execution.worker import Job
 from steadystep.lab.study.stages import final_trials, tune
 from steadystep.lab.success.declare import Measurement
 from steadystep.lab.system.fork_server import warm_up
-from steadystep.lab.training.device import find_device
 from steadystep.lab.training.record import Record
 from steadystep.lab.training.run_trial import CHECKPOINT_SECONDS
 from steadystep.lab.training.trial import Trial
@@ -35,6 +36,7 @@ def run_success(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     replicas: int | None = None,
     device: str | None = None,
+    cluster: Cluster | None = None,
 ) -> SuccessResults:
     """Run the trials that have no record in `folder` yet and return all records.
 
@@ -42,21 +44,22 @@ def run_success(
     each record belongs to one trial, so that adding seeds, lengths or cells trains only the new trials. Arguments and
     errors are those of `steadystep.lab.execution.run_study.run_study`.
     """
-    if workers > 1:
+    if workers > 1 and cluster is None:
         warm_up()  # while this process loads the data
-    observer, where = observer or Silent(), find_device(device)
+    observer, where = observer or Silent(), trial_device(device, cluster)
     Store(folder, observer.warning).prepare()
     chosen: dict[tuple[str, str], Trial] = {}
     tuning: dict[tuple[str, str], Sequence[Record]] = {}
     final: dict[tuple[str, str, int], Sequence[Record]] = {}
     tuned_at = measurement.tuned_at
-    for cell in measurement.cells:
-        for length in (tuned_at, *(length for length in measurement.lengths if length != tuned_at)):
+    lengths = (tuned_at, *(length for length in measurement.lengths if length != tuned_at))
+    with connected(cluster, workers):
+        for cell, length in product(measurement.cells, lengths):
             task = measurement.task(cell, length)
             study, splits = measurement.study(task), task.load(None)
             allowed = allowed_replicas(replicas or task.replicas, task, splits, observer, where)
             job = Job(task, None, folder, checkpoint_seconds, allowed, where)
-            with stage_runner(job, splits, workers, observer) as run_stage:
+            with stage_runner(job, splits, workers, observer, cluster) as run_stage:
                 if length == tuned_at:
                     tuned = tune(study, task, splits.fingerprint, run_stage)
                     for arm in study.arms:
