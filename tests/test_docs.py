@@ -72,6 +72,12 @@ def test_the_glossary_is_up_to_date() -> None:
     assert script("write_glossary").page() == (ROOT / "docs" / "glossary.md").read_text()
 
 
+def test_the_plan_of_a_large_study_is_up_to_date() -> None:
+    page = ROOT / "docs" / "how-large.md"
+    assert script("write_how_large").page() == page.read_text()
+    assert page.name in (ROOT / "mkdocs.yml").read_text()
+
+
 def test_the_page_about_a_planted_nan_is_up_to_date() -> None:
     page = ROOT / "docs" / "reference" / "planted-nan.md"
     assert script("write_planted_nan").page() == page.read_text()
