@@ -1,11 +1,14 @@
 """Write docs/reference/differences-from-torch.md: the table of differences that the tests check, and what it means."""
 
+import json
 import sys
+import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
 
+from benchmarks import denormals  # noqa: E402
 from torch_differences import DIFFERENCES, Difference  # noqa: E402
 from torch_tables import PEERS  # noqa: E402
 
@@ -26,6 +29,11 @@ test, and so does a row that is no longer a difference.
   `nonfinite="propagate"` the step is taken as torch takes it.
 - **A gradient of another dtype than its parameter** is used in full precision, which is that of the state: a float32
   gradient of a bfloat16 parameter is not rounded to bfloat16. Parameters in half precision have state in float32.
+- **Moments that underflow.** A new moment whose magnitude is below the smallest normal number of its dtype (1.2e-38 in
+  float32) is stored as 0 by every backend. A processor may take ten times as long for a denormal number, and rounding
+  can keep one where it is; torch's steps stay slow then, for rare rows of an embedding, say. With `eps=0`, a gradient
+  below 1e-19 then has a second moment of 0, and the guard refuses the division by it.
+  {denormals}
 - **State of another shape** is a `ValueError` of `load_state_dict`, which names the tensor, its state and both shapes;
   nothing has been changed then. torch loads it, and the next step raises an error.
 - **Step counters.** Every parameter has its own count, in `state[parameter]["step"]`, and only steps with a gradient
@@ -49,6 +57,8 @@ def page() -> str:
     version = next(pin for pin in pins if pin.startswith("torch==")).removeprefix("torch==")
     peers = f"{', '.join(f'`{name}`' for name in PEERS[:-1])} and `{PEERS[-1]}`"
     text = TEXT.replace("{peers}", peers).replace("{version}", version)
+    measured = denormals.sentence(json.loads(denormals.RESULTS.read_bytes()))
+    text = text.replace("{denormals}", textwrap.fill(measured, 118).replace("\n", "\n  "))
     return text + "".join(map(_row, DIFFERENCES))
 
 

@@ -264,6 +264,14 @@ DIFFERENCES = (
     ),
     Difference(
         "step",
+        ("a moment below the smallest normal number",),
+        "keeps it as a denormal number, often for ever",
+        "stores 0",
+        "many processors compute ten times as slowly with denormal numbers; a parameter without gradients has such "
+        "moments after some 800 steps of Adam",
+    ),
+    Difference(
+        "step",
         ("a float32 tensor as lr",),
         "computes the scalars of a float64 step in float32",
         "in float64, whatever the dtype of the tensor",

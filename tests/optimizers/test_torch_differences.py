@@ -252,6 +252,18 @@ def with_lr(make: Make, lr: float | torch.Tensor) -> torch.Tensor:
         return stepped(make, torch.ones(3, 1), lr=lr).param_groups[0]["params"][0].detach()
 
 
+def with_denormal_moments(make: Make) -> bool:
+    """Return whether the state has denormal numbers after a step that starts from some."""
+    param = weight()
+    optimizer = make([param], **DEFAULTS.get(make.__name__, {}))
+    for gradient in (torch.ones_like(param), torch.zeros_like(param)):
+        param.grad = gradient
+        for value in slots(optimizer):
+            value.fill_(1e-40)
+        optimizer.step()
+    return any(bool(((value != 0) & (value.abs() < torch.finfo(value.dtype).tiny)).any()) for value in slots(optimizer))
+
+
 @every_peer
 def test_steps(name: str) -> None:
     theirs, ours = both(name)
@@ -267,6 +279,8 @@ def test_steps(name: str) -> None:
         differ.add("a gradient of another dtype than its parameter")
     if with_nan(theirs).isnan().any() and torch.equal(with_nan(ours), weight()):
         differ.add("a gradient that is not finite")
+    if with_denormal_moments(theirs) and not with_denormal_moments(ours):
+        differ.add("a moment below the smallest normal number")
     rate = torch.tensor(0.1)
     assert torch.equal(with_lr(ours, rate), with_lr(ours, rate.item()))
     if not torch.allclose(with_lr(theirs, rate), with_lr(ours, rate), rtol=1e-12, atol=0):

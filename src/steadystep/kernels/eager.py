@@ -11,7 +11,7 @@ from steadystep.clipping.transforms import Transform, UnitScale, apply_transform
 from steadystep.gradients.distributed import sum_over_shards
 from steadystep.kernels import update_rms
 from steadystep.kernels.codegen import direction_and_decay
-from steadystep.kernels.precision import is_compensated, math_dtype, round_to
+from steadystep.kernels.precision import flushed, is_compensated, math_dtype, round_to
 from steadystep.kernels.update import Update, has_nonfinite
 from steadystep.memory.access import plain
 from steadystep.rule import Rule
@@ -78,6 +78,7 @@ class EagerUpdatePass:
             for chunk in _chunks(update, transforms):
                 operands = _operands(rule, chunk, update.index, transforms, values, dtype)
                 p_new, *state_new = rule.update(*operands, **cast)
+                state_new = list(map(flushed, state_new))
                 if update_bound is not None:
                     p_new = where(factor < 1.0, operands[1] + factor * (p_new - operands[1]), p_new)
                 rounded = round_to(chunk[1].dtype, p_new, values["rounding"])

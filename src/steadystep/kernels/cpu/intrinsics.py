@@ -240,6 +240,20 @@ def _as_it_is(x):
     return x
 
 
+def _flush(smallest: np.floating[Any]) -> Any:
+    """Compile what `kernels.precision.flushed` does, for numbers of the type of the smallest normal one."""
+    zero = type(smallest)(0)
+
+    @njit(**STRICT)
+    def flushed(x):
+        return zero if abs(x) < smallest else x
+
+    return flushed
+
+
+FLUSHED = {"float32": _flush(np.finfo(np.float32).tiny), "float64": _flush(np.finfo(np.float64).tiny)}
+"""The function that stores 0 in place of a denormal number, by dtype of the state."""
+
 LOADS = {"float32": _as_it_is, "float64": _as_it_is, "bfloat16": _shifted_up, "float16": _half_to_float}
 """The conversion from a stored element to the precision of the kernel, by dtype name."""
 

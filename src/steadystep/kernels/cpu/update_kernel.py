@@ -74,6 +74,7 @@ def update_kernel(equation: Equation, dtype: torch.dtype, grad_dtype: torch.dtyp
     new = [f"new{slot}" for slot in range(equation.slots)]
     element = [
         f"{', '.join(['q', *new])}, = {equation.call(equation.update)}",
+        *(f"{value} = flushed({value})" for value in new),
         "written = store(q)" if plain else "written = store(p + limit * (q - p) if limit < 1 else q)",
         "P[i] = written",
         *(f"S{slot}[i] = {value}" for slot, value in enumerate(new)),
@@ -173,6 +174,7 @@ def _compile(
         "load_grad": intrinsics.LOADS[grad],
         "store": intrinsics.STORES[stored],
         "transformed": _transformed,
+        "flushed": intrinsics.FLUSHED["float64" if wide else "float32"],
     }
     signature = types.void(
         types.int64[::1], types.int64[:, ::1], types.int64[:, ::1],

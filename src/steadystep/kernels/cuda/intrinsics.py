@@ -96,5 +96,14 @@ def clamped(x, bound):
     return tl.where(x > bound, bound, tl.where(x < -bound, -bound, x))
 
 
+@triton.jit
+def flushed(x):
+    """Return 0 in place of a denormal number; see `kernels.precision.flushed`."""
+    if x.dtype == tl.float64:
+        return tl.where(tl.abs(x) < 2.2250738585072014e-308, 0.0, x)
+    else:
+        return tl.where(tl.abs(x) < 1.1754943508222875e-38, 0.0, x)
+
+
 STORED = {"float32": tl.float32, "float64": tl.float64, "bfloat16": tl.int16, "float16": tl.float16}
 """The type that an element is read from memory as, by dtype name."""

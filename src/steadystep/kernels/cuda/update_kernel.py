@@ -65,6 +65,7 @@ def update_kernel(equation: Equation, dtype: torch.dtype, limited: bool) -> Any:
     def element(mask: str) -> list[str]:
         return [
             f"{', '.join(['q', *new])}, = {equation.call(equation.update, 's{slot}')}",
+            *(f"{value} = flushed({value})" for value in new),
             *(["q = tl.where(limit < 1, p + limit * (q - p), q)"] if limited else []),
             "q = narrow(q, STORED)",
             f"tl.store(P + at, q{mask})",
@@ -200,7 +201,14 @@ def _kernel(
     return make_function(name, source, names, unspecialised=POINTERS)
 
 
-_FUNCTIONS = (intrinsics.located, intrinsics.widen, intrinsics.narrow, intrinsics.factor_in_two, intrinsics.clamped)
+_FUNCTIONS = (
+    intrinsics.located,
+    intrinsics.widen,
+    intrinsics.narrow,
+    intrinsics.factor_in_two,
+    intrinsics.clamped,
+    intrinsics.flushed,
+)
 
 
 def _loaded(pointer: str, names: Sequence[str]) -> list[str]:
