@@ -80,10 +80,11 @@ DIFFERENCES = (
     ),
     Difference(
         "argument",
-        ("clip", "nonfinite", "max_consecutive_skips", "rounding", "variant", "backend"),
+        ("clip", "nonfinite", "max_consecutive_skips", "rounding", "variant", "backend", "state_dtype"),
         "`TypeError`",
         "accepts them: the [options of every optimizer](functions.md#options)",
-        "the guarded step, clipping inside it, half precision, several definitions, several backends",
+        "the guarded step, clipping inside it, half precision of parameters and moments, several definitions and "
+        "backends",
     ),
     Difference(
         "value",

@@ -30,6 +30,9 @@ class Range:
         return self.high_is_open or self.high == math.inf
 
 
+STEP = "step"
+"""The name of a parameter's count of steps, in its state and among the hyperparameters of a step."""
+
 NON_NEGATIVE = Range(0.0)
 DECAY_RATE = Range(0.0, 1.0, high_is_open=True)
 

@@ -264,6 +264,7 @@ def with_denormal_moments(make: Make) -> bool:
     return any(bool(((value != 0) & (value.abs() < torch.finfo(value.dtype).tiny)).any()) for value in slots(optimizer))
 
 
+@pytest.mark.filterwarnings("ignore:all gradients are exactly 0")
 @every_peer
 def test_steps(name: str) -> None:
     theirs, ours = both(name)

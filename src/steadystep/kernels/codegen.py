@@ -32,7 +32,7 @@ class Equation:
         assert self.sums is not None, "only a rule with sums has terms"
         return len(self.sums(1.0, 1.0, *[1.0] * self.slots, **dict.fromkeys(self.shared, 1.0)))
 
-    def call(self, function: Callable[..., Any], slot: str = "S{slot}[i]", p: str = "p") -> str:
+    def call(self, function: Callable[..., Any], slot: str = "s{slot}", p: str = "p") -> str:
         """Return the source of a call to `function`; `slot` and `p` are the kernel's names for state and parameter."""
         state = [slot.format(slot=number) for number in range(self.slots)]
         return f"rule({', '.join(['g', p, *state, *map(local_name, keywords(function))])})"

@@ -15,7 +15,7 @@ from steadystep.gradients.gradient_set import GradientSet
 from steadystep.kernels import eager
 from steadystep.kernels.capture import CapturedStep
 from steadystep.kernels.cuda.availability import why_unavailable as why_triton_is_unavailable
-from steadystep.kernels.precision import Rounding, is_compensated, is_compiled_dtype, math_dtype
+from steadystep.kernels.precision import COMPACT, Rounding, is_compensated, is_compiled_dtype, math_dtype
 from steadystep.kernels.units import measure_units
 from steadystep.kernels.update import Update, UpdatePass
 from steadystep.memory.access import plain, why_untouchable
@@ -38,6 +38,7 @@ class Kind(NamedTuple):
     backend: str
     device: torch.device
     dtype: torch.dtype
+    stored: torch.dtype | None = None  # the dtype of the state, in an update of tensors that have some
 
 
 class NormPass(Protocol):
@@ -113,7 +114,8 @@ def update_passes(
                 f"backend={backend!r} cannot update a parameter of shape {tuple(update.whole.shape)} {obstacle}: leave "
                 "backend out, and such a parameter is updated by the eager one"
             )
-        kind = Kind("eager" if obstacle else name, parameter.device, parameter.dtype)
+        stored = update.state[0].dtype if update.state else None
+        kind = Kind("eager" if obstacle else name, parameter.device, parameter.dtype, stored)
         groups.setdefault(kind, []).append(update)
     return [_update_pass(kind.backend)(rule, group) for kind, group in groups.items()]
 
@@ -172,7 +174,8 @@ def _why_not(backend: str, update: Update, rounding: Rounding, home: torch.devic
         return "in shards, over which something has to be added up"
     if not (is_dense(parameter) and same_layout(parameter, update.state)):
         return "whose elements are not dense in memory"
-    if any(state.dtype != math_dtype(parameter) for state in update.state):
+    stored = {state.dtype for state in update.state}
+    if len(stored) > 1 or not stored <= {math_dtype(parameter), *([COMPACT] if backend == "numba" else [])}:
         return "whose state has another precision"
     return ""
 

@@ -78,7 +78,10 @@ class EagerUpdatePass:
             for chunk in _chunks(update, transforms):
                 operands = _operands(rule, chunk, update.index, transforms, values, dtype)
                 p_new, *state_new = rule.update(*operands, **cast)
-                state_new = list(map(flushed, state_new))
+                state_new = [
+                    round_to(old.dtype, flushed(value), "stochastic")[0]
+                    for old, value in zip(chunk[2:], state_new, strict=False)
+                ]
                 if update_bound is not None:
                     p_new = where(factor < 1.0, operands[1] + factor * (p_new - operands[1]), p_new)
                 rounded = round_to(chunk[1].dtype, p_new, values["rounding"])
@@ -138,7 +141,7 @@ def _operands(
             g = g + coupled * p
         elif rule.decay != "within":
             p = p * shrink
-    return g, p, *state
+    return g, p, *(one.to(dtype) for one in state)
 
 
 def _totals(

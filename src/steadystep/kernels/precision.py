@@ -7,6 +7,12 @@ import torch
 
 Rounding = Literal["nearest", "stochastic", "kahan"]
 
+StateDtype = torch.dtype | Literal["bfloat16"] | None
+"""The precision that moments are stored in: bfloat16, or None for that of the update."""
+
+COMPACT = torch.bfloat16
+"""The dtype of compact moments: it has the range of float32, and rounding it at random keeps small changes."""
+
 ROUNDING_ERROR = "rounding_error"
 """The state slot of ``"kahan"``: what rounding has taken from each element, in float32."""
 
@@ -24,8 +30,16 @@ def is_compiled_dtype(backend: str, dtype: torch.dtype) -> bool:
     return dtype in _COMPILED_DTYPES
 
 
+def storage_dtype(parameter: torch.Tensor, state_dtype: str | None) -> torch.dtype:
+    """Return the dtype of a parameter's moments; `state_dtype` is that of parameters that are updated in float32."""
+    if parameter.is_complex():
+        return parameter.dtype
+    precise = math_dtype(parameter)
+    return COMPACT if state_dtype is not None and precise == torch.float32 else precise
+
+
 def math_dtype(tensor: torch.Tensor) -> torch.dtype:
-    """Return the dtype used to update a tensor and to store its state: float64 for float64, else float32."""
+    """Return the dtype that a tensor is updated in, and its state by default: float64 for float64, else float32."""
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 
@@ -60,6 +74,7 @@ def round_to(dtype: torch.dtype, value: torch.Tensor, rounding: Rounding) -> tup
         bits = value.view(torch.int32)
         noise = torch.randint_like(bits, 1 << 16)
         cut = (bits + noise) & -(1 << 16)
-        # A value that is not finite has no neighbours to choose from.
-        return (torch.where(torch.isfinite(value), cut.view(torch.float32), value).to(dtype),)
+        # A value that is not finite has no neighbours to choose from, and the largest one has none above it.
+        up_or_down = torch.where(torch.isfinite(cut.view(torch.float32)), cut, bits & -(1 << 16)).view(torch.float32)
+        return (torch.where(torch.isfinite(value), up_or_down, value).to(dtype),)
     return (value.to(dtype),)

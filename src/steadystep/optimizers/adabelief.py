@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from steadystep.clipping.chain import Clip
-from steadystep.kernels.precision import Rounding
+from steadystep.kernels.precision import Rounding, StateDtype
 from steadystep.optimizers.base import Optimizer, Params
 from steadystep.optimizers.rectification import length, rectification
 from steadystep.rule import DECAY_RATE, NON_NEGATIVE, Rule
@@ -93,11 +93,14 @@ class AdaBelief(Optimizer):
         variant: str | None = None,
         backend: str | None = None,
         maximize: bool = False,
+        state_dtype: StateDtype = None,
     ) -> None:
         if eps is None:
             eps = DEFAULT_EPS.get(variant or self.variants[0], 0.0)
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "rectify": rectify}
-        super().__init__(params, defaults, clip, nonfinite, max_consecutive_skips, rounding, variant, backend, maximize)
+        super().__init__(
+            params, defaults, clip, nonfinite, max_consecutive_skips, rounding, variant, backend, maximize, state_dtype
+        )
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         own = param_group.get("variant") if isinstance(param_group, dict) else None

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from steadystep.clipping.chain import Clip
-from steadystep.kernels.precision import Rounding
+from steadystep.kernels.precision import Rounding, StateDtype
 from steadystep.optimizers.adam import RULES, Adam
 from steadystep.optimizers.base import Params
 from steadystep.rule import Rule
@@ -71,6 +71,7 @@ class AdamW(Adam):
         variant: str | None = None,
         backend: str | None = None,
         maximize: bool = False,
+        state_dtype: StateDtype = None,
     ) -> None:
         super().__init__(
             params,
@@ -86,6 +87,7 @@ class AdamW(Adam):
             variant=variant,
             backend=backend,
             maximize=maximize,
+            state_dtype=state_dtype,
         )
 
     @classmethod

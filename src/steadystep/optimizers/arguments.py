@@ -66,6 +66,11 @@ def check_group(
         raise ValueError(f"variant is {group['variant']!r}: {optimizer} has {', '.join(map(repr, variants))}")
     if group["rounding"] not in get_args(Rounding):
         raise ValueError(f"rounding is {group['rounding']!r}: it must be one of {', '.join(get_args(Rounding))}")
+    if group["state_dtype"] not in (None, "bfloat16"):
+        raise ValueError(
+            f"state_dtype is {group['state_dtype']!r}: {optimizer} stores moments in torch.bfloat16, or, by default, "
+            "in the precision of the update"
+        )
     for name, default in defaults.items():
         if isinstance(default, bool) and not isinstance(group.get(name, default), bool):
             raise ValueError(f"{name} is {group[name]!r}: {optimizer} accepts True or False")
@@ -108,6 +113,12 @@ def as_python_number(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     return float(value) if isinstance(value, Real) and not isinstance(value, int | float) else value
+
+
+def shown_dtype(state_dtype: Any) -> Any:
+    """Return the name of a dtype, which any checkpoint can hold; float32 is what None means."""
+    name = str(state_dtype).removeprefix("torch.") if isinstance(state_dtype, torch.dtype) else state_dtype
+    return None if name == "float32" else name
 
 
 def base_lr(group: Mapping[str, Any]) -> float:

@@ -10,7 +10,7 @@ from steadystep.clipping.base import Clipper
 from steadystep.clipping.chain import Clip, as_clippers, shown_clip
 from steadystep.gradients.zero_redundancy import refuse_inside_zero
 from steadystep.kernels.dispatch import check_backend
-from steadystep.kernels.precision import Rounding
+from steadystep.kernels.precision import Rounding, StateDtype
 from steadystep.optimizers.arguments import (
     as_python_number,
     base_lr,
@@ -19,6 +19,7 @@ from steadystep.optimizers.arguments import (
     check_group,
     check_params,
     refuse_unknown_arguments,
+    shown_dtype,
 )
 from steadystep.optimizers.checkpoint import Checkpointed
 from steadystep.optimizers.planned_step import PlannedStep
@@ -49,6 +50,9 @@ class Optimizer(PlannedStep, Checkpointed, Accounted):
         variant: which definition of the optimizer. Default None, the first of `variants`.
         backend: ``"numba"``, ``"triton"`` or ``"eager"``. Default None, for each tensor the fastest that supports it.
         maximize: climb instead of descend. Default False.
+        state_dtype: ``torch.bfloat16`` stores the moments of parameters that are updated in float32 in half the memory,
+            rounded up or down with the probability that makes them right on average. Default None: in the precision of
+            the update, float32 or float64.
     """
 
     hyperparameters: ClassVar[Mapping[str, Range]]
@@ -73,6 +77,7 @@ class Optimizer(PlannedStep, Checkpointed, Accounted):
         variant: str | None = None,
         backend: str | None = None,
         maximize: bool = False,
+        state_dtype: StateDtype = None,
     ) -> None:
         self.clip = clip
         self.policy = Policy(nonfinite, max_consecutive_skips)
@@ -83,6 +88,7 @@ class Optimizer(PlannedStep, Checkpointed, Accounted):
         if not is_unguarded(self._clippers, self.policy, None):
             refuse_inside_zero(type(self).__name__)
         options = {"maximize": maximize, "variant": variant or self.variants[0], "rounding": rounding}
+        options["state_dtype"] = shown_dtype(state_dtype)
         known = {name: as_python_number(value) for name, value in {**defaults, **options}.items()}
         # As in torch.optim, before `params` is read. What options must satisfy together is checked for each group.
         check_group(type(self).__name__, known, self.variants, self.hyperparameters, self._given_defaults)

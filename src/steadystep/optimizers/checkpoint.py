@@ -11,7 +11,7 @@ from steadystep.gradients.gradient_set import name_of
 from steadystep.gradients.names import qualified_names
 from steadystep.optimizers.arguments import base_lr, check_decay
 from steadystep.optimizers.counters import STEP
-from steadystep.optimizers.slots import check_counter, check_slot, slots_of, state_dtype
+from steadystep.optimizers.slots import check_counter, check_slot, slot_dtype, slots_of
 from steadystep.rule import Rule
 
 
@@ -42,11 +42,13 @@ class Checkpointed(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Resume, bit for bit, from a `state_dict` of this optimizer or of the torch.optim optimizer of the same name.
 
+        Moments are converted to the `state_dtype` of this optimizer, whichever one the checkpoint was saved with.
         Nothing of `state_dict` is shared with the optimizer afterwards.
 
         Raises:
             ValueError: for state that does not fit its parameter, naming both; nothing has been changed then.
         """
+        compact = [group["state_dtype"] for group in self.param_groups]
         final: list[dict[str, Any]] = []  # what the user's pre-hooks made of it; the user's post-hooks come after ours
 
         def check(_: Any, loaded: dict[str, Any]) -> None:
@@ -54,7 +56,7 @@ class Checkpointed(torch.optim.Optimizer):
             final.append(loaded)
 
         before = self.register_load_state_dict_pre_hook(check)
-        after = self.register_load_state_dict_post_hook(lambda _: self._restore(final[0]), prepend=True)
+        after = self.register_load_state_dict_post_hook(lambda _: self._restore(final[0], compact), prepend=True)
         try:
             super().load_state_dict(state_dict)
         finally:
@@ -76,7 +78,7 @@ class Checkpointed(torch.optim.Optimizer):
                 for counter in (STEP, *rule.counters):
                     check_counter(entry.get(counter, 0.0), counter, name)
 
-    def _restore(self, state_dict: Mapping[str, Any]) -> None:
+    def _restore(self, state_dict: Mapping[str, Any], compact: Sequence[str | None]) -> None:
         """Replace the state that torch loaded with the saved state, and add what a checkpoint of torch.optim lacks.
 
         torch casts state to the dtype of the parameter, which would round the moments of half precision.
@@ -84,7 +86,8 @@ class Checkpointed(torch.optim.Optimizer):
         entries = iter(
             [state_dict["state"].get(key, {}) for group in state_dict["param_groups"] for key in group["params"]]
         )
-        for group in self.param_groups:
+        for group, state_dtype in zip(self.param_groups, compact, strict=True):
+            group["state_dtype"] = state_dtype
             group.setdefault("variant", self.variants[0])  # a checkpoint of torch.optim means torch's definition
             for name, default in self.defaults.items():
                 group.setdefault(name, default)
@@ -93,7 +96,7 @@ class Checkpointed(torch.optim.Optimizer):
             for parameter in group["params"]:
                 # torch's SGD saves None where it has no momentum.
                 entry = {name: value for name, value in next(entries).items() if value is not None}
-                state = {name: _restored(name, value, counters, parameter) for name, value in entry.items()}
+                state = {name: _restored(name, value, counters, group, parameter) for name, value in entry.items()}
                 if state:
                     self.state[parameter] = state
                 else:
@@ -101,13 +104,13 @@ class Checkpointed(torch.optim.Optimizer):
         self._forget_steps()
 
 
-def _restored(name: str, value: Any, counters: Sequence[str], parameter: torch.Tensor) -> Any:
+def _restored(name: str, value: Any, counters: Sequence[str], group: Mapping[str, Any], parameter: torch.Tensor) -> Any:
     """Return a copy of an entry of saved state, on the device and in the precision of the parameter's state."""
     if name in counters:
         dtype = torch.float32 if name == STEP else torch.float64
         return torch.full((), float(value), dtype=dtype, device=parameter.device)
     if isinstance(value, torch.Tensor):
-        return value.to(parameter.device, state_dtype(parameter), copy=True)
+        return value.to(parameter.device, slot_dtype(name, group, parameter), copy=True)
     return copy.deepcopy(value)
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from steadystep.rule import STEP
 from steadystep.tracing.ops import Number
 from steadystep.tracing.verdict import Verdict
 
-STEP = "step"
+__all__ = ["STEP", "Counters"]
 
 
 class Counters:

@@ -34,10 +34,10 @@ class ParamSet:
         t = counts[STEP] = counts[STEP] + 1
         values = self._values
         values.graph = verdict.graph
-        if self.rule.counters:
-            values.counters = {name: counts[name] for name in self.rule.counters}
-            values.counters = self.rule.advanced(t, values)
-            counts.update(values.counters)
+        values.counters = {name: counts[name] for name in self.rule.counters}
+        values.counters = self.rule.advanced(t, values)
+        counts.update(values.counters)
+        values.counters = {**values.counters, STEP: t}
         coefficients = self.rule.coefficients(t, values)
         bounded: Number = False
         for one in self.passes:

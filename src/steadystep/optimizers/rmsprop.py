@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from steadystep.clipping.chain import Clip
-from steadystep.kernels.precision import Rounding
+from steadystep.kernels.precision import Rounding, StateDtype
 from steadystep.optimizers.base import Optimizer, Params
 from steadystep.rule import DECAY_RATE, NON_NEGATIVE, Rule
 from steadystep.step.guarded_step import Nonfinite
@@ -115,6 +115,7 @@ class RMSprop(Optimizer):
         variant: str | None = None,
         backend: str | None = None,
         maximize: bool = False,
+        state_dtype: StateDtype = None,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -124,7 +125,9 @@ class RMSprop(Optimizer):
             "momentum": momentum,
             "centered": centered,
         }
-        super().__init__(params, defaults, clip, nonfinite, max_consecutive_skips, rounding, variant, backend, maximize)
+        super().__init__(
+            params, defaults, clip, nonfinite, max_consecutive_skips, rounding, variant, backend, maximize, state_dtype
+        )
 
     @classmethod
     def rule(cls, group: Mapping[str, Any]) -> Rule:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from steadystep.gradients.gradient_set import local_reals
-from steadystep.kernels.precision import ROUNDING_ERROR, Rounding, is_compensated, math_dtype
+from steadystep.kernels.precision import ROUNDING_ERROR, Rounding, is_compensated, storage_dtype
 from steadystep.memory.access import check_storage, check_writable
 from steadystep.optimizers.counters import STEP
 from steadystep.rule import Rule
@@ -72,9 +72,9 @@ def check_counter(value: Any, counter: str, name: str) -> None:
         raise ValueError(f"the state {counter!r} of {name} is {value!r}: it must be a single number")
 
 
-def state_dtype(parameter: torch.Tensor) -> torch.dtype:
-    """Return the dtype of a parameter's state."""
-    return parameter.dtype if parameter.is_complex() else math_dtype(parameter)
+def slot_dtype(slot: str, group: Mapping[str, Any], parameter: torch.Tensor) -> torch.dtype:
+    """Return the dtype of a slot of a parameter's state. What rounding has taken is always stored precisely."""
+    return storage_dtype(parameter, None if slot == ROUNDING_ERROR else group["state_dtype"])
 
 
 def initial_state(rule: Rule, group: Mapping[str, Any], slot: str, parameter: torch.Tensor) -> torch.Tensor:
@@ -83,4 +83,6 @@ def initial_state(rule: Rule, group: Mapping[str, Any], slot: str, parameter: to
     value = group[start] if isinstance(start, str) else start
     if parameter.is_complex():
         value = complex(value, value)  # the real and the imaginary part have state like two real numbers
-    return torch.full_like(parameter, value, dtype=state_dtype(parameter), memory_format=torch.preserve_format)
+    return torch.full_like(
+        parameter, value, dtype=slot_dtype(slot, group, parameter), memory_format=torch.preserve_format
+    )

@@ -202,6 +202,7 @@ def test_words_can_be_declared_for_an_arm(name: str, tmp_path: Path) -> None:
         *({"nonfinite": policy} for policy in ("skip", "raise", "propagate")),
         *({"rounding": rounding} for rounding in ("nearest", "stochastic", "kahan")),
         {"backend": "eager"},
+        {"state_dtype": "bfloat16"},
         {"maximize": True, "max_consecutive_skips": 3},
     ]
     for options in words:
@@ -213,6 +214,10 @@ WRONG_OPTIONS = {
     "an unknown word": ({"variant": "unknown"}, "torch, velocity"),
     "an unknown policy": ({"nonfinite": "ignore"}, "skip, raise, propagate"),
     "an unknown rounding": ({"rounding": "up"}, "nearest, stochastic, kahan"),
+    "another precision of the state": (
+        {"state_dtype": "float16"},
+        "takes one of bfloat16",
+    ),
     "an unknown backend": ({"backend": "cpp"}, "backend is 'cpp'"),
     "a word for a number": ({"momentum": "high"}, "takes a number in [0"),
     "a word for a truth value": ({"nesterov": "often"}, "takes true or false"),

@@ -235,6 +235,40 @@ def _rounded_up(context, x):
     return types.uint16(types.float32), generate
 
 
+@intrinsic
+def random_bits(context, number):
+    """Return 32 bits that look random for each of a sequence of numbers with the golden ratio as their difference.
+
+    The first round of the integer hash "lowbias32" (Wellons 2018): rounding to 16 bits needs no better one.
+    """
+
+    def generate(context, builder, signature, arguments):
+        word = ir.IntType(32)
+        x = builder.xor(arguments[0], builder.lshr(arguments[0], word(16)))
+        x = builder.mul(x, word(0x7FEB352D))
+        return builder.xor(x, builder.lshr(x, word(15)))
+
+    return types.uint32(types.uint32), generate
+
+
+@intrinsic
+def rounded_at_random(context, x, noise):
+    """Round a float32 to bfloat16: up or down, as the lower 16 bits of `noise` decide; see `precision.round_to`.
+
+    What is not finite, or would become infinite, is cut off. A NaN stays one: operations set a bit of its upper half.
+    """
+
+    def generate(context, builder, signature, arguments):
+        word = ir.IntType(32)
+        bits = builder.bitcast(arguments[0], word)
+        magnitude = builder.and_(bits, word(0x7FFFFFFF))
+        noise = builder.and_(arguments[1], word(0xFFFF))
+        noise = builder.select(builder.icmp_unsigned("<", magnitude, word(0x7F7F0000)), noise, word(0))
+        return builder.trunc(builder.lshr(builder.add(bits, noise), word(16)), ir.IntType(16))
+
+    return types.uint16(types.float32, types.uint32), generate
+
+
 @njit(**STRICT)
 def _as_it_is(x):
     return x

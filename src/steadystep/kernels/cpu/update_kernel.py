@@ -29,6 +29,9 @@ UNTRANSFORMED = (1.0, 1.0, float("inf"), 1.0, 1.0)
 SETTINGS = ("direction", "coupled", "shrink")
 """What all tensors share besides the rule's coefficients; see `codegen.direction_and_decay`."""
 
+NOISE = np.random.RandomState(0).randint(1 << 32, size=BLOCK, dtype=np.uint32)
+"""Random bits for the elements of a block, to which each block of each step adds a random number."""
+
 Kernel = Callable[..., None]
 
 _CHUNK = """\
@@ -58,7 +61,13 @@ def _transformed(g, before, before_again, bound, after, after_again):
 
 
 @cache
-def update_kernel(equation: Equation, dtype: torch.dtype, grad_dtype: torch.dtype, plain: bool = False) -> Kernel:
+def update_kernel(
+    equation: Equation,
+    dtype: torch.dtype,
+    grad_dtype: torch.dtype,
+    plain: bool = False,
+    stored: torch.dtype | None = None,
+) -> Kernel:
     """Compile the kernel that writes updated parameters and state.
 
     It adds up the squares of what it adds to each chunk, in `totals` (chunks + 1, 1), whose last entry it sets to 1 if
@@ -70,6 +79,7 @@ def update_kernel(equation: Equation, dtype: torch.dtype, grad_dtype: torch.dtyp
         grad_dtype: of the gradients: `dtype`, or float32 where clippers have worked on half precision before.
         plain: leave out what most steps multiply by 1: all of the transform but its first factor, weight decay, and the
             limit of the update. The results are the same, bit for bit.
+        stored: of the state: None for the precision of the update, or bfloat16, to which it is rounded at random.
     """
     new = [f"new{slot}" for slot in range(equation.slots)]
     element = [
@@ -77,7 +87,7 @@ def update_kernel(equation: Equation, dtype: torch.dtype, grad_dtype: torch.dtyp
         *(f"{value} = flushed({value})" for value in new),
         "written = store(q)" if plain else "written = store(p + limit * (q - p) if limit < 1 else q)",
         "P[i] = written",
-        *(f"S{slot}[i] = {value}" for slot, value in enumerate(new)),
+        *_stores(new, stored),
         "change = load(written) - old",
         "squares = add_product(squares, change, change)",
         # 0 unless the state is not finite, and then the sum is not either.
@@ -85,11 +95,36 @@ def update_kernel(equation: Equation, dtype: torch.dtype, grad_dtype: torch.dtyp
     ]
     per_tensor = (*map(local_name, equation.factors), "limit")
     purpose = "plain_update" if plain else "update"
-    return _compile(purpose, equation, equation.update, (dtype, grad_dtype), per_tensor, element)
+    return _compile(purpose, equation, equation.update, (dtype, grad_dtype, stored), per_tensor, element)
+
+
+def _stores(new: Sequence[str], stored: torch.dtype | None) -> list[str]:
+    """Return the source that writes the new state. Two slots share the 32 random bits of an element."""
+    if stored is None:
+        return [f"S{slot}[i] = {value}" for slot, value in enumerate(new)]
+    return [
+        f"S{slot}[i] = rounded_at_random({value}, uint32((NOISE[i] + salt{slot // 2}) >> {16 * (slot % 2)}))"
+        for slot, value in enumerate(new)
+    ]
+
+
+def _salts(slots: int) -> list[str]:
+    """Return the source of what a block adds to the noise: random bits of the step, the tensor and the block.
+
+    The number of the step is the last of the shared numbers. A resumed run rounds as it would have done.
+    """
+    numbers = [f"uint32({name}) * GOLDEN" for name in ("int64(shared[-1])", "tensor", "first")]
+    mixed = "uint32(0)"
+    for number in numbers:
+        mixed = f"random_bits(uint32({number} + {mixed}))"
+    more = [f"salt{pair} = random_bits(uint32(salt{pair - 1} + GOLDEN))" for pair in range(1, (slots + 1) // 2)]
+    return [f"salt0 = {mixed}", *more]
 
 
 @cache
-def sums_kernel(equation: Equation, dtype: torch.dtype, grad_dtype: torch.dtype) -> Kernel:
+def sums_kernel(
+    equation: Equation, dtype: torch.dtype, grad_dtype: torch.dtype, stored: torch.dtype | None = None
+) -> Kernel:
     """Compile the kernel that adds up the terms of the rule's `sums` over each chunk."""
     assert equation.sums is not None, "only a rule with sums has such a kernel"
     terms = [f"term{number}" for number in range(equation.terms)]
@@ -97,30 +132,36 @@ def sums_kernel(equation: Equation, dtype: torch.dtype, grad_dtype: torch.dtype)
         f"{', '.join(terms)}, = {equation.call(equation.sums)}",
         *(f"total{number} += float64({term})" for number, term in enumerate(terms)),
     ]
-    return _compile("sums", equation, equation.sums, (dtype, grad_dtype), (), element, len(terms))
+    return _compile("sums", equation, equation.sums, (dtype, grad_dtype, stored), (), element, len(terms))
 
 
 @cache
-def rms_kernel(equation: Equation, dtype: torch.dtype, grad_dtype: torch.dtype, from_zero: bool) -> Kernel:
+def rms_kernel(
+    equation: Equation,
+    dtype: torch.dtype,
+    grad_dtype: torch.dtype,
+    from_zero: bool,
+    stored: torch.dtype | None = None,
+) -> Kernel:
     """Compile the kernel that adds up `update_rms.squares` of the update over each chunk, all in float64."""
     unused = [f"_{slot}" for slot in range(equation.slots)]
     element = [
         "origin = 0.0 * p" if from_zero else "origin = p",
-        f"{', '.join(['q', *unused])}, = {equation.call(equation.update, 'float64(S{slot}[i])', 'origin')}",
+        f"{', '.join(['q', *unused])}, = {equation.call(equation.update, 'float64(s{slot})', 'origin')}",
         "update = q - origin",
         "total0 += update * update",
         f"total1 += ({SMALL!r} * update) * ({SMALL!r} * update)",
     ]
     purpose = "rms" if from_zero else "rms_within"
     per_tensor = tuple(map(local_name, equation.factors))
-    return _compile(purpose, equation, equation.update, (dtype, grad_dtype), per_tensor, element, 2)
+    return _compile(purpose, equation, equation.update, (dtype, grad_dtype, stored), per_tensor, element, 2)
 
 
 def _compile(
     purpose: str,
     equation: Equation,
     function: Callable[..., Any],
-    dtypes: tuple[torch.dtype, torch.dtype],
+    dtypes: tuple[torch.dtype, torch.dtype, torch.dtype | None],
     per_tensor: Sequence[str],
     element: Sequence[str],
     sums: int = 0,
@@ -135,7 +176,9 @@ def _compile(
     ]
     if purpose == "plain_update":
         read = ["g = load_grad(G[i]) * before", "p = load(P[i])", "old = p"]
+    read += [f"s{slot} = load_state(S{slot}[i])" for slot in range(equation.slots)]
     totals = [f"total{number}" for number in range(sums or 1)]
+    salts = _salts(equation.slots) if updates and dtypes[2] is not None else []
     # Within a block, squares are added up in the precision of the update; blocks are added up in float64.
     start, stop = (
         (["squares = number(0)", "zeros = number(0)"], ["total0 += float64(squares + zeros)"]) if updates else ([], [])
@@ -150,25 +193,31 @@ def _compile(
             + ["before = direction * before"] * (purpose == "plain_update")
             + [f"{total} = 0.0" for total in totals],
         ),
-        block_arrays=indented(4, [*_arrays(equation.slots, "BLOCK"), *start]),
+        block_arrays=indented(4, [*_arrays(equation.slots, "BLOCK"), *salts, *start]),
         block_element=indented(8, [*read, *element]),
         block_end=indented(4, stop),
-        rest_arrays=indented(0, [*_arrays(equation.slots, "rest"), *start]),
+        rest_arrays=indented(0, [*_arrays(equation.slots, "rest"), *salts, *start]),
         rest_element=indented(4, [*read, *element]),
         block_end_of_rest=indented(0, stop),
         end=indented(0, [*(f"totals[chunk, {number}] = {total}" for number, total in enumerate(totals)), *found]),
     )
-    stored, grad = (str(dtype).removeprefix("torch.") for dtype in dtypes)
+    stored, grad = (str(dtype).removeprefix("torch.") for dtype in dtypes[:2])
     module = function.__module__.rpartition(".")[2]
     wide = stored == "float64"
+    state = str(dtypes[2] or ("torch.float64" if wide else "torch.float32")).removeprefix("torch.")
     names = {
         "BLOCK": BLOCK,
         "STORED": intrinsics.STORED[stored],
         "SIZE": dtypes[0].itemsize,
         "GRAD": intrinsics.STORED[grad],
         "GRAD_SIZE": dtypes[1].itemsize,
-        "STATE": intrinsics.STORED["float64" if wide else "float32"],
-        "STATE_SIZE": 8 if wide else 4,
+        "STATE": intrinsics.STORED[state],
+        "STATE_SIZE": np.dtype(intrinsics.STORED[state]).itemsize,
+        "load_state": intrinsics.LOADS[state],
+        "uint32": np.uint32,
+        "NOISE": NOISE,
+        "GOLDEN": np.uint32(0x9E3779B9),
+        "int64": np.int64,
         "number": np.float64 if wide or purpose.startswith("rms") else np.float32,
         "load": intrinsics.LOADS[stored],
         "load_grad": intrinsics.LOADS[grad],
@@ -181,6 +230,7 @@ def _compile(
         types.float64[:, ::1], types.float64[::1], types.float64[:, ::1], types.float64[:, ::1],
     )  # fmt: skip
     name = f"{module}_{function.__name__}_{purpose}_{stored}" + (f"_{grad}" if grad != stored else "")
+    name += "_compact" if dtypes[2] is not None else ""
     source = parallel_kernel("pointers, transform, shared, per_tensor, totals", each, before="\n".join(shared))
     # Only sums may be reordered into vectors: a rule is evaluated as it is written.
     return compile_kernel(name, source, names, function, signature, fastmath={"reassoc"} if sums else False)

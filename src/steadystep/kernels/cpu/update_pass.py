@@ -23,7 +23,7 @@ from steadystep.kernels.cpu.update_kernel import (
 from steadystep.kernels.precision import math_dtype
 from steadystep.kernels.update import Update, has_nonfinite
 from steadystep.memory.layout import in_layout_of
-from steadystep.rule import Rule
+from steadystep.rule import STEP, Rule
 from steadystep.tracing.graph import Graph, Untraceable
 from steadystep.tracing.ops import Number, where
 from steadystep.tracing.verdict import Verdict
@@ -50,6 +50,8 @@ class CPUUpdatePass:
         self.nonfinite = False  # whether the last update wrote anything that is not finite
         self._last: Segments | None = None  # of the last update
         self._kernels: dict[tuple[torch.dtype, bool], Kernel] = {}
+        stored = updates[0].state[0].dtype if updates[0].state else self._math
+        self._stored = None if stored == self._math else stored  # the dtype of compact state
 
     @cached_property
     def _whole(self) -> Segments:
@@ -84,7 +86,8 @@ class CPUUpdatePass:
         update_bound: float | None,
     ) -> bool:
         """Write the update of each tensor; see `UpdatePass.apply`. Here the verdict is true, or a node of a graph."""
-        numbers = (*direction_and_decay(self._rule, values), *coefficients.values())
+        time = () if self._stored is None else (values[STEP],)
+        numbers = (*direction_and_decay(self._rule, values), *coefficients.values(), *time)
         if verdict.graph is None:
             return self._update(np.array(numbers, np.float64), transforms, values, update_bound)
         if update_bound is not None:
@@ -155,21 +158,22 @@ class CPUUpdatePass:
     ) -> bool:
         """Run the kernels on segments whose gradients and transforms are set; return whether the bound took effect."""
         equation, dtypes, per_tensor = self._equation, (self._dtype, grad_dtype), self._per_tensor
+        stored = self._stored
         if self._rule.sums is not None:
-            totals = self._totals(segments, sums_kernel(equation, *dtypes), shared, equation.terms)
+            totals = self._totals(segments, sums_kernel(equation, *dtypes, stored), shared, equation.terms)
             with np.errstate(invalid="ignore", over="ignore"):  # of parameters that are not finite
                 factors = self._rule.tensor_factors(self._counts, values, totals)
             per_tensor[:, :-1] = np.transpose(list(factors.values()))
         bounded = False
         if update_bound is not None:
-            kernel = rms_kernel(equation, *dtypes, update_rms.starts_at_zero(self._rule))
+            kernel = rms_kernel(equation, *dtypes, update_rms.starts_at_zero(self._rule), stored)
             totals = self._totals(segments, kernel, shared, 2)
             per_tensor[:, -1], exceeds = update_rms.limit(totals, self._counts, values["lr"], update_bound)
             bounded = bool(exceeds.any())
         plain = only_scaled and shared[COUPLED] == 0.0 and shared[SHRINK] == 1.0 and update_bound is None
         kernel = self._kernels.get((grad_dtype, plain))
         if kernel is None:
-            kernel = self._kernels[grad_dtype, plain] = update_kernel(equation, *dtypes, plain)
+            kernel = self._kernels[grad_dtype, plain] = update_kernel(equation, *dtypes, plain, stored)
         squares = segments.squares
         squares[-1, 0] = 0.0
         self._run(segments, kernel, shared, squares)

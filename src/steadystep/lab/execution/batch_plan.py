@@ -98,8 +98,8 @@ def _shared_settings(optimizer: str, options: tuple[tuple[str, Option], ...]) ->
         instance = make_optimizer(trial, torch.nn.Linear(1, 1))
     except UserError:
         return None  # the trial is then run alone and raises the error itself
-    if instance.policy.nonfinite != "raise" or "backend" in trial.options:
-        return None  # replicas refuse gradients that are not finite, and have a kernel of their own
+    if instance.policy.nonfinite != "raise" or "backend" in trial.options or "state_dtype" in trial.options:
+        return None  # replicas refuse gradients that are not finite, and have a kernel of their own, with float32 state
     group = instance.param_groups[0]
     rule = instance.rule(group)
     if rule.sums is not None:

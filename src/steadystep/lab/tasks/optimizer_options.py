@@ -112,8 +112,9 @@ def _words(optimizer: str, name: str, annotation: Any) -> tuple[str, ...] | None
     """Return the words that a text option may be, () if there is no list of them, or None if it is no text."""
     if name == "variant":
         return OPTIMIZERS[optimizer].variants
-    if get_origin(annotation) is Literal:
-        return get_args(annotation)
+    for kind in (annotation, *get_args(annotation)):
+        if get_origin(kind) is Literal:
+            return get_args(kind)
     return () if annotation is str or str in get_args(annotation) else None
 
 
