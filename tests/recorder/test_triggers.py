@@ -34,7 +34,8 @@ def healthy(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     half_life = draw(st.floats(5, 300))
     warm_up = draw(st.sampled_from([0, 0, 20, 200]))
     rates = np.minimum(1.0, (1.0 + np.arange(steps)) / max(warm_up, 1))
-    for drop in draw(st.lists(st.integers(1, 2000), max_size=2)):
+    # A rate that drops a hundredfold in the first steps stops a run: schedules drop it after a phase of progress.
+    for drop in draw(st.lists(st.integers(256, 2000), max_size=2)):
         rates[drop:] *= 0.1
     done = np.cumsum(rates) / half_life
     losses = floor + (start - floor) * 0.5**done

@@ -165,8 +165,10 @@ def reproduce(
 
 def _again(function: str, task: str | Task | None, **options: Any) -> str:
     """Return what runs the study again: a command or, for a task that only Python knows, a call."""
+    if options["executor"] == "processes":  # the default
+        options["executor"] = None
     if not isinstance(task, Task):
-        return command_line(function, task=task, **options)
+        return command_line(function, task=task, **{name.replace("_", "-"): value for name, value in options.items()})
     given = ", ".join(f"{name}={_plain(value)!r}" for name, value in options.items() if value is not None)
     return f"steadystep.lab.{function}({task.name}, {given})"
 
