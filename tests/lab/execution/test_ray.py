@@ -1,10 +1,11 @@
 """A Ray cluster: the same records as from processes, whatever becomes of its nodes."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -121,15 +122,19 @@ def test_a_lost_node_costs_no_record(cluster: Any, job: Job, tmp_path: Path) -> 
     doomed = cluster.add_node(num_cpus=1)
 
     class Killer(RecordingObserver):
-        """Removes a node when three trials run and have sent a checkpoint."""
+        """Removes a node when three trials run, and each has sent a checkpoint twice: the first may be of no epoch."""
 
+        versions: ClassVar[set[tuple[str, int]]] = set()
         killed = False
         epochs_before = starts_before = 0
 
         def trial_progress(self, trial: Trial, epoch: int, epochs: int, metrics: Any) -> None:
             super().trial_progress(trial, epoch, epochs, metrics)
-            saved = all(Store(job.folder).checkpoint(trial).exists() for trial in trials)
-            if saved and not self.killed:
+            for path in (Store(job.folder).checkpoint(trial) for trial in trials):
+                if path.exists():
+                    self.versions.add((path.name, path.stat().st_mtime_ns))
+            sent = Counter(name for name, _ in self.versions)
+            if len(sent) == len(trials) and min(sent.values()) > 1 and not self.killed:
                 self.killed = True
                 self.epochs_before, self.starts_before = len(self.epochs), len(self.started)
                 cluster.remove_node(doomed, allow_graceful=False)
