@@ -1,5 +1,6 @@
 """Moments in bfloat16: half the memory, and right on average because they are rounded at random."""
 
+import copy
 import io
 from typing import Any
 
@@ -157,6 +158,31 @@ def test_a_refused_step_changes_no_moment(backend: str) -> None:
         optimizer.step()
     assert optimizer.ledger["skipped"] == 1
     assert all(map(torch.equal, before, slots(optimizer, param).values()))
+
+
+@pytest.mark.parametrize("given", [torch.bfloat16, "bfloat16", torch.float32, None], ids=str)
+def test_a_group_may_have_its_own_dtype(given: Any) -> None:
+    params = [torch.ones(3, requires_grad=True) for _ in range(3)]
+    optimizer = steadystep.Adam([{"params": params[:1]}, {"params": params[1:2], "state_dtype": given}])
+    optimizer.add_param_group({"params": params[2:], "state_dtype": given})
+    for param in params:
+        param.grad = torch.ones_like(param)
+    optimizer.step()
+    expected = torch.bfloat16 if given in (torch.bfloat16, "bfloat16") else torch.float32
+    found = [optimizer.state[param]["exp_avg"].dtype for param in params]
+    assert found == [torch.float32, expected, expected]
+
+
+def test_an_optimizer_pickled_before_there_was_the_option_goes_on() -> None:
+    param = torch.ones(3, requires_grad=True)
+    optimizer = steadystep.Adam([param])
+    for options in (optimizer.defaults, *optimizer.param_groups):
+        del options["state_dtype"]
+    param, resumed = copy.deepcopy((param, optimizer))
+    resumed.load_state_dict(optimizer.state_dict())
+    param.grad = torch.ones_like(param)
+    resumed.step()
+    assert resumed.state[param]["exp_avg"].dtype == torch.float32
 
 
 @pytest.mark.parametrize("wrong", [torch.float16, torch.float64, "float16", 16])

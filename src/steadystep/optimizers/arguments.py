@@ -106,19 +106,20 @@ def check_base_lr(optimizer: str, group: Mapping[str, Any]) -> None:
         )
 
 
-def as_python_number(value: Any) -> Any:
-    """Convert NumPy and other numbers to Python numbers: a checkpoint with NumPy numbers cannot be loaded safely."""
+def as_plain_value(value: Any) -> Any:
+    """Convert numbers to Python numbers, and dtypes to names, so that a checkpoint can be loaded safely.
+
+    float32 becomes None, the default of `state_dtype`.
+    """
+    if isinstance(value, torch.dtype):
+        value = str(value).removeprefix("torch.")
+    if isinstance(value, str):
+        return None if value == "float32" else value
     if isinstance(value, tuple) and any(isinstance(one, np.generic) for one in value):
-        return tuple(map(as_python_number, value))
+        return tuple(map(as_plain_value, value))
     if isinstance(value, np.generic):
         return value.item()
     return float(value) if isinstance(value, Real) and not isinstance(value, int | float) else value
-
-
-def shown_dtype(state_dtype: Any) -> Any:
-    """Return the name of a dtype, which any checkpoint can hold; float32 is what None means."""
-    name = str(state_dtype).removeprefix("torch.") if isinstance(state_dtype, torch.dtype) else state_dtype
-    return None if name == "float32" else name
 
 
 def base_lr(group: Mapping[str, Any]) -> float:

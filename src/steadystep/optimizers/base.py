@@ -12,14 +12,13 @@ from steadystep.gradients.zero_redundancy import refuse_inside_zero
 from steadystep.kernels.dispatch import check_backend
 from steadystep.kernels.precision import Rounding, StateDtype
 from steadystep.optimizers.arguments import (
-    as_python_number,
+    as_plain_value,
     base_lr,
     check_base_lr,
     check_decay,
     check_group,
     check_params,
     refuse_unknown_arguments,
-    shown_dtype,
 )
 from steadystep.optimizers.checkpoint import Checkpointed
 from steadystep.optimizers.planned_step import PlannedStep
@@ -87,9 +86,13 @@ class Optimizer(PlannedStep, Checkpointed, Accounted):
         self._measured = self._owner = None
         if not is_unguarded(self._clippers, self.policy, None):
             refuse_inside_zero(type(self).__name__)
-        options = {"maximize": maximize, "variant": variant or self.variants[0], "rounding": rounding}
-        options["state_dtype"] = shown_dtype(state_dtype)
-        known = {name: as_python_number(value) for name, value in {**defaults, **options}.items()}
+        options = {
+            "maximize": maximize,
+            "variant": variant or self.variants[0],
+            "rounding": rounding,
+            "state_dtype": state_dtype,
+        }
+        known = {name: as_plain_value(value) for name, value in {**defaults, **options}.items()}
         # As in torch.optim, before `params` is read. What options must satisfy together is checked for each group.
         check_group(type(self).__name__, known, self.variants, self.hyperparameters, self._given_defaults)
         check_params(type(self).__name__, params)
@@ -136,7 +139,7 @@ class Optimizer(PlannedStep, Checkpointed, Accounted):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a parameter group; its options are checked like those of the constructor."""
         if isinstance(param_group, dict):  # torch refuses anything else
-            param_group.update({name: as_python_number(param_group[name]) for name in param_group.keys() - {"params"}})
+            param_group.update({name: as_plain_value(param_group[name]) for name in param_group.keys() - {"params"}})
             self._validate({**self.defaults, **param_group})
         super().add_param_group(param_group)
         self._plan = None
@@ -161,6 +164,8 @@ class Optimizer(PlannedStep, Checkpointed, Accounted):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self.defaults.pop("differentiable", None)  # torch adds it to those of every optimizer
+        for options in (self.defaults, *self.param_groups):  # pickled before there was such an option
+            options.setdefault("state_dtype", None)
         self._watch = StepWatch()
         self._forget_steps()
 

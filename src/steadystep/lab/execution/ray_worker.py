@@ -8,16 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from steadystep.lab.execution.portable_error import portable
 from steadystep.lab.execution.shared_splits import SharedSplits
 from steadystep.lab.execution.store import Store
-from steadystep.lab.execution.worker import ChannelObserver, Job, PendingBatch, run_pending
-from steadystep.lab.system.heap import keep_freed_memory
+from steadystep.lab.execution.worker import ChannelObserver, Job, PendingBatch, prepare_process, run_pending
 from steadystep.lab.tasks.splits import Splits
 from steadystep.lab.training.device import find_device
-from steadystep.lab.training.processor import apply_cpu_settings
 from steadystep.lab.training.record import Record
 from steadystep.lab.training.run_trial import TrialStopped
 
@@ -56,7 +52,7 @@ class Common:
 
 def run_task(common: Common, pending: PendingBatch, checkpoint: bytes | None) -> Outcome:
     """Run a batch of trials, from its checkpoint if there is one, in a folder of its own."""
-    _prepare_process()
+    _prepare_once()
     with tempfile.TemporaryDirectory(prefix="steadystep-") as folder:
         driver = _Driver(common, pending, Path(folder))
         if driver.stop():
@@ -136,12 +132,8 @@ class _Driver(ChannelObserver):
             self.send(("checkpoint", (self._id, self.checkpoint.read_bytes())))
 
 
-@cache
-def _prepare_process() -> None:
-    """Give this process the settings of a worker: Ray uses a process for many tasks."""
-    apply_cpu_settings()
-    torch.set_num_interop_threads(1)
-    keep_freed_memory()
+_prepare_once = cache(prepare_process)
+"""Ray uses a process for many tasks."""
 
 
 _loaded: dict[str, Splits[Any]] = {}

@@ -127,14 +127,19 @@ class ChannelObserver:
         self._channel.send(("warning", (text,)))
 
 
+def prepare_process() -> None:
+    """Give this process the settings of a worker; torch allows that once."""
+    apply_cpu_settings()
+    torch.set_num_interop_threads(1)
+    keep_freed_memory()
+
+
 def run_batches(channel: Channel, stop: Callable[[], bool]) -> None:
     """Receive the job, say that this worker is ready, and run batches until the parent sends None.
 
     The data are loaded with the first batch.
     """
-    apply_cpu_settings()
-    torch.set_num_interop_threads(1)
-    keep_freed_memory()
+    prepare_process()
     job: Job = channel.receive()
     observer, splits = ChannelObserver(channel), None
     channel.send(("ready", ()))
