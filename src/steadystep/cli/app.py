@@ -20,6 +20,7 @@ from steadystep.cli.success import success
 from steadystep.cli.tasks import tasks
 from steadystep.cli.theory import theory
 from steadystep.cli.verify import verify
+from steadystep.lab.system.torchrun import place
 
 app = typer.Typer(
     name="steadystep",
@@ -61,7 +62,17 @@ def _main(
 
 
 def run() -> int:
-    """Run the command and return its exit code, which is 2 for errors that the user can fix."""
+    """Run the command, print its error, and return its exit code, which is 2 for errors that the user can fix."""
+    code, message = outcome()
+    if message:
+        here = place()
+        who = f", rank {here.rank}" if here and here.rank > 0 else ""
+        print(f"steadystep{who}: {message}", file=sys.stderr)
+    return code
+
+
+def outcome() -> tuple[int, str]:
+    """Run the command and return its exit code, and the error as one line, or an empty text."""
     from steadystep.lab.errors import UserError
     from steadystep.lab.system.scarcity import scarcity_as_user_error
 
@@ -69,16 +80,10 @@ def run() -> int:
         with scarcity_as_user_error():
             code = app(standalone_mode=False, prog_name="steadystep")
     except UserError as error:
-        return _report_error(str(error))
+        return 2, str(error)
     except TyperException as error:  # an unknown option or an invalid value
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "steadystep"
         message = " ".join(error.format_message().split()).rstrip(".")
-        return _report_error(f"{message}; see `{command} --help`" if message else "")  # --help itself has no message
-    return code if isinstance(code, int) else 0
-
-
-def _report_error(message: str) -> int:
-    if message:
-        print(f"steadystep: {message}", file=sys.stderr)
-    return 2
+        return 2, f"{message}; see `{command} --help`" if message else ""  # --help itself has no message
+    return (code if isinstance(code, int) else 0), ""

@@ -14,6 +14,7 @@ from steadystep.cli.options import (
     Log,
     NumGpus,
     Open,
+    Ranks,
     Replicas,
     Seeds,
     Workers,
@@ -42,6 +43,7 @@ def compare(
     executor: Executor = "processes",
     address: Address = None,
     num_gpus: NumGpus = None,
+    ranks: Ranks = None,
     replicas: Replicas = None,
     dtype: Dtype = None,
     device: Device = None,
@@ -54,8 +56,10 @@ def compare(
     yes: Yes = False,
 ) -> None:
     """Tune all arms equally, run them on paired seeds, and compare them. The same command resumes a stopped study."""
+    from steadystep.cli.ranks import run_in_ranks
     from steadystep.lab.system.fork_server import warm_up
 
+    run_in_ranks(ranks, executor)
     if workers > 1 and executor == "processes":
         warm_up()  # the fork server of the workers imports in parallel with this process
 
@@ -69,8 +73,8 @@ def compare(
     study = comparison(find_task(task), arms, settings=settings, seeds=seeds, epochs=epochs, schedule=schedule)
     command = command_line(
         "compare", task=task, arms=arms, settings=settings, seeds=seeds, epochs=epochs, schedule=schedule,
-        workers=workers, **cluster_options(cluster), replicas=replicas, dtype=dtype, device=device, data=data, out=out,
-        log=log, yes=yes,
+        workers=workers, **cluster_options(cluster), ranks=ranks, replicas=replicas, dtype=dtype, device=device,
+        data=data, out=out, log=log, yes=yes,
     )  # fmt: skip
     folder = out or folder_for(study.task, "-compared")
     run_to_report(study, data, folder, workers, cluster, replicas, dtype, device, command, yes, open_page, log or ())

@@ -29,6 +29,14 @@ NumGpus = Annotated[
         "(default: 1)",
     ),
 ]
+Ranks = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Number of processes that train each trial together, each on its part of every batch; as with torchrun. "
+        "(default: 1)",
+    ),
+]
 Replicas = Annotated[
     int | None,
     typer.Option(

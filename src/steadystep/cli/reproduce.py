@@ -15,6 +15,7 @@ from steadystep.cli.options import (
     Log,
     NumGpus,
     Open,
+    Ranks,
     Replicas,
     Seeds,
     Workers,
@@ -40,6 +41,7 @@ def reproduce(
     executor: Executor = "processes",
     address: Address = None,
     num_gpus: NumGpus = None,
+    ranks: Ranks = None,
     replicas: Replicas = None,
     dtype: Dtype = None,
     device: Device = None,
@@ -52,8 +54,10 @@ def reproduce(
     yes: Yes = False,
 ) -> None:
     """Tune all arms equally, run them on paired seeds, and compare them. The same command resumes a stopped study."""
+    from steadystep.cli.ranks import run_in_ranks
     from steadystep.lab.system.fork_server import warm_up
 
+    run_in_ranks(ranks, executor)
     if workers > 1 and executor == "processes":
         warm_up()  # the fork server of the workers imports in parallel with this process
 
@@ -66,7 +70,7 @@ def reproduce(
     cluster = find_cluster(executor, address, num_gpus, device)
     options = {
         "study": study, "seeds": seeds, "epochs": epochs, "workers": workers, **cluster_options(cluster),
-        "replicas": replicas, "dtype": dtype, "device": device, "data": data, "log": log, "yes": yes,
+        "ranks": ranks, "replicas": replicas, "dtype": dtype, "device": device, "data": data, "log": log, "yes": yes,
     }  # fmt: skip
     if task.lower() != ALL or study:
         chosen = load_study(study) if study else study_for(find_task(task), seeds=seeds, epochs=epochs)
@@ -90,6 +94,7 @@ def _reproduce_table(folder: Path, out: Path | None, options: dict[str, Any], cl
     from steadystep.lab.report.lines import say
     from steadystep.lab.study.command import command_line
     from steadystep.lab.study.spec import study_for
+    from steadystep.lab.system.torchrun import follows
     from steadystep.lab.tasks import TASKS
 
     console, not_run, pages = output(), [], []
@@ -117,10 +122,14 @@ def _reproduce_table(folder: Path, out: Path | None, options: dict[str, Any], cl
             pages.append(page)
         except UserError as error:
             not_run.append(name)
+            if follows():
+                continue
             print(
                 f"steadystep: {name} was not run: {error}\nOn a machine that can run it, use\n  {command}",
                 file=sys.stderr,
             )
+    if follows():
+        return
     say("the paper's Table 1", console, "bold underline")
     render([*accuracies(folder), *improvements(folder)], console)
     for page in pages:

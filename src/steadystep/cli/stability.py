@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from steadystep.cli.options import Address, Data, Device, Executor, Log, NumGpus, Open, Workers, Yes
+from steadystep.cli.options import Address, Data, Device, Executor, Log, NumGpus, Open, Ranks, Workers, Yes
 
 
 def stability(
@@ -51,6 +51,7 @@ def stability(
     executor: Executor = "processes",
     address: Address = None,
     num_gpus: NumGpus = None,
+    ranks: Ranks = None,
     device: Device = None,
     data: Data = None,
     out: Annotated[
@@ -61,8 +62,10 @@ def stability(
     yes: Yes = False,
 ) -> None:
     """Sweep the learning rate with and without clipping. The same command resumes a stopped sweep."""
+    from steadystep.cli.ranks import run_in_ranks
     from steadystep.lab.system.fork_server import warm_up
 
+    run_in_ranks(ranks, executor)
     if workers > 1 and executor == "processes":
         warm_up()  # the fork server of the workers imports in parallel with this process
 
@@ -82,6 +85,7 @@ def stability(
     from steadystep.lab.stability.grid import parse_grid
     from steadystep.lab.stability.run import run_sweep
     from steadystep.lab.study.command import command_line, folder_for
+    from steadystep.lab.system.torchrun import follows, place
     from steadystep.lab.tasks import find_task
 
     cluster = find_cluster(executor, address, num_gpus, device)
@@ -108,6 +112,7 @@ def stability(
         within=within,
         workers=workers,
         **cluster_options(cluster),
+        ranks=ranks,
         device=device,
         data=data,
         out=out,
@@ -123,11 +128,13 @@ def stability(
             lambda limit: forecast(sweep, chosen, all_epochs, data, workers, None, device, limit),
             folder,
             console,
-            yes or cluster is not None,
+            yes or cluster is not None or place() is not None,
         )
         with observe(all_epochs, console) as observer:
             logged = Logged(observer, destinations, sweep.arms)
             results = run_sweep(sweep, chosen, data, folder, workers, logged, device=device, cluster=cluster)
+    if follows():
+        return
     document = stability_document(results, command, within)
     page, *_ = write_document(document, folder)
     show(document, console)

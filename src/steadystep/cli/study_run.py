@@ -9,6 +9,7 @@ import typer
 
 from steadystep.lab.execution.cluster import Cluster
 from steadystep.lab.study.spec import Study
+from steadystep.lab.system.torchrun import follows, place
 
 
 def run_to_report(
@@ -28,7 +29,7 @@ def run_to_report(
     """Run the missing trials, write the report, print it and return its page.
 
     After Ctrl-C the records remain, and `command` resumes. A study of more than a day starts only if the user agrees,
-    which `yes` says beforehand; on a cluster nobody is asked.
+    which `yes` says beforehand; on a cluster nobody is asked. Of several processes, the first one writes the report.
     """
     from steadystep.cli.console import output
     from steadystep.cli.long_study import confirm_long_study
@@ -53,13 +54,15 @@ def run_to_report(
             lambda limit: forecast(study, task, epochs, data, workers, replicas, device, limit),
             folder,
             console,
-            yes or cluster is not None,
+            yes or cluster is not None or place() is not None,
         )
         with observe(epochs, console) as observer:
             logged = Logged(observer, destinations, study.arms)
             results = run_study(
                 study, task, data, folder, workers, logged, replicas=replicas, device=device, cluster=cluster
             )
+    if follows():
+        return folder
     summary = summarise(results)
     written = write_report(results, summary, folder, command)
     render(results, summary, console)
@@ -81,5 +84,7 @@ def resumable(folder: Path, command: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        if follows():
+            raise typer.Exit(130) from None
         print(f"\nStopped; the records so far are in {folder}. Resume with:\n  {command}", file=sys.stderr)
         raise typer.Exit(130) from None

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from steadystep.cli.options import Address, Device, Executor, Log, NumGpus, Open, Replicas, Workers, Yes
+from steadystep.cli.options import Address, Device, Executor, Log, NumGpus, Open, Ranks, Replicas, Workers, Yes
 
 
 def success(
@@ -25,6 +25,7 @@ def success(
     executor: Executor = "processes",
     address: Address = None,
     num_gpus: NumGpus = None,
+    ranks: Ranks = None,
     replicas: Replicas = None,
     device: Device = None,
     out: Annotated[
@@ -35,8 +36,10 @@ def success(
     yes: Yes = False,
 ) -> None:
     """Measure the share of successful runs at each sequence length. The same command resumes a stopped measurement."""
+    from steadystep.cli.ranks import run_in_ranks
     from steadystep.lab.system.fork_server import warm_up
 
+    run_in_ranks(ranks, executor)
     if workers > 1 and executor == "processes":
         warm_up()  # the fork server of the workers imports in parallel with this process
 
@@ -55,6 +58,7 @@ def success(
     from steadystep.lab.study.command import command_line, folder_for
     from steadystep.lab.success.declare import measurement_for
     from steadystep.lab.success.run import run_success
+    from steadystep.lab.system.torchrun import follows, place
 
     cluster = find_cluster(executor, address, num_gpus, device)
     measurement = measurement_for(
@@ -70,8 +74,8 @@ def success(
     folder = out or folder_for(f"rnn-{measurement.problem}", "-success")
     options = {
         "task": task, "lengths": lengths, "cells": cells, "arms": arms, "seeds": seeds, "tune-seeds": tune_seeds,
-        "epochs": epochs, "hidden": hidden, "workers": workers, **cluster_options(cluster), "replicas": replicas,
-        "device": device, "out": out, "log": log, "yes": yes,
+        "epochs": epochs, "hidden": hidden, "workers": workers, **cluster_options(cluster), "ranks": ranks,
+        "replicas": replicas, "device": device, "out": out, "log": log, "yes": yes,
     }  # fmt: skip
     command = command_line("success", **options)
     tuning_runs = sum(arm.configurations for arm in measurement.arms) * tune_seeds
@@ -86,7 +90,7 @@ def success(
             ),
             folder,
             console,
-            yes or cluster is not None,
+            yes or cluster is not None or place() is not None,
         )
         with observe(runs * epochs, console) as observer:
             results = run_success(
@@ -98,6 +102,8 @@ def success(
                 device=device,
                 cluster=cluster,
             )
+    if follows():
+        return
     document, (page, *_) = write_success(results, command, folder)
     show(document, console)
     finish_with_page(page, console, open_page)

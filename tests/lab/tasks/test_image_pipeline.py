@@ -16,6 +16,7 @@ import torch
 from PIL import Image as Picture
 
 from real_data import SHARED, needs
+from shared_rows import assert_shared_out
 from steadystep.lab.tasks import imagenet_resnet, tiny_imagenet_resnet
 from steadystep.lab.tasks.data import BrokenDataError, DataNotFoundError
 from steadystep.lab.tasks.image_source import UnsuitableDataError, open_images
@@ -24,6 +25,7 @@ from steadystep.lab.tasks.pipeline import EncodedImages
 from steadystep.lab.tasks.splits import Arrays, Batch, Split
 from steadystep.lab.tasks.streamed_images import StreamedImages
 from steadystep.lab.training.evaluation import evaluate
+from steadystep.lab.training.ranks import Ranks
 from steadystep.lab.training.run_trial import TrialStopped, run_trial
 from steadystep.lab.training.trial import Trial
 
@@ -207,6 +209,23 @@ def test_broken_images_of_a_stream_are_replaced_up_to_the_limit() -> None:
     assert found.tolist() == expected and len(split.broken) == 3
     with pytest.raises(BrokenDataError, match="at most 1 are tolerated"):
         batches(streamed(damaged(3, 4), limit=1), ORDER)
+
+
+@pytest.mark.parametrize("size", [2, 3, 7])
+@pytest.mark.parametrize("kind", ["indexed", "streamed"])
+def test_processes_that_share_out_the_rows_read_the_same_images(kind: str, size: int) -> None:
+    rows = damaged(3, 4, TRAIN - 1)
+    split = training(rows) if kind == "indexed" else streamed(rows)
+    for order in (torch.arange(TRAIN), torch.arange(TRAIN)[10 : TRAIN // 5 * 5]):
+        assert_shared_out(split, order, batch=5, epoch=1, size=size)
+
+
+def test_a_process_does_not_read_the_images_of_others() -> None:
+    rows = damaged(*range(TRAIN // 2))
+    last = Ranks(1, 2).rows
+    for split in (training(rows), streamed(rows, random=False)):
+        assert len(list(split.stream(torch.arange(TRAIN), TRAIN, 1, last))) == 1
+        assert len(split.broken) == 0
 
 
 class _Table(torch.nn.Module):

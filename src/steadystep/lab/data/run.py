@@ -25,6 +25,7 @@ from steadystep.lab.study.compare import comparison
 from steadystep.lab.study.explain import one_line_errors
 from steadystep.lab.study.spec import Study, load_study, study_for
 from steadystep.lab.system.atomic import check_folder
+from steadystep.lab.system.torchrun import follows
 from steadystep.lab.tasks import find_task
 from steadystep.lab.tasks.task import Task
 
@@ -211,7 +212,8 @@ def _run(
         logged = Logged(observer, destinations, study.arms)
         run_study(study, task, local, folder, workers, logged, replicas=replicas, device=device, cluster=cluster)
     read = load(folder, task=task)
-    write_report(read.results, read.summary, folder, command)
+    if not follows():  # of several processes that torchrun started, the first one writes
+        write_report(read.results, read.summary, folder, command)
     return read
 
 

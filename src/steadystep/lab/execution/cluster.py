@@ -13,6 +13,8 @@ import torch
 
 from steadystep.lab.choices import Where
 from steadystep.lab.errors import UserError
+from steadystep.lab.execution.process_group import process_group
+from steadystep.lab.system.torchrun import place
 from steadystep.lab.training.device import CPU, find_device
 
 KNOCK_SECONDS = 10.0
@@ -46,6 +48,8 @@ def find_cluster(executor: str, address: str | None, num_gpus: float | None, dev
             if value is not None:
                 raise UserError(f"--{name} says how trials run on Ray: add --executor ray, or leave it out")
         return None
+    if place():
+        raise UserError("--executor ray runs whole trials on a cluster: leave it out under torchrun")
     if find_spec("ray") is None:
         raise UserError("--executor ray needs Ray: pip install 'steadystep[ray]'")
     on_gpu = trial_device(device, Cluster()).type == "cuda"
@@ -61,9 +65,16 @@ def find_cluster(executor: str, address: str | None, num_gpus: float | None, dev
 def trial_device(name: str | None, cluster: Cluster | None) -> torch.device:
     """Return the device that trials train on; on a cluster, that of the node, which need not exist here.
 
+    Each of several processes that torchrun started on one machine has a GPU of its own.
+
     Raises:
-        UserError: if there is no such device, or if it has a number on a cluster, where Ray chooses the GPU.
+        UserError: if there is no such device, or if it has a number although Ray or torchrun chooses the GPU.
     """
+    here = place()
+    if cluster is None and here and name not in (None, "cpu"):
+        if name != "cuda":
+            raise UserError(f"under torchrun, each process has a GPU of its own: choose cpu or cuda, not {name!r}")
+        return find_device(f"cuda:{here.local_rank}")
     if cluster is None:
         return find_device(name)
     if name not in (None, "cpu", "cuda"):
@@ -79,8 +90,8 @@ def cluster_options(cluster: Cluster | None) -> dict[str, Any]:
 
 
 @contextmanager
-def connected(cluster: Cluster | None, workers: int) -> Iterator[None]:
-    """Connect this process to the cluster for the length of the block; do nothing if there is none.
+def connected(cluster: Cluster | None, workers: int, device: torch.device = CPU) -> Iterator[None]:
+    """Connect this process to the cluster, or to the others that torchrun started, for the length of the block.
 
     A cluster on this machine is started with as many CPUs as there are workers. A connection that the caller has made
     is used, and left open.
@@ -89,7 +100,8 @@ def connected(cluster: Cluster | None, workers: int) -> Iterator[None]:
         UserError: if the cluster cannot be reached.
     """
     if cluster is None:
-        yield
+        with process_group(device):
+            yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a study tells nobody that it runs
     import ray

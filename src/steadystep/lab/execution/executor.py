@@ -8,12 +8,14 @@ from steadystep.lab.execution.cluster import Cluster
 from steadystep.lab.execution.collector import Collector
 from steadystep.lab.execution.observer import Observer
 from steadystep.lab.execution.pending_batches import pending_batches
+from steadystep.lab.execution.process_group import lost_rank_errors, stop_signals
 from steadystep.lab.execution.worker import Job, run_pending
 from steadystep.lab.execution.worker_process import WorkerDiedError, WorkerProcess, wait_for_events
 from steadystep.lab.system.fork_server import exit_if_script_runs_again, warm_up, worker_context
 from steadystep.lab.tasks.splits import Splits
 from steadystep.lab.training.processor import cpu_settings
 from steadystep.lab.training.record import Record
+from steadystep.lab.training.run_trial import TrialStopped
 from steadystep.lab.training.trial import Trial
 
 __all__ = ["Executor", "InProcess", "Processes", "WorkerDiedError", "make_executor"]
@@ -39,7 +41,12 @@ class Executor(Protocol):
 
 
 def make_executor(job: Job, splits: Splits, workers: int, cluster: Cluster | None = None) -> Executor:
-    """Return the executor for a cluster or this many workers. Results depend on neither: a batch uses one thread."""
+    """Return the executor for the job's ranks, a cluster or this many workers.
+
+    Results depend on neither the cluster nor the workers: a batch uses one thread.
+    """
+    if not job.ranks.alone:
+        return TogetherRanks(job, splits)
     if cluster is not None:
         from steadystep.lab.execution.ray_tasks import RayTasks  # Ray is an extra
 
@@ -59,6 +66,32 @@ class InProcess:
         with cpu_settings():
             for pending in pending_batches(self._job, trials, recorded):
                 run_pending(pending, self._job, self._splits, collector)
+        return collector.records
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class TogetherRanks:
+    """Runs the trials one after the other, each in all processes that torchrun started."""
+
+    def __init__(self, job: Job, splits: Splits) -> None:
+        self._job, self._splits = job, splits
+
+    def run(self, trials: Sequence[Trial], observer: Observer, recorded: Sequence[Trial] = ()) -> Mapping[str, Record]:
+        """Run the trials together with the other processes, which make the same call; see `Executor.run`.
+
+        Raises:
+            KeyboardInterrupt: after SIGINT or SIGTERM in any of the processes, and once the checkpoint is written.
+            LostRankError: if another process has ended.
+        """
+        collector = Collector(observer)
+        with cpu_settings(), stop_signals() as stop, lost_rank_errors():
+            for pending in pending_batches(self._job, trials, recorded):
+                try:
+                    run_pending(pending, self._job, self._splits, collector, stop)
+                except TrialStopped:
+                    raise KeyboardInterrupt from None
         return collector.records
 
     def close(self) -> None:

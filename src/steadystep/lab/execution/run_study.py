@@ -16,6 +16,7 @@ from steadystep.lab.study.spec import Study
 from steadystep.lab.study.stages import run_stages
 from steadystep.lab.system.fork_server import warm_up
 from steadystep.lab.tasks.task import Task
+from steadystep.lab.training.ranks import this_rank
 from steadystep.lab.training.run_trial import CHECKPOINT_SECONDS
 from steadystep.lab.training.trial import Trial
 
@@ -62,12 +63,12 @@ def run_study(
     observer, torch_device = observer or Silent(), trial_device(device, cluster)
     if study.task != task.name:
         raise ValueError(f"the study's task is {study.task!r}, but the given task is {task.name!r}")
-    with connected(cluster, workers):
+    with connected(cluster, workers, torch_device):
         splits = task.load(data)
         store = Store(folder, observer.warning)
         store.declare(StoredStudy(study=study, task_version=task.version, data=splits.fingerprint))
         allowed = allowed_replicas(replicas or task.replicas, task, splits, observer, torch_device)
-        job = Job(task, data, folder, checkpoint_seconds, allowed, torch_device)
+        job = Job(task, data, folder, checkpoint_seconds, allowed, torch_device, this_rank())
         planned = _Planned(study.declared_epochs, observer)
         with stage_runner(job, splits, workers, observer, cluster) as run_stage:
             results = run_stages(study, task, splits.fingerprint, run_stage, undecided_arms, planned)

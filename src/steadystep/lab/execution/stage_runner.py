@@ -1,5 +1,6 @@
 """Get the records of a stage's trials: read stored records and train the trials that have none."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -15,6 +16,7 @@ from steadystep.lab.study.stages import RunStage
 from steadystep.lab.system.scarcity import scarcity_as_user_error
 from steadystep.lab.tasks.splits import Splits
 from steadystep.lab.tasks.task import Task
+from steadystep.lab.training.ranks import Ranks, this_rank
 from steadystep.lab.training.record import Record
 from steadystep.lab.training.trial import Trial
 
@@ -36,7 +38,7 @@ def stage_runner(
     def run_stage(stage: str, trials: Sequence[Trial]) -> Mapping[str, Record]:
         steps = sum(_steps(trial, len(splits.train)) for trial in trials)
         observer.stage_started(stage, len(trials), steps)
-        records = stored_records(store, trials)
+        records = _same_records(job.ranks, stored_records(store, trials))
         for record in records.values():
             observer.trial_finished(record)
         missing = [trial for trial in trials if trial.id not in records]
@@ -50,12 +52,25 @@ def stage_runner(
             executor.close()
 
 
+def _same_records(ranks: Ranks, records: dict[str, Record]) -> dict[str, Record]:
+    """Return the records of rank 0, so that all processes run the same trials."""
+    if ranks.alone:
+        return records
+    texts = json.loads(ranks.same(json.dumps({name: record.model_dump_json() for name, record in records.items()})))
+    return {name: Record.model_validate_json(text) for name, text in texts.items()}
+
+
 def allowed_replicas(replicas: int, task: Task, splits: Splits, observer: Observer, device: torch.device) -> int:
     """Return the number of replicas, or 1 if the task's model cannot be trained in replicas; warn in that case."""
     reason = ""
     if replicas > 1:
-        on_cpu = device.type == "cpu"
-        reason = replication_obstacle(task, splits) if on_cpu else f"is on {device}, and replicas run on the CPU only"
+        ranks = this_rank()
+        if not ranks.alone:
+            reason = f"is trained by {ranks.size} processes together"
+        elif device.type != "cpu":
+            reason = f"is on {device}, and replicas run on the CPU only"
+        else:
+            reason = replication_obstacle(task, splits)
     if reason:
         observer.warning(f"the model of {task.name} {reason}: its trials are trained one at a time")
     return 1 if reason else replicas

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -19,6 +20,7 @@ from steadystep.lab.system.atomic import StoreError, store_errors, write_atomic
 from steadystep.lab.system.json_text import read_json
 from steadystep.lab.system.paths import path_problem
 from steadystep.lab.tasks.arms import Arm
+from steadystep.lab.training.checkpoint import folder_of_ranks
 from steadystep.lab.training.record import Record
 from steadystep.lab.training.trial import Trial
 from steadystep.lab.training.trial_batch import TrialBatch
@@ -193,10 +195,11 @@ class Store:
         return self.folder / "checkpoints" / f"{unfinished.id}.pt"
 
     def drop_checkpoint(self, finished: Trial | TrialBatch) -> None:
-        """Delete the checkpoint of a finished trial or batch, if there is one."""
+        """Delete the checkpoints of a finished trial or batch, if there are any."""
         checkpoint = self.checkpoint(finished)
         with store_errors(checkpoint):
             checkpoint.unlink(missing_ok=True)
+        shutil.rmtree(folder_of_ranks(checkpoint), ignore_errors=True)  # by all processes at once
 
     def _record(self, trial: Trial) -> Path:
         return self.folder / "records" / f"{trial.id}.json"

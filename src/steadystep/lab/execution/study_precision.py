@@ -9,6 +9,7 @@ from steadystep.lab.errors import UserError
 from steadystep.lab.execution.cluster import Cluster
 from steadystep.lab.execution.store import Store
 from steadystep.lab.study.spec import Study
+from steadystep.lab.system.torchrun import place
 from steadystep.lab.tasks.task import Task
 from steadystep.lab.training.device import find_device
 from steadystep.lab.training.precision import fastest_precision
@@ -27,7 +28,7 @@ def in_precision(
     """Return the study with the requested precision, else that of the study in the folder, else the fastest.
 
     `say` is called with a line about a measurement. Nothing is measured for a cluster, whose nodes are other machines
-    than this one: its studies use the precision that they declare.
+    than this one, or by one of several processes, which might disagree: their studies use the precision they declare.
 
     Raises:
         UserError: if there is no such precision or device, or study.json in the folder is invalid.
@@ -36,7 +37,7 @@ def in_precision(
         raise UserError(f"there is no precision {dtype!r}: choose one of {', '.join(get_args(Precision))}")
     if dtype is None and (folder / "study.json").exists():
         dtype = Store(folder).declared().study.dtype
-    if dtype is None and task.recipe.channels_last and cluster is None:
+    if dtype is None and task.recipe.channels_last and cluster is None and place() is None:
         device_found = find_device(device)  # before loading the data, which takes long
         dtype = fastest_precision(task, task.load(data), say, device_found)
     return study.model_copy(update={"dtype": dtype or study.dtype})

@@ -20,6 +20,7 @@ from steadystep.lab.tasks.splits import Splits
 from steadystep.lab.tasks.task import Task
 from steadystep.lab.training.device import CPU
 from steadystep.lab.training.processor import apply_cpu_settings
+from steadystep.lab.training.ranks import ALONE, Ranks
 from steadystep.lab.training.record import Record
 from steadystep.lab.training.run_trial import CHECKPOINT_SECONDS, TrialStopped, run_trial
 from steadystep.lab.training.trial import Trial
@@ -36,6 +37,7 @@ class Job:
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     replicas: int = 1  # number of trials that may be trained side by side
     device: torch.device = CPU
+    ranks: Ranks = ALONE  # the processes that train each trial together
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,8 @@ def run_pending(
         store.drop_checkpoint(pending.batch)
         return
     [trial] = missing
-    store_record(
-        run_trial(trial, job.task, splits, checkpoint, on_epoch=partial(progress, trial), device=job.device, **options)
-    )
+    options |= {"on_epoch": partial(progress, trial), "device": job.device, "ranks": job.ranks}
+    store_record(run_trial(trial, job.task, splits, checkpoint, **options))
 
 
 class Sender(Protocol):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from steadystep.lab.errors import UserError
 from steadystep.lab.sinks.destination import Destination, OpenDestination
+from steadystep.lab.system.torchrun import follows
 
 ACCEPTED = "tensorboard:DIR, wandb, wandb:PROJECT, mlflow or mlflow:URI"
 PROJECT = "steadystep"
@@ -21,6 +22,8 @@ def open_destinations(specs: Sequence[str]) -> list[OpenDestination]:
     Raises:
         LogError: if a destination is not known or cannot be used, or if its package is not installed.
     """
+    if follows():
+        return []  # of several processes of one study, the first one writes
     return [_open(spec) for spec in dict.fromkeys(specs)]
 
 

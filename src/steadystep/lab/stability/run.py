@@ -13,6 +13,7 @@ from steadystep.lab.study.spec import Study
 from steadystep.lab.study.stages import tune
 from steadystep.lab.system.fork_server import warm_up
 from steadystep.lab.tasks.task import Task
+from steadystep.lab.training.ranks import this_rank
 from steadystep.lab.training.record import Record
 from steadystep.lab.training.run_trial import CHECKPOINT_SECONDS
 
@@ -47,11 +48,11 @@ def run_sweep(
     if workers > 1 and cluster is None:
         warm_up()  # while this process loads the data
     observer, where = observer or Silent(), trial_device(device, cluster)
-    with connected(cluster, workers):
+    with connected(cluster, workers, where):
         splits = task.load(data)
         Store(folder, observer.warning).prepare()
         allowed = allowed_replicas(task.replicas, task, splits, observer, where)
-        job = Job(task, data, folder, checkpoint_seconds, allowed, where)
+        job = Job(task, data, folder, checkpoint_seconds, allowed, where, this_rank())
         with stage_runner(job, splits, workers, observer, cluster) as run_stage:
             tuning = tune(study, task, splits.fingerprint, run_stage)
     return SweepResults(

@@ -13,6 +13,7 @@ from steadystep.lab.execution.worker import Job
 from steadystep.lab.study.stages import final_trials, tune
 from steadystep.lab.success.declare import Measurement
 from steadystep.lab.system.fork_server import warm_up
+from steadystep.lab.training.ranks import this_rank
 from steadystep.lab.training.record import Record
 from steadystep.lab.training.run_trial import CHECKPOINT_SECONDS
 from steadystep.lab.training.trial import Trial
@@ -53,12 +54,12 @@ def run_success(
     final: dict[tuple[str, str, int], Sequence[Record]] = {}
     tuned_at = measurement.tuned_at
     lengths = (tuned_at, *(length for length in measurement.lengths if length != tuned_at))
-    with connected(cluster, workers):
+    with connected(cluster, workers, where):
         for cell, length in product(measurement.cells, lengths):
             task = measurement.task(cell, length)
             study, splits = measurement.study(task), task.load(None)
             allowed = allowed_replicas(replicas or task.replicas, task, splits, observer, where)
-            job = Job(task, None, folder, checkpoint_seconds, allowed, where)
+            job = Job(task, None, folder, checkpoint_seconds, allowed, where, this_rank())
             with stage_runner(job, splits, workers, observer, cluster) as run_stage:
                 if length == tuned_at:
                     tuned = tune(study, task, splits.fingerprint, run_stage)

@@ -7,6 +7,7 @@ from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
 from steadystep.lab.system.scarcity import scarcity_as_user_error
+from steadystep.lab.system.torchrun import place
 
 PRELOAD = "steadystep.lab.system.preload"
 """The module that the fork server imports."""
@@ -38,8 +39,8 @@ def warm_up() -> None:
         ScarcityError: if there are too few processes or too little memory to start it.
     """
     exit_if_script_runs_again()
-    if worker_context().get_start_method() != "forkserver":
-        return
+    if place() or worker_context().get_start_method() != "forkserver":
+        return  # processes that torchrun started together have no workers
     with scarcity_as_user_error():
         resource_tracker.ensure_running()  # started first, because starting it would unblock the signal
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # child processes inherit the signal mask

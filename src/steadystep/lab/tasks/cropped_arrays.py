@@ -7,7 +7,7 @@ import torch
 
 from steadystep.lab.tasks.crops import random_crop
 from steadystep.lab.tasks.resample import crop_and_resize, resize_and_centre_crop
-from steadystep.lab.tasks.splits import Batch
+from steadystep.lab.tasks.splits import Batch, Rows, all_rows
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,11 @@ class CroppedArrays:
     def __len__(self) -> int:
         return len(self.y)
 
-    def stream(self, order: torch.Tensor, batch: int, epoch: int) -> Iterator[Batch]:
-        """Yield the examples at the indices in `order`, `batch` at a time; the last batch may be smaller."""
+    def stream(self, order: torch.Tensor, batch: int, epoch: int, rows: Rows = all_rows) -> Iterator[Batch]:
+        """Yield these rows of the batches; see `Split.stream`."""
         height, width = self.pixels.shape[2:]
-        for indices in order.split(batch):
+        for batch_indices in order.split(batch):
+            indices = batch_indices[rows(len(batch_indices))]
             whole = self.pixels.index_select(0, indices)
             if self.random:
                 crops = [random_crop(width, height, index, epoch) for index in indices.tolist()]

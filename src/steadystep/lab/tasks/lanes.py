@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from steadystep.lab.tasks.splits import Batch
+from steadystep.lab.tasks.splits import Batch, Rows, all_rows
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,16 @@ class Lanes:
     def __len__(self) -> int:
         return len(self.y) // self.parts
 
-    def stream(self, order: torch.Tensor, batch: int, epoch: int) -> Iterator[Batch]:
-        """Yield the rows at the indices in `order`, `batch` at a time.
+    def stream(self, order: torch.Tensor, batch: int, epoch: int, rows: Rows = all_rows) -> Iterator[Batch]:
+        """Yield these rows of the batches; see `Split.stream`.
 
         Row r of an epoch is row r mod `batch` of batch r // `batch`. Rows continue from batch to batch if `order` is a
         range of consecutive numbers that starts at a multiple of `batch`.
         """
         lane = len(self) // batch
         begin = epoch % self.parts * len(self)
-        for rows in order.split(batch):
-            indices = begin + torch.where(rows < lane * batch, rows % batch * lane + rows // batch, rows)
+        for whole in order.split(batch):
+            wanted = whole[rows(len(whole))]
+            in_lanes = wanted % batch * lane + wanted // batch
+            indices = begin + torch.where(wanted < lane * batch, in_lanes, wanted)
             yield Batch(self.x.index_select(0, indices), self.y.index_select(0, indices), indices)

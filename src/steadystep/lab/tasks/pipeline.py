@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from steadystep.lab.system.fork_server import worker_context
 from steadystep.lab.tasks.broken_images import LIMIT, BrokenImage, BrokenImages
 from steadystep.lab.tasks.image_decode import UnreadableImageError, centre_view, decode, random_view, read, to_tensor
-from steadystep.lab.tasks.splits import Batch
+from steadystep.lab.tasks.splits import Batch, Rows, all_rows
 
 MAX_WORKERS = 8
 
@@ -47,8 +47,8 @@ class EncodedImages:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def stream(self, order: torch.Tensor, batch: int, epoch: int) -> Iterator[Batch]:
-        """Yield the examples at the indices in `order`, `batch` at a time; the last batch may be smaller.
+    def stream(self, order: torch.Tensor, batch: int, epoch: int, rows: Rows = all_rows) -> Iterator[Batch]:
+        """Yield these rows of the batches; see `Split.stream`. The images of other rows are not read.
 
         Raises:
             BrokenDataError: If more images than the limit cannot be read.
@@ -57,7 +57,7 @@ class EncodedImages:
         loader: DataLoader[_Fetched] = DataLoader(
             _Epoch(self._rows, self._size, self._random, self._limit, epoch),
             batch_size=None,  # the sampler yields the indices of whole batches
-            sampler=[indices.tolist() for indices in order.split(batch)],
+            sampler=[whole[rows(len(whole))].tolist() for whole in order.split(batch)],
             num_workers=workers,
             collate_fn=_identity,
             multiprocessing_context=worker_context() if workers else None,

@@ -20,7 +20,7 @@ def crop_and_resize(pixels: torch.Tensor, crops: Sequence[Crop], size: int) -> t
     tensor([[[[30, 10],
               [30, 10]]]], dtype=torch.uint8)
     """
-    left, top, width, height, mirrored = torch.tensor(crops).T
+    left, top, width, height, mirrored = torch.tensor(crops).view(-1, 5).T
     columns = _weights(left, width, pixels.shape[3], size)
     columns = torch.where(mirrored.bool().view(-1, 1, 1), columns.flip(1), columns)
     return _resample(pixels, columns, _weights(top, height, pixels.shape[2], size))

@@ -1,6 +1,6 @@
 """The data of a task: batches, splits, and the three splits that a data set is divided into."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol
 
@@ -19,14 +19,35 @@ class Batch(NamedTuple):
         """Copy the batch to a device."""
         return Batch(self.x.to(device), self.y.to(device), self.indices.to(device))
 
+    def rows(self, rows: "Rows") -> "Batch":
+        """Return the part of the batch that has these rows."""
+        wanted = rows(len(self.indices))
+        return Batch(self.x[wanted], self.y[wanted], self.indices[wanted])
+
+
+Rows = Callable[[int], slice]
+"""A function of the number of rows in a batch that returns which of them are wanted."""
+
+
+def all_rows(count: int) -> slice:
+    """Return all rows of a batch.
+
+    >>> "abc"[all_rows(3)]
+    'abc'
+    """
+    return slice(0, count)
+
 
 class Split(Protocol):
     """One part of a task's data: examples in a fixed order, served in batches."""
 
     def __len__(self) -> int: ...
 
-    def stream(self, order: torch.Tensor, batch: int, epoch: int) -> Iterator[Batch]:
+    def stream(self, order: torch.Tensor, batch: int, epoch: int, rows: Rows = all_rows) -> Iterator[Batch]:
         """Yield the examples at the indices in `order`, `batch` at a time; the last batch may be smaller.
+
+        Only these `rows` of each batch are yielded, and the others need not be read. Batches and rows are the same
+        whatever is wanted of them, so that several processes can share out a batch.
 
         An example may depend on the epoch, which is counted from 0, and on nothing else. A stream that is restarted in
         the middle of an epoch therefore continues exactly where the interrupted one stopped.
@@ -44,9 +65,10 @@ class Arrays:
     def __len__(self) -> int:
         return len(self.y)
 
-    def stream(self, order: torch.Tensor, batch: int, epoch: int) -> Iterator[Batch]:
-        """Yield the examples at the indices in `order`, `batch` at a time; the last batch may be smaller."""
-        for indices in order.split(batch):
+    def stream(self, order: torch.Tensor, batch: int, epoch: int, rows: Rows = all_rows) -> Iterator[Batch]:
+        """Yield these rows of the batches; see `Split.stream`."""
+        for whole in order.split(batch):
+            indices = whole[rows(len(whole))]
             yield Batch(self.x.index_select(0, indices), self.y.index_select(0, indices), indices)
 
 

@@ -1,6 +1,6 @@
 """A split of encoded images that are streamed over the network."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from steadystep.lab.tasks.broken_images import LIMIT, BrokenImage, BrokenImages
 from steadystep.lab.tasks.image_decode import UnreadableImageError, centre_view, decode, random_view, read, to_tensor
 from steadystep.lab.tasks.pipeline import collate
-from steadystep.lab.tasks.splits import Batch
+from steadystep.lab.tasks.splits import Batch, Rows, all_rows
 
 BUFFER = 10_000
 """Images in the shuffle buffer of a `datasets.IterableDataset`."""
@@ -41,9 +41,10 @@ class StreamedImages:
     def __len__(self) -> int:
         return self._examples
 
-    def stream(self, order: torch.Tensor, batch: int, epoch: int) -> Iterator[Batch]:
-        """Yield the last `len(order)` images of an epoch, `batch` at a time.
+    def stream(self, order: torch.Tensor, batch: int, epoch: int, rows: Rows = all_rows) -> Iterator[Batch]:
+        """Yield these rows of the last `len(order)` images of an epoch, `batch` at a time.
 
+        The images of other rows are read, because a stream has no other way to pass them, but not decoded.
         Only the length of `order` is used, since the stream determines the order itself. The epoch drops its
         last, incomplete batch unless `order` has all images.
 
@@ -51,19 +52,32 @@ class StreamedImages:
             BrokenDataError: If more images than the limit cannot be read.
         """
         first = max(0, self._examples // batch * batch - len(order))
-        remaining = islice(self._readable(first, epoch), len(order))
-        while views := list(islice(remaining, batch)):
-            indices, images, labels = zip(*views, strict=True)
+        sizes = [min(batch, len(order) - start) for start in range(0, len(order), batch)]
+        shares = [range(size)[rows(size)] for size in sizes]
+
+        def wanted(offset: int) -> bool:
+            return offset < len(order) and offset % batch in shares[offset // batch]
+
+        remaining = self._readable(first, epoch, wanted)
+        for share in shares:
+            views = list(islice(remaining, len(share)))
+            indices, images, labels = zip(*views, strict=True) if views else ((), (), ())
             yield collate([to_tensor(image) for image in images], labels, indices)
 
-    def _readable(self, first: int, epoch: int) -> Iterator[tuple[int, Any, int]]:
-        """Yield index, view and label from this index on; a broken image is replaced by the next readable one."""
+    def _readable(self, first: int, epoch: int, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Any, int]]:
+        """Yield index, view and label of the images from `first` on whose offset from there is wanted.
+
+        A broken image is replaced by the next readable one.
+        """
         rows = self._rows.shuffle(seed=epoch, buffer_size=self._buffer) if self._random else self._rows
-        pending = []
+        pending: list[int] = []
         # The stream wraps around to the first images, in case the last ones are broken.
         for position, row in enumerate(chain(rows.skip(first), rows), first):
             index = position % self._examples
-            pending.append(index)
+            if wanted(position - first):
+                pending.append(index)
+            if not pending:
+                continue
             try:
                 image = decode(read(row["image"]))
             except UnreadableImageError as error:

@@ -61,6 +61,15 @@ def load_checkpoint(path: Path, trial_id: str) -> dict[str, Any] | None:
     return state
 
 
+def folder_of_ranks(path: Path) -> Path:
+    """Return the folder of the checkpoint that several processes write, beside the file that one would write.
+
+    >>> folder_of_ranks(Path("checkpoints/ab.pt")).as_posix()
+    'checkpoints/ab'
+    """
+    return path.with_suffix("")
+
+
 def _check_archive(path: Path, content: bytes) -> None:
     """Check that the content is an intact zip archive, which is the format that torch.save writes."""
     if not content.startswith(_ZIP):

@@ -8,12 +8,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from steadystep.lab.tasks.task import Task
 
 
-def flops_per_step(task: Task, x: torch.Tensor, y: torch.Tensor) -> float:
+def flops_per_step(task: Task, x: torch.Tensor, y: torch.Tensor, batch_size: int | None = None) -> float:
     """Return torch's FLOP count of a forward and backward pass on a batch of this shape; random states are unchanged.
+
+    If `batch_size` is given, `x` and `y` are some rows of a batch with so many.
 
     Matrix products and convolutions are counted, as usual; normalisation, activations and pooling are not.
     """
-    return _count(task, x.shape, x.dtype, y.shape, y.dtype)
+    shape, y_shape = (torch.Size((batch_size or len(tensor), *tensor.shape[1:])) for tensor in (x, y))
+    return _count(task, shape, x.dtype, y_shape, y.dtype)
 
 
 @cache

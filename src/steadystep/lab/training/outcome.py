@@ -53,6 +53,7 @@ def make_record(
     test: Callable[[], Evaluation],
     replicas: int = 1,
     device: torch.device = CPU,
+    ranks: int = 1,
 ) -> Record:
     """Make the record of a run that ended.
 
@@ -83,6 +84,7 @@ def make_record(
         ),
         environment=this_environment(trial.dtype, device),
         replicas=replicas,
+        ranks=ranks,
         **outcome,
     )
 

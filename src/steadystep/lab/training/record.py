@@ -74,3 +74,4 @@ class Record(_Frozen):
     times: Times
     environment: Environment
     replicas: int = 1  # number of trials that were trained side by side, including this one; 1: trained alone
+    ranks: int = 1  # number of processes that trained this trial together

@@ -16,11 +16,19 @@ def initial_model(make_model: Callable[[], torch.nn.Module], seed: int) -> torch
     return make_model()
 
 
-def seed_noise(seed: int, device: torch.device = CPU) -> None:
-    """Seed torch's global random states for the noise (dropout) of a run on this device."""
+def seed_noise(seed: int, device: torch.device = CPU, rank: int = 0) -> None:
+    """Seed torch's global random states for the noise (dropout) of a run on this device.
+
+    The CPU's state is the same in all processes of a run, and that of the device differs.
+    """
     _seed_cpu(_stream_seed(seed, "noise"))
     if device.type == "cuda":
-        torch.cuda.default_generators[device.index].manual_seed(_stream_seed(seed, "noise"))
+        torch.cuda.default_generators[device.index].manual_seed(_stream_seed(seed, "noise", rank))
+
+
+def noise_state(seed: int, rank: int) -> torch.Tensor:
+    """Return the state of a generator of the noise of one process."""
+    return torch.Generator().manual_seed(_stream_seed(seed, "noise", rank)).get_state()
 
 
 def epoch_order(seed: int, epoch: int, examples: int) -> torch.Tensor:
@@ -35,6 +43,6 @@ def _seed_cpu(seed: int) -> None:
     torch.default_generator.manual_seed(seed)
 
 
-def _stream_seed(seed: int, name: str, epoch: int = 0) -> int:
+def _stream_seed(seed: int, name: str, number: int = 0) -> int:
     """Return the generator seed of one stream, independent of the seeds of the other streams."""
-    return int(np.random.SeedSequence([seed, _STREAMS.index(name), epoch]).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence([seed, _STREAMS.index(name), number]).generate_state(1, np.uint64)[0] >> 1)

@@ -90,14 +90,17 @@ class _BatchNorm(nn.BatchNorm2d):
     """Batch norm with weight fixed at 1 and bias `BIAS_SCALE` times its parameter, so that the bias learns faster.
 
     The momentum of the running statistics depends on the number of images, so that the batch size does not matter.
+    `whole_batch` is the number of images in a batch of which each of several processes has a part.
     """
+
+    whole_batch: int | None = None
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, eps=1e-12)
         self.weight.requires_grad_(False)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        momentum = 1 - RETENTION ** (len(input) / 250)
+        momentum = 1 - RETENTION ** ((self.whole_batch or len(input)) / 250)
         bias = BIAS_SCALE * self.bias
         return functional.batch_norm(
             input, self.running_mean, self.running_var, self.weight, bias, self.training, momentum, self.eps

@@ -1,7 +1,7 @@
 """A word-level LSTM language model whose state is carried from batch to batch."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -31,6 +31,11 @@ class LSTMLanguageModel(nn.Module):
     >>> sum(parameter.numel() for parameter in LSTMLanguageModel(10_000).parameters())
     4653200
     """
+
+    row_buffers: ClassVar[Mapping[str, int]] = {
+        f"{state}.{name}": 1 for state in ("_trained", "_evaluated") for name in ("hidden", "cell")
+    }
+    """The dimension of each buffer in which it has one entry for each row of a batch."""
 
     def __init__(
         self,

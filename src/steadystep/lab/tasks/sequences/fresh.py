@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from steadystep.lab.tasks.sequences.problem import Problem
-from steadystep.lab.tasks.splits import Arrays, Batch
+from steadystep.lab.tasks.splits import Arrays, Batch, Rows, all_rows
 
 PARTS = ("train", "val", "test")
 
@@ -35,9 +35,9 @@ class FreshSequences:
     def __len__(self) -> int:
         return self.examples
 
-    def stream(self, order: torch.Tensor, batch: int, epoch: int) -> Iterator[Batch]:
-        """Yield the examples at the indices in `order`, `batch` at a time; the last batch may be smaller."""
-        for x, y, indices in draw_epoch(self, epoch).stream(order, batch, epoch):
+    def stream(self, order: torch.Tensor, batch: int, epoch: int, rows: Rows = all_rows) -> Iterator[Batch]:
+        """Yield these rows of the batches; see `Split.stream`."""
+        for x, y, indices in draw_epoch(self, epoch).stream(order, batch, epoch, rows):
             # Symbols are stored as bytes and encoded per batch: one-hot vectors of a whole epoch take far more memory.
             yield Batch(x if x.is_floating_point() else _one_hot(x, self.problem.inputs), y, indices)
 

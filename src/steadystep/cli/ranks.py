@@ -1,0 +1,98 @@
+"""Run a command in several processes that train each trial together, as torchrun does."""
+
+import sys
+import uuid
+from collections.abc import Sequence
+
+import typer
+
+from steadystep.lab.system.torchrun import place
+
+RESTARTS = 3
+"""How often all processes are started again because one of them was killed."""
+
+RENDEZVOUS_SECONDS = 600
+
+STOPPED = 130
+"""The exit code after Ctrl-C."""
+
+
+def run_in_ranks(ranks: int | None, executor: str) -> None:
+    """Run this command in so many processes and exit; return if this is one of them, or one process is to do it.
+
+    Raises:
+        UserError: if torchrun has started another number of processes, or trials are to run on a cluster.
+        typer.Exit: with the exit code of the command, after it has run.
+    """
+    from steadystep.lab.errors import UserError
+
+    here = place()
+    if executor == "ray" and (here or (ranks or 1) > 1):
+        raise UserError("--executor ray runs whole trials on a cluster: leave it out, or --ranks and torchrun")
+    if here and ranks not in (None, here.size):
+        raise UserError(f"torchrun started {here.size} processes, and --ranks {ranks} asks for others: leave it out")
+    if here is None and ranks is not None and ranks > 1:
+        raise typer.Exit(launch(ranks, sys.argv[1:]))
+
+
+def launch(ranks: int, arguments: Sequence[str]) -> int:
+    """Run the command with these arguments in so many processes of this machine, and return its exit code.
+
+    If one of them is killed, all are started again, and go on from the last checkpoint.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    _silence()
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=ranks,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        rdzv_configs={"timeout": RENDEZVOUS_SECONDS},
+        max_restarts=RESTARTS,
+        monitor_interval=0.2,
+        start_method="spawn",
+    )
+    try:
+        outcomes = elastic_launch(config, run_rank)(list(arguments))
+    except SignalException as stopped:
+        return 128 + int(stopped.sigval)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        print(
+            f"steadystep: process {rank} of {ranks} was ended ({failure.message.splitlines()[0]}), also after "
+            f"{RESTARTS} restarts: finished trials are stored, and the same command resumes; try fewer --ranks",
+            file=sys.stderr,
+        )
+        return 1
+    messages = dict.fromkeys(message for _, (_, message) in sorted(outcomes.items()) if message)
+    for message in messages:
+        print(f"steadystep: {message}", file=sys.stderr)
+    return max(code for code, _ in outcomes.values())
+
+
+def run_rank(arguments: Sequence[str]) -> tuple[int, str]:
+    """Run the command as one of the processes, and return its exit code and what to tell the user."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a running trial notes it; before and after, the launcher ends this
+    from steadystep.cli.app import outcome
+
+    sys.argv = ["steadystep", *arguments]
+    code, message = outcome()
+    if code == STOPPED:
+        sys.exit(code)  # the launcher is ending, and would not take a result
+    return code, message
+
+
+def _silence() -> None:
+    """Keep torch's launcher from logging; what the user has to know is printed here."""
+    import logging
+
+    for name in [*logging.root.manager.loggerDict]:
+        if name.startswith(("torch.distributed.elastic", "torch.distributed.launcher")):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
