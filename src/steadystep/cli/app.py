@@ -12,6 +12,7 @@ from steadystep.cli.compare import compare
 from steadystep.cli.cost import cost
 from steadystep.cli.doctor import doctor
 from steadystep.cli.optimizers import optimizers
+from steadystep.cli.ranks import RanksNeeded, launch
 from steadystep.cli.report import report
 from steadystep.cli.reproduce import reproduce
 from steadystep.cli.room import LISTS, TRAINING, with_room
@@ -79,6 +80,8 @@ def outcome() -> tuple[int, str]:
     try:
         with scarcity_as_user_error():
             code = app(standalone_mode=False, prog_name="steadystep")
+    except RanksNeeded as needed:
+        return launch(needed.ranks, outcome)
     except UserError as error:
         return 2, str(error)
     except TyperException as error:  # an unknown option or an invalid value

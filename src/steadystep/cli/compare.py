@@ -56,10 +56,10 @@ def compare(
     yes: Yes = False,
 ) -> None:
     """Tune all arms equally, run them on paired seeds, and compare them. The same command resumes a stopped study."""
-    from steadystep.cli.ranks import run_in_ranks
+    from steadystep.cli.ranks import require_ranks
     from steadystep.lab.system.fork_server import warm_up
 
-    run_in_ranks(ranks, executor)
+    require_ranks(ranks, executor)
     if workers > 1 and executor == "processes":
         warm_up()  # the fork server of the workers imports in parallel with this process
 

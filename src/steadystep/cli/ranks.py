@@ -1,10 +1,9 @@
 """Run a command in several processes that train each trial together, as torchrun does."""
 
+import signal
 import sys
 import uuid
-from collections.abc import Sequence
-
-import typer
+from collections.abc import Callable, Sequence
 
 from steadystep.lab.system.torchrun import place
 
@@ -16,13 +15,24 @@ RENDEZVOUS_SECONDS = 600
 STOPPED = 130
 """The exit code after Ctrl-C."""
 
+Run = Callable[[], tuple[int, str]]
+"""A function that runs the command of `sys.argv` and returns its exit code and what to tell the user."""
 
-def run_in_ranks(ranks: int | None, executor: str) -> None:
-    """Run this command in so many processes and exit; return if this is one of them, or one process is to do it.
+
+class RanksNeeded(Exception):
+    """The command is to run in several processes."""
+
+    def __init__(self, ranks: int) -> None:
+        super().__init__(ranks)
+        self.ranks = ranks
+
+
+def require_ranks(ranks: int | None, executor: str) -> None:
+    """Check that this is one of so many processes that train each trial together; None asks for no certain number.
 
     Raises:
+        RanksNeeded: if they have to be started first.
         UserError: if torchrun has started another number of processes, or trials are to run on a cluster.
-        typer.Exit: with the exit code of the command, after it has run.
     """
     from steadystep.lab.errors import UserError
 
@@ -32,11 +42,11 @@ def run_in_ranks(ranks: int | None, executor: str) -> None:
     if here and ranks not in (None, here.size):
         raise UserError(f"torchrun started {here.size} processes, and --ranks {ranks} asks for others: leave it out")
     if here is None and ranks is not None and ranks > 1:
-        raise typer.Exit(launch(ranks, sys.argv[1:]))
+        raise RanksNeeded(ranks)
 
 
-def launch(ranks: int, arguments: Sequence[str]) -> int:
-    """Run the command with these arguments in so many processes of this machine, and return its exit code.
+def launch(ranks: int, run: Run) -> tuple[int, str]:
+    """Run the command in so many processes of this machine, and return its exit code and what to tell the user.
 
     If one of them is killed, all are started again, and go on from the last checkpoint.
     """
@@ -58,32 +68,25 @@ def launch(ranks: int, arguments: Sequence[str]) -> int:
         start_method="spawn",
     )
     try:
-        outcomes = elastic_launch(config, run_rank)(list(arguments))
+        outcomes = elastic_launch(config, _run_rank)(run, sys.argv)
     except SignalException as stopped:
-        return 128 + int(stopped.sigval)
+        return 128 + int(stopped.sigval), ""
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        print(
-            f"steadystep: process {rank} of {ranks} was ended ({failure.message.splitlines()[0]}), also after "
-            f"{RESTARTS} restarts: finished trials are stored, and the same command resumes; try fewer --ranks",
-            file=sys.stderr,
+        why = failure.message.splitlines()[0]
+        return 1, (
+            f"process {rank} of {ranks} was ended ({why}), also after {RESTARTS} restarts: finished trials are stored, "
+            "and the same command resumes; try fewer --ranks"
         )
-        return 1
     messages = dict.fromkeys(message for _, (_, message) in sorted(outcomes.items()) if message)
-    for message in messages:
-        print(f"steadystep: {message}", file=sys.stderr)
-    return max(code for code, _ in outcomes.values())
+    return max(code for code, _ in outcomes.values()), "; ".join(messages)
 
 
-def run_rank(arguments: Sequence[str]) -> tuple[int, str]:
-    """Run the command as one of the processes, and return its exit code and what to tell the user."""
-    import signal
-
+def _run_rank(run: Run, arguments: Sequence[str]) -> tuple[int, str]:
+    """Run the command as one of the processes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a running trial notes it; before and after, the launcher ends this
-    from steadystep.cli.app import outcome
-
-    sys.argv = ["steadystep", *arguments]
-    code, message = outcome()
+    sys.argv = [*arguments]
+    code, message = run()
     if code == STOPPED:
         sys.exit(code)  # the launcher is ending, and would not take a result
     return code, message

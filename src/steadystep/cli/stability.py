@@ -62,10 +62,10 @@ def stability(
     yes: Yes = False,
 ) -> None:
     """Sweep the learning rate with and without clipping. The same command resumes a stopped sweep."""
-    from steadystep.cli.ranks import run_in_ranks
+    from steadystep.cli.ranks import require_ranks
     from steadystep.lab.system.fork_server import warm_up
 
-    run_in_ranks(ranks, executor)
+    require_ranks(ranks, executor)
     if workers > 1 and executor == "processes":
         warm_up()  # the fork server of the workers imports in parallel with this process
 
