@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ def tuned_settings(
             bare = (arm["optimizer"], arm["options"])
             unclipped = [other for other in study["arms"] if not other.get("clip")]
             twin = next(other for other in unclipped if (other["optimizer"], other["options"]) == bare)
-            lr = best[twin["name"], budget][0]
+            lr = rate_of_norms(study, twin, unclipped, epochs, records)
             norms = [
                 r["norm_quantiles"] for r in records
                 if of_arm(r, twin) and r["trial"]["role"] == "tune" and r["trial"]["lr"] == lr
@@ -143,6 +143,38 @@ def tuned_settings(
     found = {(lr, c): [r for r in mine if (r["trial"]["lr"], threshold_of(r)) == (lr, c)]
              for lr in rates for c in thresholds}  # fmt: skip
     return {setting: runs for setting, runs in found.items() if runs}
+
+
+def rate_of_norms(
+    study: Mapping[str, Any],
+    twin: Mapping[str, Any],
+    unclipped: Sequence[Mapping[str, Any]],
+    epochs: int,
+    records: Sequence[Record],
+) -> float:
+    """Return the rate of the unclipped twin that was best when the clipped arms began, whose norms they use.
+
+    Until then, all unclipped arms were widened together, as long as one of them was best at an edge of its search.
+    """
+    runs: dict[str, dict[float, list[Record]]] = {arm["name"]: {} for arm in unclipped}
+    for arm, record in product(unclipped, records):
+        trial = record["trial"]
+        if of_arm(record, arm) and trial["role"] == "tune" and trial["epochs"] == epochs:
+            runs[arm["name"]].setdefault(trial["lr"], []).append(record)
+    each = [max(1, len(arm.get("quantiles") or ()) + len(arm.get("thresholds") or ())) for arm in study["arms"]]
+    tried = {arm["name"]: sorted(arm["lrs"]) for arm in unclipped}
+    for turn in range(1 + (study.get("widen") or 0)):
+        top = {name: max(rates, key=lambda lr: merit(runs[name][lr])) for name, rates in tried.items()}
+        if turn == (study.get("widen") or 0) or all(tried[name][0] < lr < tried[name][-1] for name, lr in top.items()):
+            return top[twin["name"]]
+        for name, rates in tried.items():
+            place, others = rates.index(top[name]), sorted(set(runs[name]) - set(rates))
+            beyond = place in (0, len(rates) - 1)
+            low = -math.inf if beyond and place == 0 else rates[place - 1] if not beyond else rates[-1]
+            high = rates[place + 1] if not beyond else rates[0] if place == 0 else math.inf
+            near = sorted((lr for lr in others if low < lr < high), key=lambda lr: abs(math.log(lr / top[name])))
+            tried[name] = sorted([*rates, *near[: math.lcm(*each)]])
+    raise AssertionError("the last turn returns")
 
 
 def of_arm(record: Record, arm: Mapping[str, Any]) -> bool:
