@@ -2,6 +2,8 @@
 
 import copy
 import io
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,34 @@ import steadystep
 from cases import OPTIMIZERS, OptimizerCase
 from steadystep.kernels.cpu import intrinsics
 from steadystep.kernels.cpu.update_kernel import BLOCK, NOISE
+from steadystep.kernels.cuda.availability import why_unavailable
 from steadystep.kernels.precision import round_to
 from steadystep.lab.execution.batch_plan import plan_batches
 from tiny_study import tiny_trial
 
-BACKENDS = ("eager", "numba")
+HOME = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
+"""Where Triton's kernels run: without a GPU, in its interpreter, which takes long."""
+
+WITHOUT_TRITON = why_unavailable(HOME)
+BACKENDS = (
+    "eager",
+    "numba",
+    pytest.param(
+        "triton", marks=pytest.mark.skipif(bool(WITHOUT_TRITON), reason=f"Triton does not run {WITHOUT_TRITON}")
+    ),
+)
 rounded_at_random: Any = intrinsics.rounded_at_random
+
+
+@pytest.fixture(autouse=True)
+def divisions_by_zero() -> Iterator[None]:
+    """Let Triton's interpreter compute both branches of a choice in NumPy."""
+    with np.errstate(all="ignore"):
+        yield
+
+
+def home_of(backend: str) -> torch.device:
+    return HOME if backend == "triton" else torch.device("cpu")
 
 
 @njit
@@ -71,11 +95,11 @@ def test_every_optimizer_stays_close_to_its_float32_self(case: OptimizerCase, ba
     ends, moved = [], 0.0
     for state_dtype in (None, torch.bfloat16):
         random = torch.Generator().manual_seed(0)
-        param = torch.randn(3, BLOCK + 5, generator=random).requires_grad_()
+        param = torch.randn(3, BLOCK + 5, generator=random).to(home_of(backend)).requires_grad_()
         start = param.detach().clone()
         optimizer = case.make([param], backend=backend, state_dtype=state_dtype, clip=50.0)
-        for _ in range(20):
-            param.grad = torch.randn(param.shape, generator=random) + 0.5
+        for _ in range(20 if backend != "triton" else 8):
+            param.grad = (torch.randn(param.shape, generator=random) + 0.5).to(param.device)
             optimizer.step()
         expected = torch.bfloat16 if state_dtype else torch.float32
         assert {value.dtype for value in slots(optimizer, param).values()} <= {expected}
@@ -85,6 +109,58 @@ def test_every_optimizer_stays_close_to_its_float32_self(case: OptimizerCase, ba
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_a_moment_decays_by_less_than_its_last_digit(backend: str) -> None:
+    """A second moment of 1 decays by 1/1000 in a step, and its last digit is 1/256: to nearest, it would stay 1."""
+    param = torch.zeros(16, BLOCK, device=home_of(backend), requires_grad=True)
+    param.grad = torch.ones_like(param)
+    optimizer = steadystep.Adam([param], lr=0.0, backend=backend, state_dtype="bfloat16")
+    optimizer.step()
+    optimizer.state[param]["exp_avg_sq"].fill_(1.0)
+    param.grad.zero_()
+    for _ in range(20):
+        optimizer.step()
+    found = optimizer.state[param]["exp_avg_sq"].float().mean().item()
+    assert found == pytest.approx(0.999**20, abs=4e-4)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_step_is_compiled_for_compact_state(backend: str) -> None:
+    param = torch.ones(3, BLOCK, device=home_of(backend), requires_grad=True)
+    param.grad = torch.ones_like(param)
+    optimizer = steadystep.Adam([param], state_dtype=torch.bfloat16, backend=backend)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a backend that cannot update a tensor says so
+        optimizer.step()
+    assert {value.dtype for value in slots(optimizer, param).values()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("backend", [BACKENDS[0], BACKENDS[2]])
+def test_elements_slots_and_steps_are_rounded_independently(backend: str) -> None:
+    """All elements have the same moments, so that rounding alone tells them apart.
+
+    The CPU kernel shares random bits within a block, so that only the steps of each element are independent there.
+    """
+    param = torch.zeros(2, 3 * BLOCK, device=home_of(backend), requires_grad=True)
+    optimizer = steadystep.Adam([param], lr=0.0, backend=backend, state_dtype="bfloat16", betas=(0.9, 0.9))
+    rows = []
+    for _ in range(3):
+        param.grad = torch.ones_like(param)
+        optimizer.step()
+        for name in ("exp_avg", "exp_avg_sq"):
+            moment = optimizer.state[param][name]
+            above = moment.float().flatten().cpu()
+            rows.append(above - above.mean())
+            moment.zero_()
+    found = torch.stack(rows)
+    limit = 5 / found.shape[1] ** 0.5
+    assert (found.var(1) > 0).all()
+    assert (torch.corrcoef(found) - torch.eye(len(found))).abs().max() < limit
+    for distance in (1, 2, 16, BLOCK, 3 * BLOCK):
+        correlation = (found[:, :-distance] * found[:, distance:]).mean(1) / found.square().mean(1)
+        assert correlation.abs().max() < limit, f"elements at a distance of {distance}"
+
+
+@pytest.mark.parametrize("backend", ["eager", "numba"])
 def test_small_changes_of_a_moment_are_not_lost(backend: str) -> None:
     """Rounded to nearest, the second moment would stop growing at a fraction of its limit."""
     param = torch.zeros(64, BLOCK, requires_grad=True)
@@ -150,7 +226,7 @@ def test_parameters_in_half_precision_may_have_compact_moments(dtype: torch.dtyp
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_refused_step_changes_no_moment(backend: str) -> None:
-    param = torch.ones(BLOCK, requires_grad=True)
+    param = torch.ones(BLOCK, device=home_of(backend), requires_grad=True)
     optimizer = steadystep.Adam([param], state_dtype=torch.bfloat16, backend=backend)
     for value in (1.0, float("nan")):
         before = [state.clone() for state in slots(optimizer, param).values()]

@@ -175,7 +175,7 @@ def _why_not(backend: str, update: Update, rounding: Rounding, home: torch.devic
     if not (is_dense(parameter) and same_layout(parameter, update.state)):
         return "whose elements are not dense in memory"
     stored = {state.dtype for state in update.state}
-    if len(stored) > 1 or not stored <= {math_dtype(parameter), *([COMPACT] if backend == "numba" else [])}:
+    if len(stored) > 1 or not stored <= {math_dtype(parameter), COMPACT}:
         return "whose state has another precision"
     return ""
 

@@ -105,5 +105,35 @@ def flushed(x):
         return tl.where(tl.abs(x) < 1.1754943508222875e-38, 0.0, x)
 
 
+@triton.jit
+def random_bits(number):
+    """Return 32 bits that look random for each of a sequence of numbers with the golden ratio as their difference.
+
+    The first round of the integer hash "lowbias32" (Wellons 2018), as on the CPU.
+    """
+    x = number.to(tl.uint32)
+    x = (x ^ (x >> 16)) * 0x7FEB352D
+    return x ^ (x >> 15)
+
+
+@triton.jit
+def salt_of(step, tensor, start):
+    """Return random bits of the number of a step, a tensor and a place in it: what its elements' noise begins with."""
+    salt = random_bits(step.to(tl.int64).to(tl.uint32) * 0x9E3779B9)
+    salt = random_bits(tensor.to(tl.uint32) * 0x9E3779B9 + salt)
+    return random_bits(start.to(tl.uint32) * 0x9E3779B9 + salt)
+
+
+@triton.jit
+def rounded_at_random(x, noise):
+    """Round a float32 to bfloat16, stored as an int16: up or down, as the lower 16 bits of `noise` decide.
+
+    What is not finite, or would become infinite, is cut off; see `precision.round_to`.
+    """
+    bits = x.to(tl.int32, bitcast=True)
+    noise = tl.where((bits & 0x7FFFFFFF) < 0x7F7F0000, (noise & 0xFFFF).to(tl.int32), 0)
+    return ((bits + noise) >> 16).to(tl.int16)
+
+
 STORED = {"float32": tl.float32, "float64": tl.float64, "bfloat16": tl.int16, "float16": tl.float16}
 """The type that an element is read from memory as, by dtype name."""

@@ -58,8 +58,12 @@ def {name}({arguments}):
 
 
 @cache
-def update_kernel(equation: Equation, dtype: torch.dtype, limited: bool) -> Any:
-    """Compile the kernel that writes the updated parameter and state, if the step is accepted."""
+def update_kernel(equation: Equation, dtype: torch.dtype, limited: bool, stored: torch.dtype | None = None) -> Any:
+    """Compile the kernel that writes the updated parameter and state, if the step is accepted.
+
+    `stored` is the dtype of the state: None for the precision of the update, or bfloat16, to which it is rounded at
+    random.
+    """
     new = [f"new{slot}" for slot in range(equation.slots)]
 
     def element(mask: str) -> list[str]:
@@ -69,7 +73,7 @@ def update_kernel(equation: Equation, dtype: torch.dtype, limited: bool) -> Any:
             *(["q = tl.where(limit < 1, p + limit * (q - p), q)"] if limited else []),
             "q = narrow(q, STORED)",
             f"tl.store(P + at, q{mask})",
-            *(f"tl.store(S{slot} + at, {value}{mask})" for slot, value in enumerate(new)),
+            *_stores(new, mask, stored),
             "change = widen(q).to(tl.float64) - old.to(tl.float64)",
             "square = change * change",
             # 0 unless the state is not finite, and then the sum is not either.
@@ -78,7 +82,7 @@ def update_kernel(equation: Equation, dtype: torch.dtype, limited: bool) -> Any:
         ]
 
     limit = ["limit = tl.load(limits + tensor).to(MATH)"] if limited else []
-    start = [*limit, "total = tl.zeros([BLOCK], tl.float64)"]
+    start = [*limit, "total = tl.zeros([BLOCK], tl.float64)", *(_salts(equation) if stored else [])]
     end = [
         "found = tl.sum(total, axis=0)",
         "tl.store(squares + chunk, found)",
@@ -87,21 +91,41 @@ def update_kernel(equation: Equation, dtype: torch.dtype, limited: bool) -> Any:
     ]
     # The kernel of a refused step does not even read its tensors.
     return _kernel(
-        "update", equation, equation.update, dtype, element, condition="tl.load(result)", start=start, end=end
+        "update", equation, equation.update, (dtype, stored), element, condition="tl.load(result)", start=start, end=end
     )
 
 
+def _stores(new: Sequence[str], mask: str, stored: torch.dtype | None) -> list[str]:
+    """Return the source that writes the new state. Two slots share the 32 random bits of an element."""
+    if stored is None:
+        return [f"tl.store(S{slot} + at, {value}{mask})" for slot, value in enumerate(new)]
+    lines = []
+    for slot, value in enumerate(new):
+        if slot % 2 == 0:
+            lines.append(f"noise = random_bits(at.to(tl.uint32) * GOLDEN + salt{slot // 2})")
+        lines.append(f"tl.store(S{slot} + at, rounded_at_random({value}, noise >> {16 * (slot % 2)}){mask})")
+    return lines
+
+
+def _salts(equation: Equation) -> list[str]:
+    """Return the source of what the noise of a chunk begins with; the number of the step is the last shared one."""
+    step = f"tl.load(shared + {len(SETTINGS) + len(equation.shared)})"
+    pairs = range(1, (equation.slots + 1) // 2)
+    more = [f"salt{pair} = random_bits(salt{pair - 1} + GOLDEN)" for pair in pairs]
+    return [f"salt0 = salt_of({step}, tensor, start)", *more]
+
+
 @cache
-def sums_kernel(equation: Equation, dtype: torch.dtype) -> Any:
+def sums_kernel(equation: Equation, dtype: torch.dtype, stored: torch.dtype | None = None) -> Any:
     """Compile the kernel that adds up the terms of the rule's `sums` over each chunk."""
     assert equation.sums is not None, "only a rule with sums has such a kernel"
     terms = [f"term{number}" for number in range(equation.terms)]
     found = f"{', '.join(terms)}, = {equation.call(equation.sums, 's{slot}')}"
-    return _summing("sums", equation, equation.sums, dtype, [found], terms)
+    return _summing("sums", equation, equation.sums, (dtype, stored), [found], terms)
 
 
 @cache
-def rms_kernel(equation: Equation, dtype: torch.dtype, from_zero: bool) -> Any:
+def rms_kernel(equation: Equation, dtype: torch.dtype, from_zero: bool, stored: torch.dtype | None = None) -> Any:
     """Compile the kernel that adds up `update_rms.squares` of the update over each chunk, all in float64."""
     unused = [f"unused{slot}" for slot in range(equation.slots)]
     found = [
@@ -111,14 +135,15 @@ def rms_kernel(equation: Equation, dtype: torch.dtype, from_zero: bool) -> Any:
         f"small = change * {SMALL!r}",
     ]
     purpose = "rms" if from_zero else "rms_within"
-    return _summing(purpose, equation, equation.update, dtype, found, ["change * change", "small * small"], "float64")
+    terms = ["change * change", "small * small"]
+    return _summing(purpose, equation, equation.update, (dtype, stored), found, terms, "float64")
 
 
 def _summing(
     purpose: str,
     equation: Equation,
     function: Callable[..., Any],
-    dtype: torch.dtype,
+    dtypes: tuple[torch.dtype, torch.dtype | None],
     found: Sequence[str],
     terms: Sequence[str],
     math: str = "",
@@ -132,7 +157,7 @@ def _summing(
         purpose,
         equation,
         function,
-        dtype,
+        dtypes,
         element,
         start=[f"total{number} = tl.zeros([BLOCK], tl.float64)" for number in numbers],
         end=[f"tl.store(result + {len(terms)} * chunk + {n}, tl.sum(total{n}, axis=0))" for n in numbers],
@@ -144,14 +169,17 @@ def _kernel(
     purpose: str,
     equation: Equation,
     function: Callable[..., Any],
-    dtype: torch.dtype,
+    dtypes: tuple[torch.dtype, torch.dtype | None],
     element: Element,
     condition: str = "True",
     start: Sequence[str] = (),
     end: Sequence[str] = (),
     math: str = "",
 ) -> Any:
-    """Compile the kernel that evaluates `function` in the precision `math`, by default that of the state."""
+    """Compile the kernel that evaluates `function` in the precision `math`, by default that of the update.
+
+    `dtypes` are those of parameters and of state, None for the precision of the update.
+    """
     slots = range(equation.slots)
     per_tensor = equation.factors if function is equation.update else ()
     variables = [
@@ -170,17 +198,18 @@ def _kernel(
             f"g = widen(tl.load(G + at{mask})).to(MATH)",
             f"p = widen(tl.load(P + at{mask})).to(MATH)",
             "old = p",
-            *(f"s{slot} = tl.load(S{slot} + at{mask}).to(MATH)" for slot in slots),
+            *(f"s{slot} = widen(tl.load(S{slot} + at{mask})).to(MATH)" for slot in slots),
             "g = direction * (clamped(g * before_one * before_two, bound) * after_one * after_two)",
             "g = tl.where(coupled != 0, g + coupled * p, g)",  # 0 * inf is NaN
             "p = shrink * p",
             *element(mask),
         ]
 
-    kind = str(dtype).removeprefix("torch.")
-    state = "float64" if kind == "float64" else "float32"
-    math = math or state
-    name = f"{function.__name__}_{purpose}_{kind}"
+    kind = str(dtypes[0]).removeprefix("torch.")
+    precise = "float64" if kind == "float64" else "float32"
+    state = precise if dtypes[1] is None else str(dtypes[1]).removeprefix("torch.")
+    math = math or precise
+    name = f"{function.__name__}_{purpose}_{kind}" + ("_compact" if dtypes[1] else "")
     source = _KERNEL.format(
         name=name,
         arguments=", ".join([*POINTERS, *(f"{constant}: tl.constexpr" for constant in CONSTANTS)]),
@@ -196,6 +225,7 @@ def _kernel(
         "STORED": tl.constexpr(intrinsics.STORED[kind]),
         "STATE": tl.constexpr(intrinsics.STORED[state]),
         "MATH": tl.constexpr(intrinsics.STORED[math]),
+        "GOLDEN": tl.constexpr(0x9E3779B9),
         **{one.__name__: one for one in _FUNCTIONS},
     }
     return make_function(name, source, names, unspecialised=POINTERS)
@@ -208,6 +238,9 @@ _FUNCTIONS = (
     intrinsics.factor_in_two,
     intrinsics.clamped,
     intrinsics.flushed,
+    intrinsics.random_bits,
+    intrinsics.salt_of,
+    intrinsics.rounded_at_random,
 )
 
 

@@ -19,7 +19,7 @@ from steadystep.kernels.precision import math_dtype
 from steadystep.kernels.update import Update
 from steadystep.memory.fingerprint import addresses_of
 from steadystep.memory.layout import in_layout_of
-from steadystep.rule import Rule
+from steadystep.rule import STEP, Rule
 from steadystep.tracing.graph import Graph, Untraceable
 from steadystep.tracing.ops import Number
 from steadystep.tracing.verdict import Verdict
@@ -34,6 +34,8 @@ class CUDAUpdatePass:
         self._dtype, self._device = updates[0].parameter.dtype, updates[0].parameter.device
         self._chunks = chunks(tuple([update.parameter.numel() for update in updates]), self._device)
         self._math = math_dtype(updates[0].parameter)
+        stored = updates[0].state[0].dtype if updates[0].state else self._math
+        self._stored = None if stored == self._math else stored  # the dtype of compact state
         tensors = [tensor for update in updates for tensor in (update.parameter, *update.state)]
         columns = np.empty((len(updates), 2 + len(rule.slots)), np.int64)
         columns[:, 0] = [update.index for update in updates]
@@ -67,7 +69,8 @@ class CUDAUpdatePass:
         """
         split = _split(transforms)
         before, bound, after = split or ((), np.inf, ())
-        numbers = [*direction_and_decay(self._rule, values), bound, *coefficients.values()]
+        time = () if self._stored is None else (values[STEP],)
+        numbers = [*direction_and_decay(self._rule, values), bound, *coefficients.values(), *time]
         if verdict.graph is not None:
             if split is None or update_bound is not None:
                 raise Untraceable("a clipper needs more than factors and one bound")
@@ -145,16 +148,16 @@ class CUDAUpdatePass:
         }
         per_tensor, limits, bounded = None, None, False
         if self._rule.sums is not None:
-            kernel = sums_kernel(self._equation, self._dtype)
+            kernel = sums_kernel(self._equation, self._dtype, self._stored)
             totals = self._totals(kernel, self._equation.terms, arguments, per_tensor, constants)
             factors = self._rule.tensor_factors(self._counts, values, totals)
             per_tensor = torch.stack(list(factors.values()), dim=1)
         if update_bound is not None:
-            kernel = rms_kernel(self._equation, self._dtype, update_rms.starts_at_zero(self._rule))
+            kernel = rms_kernel(self._equation, self._dtype, update_rms.starts_at_zero(self._rule), self._stored)
             totals = self._totals(kernel, 2, arguments, per_tensor, constants)
             limits, exceeds = update_rms.limit(totals, self._counts, values["lr"], update_bound)
             bounded = exceeds.any()
-        kernel = update_kernel(self._equation, self._dtype, limits is not None)
+        kernel = update_kernel(self._equation, self._dtype, limits is not None, self._stored)
         self._run(kernel, arguments, per_tensor, limits, verdict, constants)
         return bounded
 
