@@ -26,13 +26,14 @@ LAYERS = (  # from the top; a module may import from its own row and from those 
     ("diagnosis",),
     ("recorder",),
     ("guarded_optimizer",),
+    ("compile_kernels",),
     ("clip_in_place", "profile", "decay", "applied_steps", "optimizers"),
     ("step", "kernels"),
     ("clipping",),
     ("gradients",),
     ("rule",),
     ("elementwise", "memory", "tracing"),
-    ("arguments",),
+    ("arguments", "disk_cache"),
 )
 
 

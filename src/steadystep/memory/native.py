@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from steadystep.disk_cache import compile_and_keep
 
 # Intrinsics take a context that their callers do not pass, of which a type checker knows nothing.
 # pyright: reportCallIssue=false
@@ -132,7 +134,7 @@ def _interface() -> _Interface | None:
         ctypes.cast(one, ctypes.c_void_p).value for one in (*found, ctypes.pythonapi.PyCapsule_GetPointer, free)
     ]
     words, table = types.int64[::1], types.int64[::1]
-    compare = njit(types.int64(table, words, words, words, words, words), cache=True)(_compare)
+    compare = compile_and_keep(_compare, types.int64(table, words, words, words, words, words))
     return _Interface(np.array(addresses, np.int64), compare, free)
 
 

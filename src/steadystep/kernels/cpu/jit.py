@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from numba import njit
 from numba.core.dispatcher import Dispatcher
 from numba.np.numpy_support import carray
 
+from steadystep.disk_cache import compile_and_keep
 from steadystep.kernels.cpu import intrinsics
 
 _log = logging.getLogger(__name__)
@@ -73,13 +75,7 @@ def compile_kernel(
     exec(compile(source, __file__, "exec"), namespace)
     function = namespace["kernel"]
     function.__name__ = function.__qualname__ = f"{name}_{digest}"
-    with _announce(name):
-        try:
-            return njit(signature, cache=True, nogil=True, error_model="numpy", **options)(function)
-        except RuntimeError as error:  # there is no folder that can be written to
-            if "cannot cache" not in str(error):
-                raise
-            return njit(signature, nogil=True, error_model="numpy", **options)(function)
+    return compile_and_keep(function, signature, partial(_announce, name), nogil=True, error_model="numpy", **options)
 
 
 _BUILT_IN = {"carray": carray, "float64": np.float64, "inf": np.inf, "sqrt": np.sqrt}
@@ -95,10 +91,11 @@ def _code_identity(code: CodeType) -> str:
 
 
 @contextmanager
-def _announce(name: str) -> Iterator[None]:
+def _announce(name: str, where: str) -> Iterator[None]:
     """Log the name and the duration of a compilation that takes long."""
     started = time.monotonic()
-    timer = threading.Timer(SAY_AFTER_SECONDS, _log.warning, ("compiling the CPU kernel %s, only once", name))
+    message = "compiling the CPU kernel %s for this processor, which takes some seconds; %s"
+    timer = threading.Timer(SAY_AFTER_SECONDS, _log.warning, (message, name, where))
     timer.daemon = True
     timer.start()
     try:
