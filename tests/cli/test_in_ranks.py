@@ -75,3 +75,18 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_resume(tmp_path: Path, every
     assert not any(child.is_running() for child in trained)
     assert [*tmp_path.glob("out/checkpoints/*/latest.json")]
     assert Store(tmp_path / "out").declared().study.task == "digits-mlp"
+
+
+def test_ctrl_c_before_the_first_trial_ends_it_at_once(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "steadystep", *LONG],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        deadline = time.monotonic() + 60
+        while len(psutil.Process(process.pid).children()) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(1.0)
+        os.killpg(process.pid, signal.SIGINT)
+        started = time.monotonic()
+        process.communicate(timeout=60)
+        assert process.returncode == 130 and time.monotonic() - started < 20

@@ -12,7 +12,7 @@ from steadystep.cli.compare import compare
 from steadystep.cli.cost import cost
 from steadystep.cli.doctor import doctor
 from steadystep.cli.optimizers import optimizers
-from steadystep.cli.ranks import RanksNeeded, launch
+from steadystep.cli.ranks import LOST, RanksNeeded, launch
 from steadystep.cli.report import report
 from steadystep.cli.reproduce import reproduce
 from steadystep.cli.room import LISTS, TRAINING, with_room
@@ -74,7 +74,7 @@ def run() -> int:
 
 def outcome() -> tuple[int, str]:
     """Run the command and return its exit code, and the error as one line, or an empty text."""
-    from steadystep.lab.errors import UserError
+    from steadystep.lab.errors import LostRankError, UserError
     from steadystep.lab.system.scarcity import scarcity_as_user_error
 
     try:
@@ -82,6 +82,8 @@ def outcome() -> tuple[int, str]:
             code = app(standalone_mode=False, prog_name="steadystep")
     except RanksNeeded as needed:
         return launch(needed.ranks, outcome)
+    except LostRankError as error:
+        return LOST, str(error)
     except UserError as error:
         return 2, str(error)
     except TyperException as error:  # an unknown option or an invalid value

@@ -15,6 +15,9 @@ RENDEZVOUS_SECONDS = 600
 STOPPED = 130
 """The exit code after Ctrl-C."""
 
+LOST = 75
+"""The exit code of a process that lost another one, as of programs that may succeed when they are run again."""
+
 Run = Callable[[], tuple[int, str]]
 """A function that runs the command of `sys.argv` and returns its exit code and what to tell the user."""
 
@@ -78,18 +81,29 @@ def launch(ranks: int, run: Run) -> tuple[int, str]:
             f"process {rank} of {ranks} was ended ({why}), also after {RESTARTS} restarts: finished trials are stored, "
             "and the same command resumes; try fewer --ranks"
         )
-    messages = dict.fromkeys(message for _, (_, message) in sorted(outcomes.items()) if message)
-    return max(code for code, _ in outcomes.values()), "; ".join(messages)
+    ends = [end for _, end in sorted(outcomes.items())]
+    ends = [end for end in ends if end[0] != LOST] or ends  # what ended one process, not what the others saw of it
+    messages = dict.fromkeys(message for _, message in ends if message)
+    return max(code for code, _ in ends), "; ".join(messages)
 
 
 def _run_rank(run: Run, arguments: Sequence[str]) -> tuple[int, str]:
     """Run the command as one of the processes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a running trial notes it; before and after, the launcher ends this
+    signal.signal(signal.SIGINT, _interrupt_once)
     sys.argv = [*arguments]
-    code, message = run()
+    try:
+        code, message = run()
+    except KeyboardInterrupt:
+        code, message = STOPPED, ""
     if code == STOPPED:
         sys.exit(code)  # the launcher is ending, and would not take a result
     return code, message
+
+
+def _interrupt_once(*_: object) -> None:
+    """Raise a KeyboardInterrupt: the first signal may come from the terminal, and the next one from the launcher."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _silence() -> None:

@@ -7,3 +7,7 @@ class UserError(Exception):
     def _render_traceback_(self) -> list[str]:
         """Return the lines that IPython and notebooks show for this error: the message alone."""
         return [f"{type(self).__name__}: {self}"]
+
+
+class LostRankError(UserError):
+    """Another process of the same trial has ended."""

@@ -11,12 +11,8 @@ import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from steadystep.lab.errors import UserError
+from steadystep.lab.errors import LostRankError
 from steadystep.lab.system.torchrun import place, restarts
-
-
-class LostRankError(UserError):
-    """Another process of the same trial has ended."""
 
 
 @contextmanager
@@ -44,7 +40,8 @@ def process_group(device: torch.device) -> Iterator[None]:
 def stop_signals() -> Iterator[Callable[[], bool]]:
     """Yield a function that returns whether SIGINT or SIGTERM has come in within the block.
 
-    Signals are only noted: a process that ended at once would leave the others waiting for it.
+    Signals are only noted: a process that ended at once would leave the others waiting for it. After one, the process
+    is ending, and further ones are ignored.
     """
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -57,7 +54,7 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
         yield stopped.is_set
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if stopped.is_set() else handler)
 
 
 @contextmanager
