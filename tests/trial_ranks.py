@@ -23,7 +23,7 @@ from steadystep.lab.tasks.splits import Arrays, Splits
 from steadystep.lab.tasks.task import Task
 from steadystep.lab.tasks.text import windows
 from steadystep.lab.training.checkpoint_of_ranks import load_checkpoint_of_ranks, save_checkpoint_of_ranks
-from steadystep.lab.training.processor import apply_cpu_settings
+from steadystep.lab.training.processor import apply_cpu_settings, cpu_settings
 from steadystep.lab.training.ranks import ALONE, Ranks
 from steadystep.lab.training.trainer import Training
 from steadystep.lab.training.trial import Clip, Trial
@@ -154,11 +154,11 @@ def take(training: Training, steps: int) -> None:
 
 def train(name: str, ranks: Ranks = ALONE) -> Seen:
     """Return a finished run of a small task."""
-    apply_cpu_settings()
     task, parts, fields = parts_of(name)
-    training = Seen(trial_of(task, **fields), task, parts, ranks=ranks)
-    training.note_examples()
-    take(training, training.steps)
+    with cpu_settings():
+        training = Seen(trial_of(task, **fields), task, parts, ranks=ranks)
+        training.note_examples()
+        take(training, training.steps)
     return training
 
 
@@ -191,6 +191,7 @@ def main(rank: int, world: int, folder: Path) -> None:
     """Train all small tasks as one of the ranks."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world)
     ranks = Ranks(rank, world)
+    apply_cpu_settings()
     for name in NAMES:
         training = train(name, ranks)
         again = resumed(name, folder, ranks)

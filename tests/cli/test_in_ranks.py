@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from test_on_ray import COMMANDS, numbers, run
 
 from steadystep.lab.execution.store import Store
+from study_commands import COMMANDS, numbers, run
 
 pytestmark = pytest.mark.slow
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 import uuid
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,7 +80,9 @@ def load_checkpoint_of_ranks(path: Path, trial_id: str, ranks: Ranks) -> dict[st
         for name, entry in known.items()
         if name not in others
     }
-    load(tensors, storage_reader=reader, no_dist=ranks.alone)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # one process resumes what several have left
+        load(tensors, storage_reader=reader, no_dist=ranks.alone)
     own = {name.removeprefix(prefix): tensors.pop(name) for name in [*tensors] if name.startswith(prefix)}
     return {**from_plain(latest["state"], tensors), "own": own}
 
