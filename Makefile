@@ -49,6 +49,7 @@ integrations: .venv-trainers-oldest/installed .venv-trainers-newest/installed  #
 bench: .venv/installed .venv-oracles/installed  ## the speed of clip and step, against torch, pytorch-optimizer, optax and the memory
 	.venv-oracles/bin/python -m benchmarks
 	$(BIN)/python -m benchmarks.compact
+	.venv-oracles/bin/python -m benchmarks.low_bit
 	$(BIN)/python -m benchmarks.denormals && $(BIN)/python docs/write_differences.py
 	$(BIN)/python -m benchmarks.replicas
 	$(BIN)/python -m benchmarks.plot
