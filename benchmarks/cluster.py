@@ -4,7 +4,6 @@ Both executors train the same trials of the digits network, each alone and some 
 They take turns. A round begins when the workers have started and ends with the last record.
 """
 
-import json
 import os
 import tempfile
 import time
@@ -15,14 +14,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.written_block import with_block
+from benchmarks.written_block import publish
 from steadystep.lab.execution.cluster import Cluster, connected
 from steadystep.lab.execution.executor import make_executor
 from steadystep.lab.execution.observer import Silent
 from steadystep.lab.execution.store import Store, StoredStudy
 from steadystep.lab.execution.worker import Job
 from steadystep.lab.study.spec import study_for
-from steadystep.lab.system.atomic import write_atomic
 from steadystep.lab.tasks import find_task
 from steadystep.lab.training.environment import this_environment
 from steadystep.lab.training.trial import Trial
@@ -86,10 +84,7 @@ def sentence(found: dict[str, Any]) -> str:
 
 def main() -> None:
     found = measure()
-    write_atomic(RESULTS, json.dumps(found, indent=1).encode())
-    page = with_block(PAGE.read_text(encoding="utf-8"), "throughput", "python -m benchmarks.cluster", sentence(found))
-    write_atomic(PAGE, page.encode())
-    print(sentence(found))
+    publish(found, RESULTS, sentence(found), PAGE, "throughput", "python -m benchmarks.cluster")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 They step in turns in one process, on the shapes of ResNet-50.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ import steadystep
 from benchmarks.interleaved import race
 from benchmarks.shapes import MODELS
 from benchmarks.steps import LR, MAX_NORM, Step, parameters
-from benchmarks.written_block import with_block
-from steadystep.lab.system.atomic import write_atomic
+from benchmarks.written_block import publish
 from steadystep.lab.training.environment import this_environment
 
 RESULTS = Path(__file__).parent / "results" / "compact.json"
@@ -68,10 +66,7 @@ def sentence(found: dict[str, Any]) -> str:
 
 def main() -> None:
     found = measure()
-    write_atomic(RESULTS, json.dumps(found, indent=1).encode())
-    page = with_block(PAGE.read_text(encoding="utf-8"), "compact", "python -m benchmarks.compact", sentence(found))
-    write_atomic(PAGE, page.encode())
-    print(sentence(found))
+    publish(found, RESULTS, sentence(found), PAGE, "compact", "python -m benchmarks.compact")
 
 
 if __name__ == "__main__":

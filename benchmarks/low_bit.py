@@ -3,7 +3,6 @@
 AdamW steps in turns in one process, on one matrix, without clipping, which torchao does not have. Needs torchao.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,7 @@ import torch
 
 import steadystep
 from benchmarks.interleaved import race
-from benchmarks.written_block import with_block
-from steadystep.lab.system.atomic import write_atomic
+from benchmarks.written_block import publish
 from steadystep.lab.training.environment import this_environment
 
 RESULTS = Path(__file__).parent / "results" / "low_bit.json"
@@ -91,10 +89,7 @@ def sentence(found: dict[str, Any]) -> str:
 
 def main() -> None:
     found = measure()
-    write_atomic(RESULTS, json.dumps(found, indent=1).encode())
-    page = with_block(PAGE.read_text(encoding="utf-8"), "low-bit", "python -m benchmarks.low_bit", sentence(found))
-    write_atomic(PAGE, page.encode())
-    print(sentence(found))
+    publish(found, RESULTS, sentence(found), PAGE, "low-bit", "python -m benchmarks.low_bit")
 
 
 if __name__ == "__main__":

@@ -112,12 +112,12 @@ def trial_of(task: Task, **fields: Any) -> Trial:
 
 
 class Seen(Training):
-    """A run that notes the indices of the examples that it trains on."""
+    """A run that notes the labels of the examples that it trains on."""
 
     seen: list[list[int]]
 
     def note_examples(self) -> None:
-        """Begin to note."""
+        """Begin to note the labels of each step."""
         self.seen = []
         loss = self._recipe.loss
 

@@ -11,12 +11,15 @@ from steadystep.lab.errors import UserError
 from steadystep.lab.execution.forecast import Forecast
 from steadystep.lab.progress.time_left import duration
 from steadystep.lab.report.lines import say
+from steadystep.lab.system.torchrun import place
 
 LIMIT = 24 * 3600.0
 
 
 def confirm_long_study(measure: Callable[[float], Forecast], folder: Path, console: Console, yes: bool) -> None:
     """Ask whether to start a study that takes longer than a day; do nothing if it has been started before.
+
+    Processes that torchrun started are not asked: only one of them could answer.
 
     Args:
         measure: Returns the forecast of a study, given the time below which it need not be exact.
@@ -28,7 +31,7 @@ def confirm_long_study(measure: Callable[[float], Forecast], folder: Path, conso
         UserError: if the user does not agree, or cannot be asked because there is no terminal.
     """
     records = folder / "records"
-    if yes or (records.is_dir() and any(records.iterdir())):
+    if yes or place() or (records.is_dir() and any(records.iterdir())):
         return
     found = measure(LIMIT)
     if found.seconds <= LIMIT:

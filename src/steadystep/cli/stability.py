@@ -85,7 +85,7 @@ def stability(
     from steadystep.lab.stability.grid import parse_grid
     from steadystep.lab.stability.run import run_sweep
     from steadystep.lab.study.command import command_line, folder_for
-    from steadystep.lab.system.torchrun import follows, place
+    from steadystep.lab.system.torchrun import follows
     from steadystep.lab.tasks import find_task
 
     cluster = find_cluster(executor, address, num_gpus, device)
@@ -128,7 +128,7 @@ def stability(
             lambda limit: forecast(sweep, chosen, all_epochs, data, workers, None, device, limit),
             folder,
             console,
-            yes or cluster is not None or place() is not None,
+            yes or cluster is not None,
         )
         with observe(all_epochs, console) as observer:
             logged = Logged(observer, destinations, sweep.arms)

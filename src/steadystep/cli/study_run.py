@@ -9,7 +9,7 @@ import typer
 
 from steadystep.lab.execution.cluster import Cluster
 from steadystep.lab.study.spec import Study
-from steadystep.lab.system.torchrun import follows, place
+from steadystep.lab.system.torchrun import follows
 
 
 def run_to_report(
@@ -54,7 +54,7 @@ def run_to_report(
             lambda limit: forecast(study, task, epochs, data, workers, replicas, device, limit),
             folder,
             console,
-            yes or cluster is not None or place() is not None,
+            yes or cluster is not None,
         )
         with observe(epochs, console) as observer:
             logged = Logged(observer, destinations, study.arms)

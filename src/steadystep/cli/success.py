@@ -58,7 +58,7 @@ def success(
     from steadystep.lab.study.command import command_line, folder_for
     from steadystep.lab.success.declare import measurement_for
     from steadystep.lab.success.run import run_success
-    from steadystep.lab.system.torchrun import follows, place
+    from steadystep.lab.system.torchrun import follows
 
     cluster = find_cluster(executor, address, num_gpus, device)
     measurement = measurement_for(
@@ -90,7 +90,7 @@ def success(
             ),
             folder,
             console,
-            yes or cluster is not None or place() is not None,
+            yes or cluster is not None,
         )
         with observe(runs * epochs, console) as observer:
             results = run_success(

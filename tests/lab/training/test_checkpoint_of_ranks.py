@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from steadystep.lab.system.atomic import StoreError
 from steadystep.lab.training.checkpoint import BrokenCheckpointError
 from steadystep.lab.training.checkpoint_of_ranks import LATEST, load_checkpoint_of_ranks, save_checkpoint_of_ranks
-from steadystep.lab.training.plain_state import from_plain, to_plain
 from steadystep.lab.training.ranks import ALONE
+from steadystep.recorder.trees import flatten, restore
 
 TRIAL = "0123456789abcdef"
 STATE = {
@@ -128,5 +128,5 @@ PLAIN = st.recursive(
 
 @given(state=PLAIN)
 def test_plain_values_come_back_from_json(state: Any) -> None:
-    plain, tensors = to_plain(state)
-    assert from_plain(json.loads(json.dumps(plain)), tensors) == state
+    tensors: list[torch.Tensor] = []
+    assert restore(json.loads(json.dumps(flatten(state, tensors))), tensors) == state

@@ -19,8 +19,8 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from steadystep.lab.system.atomic import StoreError, write_atomic
 from steadystep.lab.system.json_text import read_json
 from steadystep.lab.training.checkpoint import BrokenCheckpointError
-from steadystep.lab.training.plain_state import from_plain, to_plain
 from steadystep.lab.training.ranks import Ranks
+from steadystep.recorder.trees import flatten, restore
 
 FORMAT = 1
 LATEST = "latest.json"
@@ -38,19 +38,22 @@ def save_checkpoint_of_ranks(path: Path, trial_id: str, state: dict[str, Any], r
     """
     state = dict(state)
     own = {f"rank{ranks.rank}.{name}": value.cpu() for name, value in state.pop("own").items()}
-    plain, tensors = to_plain(state)
+    tensors: list[torch.Tensor] = []
+    tree = flatten(state, tensors)
+    flat = {_name(place): tensor.cpu().reshape(-1) for place, tensor in enumerate(tensors) if tensor.numel()}
+    layouts = [(str(t.dtype).removeprefix("torch."), list(t.shape), list(t.stride())) for t in tensors]
     name = ranks.same(uuid.uuid4().hex)
     folder = path / name
     try:
-        save({**tensors, **own}, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
+        save({**flat, **own}, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
     except CheckpointException as error:
         raise StoreError(f"cannot write {folder}: {_reason(error)}") from error
     sums: list[dict[str, int]] = [{}] * ranks.size
     dist.all_gather_object(sums, {file.name: _checksum(file) for file in _files_of(folder, ranks)})
     if ranks.rank == 0:
         files = {file: checksum for part in sums for file, checksum in part.items()}
-        latest = {"format": FORMAT, "trial": trial_id, "folder": name, "files": files, "state": plain}
-        write_atomic(path / LATEST, json.dumps(latest))
+        latest = {"format": FORMAT, "trial": trial_id, "folder": name, "files": files}
+        write_atomic(path / LATEST, json.dumps({**latest, "state": tree, "layouts": layouts}))
         for other in path.iterdir():
             if other.is_dir() and other.name != name:
                 shutil.rmtree(other, ignore_errors=True)
@@ -84,7 +87,8 @@ def load_checkpoint_of_ranks(path: Path, trial_id: str, ranks: Ranks) -> dict[st
         warnings.filterwarnings("ignore", "torch.distributed is disabled")  # one process resumes what several have left
         load(tensors, storage_reader=reader, no_dist=ranks.alone)
     own = {name.removeprefix(prefix): tensors.pop(name) for name in [*tensors] if name.startswith(prefix)}
-    return {**from_plain(latest["state"], tensors), "own": own}
+    whole = [_laid_out(tensors.get(_name(place)), *layout) for place, layout in enumerate(latest["layouts"])]
+    return {**restore(latest["state"], whole), "own": own}
 
 
 def _intact(path: Path, text: str, trial_id: str) -> dict[str, Any] | None:
@@ -98,6 +102,16 @@ def _intact(path: Path, text: str, trial_id: str) -> dict[str, Any] | None:
         return latest if sums == latest["files"] else None
     except (ValueError, KeyError, TypeError, OSError):
         return None
+
+
+def _name(place: int) -> str:
+    return f"tensor{place}"
+
+
+def _laid_out(flat: torch.Tensor | None, dtype: str, shape: list[int], stride: list[int]) -> torch.Tensor:
+    """Return a tensor with the memory layout that it had; one without elements is not stored."""
+    laid_out = torch.empty_strided(shape, stride, dtype=getattr(torch, dtype))
+    return laid_out if flat is None else laid_out.copy_(flat.view(shape))
 
 
 def _files_of(folder: Path, ranks: Ranks) -> Iterator[Path]:

@@ -188,14 +188,17 @@ class Training:
         measured.step_seconds.append(step_seconds)
         measured.optimizer_seconds.append(optimizer_seconds)
 
+    @property
+    def _reads_whole_batches(self) -> bool:
+        """Whether this process reads the rows of others: augmentation draws random numbers for all rows of a batch."""
+        return not self.ranks.alone and self._recipe.augment is not no_augmentation
+
     def _begin_epoch(self) -> None:
         """Start the stream of this process's rows of the remaining batches of this epoch."""
         train, self._stream_epoch = self.splits.train, self.epoch
         examples = len(train)
         order = epoch_order(self.trial.seed, self.epoch, examples) if self._recipe.shuffled else torch.arange(examples)
         start = self.measured.steps % self.steps_per_epoch * self.batch_size
-        # Augmentation of whole batches draws random numbers for all rows, so that it has to see all of them.
-        self._reads_whole_batches = not self.ranks.alone and self._recipe.augment is not no_augmentation
         self._stream = train.stream(
             order[start : self.steps_per_epoch * self.batch_size],
             self.batch_size,
