@@ -8,7 +8,7 @@ from cases import CLIPPERS, OPTIMIZERS, ClipperCase, OptimizerCase
 from steadystep.kernels.cpu.parallel import CHUNK
 from steadystep.kernels.cpu.update_kernel import BLOCK
 
-SHAPES = ((3, 5), (BLOCK - 1,), (2, BLOCK), (CHUNK + BLOCK + 3,), (), (1, 7, 2, 2))
+SHAPES = ((3, 5), (8 * BLOCK - 1,), (2, 8 * BLOCK), (CHUNK + 8 * BLOCK + 3,), (), (1, 7, 2, 2))
 """Tensors that end within a block, at the end of a block, and in a second chunk."""
 
 STEPS = 4

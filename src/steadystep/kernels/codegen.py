@@ -1,10 +1,12 @@
 """Helpers with which the compiled backends generate a kernel's source from a rule."""
 
+import dis
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from steadystep.rule import Rule, keywords
+from steadystep.rule import Rule, keywords, positional
 from steadystep.tracing.ops import Number
 
 
@@ -26,7 +28,7 @@ class Equation:
         """The coefficients of `update` that differ between tensors."""
         return keywords(self.update)[len(self.shared) :]
 
-    @property
+    @cached_property
     def terms(self) -> int:
         """The number of sums over a tensor that the rule needs."""
         assert self.sums is not None, "only a rule with sums has terms"
@@ -36,6 +38,20 @@ class Equation:
         """Return the source of a call to `function`; `slot` and `p` are the kernel's names for state and parameter."""
         state = [slot.format(slot=number) for number in range(self.slots)]
         return f"rule({', '.join(['g', p, *state, *map(local_name, keywords(function))])})"
+
+
+def arguments_read(function: Callable[..., Any]) -> frozenset[int]:
+    """Return the positions of those positional arguments that a function reads.
+
+    >>> def first_and_last(g, p, m, *, lr):
+    ...     return (lr * g * m,)
+    >>> sorted(arguments_read(first_and_last))
+    [0, 2]
+    """
+    loads = (one.argval for one in dis.get_instructions(function) if one.opname.startswith("LOAD_FAST"))
+    # Newer versions of Python load two variables in one instruction.
+    names = {name for loaded in loads for name in (loaded if isinstance(loaded, tuple) else (loaded,))}
+    return frozenset(place for place, name in enumerate(positional(function)) if name in names)
 
 
 def local_name(coefficient: str) -> str:

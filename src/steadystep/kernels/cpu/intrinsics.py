@@ -256,6 +256,7 @@ def rounded_at_random(context, x, noise):
     """Round a float32 to bfloat16: up or down, as the lower 16 bits of `noise` decide; see `precision.round_to`.
 
     What is not finite, or would become infinite, is cut off. A NaN stays one: operations set a bit of its upper half.
+    A denormal number becomes 0, as by `flushed`; one function that does both takes fewer instructions.
     """
 
     def generate(context, builder, signature, arguments):
@@ -264,7 +265,9 @@ def rounded_at_random(context, x, noise):
         magnitude = builder.and_(bits, word(0x7FFFFFFF))
         noise = builder.and_(arguments[1], word(0xFFFF))
         noise = builder.select(builder.icmp_unsigned("<", magnitude, word(0x7F7F0000)), noise, word(0))
-        return builder.trunc(builder.lshr(builder.add(bits, noise), word(16)), ir.IntType(16))
+        rounded = builder.lshr(builder.add(bits, noise), word(16))
+        is_denormal = builder.icmp_unsigned("<", magnitude, word(0x00800000))
+        return builder.trunc(builder.select(is_denormal, word(0), rounded), ir.IntType(16))
 
     return types.uint16(types.float32, types.uint32), generate
 

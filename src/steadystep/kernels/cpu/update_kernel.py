@@ -1,6 +1,6 @@
 """The update kernel: a rule compiled into one pass that reads, clips, updates and writes each element."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import Any
 
@@ -8,14 +8,17 @@ import numpy as np
 import torch
 from numba import njit, types
 
-from steadystep.kernels.codegen import Equation, indented, local_name
+from steadystep.kernels.codegen import Equation, arguments_read, indented, local_name
 from steadystep.kernels.cpu import intrinsics
 from steadystep.kernels.cpu.jit import compile_kernel
 from steadystep.kernels.cpu.parallel import parallel_kernel
 from steadystep.kernels.update_rms import SMALL
 
-BLOCK = 1024
+BLOCK = 128
 """Elements in a block: a loop of constant length, which LLVM vectorises without a remainder."""
+
+AHEAD = 4
+"""How many blocks ahead of the current one are prefetched: a processor does not follow so many arrays by itself."""
 
 TRANSFORM = ("before", "before_again", "bound", "after", "after_again")
 """What clipping does to a tensor's elements: clamp(g * before * before_again, bound) * after * after_again.
@@ -40,6 +43,7 @@ blocks = length // BLOCK
 for block in range(blocks):
     first = start + block * BLOCK
     {block_arrays}
+    {prefetches}
     for i in range(BLOCK):
         {block_element}
     {block_end}
@@ -84,7 +88,7 @@ def update_kernel(
     new = [f"new{slot}" for slot in range(equation.slots)]
     element = [
         f"{', '.join(['q', *new])}, = {equation.call(equation.update)}",
-        *(f"{value} = flushed({value})" for value in new),
+        *(f"{value} = flushed({value})" for value in new if stored is None),
         "written = store(q)" if plain else "written = store(p + limit * (q - p) if limit < 1 else q)",
         "P[i] = written",
         *_stores(new, stored),
@@ -123,16 +127,21 @@ def _salts(slots: int) -> list[str]:
 
 @cache
 def sums_kernel(
-    equation: Equation, dtype: torch.dtype, grad_dtype: torch.dtype, stored: torch.dtype | None = None
+    equation: Equation,
+    dtype: torch.dtype,
+    grad_dtype: torch.dtype,
+    plain: bool = False,
+    stored: torch.dtype | None = None,
 ) -> Kernel:
-    """Compile the kernel that adds up the terms of the rule's `sums` over each chunk."""
+    """Compile the kernel that adds up the terms of the rule's `sums` over each chunk; `plain` as for updates."""
     assert equation.sums is not None, "only a rule with sums has such a kernel"
     terms = [f"term{number}" for number in range(equation.terms)]
     element = [
         f"{', '.join(terms)}, = {equation.call(equation.sums)}",
-        *(f"total{number} += float64({term})" for number, term in enumerate(terms)),
+        *(f"block{number} += {term}" for number, term in enumerate(terms)),
     ]
-    return _compile("sums", equation, equation.sums, (dtype, grad_dtype, stored), (), element, len(terms))
+    purpose = "plain_sums" if plain else "sums"
+    return _compile(purpose, equation, equation.sums, (dtype, grad_dtype, stored), (), element, len(terms))
 
 
 @cache
@@ -149,8 +158,8 @@ def rms_kernel(
         "origin = 0.0 * p" if from_zero else "origin = p",
         f"{', '.join(['q', *unused])}, = {equation.call(equation.update, 'float64(s{slot})', 'origin')}",
         "update = q - origin",
-        "total0 += update * update",
-        f"total1 += ({SMALL!r} * update) * ({SMALL!r} * update)",
+        "block0 += update * update",
+        f"block1 += ({SMALL!r} * update) * ({SMALL!r} * update)",
     ]
     purpose = "rms" if from_zero else "rms_within"
     per_tensor = tuple(map(local_name, equation.factors))
@@ -174,15 +183,17 @@ def _compile(
         "g = g + coupled * p if coupled != 0 else g",  # 0 * inf is NaN
         "p = shrink * p",
     ]
-    if purpose == "plain_update":
-        read = ["g = load_grad(G[i]) * before", "p = load(P[i])", "old = p"]
+    if purpose.startswith("plain"):
+        read = ["g = load_grad(G[i]) * before", "p = load(P[i])", *["old = p"] * updates]
     read += [f"s{slot} = load_state(S{slot}[i])" for slot in range(equation.slots)]
     totals = [f"total{number}" for number in range(sums or 1)]
     salts = _salts(equation.slots) if updates and dtypes[2] is not None else []
-    # Within a block, squares are added up in the precision of the update; blocks are added up in float64.
-    start, stop = (
-        (["squares = number(0)", "zeros = number(0)"], ["total0 += float64(squares + zeros)"]) if updates else ([], [])
-    )
+    # Within a block, sums are taken in the precision of the update; blocks are added up in float64.
+    if updates:
+        start, stop = ["squares = number(0)", "zeros = number(0)"], ["total0 += float64(squares + zeros)"]
+    else:
+        start = [f"block{number} = number(0)" for number in range(sums)]
+        stop = [f"total{number} += float64(block{number})" for number in range(sums)]
     found = ["if not total0 < inf:", "    totals[len(table), 0] = 1.0"] if updates else []
     shared = [f"{x} = number(shared[{k}])" for k, x in enumerate((*SETTINGS, *map(local_name, equation.shared)))]
     each = _CHUNK.format(
@@ -190,10 +201,11 @@ def _compile(
             0,
             [f"{x} = number(transform[tensor, {k}])" for k, x in enumerate(TRANSFORM)]
             + [f"{x} = number(per_tensor[tensor, {k}])" for k, x in enumerate(per_tensor)]
-            + ["before = direction * before"] * (purpose == "plain_update")
+            + ["before = direction * before"] * purpose.startswith("plain")
             + [f"{total} = 0.0" for total in totals],
         ),
         block_arrays=indented(4, [*_arrays(equation.slots, "BLOCK"), *salts, *start]),
+        prefetches=indented(4, _prefetches(equation.slots, arguments_read(function) | ({0, 1} if updates else set()))),
         block_element=indented(8, [*read, *element]),
         block_end=indented(4, stop),
         rest_arrays=indented(0, [*_arrays(equation.slots, "rest"), *salts, *start]),
@@ -207,6 +219,7 @@ def _compile(
     state = str(dtypes[2] or ("torch.float64" if wide else "torch.float32")).removeprefix("torch.")
     names = {
         "BLOCK": BLOCK,
+        "AHEAD": AHEAD,
         "STORED": intrinsics.STORED[stored],
         "SIZE": dtypes[0].itemsize,
         "GRAD": intrinsics.STORED[grad],
@@ -236,11 +249,32 @@ def _compile(
     return compile_kernel(name, source, names, function, signature, fastmath={"reassoc"} if sums else False)
 
 
+def _columns(slots: int) -> list[tuple[str, str, str]]:
+    """Return the names of the arrays of gradient, parameter and state, of their types, and of their elements' sizes."""
+    return [
+        ("G", "GRAD", "GRAD_SIZE"),
+        ("P", "STORED", "SIZE"),
+        *((f"S{slot}", "STATE", "STATE_SIZE") for slot in range(slots)),
+    ]
+
+
 def _arrays(slots: int, length: str) -> list[str]:
-    """Return the source of the arrays of gradient, parameter and state from element `first` on."""
-    columns = [("G", "GRAD", "GRAD_SIZE"), ("P", "STORED", "SIZE")]
-    columns += [(f"S{slot}", "STATE", "STATE_SIZE") for slot in range(slots)]
+    """Return the source of the arrays from element `first` on."""
     return [
         f"{name} = carray(at(pointers[tensor, {column}] + first * {size}), {length}, {stored})"
-        for column, (name, stored, size) in enumerate(columns)
+        for column, (name, stored, size) in enumerate(_columns(slots))
+    ]
+
+
+def _prefetches(slots: int, columns: Collection[int]) -> list[str]:
+    """Return the source that prefetches a later block of the arrays with these numbers."""
+    return [
+        line
+        for column, (_, _, size) in enumerate(_columns(slots))
+        if column in columns
+        for line in (
+            f"ahead = pointers[tensor, {column}] + (first + AHEAD * BLOCK) * {size}",
+            f"for line in range(BLOCK * {size} // 64):",
+            "    prefetch(ahead + 64 * line)",
+        )
     ]
