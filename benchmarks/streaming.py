@@ -13,7 +13,7 @@ from numba import types
 from benchmarks.steps import Step
 from steadystep.kernels.codegen import indented
 from steadystep.kernels.cpu.jit import compile_kernel
-from steadystep.kernels.cpu.parallel import TEAM, chunks, parallel_kernel
+from steadystep.kernels.cpu.parallel import COUNTERS_AND_CHUNKS, TEAM, chunks, parallel_kernel
 
 _READ = """\
 total = float32(0)
@@ -40,7 +40,7 @@ for block in range(length // 1024):
 def read(params: Sequence[torch.Tensor]) -> Step:
     """Return a step that reads every gradient once."""
     work = chunks(tuple(param.numel() for param in params))
-    signature = types.void(types.int64[::1], types.int64[:, ::1], types.int64[::1], types.float32[::1])
+    signature = types.void(*COUNTERS_AND_CHUNKS, types.int64[::1], types.float32[::1])
     kernel = compile_kernel(
         "stream_read",
         parallel_kernel("pointers, sums", _READ),
@@ -52,7 +52,7 @@ def read(params: Sequence[torch.Tensor]) -> Step:
     gradients = [param.grad for param in params if param.grad is not None]
     addresses = np.array([gradient.data_ptr() for gradient in gradients], np.int64)
     sums = np.zeros(len(work.table), np.float32)
-    return lambda: TEAM.run(kernel, work.elements, work.table, addresses, sums)
+    return lambda: TEAM.run(kernel, work, addresses, sums)
 
 
 def update(params: Sequence[torch.Tensor], slots: int) -> Step:
@@ -63,7 +63,7 @@ def update(params: Sequence[torch.Tensor], slots: int) -> Step:
     addresses = np.array([[tensor.data_ptr() for tensor in row if tensor is not None] for row in rows], np.int64)
 
     def step(keep_alive: object = rows) -> None:
-        TEAM.run(kernel, work.elements, work.table, addresses)
+        TEAM.run(kernel, work, addresses)
 
     return step
 
@@ -72,5 +72,5 @@ def _update_kernel(outputs: int) -> Callable[..., None]:
     arrays = [f"A{k} = carray(at(pointers[tensor, {k + 1}] + first), 1024, float32)" for k in range(outputs)]
     moves = [f"A{k}[i] = A{k}[i] + g" for k in range(outputs)]
     source = parallel_kernel("pointers", _UPDATE.format(arrays=indented(4, arrays), moves=indented(8, moves)))
-    signature = types.void(types.int64[::1], types.int64[:, ::1], types.int64[:, ::1])
+    signature = types.void(*COUNTERS_AND_CHUNKS, types.int64[:, ::1])
     return compile_kernel(f"stream_{outputs}", source, {"float32": np.float32}, None, signature)

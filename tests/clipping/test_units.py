@@ -105,3 +105,26 @@ def test_sizes_of_units_near_the_limits_of_float64(backend: str | None) -> None:
     result = units.measure_units([rows], [rows], {}, backend)
     assert result.norms == pytest.approx([5e200, 5e-200, 0.0], rel=1e-14)
     assert result.abs_max.tolist() == [4e200, 4e-200, 0.0]
+
+
+def test_units_are_measured_anew_when_their_tensors_have_changed() -> None:
+    """What is prepared for one kind of tensors must not serve another, even of the same shape."""
+    torch.manual_seed(0)
+    flat = torch.randn(12, dtype=torch.complex64)
+    kinds = {
+        "rows": torch.randn(6, 2),
+        "columns": torch.randn(2, 6).T,
+        "float64": torch.randn(6, 2, dtype=torch.float64),
+        "a negated view": torch._neg_view(torch.randn(6, 2)),
+        "with gaps": torch.randn(6, 4)[:, ::2],
+    }
+    prepared: dict[str, object] = {}
+    for name in [*kinds, *kinds]:
+        tensor = kinds[name]
+        expected = torch.linalg.vector_norm(tensor.double(), dim=1)
+        found = units.measure_units([tensor], [tensor], prepared, None)
+        torch.testing.assert_close(torch.from_numpy(found.norms), expected, rtol=1e-12, atol=0.0, msg=name)
+    # The same memory is one unit as a complex vector, and twelve as a matrix of its real numbers.
+    reals = torch.view_as_real(flat)
+    for whole, count in ((flat, 1), (reals, 12), (flat, 1)):
+        assert units.measure_units([reals], [whole], prepared, None).counts == (count,)

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numba import njit, types
 from numba.core.caching import FunctionCache
 
@@ -188,18 +190,27 @@ def test_in_a_data_loader_worker() -> None:
 def test_a_thread_that_starts_late_has_no_work_left() -> None:
     calls: list[int] = []
 
-    def kernel(counters: np.ndarray, chunks: list[int]) -> None:
-        while counters[0] < len(chunks):
+    def kernel(counters: np.ndarray, shares: np.ndarray, table: np.ndarray) -> None:
+        while counters[0] < len(shares) - 1:
             counters[0] += 1
             calls.append(threading.get_ident())
 
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        parallel.Team().run(kernel, parallel.MIN_SHARED_ELEMENTS + 1, [1, 2, 3])
+        parallel.Team().run(kernel, parallel.chunks((parallel.CHUNK,) * 3))
     finally:
         torch.set_num_threads(before)
     assert len(calls) == 3
+
+
+@given(st.lists(st.integers(0, 3 * parallel.CHUNK), max_size=20))
+def test_shares_are_as_long_as_a_chunk_and_hold_every_chunk_once(sizes: list[int]) -> None:
+    work = parallel.chunks(tuple(sizes))
+    assert work.shares[0] == 0 and work.shares[-1] == len(work.table)
+    assert (np.diff(work.shares) > 0).all()
+    lengths = [int(part[:, 2].sum()) for part in np.split(work.table, work.shares[1:-1])]
+    assert sum(lengths) == sum(sizes) and max(lengths, default=0) < 2 * parallel.CHUNK
 
 
 # Tensors that move, and memory.

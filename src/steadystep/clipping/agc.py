@@ -10,7 +10,7 @@ from steadystep.clipping.base import Choice, Clipper, Memory, check_positive, to
 from steadystep.clipping.norms import GradNorms, UnitNorms
 from steadystep.clipping.transforms import UnitScale
 from steadystep.gradients.gradient_set import GradientSet
-from steadystep.tracing.ops import maximum, norm
+from steadystep.tracing.ops import largest_of_parts, maximum, norms_of_parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,9 +99,8 @@ class AGC(Clipper):
 def _norms_after(measured: GradNorms, transform: UnitScale, units: UnitNorms) -> GradNorms:
     """Compute the norms of whole tensors after scaling unit by unit, from the norms of their units."""
     norms, abs_max = measured.norms + 0.0, measured.abs_max + 0.0
-    unit_norms, unit_abs_max = transform.factors * units.norms, transform.factors * units.abs_max
-    for index, span in enumerate(transform.spans):
-        if span is not None:
-            norms[index], abs_max[index] = norm(unit_norms[span]), unit_abs_max[span].max()
+    scaled = [index for index, span in enumerate(transform.spans) if span is not None]
+    norms[scaled] = norms_of_parts(transform.factors * units.norms, units.counts)
+    abs_max[scaled] = largest_of_parts(transform.factors * units.abs_max, units.counts)
     transforms = (*measured.transforms, transform)
     return GradNorms(norms, abs_max, measured.gradients, transforms, measured.measure_units)

@@ -97,7 +97,7 @@ class GradNorms:
     def parameter_unit_norms(self, indices: Sequence[int]) -> UnitNorms:
         """Measure the norms of the units of the parameters that these gradients belong to."""
         parameters = [self.gradients.parameters[index] for index in indices]
-        return self.measure_units([local_reals(parameter.detach()) for parameter in parameters], parameters)
+        return self.measure_units([local_reals(parameter) for parameter in parameters], parameters)
 
     def scaled(self, factors: Number, transforms: tuple[Transform, ...]) -> "GradNorms":
         """Return the norms after each gradient is multiplied by its factor, which `transforms` already include."""

@@ -1,5 +1,6 @@
 """The norms of units, which are the slices of a tensor along its first dimension."""
 
+from collections import deque
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +14,11 @@ from steadystep.clipping.norms import UnitNorms
 from steadystep.gradients.distributed import is_sharded, sharded_within
 from steadystep.kernels.precision import is_compiled_dtype
 from steadystep.memory.access import plain, why_untouchable
+from steadystep.memory.fingerprint import Fingerprint, addresses_of
 from steadystep.memory.layout import is_dense
+
+_KEPT = 4
+"""How many passes over units are kept: those over gradients and parameters, and two more for a chain of clippers."""
 
 Shape = tuple[int, int]
 """The number of units of a tensor, and the number of elements of each."""
@@ -60,13 +65,18 @@ def measure_units(
     The result is NumPy arrays where all tensors are on a CPU, else tensors on the first other device. `prepared` stores
     what the compiled backend reuses in the next step.
     """
-    shapes = tuple(map(shape_of, tensors, wholes))
-    counts = tuple([count for count, _ in shapes])
-    if backend in (None, "numba") and all(map(_is_compiled, tensors, wholes)):
-        return UnitNorms(*_compiled_norms(tensors, shapes, prepared), counts)
+    if backend in (None, "numba"):
+        passes: deque[_UnitPass] = prepared.setdefault("units", deque(maxlen=_KEPT))
+        fitting = next((one for one in passes if one.fits(tensors, wholes)), None)
+        if fitting is None and all(map(_is_compiled, tensors, wholes)):
+            fitting = _UnitPass(tensors, wholes)
+            passes.append(fitting)
+        if fitting is not None:
+            return fitting.run(tensors)
     pairs = [_eager_norms(tensor, whole) for tensor, whole in zip(tensors, wholes, strict=True)]
     home = next((norms.device for norms, _ in pairs if norms.device.type != "cpu"), torch.device("cpu"))
     norms, abs_max = (torch.cat([pair[number].to(home, torch.float64) for pair in pairs]) for number in (0, 1))
+    counts = tuple([shape_of(tensor, whole)[0] for tensor, whole in zip(tensors, wholes, strict=True)])
     return (
         UnitNorms(norms.numpy(), abs_max.numpy(), counts) if home.type == "cpu" else UnitNorms(norms, abs_max, counts)
     )
@@ -77,25 +87,48 @@ def _is_compiled(tensor: torch.Tensor, whole: torch.Tensor) -> bool:
     return readable and not is_sharded(whole)
 
 
-def _compiled_norms(
-    tensors: Sequence[torch.Tensor], shapes: tuple[Shape, ...], prepared: MutableMapping[Any, Any]
-) -> tuple[np.ndarray, np.ndarray]:
-    from steadystep.kernels.cpu.norm_kernel import NormPass
+class _UnitPass:
+    """The compiled passes over the units of tensors, and what these tensors have to be like."""
 
-    held = [x if are_contiguous(x, shape) else x.contiguous() for x, shape in zip(tensors, shapes, strict=True)]
-    where = unit_layout(shapes)
-    norms, abs_max = np.empty((2, len(where.lengths)))
-    for dtype in {tensor.dtype for tensor in held}:
-        numbers = tuple([number for number, tensor in enumerate(held) if tensor.dtype == dtype])
-        key = ("units", dtype, numbers, shapes)
-        if key not in prepared:
-            chosen = np.isin(where.owners, numbers)
-            prepared[key] = chosen, NormPass(dtype, tuple(np.array(where.lengths)[chosen].tolist()))
-        chosen, norm_pass = prepared[key]
-        bases = np.array([tensor.data_ptr() for tensor in held], np.int64)
-        addresses = (bases[where.owners] + where.offsets * dtype.itemsize)[chosen]
-        norms[chosen], abs_max[chosen] = norm_pass.run(addresses)
-    return norms, abs_max
+    def __init__(self, tensors: Sequence[torch.Tensor], wholes: Sequence[torch.Tensor]) -> None:
+        from steadystep.kernels.cpu.norm_kernel import NormPass
+
+        self._alike, self._fingerprint = _kinds_of(tensors, wholes), Fingerprint(tensors)
+        shapes = tuple(map(shape_of, tensors, wholes))
+        self._in_place = all(map(are_contiguous, tensors, shapes))
+        self._shapes, self._counts = shapes, tuple([count for count, _ in shapes])
+        where = unit_layout(shapes)
+        self._passes: list[tuple[np.ndarray, np.ndarray, np.ndarray, NormPass]] = []
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+            same = [number for number, tensor in enumerate(tensors) if tensor.dtype == dtype]
+            chosen = np.flatnonzero(np.isin(where.owners, same))
+            lengths = tuple(np.array(where.lengths)[chosen].tolist())
+            offsets = where.offsets[chosen] * dtype.itemsize
+            self._passes.append((chosen, where.owners[chosen], offsets, NormPass(dtype, lengths)))
+
+    def fits(self, tensors: Sequence[torch.Tensor], wholes: Sequence[torch.Tensor]) -> bool:
+        """Return whether the tensors are like those that the passes were made for, at any addresses."""
+        return (
+            _kinds_of(tensors, wholes) == self._alike
+            and self._fingerprint.matches(tensors)
+            and not any(map(torch.Tensor.is_neg, tensors))
+        )
+
+    def run(self, tensors: Sequence[torch.Tensor]) -> UnitNorms:
+        """Measure the units of the tensors."""
+        if not self._in_place:
+            pairs = zip(tensors, self._shapes, strict=True)
+            tensors = [x if are_contiguous(x, shape) else x.contiguous() for x, shape in pairs]
+        bases = np.array(addresses_of(tensors), np.int64)
+        norms, abs_max = np.empty((2, sum(self._counts)))
+        for chosen, owners, offsets, norm_pass in self._passes:
+            norms[chosen], abs_max[chosen] = norm_pass.run(bases[owners] + offsets)
+        return UnitNorms(norms, abs_max, self._counts)
+
+
+def _kinds_of(tensors: Sequence[torch.Tensor], wholes: Sequence[torch.Tensor]) -> tuple[list[Any], ...]:
+    """Return what tells whether units are alike and may be read, besides the fingerprint of the tensors."""
+    return list(map(type, tensors)), list(map(type, wholes)), list(map(torch.Tensor.dim, wholes))
 
 
 def _eager_norms(tensor: torch.Tensor, whole: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -135,6 +135,37 @@ def norm(x: Number) -> Number:
     return peak * math.sqrt(np.add.accumulate(scaled * scaled)[-1])
 
 
+def largest_of_parts(magnitudes: Number, lengths: Sequence[int]) -> Number:
+    """Return the largest entry of each part of a vector without negative entries, or NaN if any of its entries is NaN.
+
+    The parts follow each other, and none is empty.
+    """
+    if isinstance(magnitudes, torch.Tensor):
+        return torch.stack([part.max() for part in magnitudes.split(list(lengths))])
+    return np.maximum.reduceat(magnitudes, _starts(lengths))
+
+
+def norms_of_parts(x: Number, lengths: Sequence[int]) -> Number:
+    """Return the Euclidean norm of each part of a float64 vector, as `norm` does; see `largest_of_parts`.
+
+    >>> norms_of_parts(np.array([3.0, 4.0, 5.0]), (2, 1)).tolist()
+    [5.0, 5.0]
+    """
+    if isinstance(x, torch.Tensor):
+        return torch.stack([norm(part) for part in x.split(list(lengths))])
+    peaks = largest_of_parts(abs(x), lengths)
+    scales = np.where((peaks > 0.0) & np.isfinite(peaks), peaks, 1.0)
+    scaled = x / np.repeat(scales, lengths)
+    squares = np.add.reduceat(scaled * scaled, _starts(lengths))
+    return np.where(np.isfinite(peaks), scales * np.sqrt(squares), peaks)
+
+
+def _starts(lengths: Sequence[int]) -> np.ndarray:
+    """Return where parts that follow each other start."""
+    ends = np.cumsum(np.array(lengths, np.int64))
+    return np.concatenate([[0], ends[:-1]])
+
+
 def quantile(x: Number, q: float) -> Number:
     """Return the q-quantile (0 to 1) of the entries that are not NaN, interpolated linearly."""
     if isinstance(x, Node):

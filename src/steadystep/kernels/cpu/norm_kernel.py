@@ -9,10 +9,10 @@ from numba import types
 
 from steadystep.kernels.cpu import intrinsics
 from steadystep.kernels.cpu.jit import compile_kernel
-from steadystep.kernels.cpu.parallel import TEAM, chunks, parallel_kernel
+from steadystep.kernels.cpu.parallel import COUNTERS_AND_CHUNKS, TEAM, chunks, parallel_kernel
 
 BLOCK = 1024
-"""Elements in a block. Its largest magnitude and its squares are taken in two loops, each of which is vectorised."""
+"""Elements in a block. Largest magnitudes and squares are taken in two loops, each of which is vectorised."""
 
 AHEAD = 2
 """How many blocks ahead of the measured one are prefetched."""
@@ -39,6 +39,7 @@ for block in range(blocks):
         total += value * value
 for i in range(len(rest)):
     peak = larger_magnitude(peak, load(rest[i]))
+for i in range(len(rest)):
     value = float64(load(rest[i])){scaled}
     total += value * value
 sums[chunk] = total
@@ -90,7 +91,7 @@ def chunk_norms_kernel(dtype: torch.dtype) -> Callable[..., None]:
         "BITS": np.int64 if wide else np.int32,
         "load": intrinsics.LOADS[name],
     }
-    signature = types.void(types.int64[::1], types.int64[:, ::1], types.int64[::1], *[types.float64[::1]] * 3)
+    signature = types.void(*COUNTERS_AND_CHUNKS, types.int64[::1], *[types.float64[::1]] * 3)
     source = parallel_kernel("pointers, sums, scales, peaks", each)
     # The sums may be reordered into vectors, in the same way every time.
     return compile_kernel(f"norms_{name}", source, names, None, signature, fastmath={"reassoc", "contract"})
@@ -125,7 +126,7 @@ class NormPass:
 
     def _run_into(self, norms: np.ndarray, abs_max: np.ndarray, addresses: np.ndarray) -> None:
         work, sums, scales, peaks = self._chunks, self._sums, self._scales, self._peaks
-        TEAM.run(self._kernel, work.elements, work.table, addresses, sums, scales, peaks)
+        TEAM.run(self._kernel, work, addresses, sums, scales, peaks)
         if self._one_chunk_each:
             np.sqrt(sums, out=norms)
             abs_max[:] = peaks

@@ -1,7 +1,7 @@
 """A thread pool that shares the work of a kernel, and the chunks that the work is split into.
 
-Every thread of a kernel takes the next free chunk from a shared counter until none is left. The calling thread takes
-chunks like the others, so the kernel never waits for a helper that starts late: by then no chunk may be left for it.
+Every thread of a kernel takes the next free share of the chunks from a shared counter until none is left. The calling
+thread takes shares like the others, so the kernel never waits for a helper that starts late: by then none may be left.
 """
 
 import os
@@ -14,14 +14,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from numba import types
 
 from steadystep.kernels.codegen import indented
 
 CHUNK = 1 << 15
-"""Elements in a chunk: few enough to share the work evenly, enough that taking a chunk costs nothing."""
+"""Elements in a chunk: few enough to share the work evenly, enough that taking a chunk costs nothing.
+
+Small tensors are chunks of fewer elements, so that several of them make one share.
+"""
 
 MIN_SHARED_ELEMENTS = 1 << 16
 """The number of elements above which a second thread gains more than it costs to wake."""
+
+COUNTERS_AND_CHUNKS = (types.int64[::1], types.int64[::1], types.int64[:, ::1])
+"""The types of the arguments that every kernel begins with; see `Team.run`."""
 
 Job = tuple[Callable[..., None], tuple[Any, ...]]
 
@@ -31,6 +38,7 @@ class Chunks:
     """The chunks of several tensors, in order."""
 
     table: np.ndarray  # (chunks, 3), int64: the tensor's index, the chunk's first element, its number of elements
+    shares: np.ndarray  # (shares + 1,), int64: the first chunk of each share, then the number of chunks
     tensors: int
     elements: int
 
@@ -43,7 +51,15 @@ def chunks(sizes: tuple[int, ...]) -> Chunks:
         for tensor, size in enumerate(sizes)
         for start in range(0, size, CHUNK)
     ]
-    return Chunks(np.array(rows, np.int64).reshape(-1, 3), len(sizes), sum(sizes))
+    table = np.array(rows, np.int64).reshape(-1, 3)
+    return Chunks(table, _shares(table[:, 2]), len(sizes), sum(sizes))
+
+
+def _shares(lengths: np.ndarray) -> np.ndarray:
+    """Return the first of each share of chunks with these lengths, and their number; a share is as long as a chunk."""
+    starts = np.cumsum(lengths) - lengths
+    firsts = np.unique(starts // CHUNK, return_index=True)[1]
+    return np.append(firsts, len(lengths))
 
 
 class Team:
@@ -59,13 +75,14 @@ class Team:
         self._threads: list[threading.Thread] = []
         self._starting = threading.Lock()
 
-    def run(self, kernel: Callable[..., None], elements: int, *arguments: Any) -> None:
-        """Call ``kernel(counters, *arguments)`` in this thread and the helpers, and return when all chunks are done.
+    def run(self, kernel: Callable[..., None], work: Chunks, *arguments: Any) -> None:
+        """Call the kernel with `arguments` in this thread and the helpers, and return when all chunks are done.
 
-        `counters` are the numbers of chunks that are taken and that are done. A kernel returns when all are done.
+        Before `arguments`, it is given its counters, which are the numbers of shares that are taken and that are done,
+        the shares, and the table of chunks. A kernel returns when all are done.
         """
-        job = (np.zeros(2, np.int64), *arguments)
-        helpers = torch.get_num_threads() - 1 if elements > MIN_SHARED_ELEMENTS else 0
+        job = (np.zeros(2, np.int64), work.shares, work.table, *arguments)
+        helpers = torch.get_num_threads() - 1 if work.elements > MIN_SHARED_ELEMENTS else 0
         if helpers:
             if len(self._threads) < helpers:
                 self._start(helpers)
@@ -91,18 +108,19 @@ def _help(work: "SimpleQueue[Job]") -> None:
 TEAM = Team()
 
 _LOOP = """
-def kernel(counters, table, {arguments}):
+def kernel(counters, shares, table, {arguments}):
     wide_vectors()
     taken, done = counters.ctypes.data, counters.ctypes.data + 8
     {before}
     while True:
-        chunk = take_ticket(taken)
-        if chunk >= len(table):
+        share = take_ticket(taken)
+        if share >= len(shares) - 1:
             break
-        tensor, start, length = table[chunk]
-        {each}
+        for chunk in range(shares[share], shares[share + 1]):
+            tensor, start, length = table[chunk]
+            {each}
         take_ticket(done)
-    while read_counter(done) < len(table):
+    while read_counter(done) < len(shares) - 1:
         pass
 """
 
@@ -110,12 +128,14 @@ def kernel(counters, table, {arguments}):
 def parallel_kernel(arguments: str, each: str, before: str = "") -> str:
     """Return the source of a kernel whose threads share the chunks, as `Team.run` calls it.
 
+    Its signature begins with the types of `COUNTERS_AND_CHUNKS`.
+
     Args:
-        arguments: the names of the kernel's arguments after `counters` and `table`.
+        arguments: the names of the kernel's arguments after `table`.
         each: what is done to a chunk, which is row `chunk` of the table: `length` elements of tensor number `tensor`
             from element `start` on.
         before: what every thread does once before its first chunk.
     """
     return _LOOP.format(
-        arguments=arguments, before=indented(4, before.splitlines()), each=indented(8, each.splitlines())
+        arguments=arguments, before=indented(4, before.splitlines()), each=indented(12, each.splitlines())
     )

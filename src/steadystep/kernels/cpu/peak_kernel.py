@@ -9,7 +9,7 @@ from numba import types
 
 from steadystep.kernels.cpu import intrinsics
 from steadystep.kernels.cpu.jit import compile_kernel
-from steadystep.kernels.cpu.parallel import TEAM, chunks, parallel_kernel
+from steadystep.kernels.cpu.parallel import COUNTERS_AND_CHUNKS, TEAM, chunks, parallel_kernel
 
 _CHUNK = """\
 x = carray(at(pointers[tensor] + start * SIZE), length, STORED)
@@ -30,7 +30,7 @@ def peak_kernel(dtype: torch.dtype) -> Callable[..., None]:
         "BITS": np.int64 if name == "float64" else np.int32,
         "load": intrinsics.LOADS[name],
     }
-    signature = types.void(types.int64[::1], types.int64[:, ::1], types.int64[::1], types.float64[::1])
+    signature = types.void(*COUNTERS_AND_CHUNKS, types.int64[::1], types.float64[::1])
     return compile_kernel(f"peaks_{name}", parallel_kernel("pointers, peaks", _CHUNK), names, None, signature)
 
 
@@ -44,5 +44,5 @@ class PeakPass:
 
     def run(self, addresses: np.ndarray) -> np.ndarray:
         """Return the largest magnitudes of dense tensors that are not empty, not finite if any element is not."""
-        TEAM.run(self._kernel, self._chunks.elements, self._chunks.table, addresses, self._peaks)
+        TEAM.run(self._kernel, self._chunks, addresses, self._peaks)
         return np.maximum.reduceat(self._peaks, self._firsts)

@@ -11,7 +11,7 @@ from numba import njit, types
 from steadystep.kernels.codegen import Equation, arguments_read, indented, local_name
 from steadystep.kernels.cpu import intrinsics
 from steadystep.kernels.cpu.jit import compile_kernel
-from steadystep.kernels.cpu.parallel import parallel_kernel
+from steadystep.kernels.cpu.parallel import COUNTERS_AND_CHUNKS, parallel_kernel
 from steadystep.kernels.update_rms import SMALL
 
 BLOCK = 128
@@ -239,7 +239,7 @@ def _compile(
         "flushed": intrinsics.FLUSHED["float64" if wide else "float32"],
     }
     signature = types.void(
-        types.int64[::1], types.int64[:, ::1], types.int64[:, ::1],
+        *COUNTERS_AND_CHUNKS, types.int64[:, ::1],
         types.float64[:, ::1], types.float64[::1], types.float64[:, ::1], types.float64[:, ::1],
     )  # fmt: skip
     name = f"{module}_{function.__name__}_{purpose}_{stored}" + (f"_{grad}" if grad != stored else "")

@@ -192,9 +192,8 @@ class CPUUpdatePass:
         return [segments.sum_by_tensor(column) for column in sums.T]
 
     def _run(self, segments: Segments, kernel: Kernel, shared: np.ndarray, totals: np.ndarray) -> None:
-        work = segments.chunks
         per_tensor = segments.of_updates(self._per_tensor) if segments.by_unit else self._per_tensor
-        TEAM.run(kernel, work.elements, work.table, segments.addresses, segments.transform, shared, per_tensor, totals)
+        TEAM.run(kernel, segments.chunks, segments.addresses, segments.transform, shared, per_tensor, totals)
 
     def _set_gradients(
         self, transforms: Sequence[Transform], segments: Segments
