@@ -40,6 +40,15 @@ def guard_and_ledger(shapes: Shapes, seconds: float) -> dict[str, float]:
     }
 
 
+def by_unit(shapes: Shapes, seconds: float) -> dict[str, float]:
+    """Compare steps of Adam that clip unit by unit (AGC), and that clip the norm, to steps that do not clip."""
+    clips: dict[str, Any] = {"no_clip": None, "norm": MAX_NORM, "agc": steadystep.AGC(0.01)}
+    contestants = {
+        name: steadystep.Adam(parameters(shapes), clip=clip, lr=LR["lr"]).step for name, clip in clips.items()
+    }
+    return {f"{name}_ms": timing.median_ms for name, timing in race(contestants, seconds).items()}
+
+
 def _unguarded(optimizer: steadystep.Adam) -> Step:
     plan = _plan(optimizer)
 

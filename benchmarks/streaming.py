@@ -1,7 +1,8 @@
 """Streaming kernels for the memory-bandwidth limit: they move the bytes of a step and compute next to nothing.
 
-They are compiled like the real kernels and use the same chunks and threads. `read` reads every gradient once, as a norm
-must. `update` reads gradient, parameter and `slots` state tensors and writes all of them except the gradient back.
+They are compiled like the real kernels, and use the same chunks, threads and prefetches. `read` reads every gradient
+once, as a norm must. `update` reads gradient, parameter and `slots` state tensors and writes all of them except the
+gradient back.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from benchmarks.steps import Step
 from steadystep.kernels.codegen import indented
 from steadystep.kernels.cpu.jit import compile_kernel
 from steadystep.kernels.cpu.parallel import COUNTERS_AND_CHUNKS, TEAM, chunks, parallel_kernel
+from steadystep.kernels.cpu.update_kernel import AHEAD, BLOCK
 
 _READ = """\
 total = float32(0)
@@ -27,11 +29,14 @@ for block in range(length // 1024):
 sums[chunk] = total
 """
 _UPDATE = """\
-for block in range(length // 1024):
-    first = (start + block * 1024) * 4
-    G = carray(at(pointers[tensor, 0] + first), 1024, float32)
+for block in range(length // BLOCK):
+    first = (start + block * BLOCK) * 4
+    G = carray(at(pointers[tensor, 0] + first), BLOCK, float32)
     {arrays}
-    for i in range(1024):
+    for column in range({columns}):
+        for line in range(BLOCK // 16):
+            prefetch(pointers[tensor, column] + first + AHEAD * BLOCK * 4 + 64 * line)
+    for i in range(BLOCK):
         g = G[i]
         {moves}
 """
@@ -69,8 +74,10 @@ def update(params: Sequence[torch.Tensor], slots: int) -> Step:
 
 
 def _update_kernel(outputs: int) -> Callable[..., None]:
-    arrays = [f"A{k} = carray(at(pointers[tensor, {k + 1}] + first), 1024, float32)" for k in range(outputs)]
+    arrays = [f"A{k} = carray(at(pointers[tensor, {k + 1}] + first), BLOCK, float32)" for k in range(outputs)]
     moves = [f"A{k}[i] = A{k}[i] + g" for k in range(outputs)]
-    source = parallel_kernel("pointers", _UPDATE.format(arrays=indented(4, arrays), moves=indented(8, moves)))
+    each = _UPDATE.format(arrays=indented(4, arrays), columns=outputs + 1, moves=indented(8, moves))
+    source = parallel_kernel("pointers", each)
+    names = {"float32": np.float32, "BLOCK": BLOCK, "AHEAD": AHEAD}
     signature = types.void(*COUNTERS_AND_CHUNKS, types.int64[:, ::1])
-    return compile_kernel(f"stream_{outputs}", source, {"float32": np.float32}, None, signature)
+    return compile_kernel(f"stream_{outputs}", source, names, None, signature)

@@ -1,6 +1,6 @@
 """Render the front page of docs/results, which answers the paper's research questions from the published records."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -15,11 +15,12 @@ from steadystep.lab.paper.row import Row
 from steadystep.lab.paper.table_rows import accuracies, improvements
 from steadystep.lab.report.answers import answers
 from steadystep.lab.report.cells import NOTHING, seconds, share
-from steadystep.lab.report.headline import differ_in_clipping, headline
+from steadystep.lab.report.headline import differ_in_clipping, differ_in_moments, headline
 from steadystep.lab.report.markdown_parts import escape
 from steadystep.lab.report.tuning_words import tuning_budget
 from steadystep.lab.report.verdict_words import evidence
 from steadystep.lab.statistics.summarise import summarise
+from steadystep.lab.statistics.summary import Verdict
 from steadystep.lab.study.records import Results
 from steadystep.lab.study.spec import command_for, load_study
 
@@ -44,6 +45,7 @@ class ReportEntry:
     command: str
     origin: str = ""  # number and time of the runs, hardware and precision
     pairs: tuple[str, ...] = ()  # the verdicts on the arms of a study that differ in clipping only
+    moments: tuple[str, ...] = ()  # and on those that differ in the dtype of their moments only
     tuning: tuple[str, ...] = ()  # the cells of its row in the table of tuning budgets
 
 
@@ -80,7 +82,11 @@ def _row(row: Row) -> tuple[str, str, str]:
 def _study(folder: Path) -> ReportEntry:
     results = read_study(folder)
     summary = summarise(results)
-    twins = [verdict for verdict in summary.verdicts if differ_in_clipping(results, verdict)]
+
+    def verdicts(belongs: Callable[[Results, Verdict], bool]) -> tuple[str, ...]:
+        pairs = [verdict for verdict in summary.verdicts if belongs(results, verdict)]
+        return tuple(f"{v.arm} vs {v.against}: **{v.verdict}**, {evidence(v, results.task)}" for v in pairs)
+
     return ReportEntry(
         name=folder.name,
         title=results.task.title,
@@ -90,7 +96,8 @@ def _study(folder: Path) -> ReportEntry:
         command=command_for(results.study, results.task, f"docs/results/{folder.name}/study.json"),
         origin=_origin(results),
         tuning=_tuning(results),
-        pairs=tuple(f"{v.arm} vs {v.against}: **{v.verdict}**, {evidence(v, results.task)}" for v in twins),
+        pairs=verdicts(differ_in_clipping),
+        moments=verdicts(differ_in_moments),
     )
 
 

@@ -67,6 +67,16 @@ def differ_in_clipping(results: Results, verdict: Verdict) -> bool:
     return (first.optimizer, first.options) == (second.optimizer, second.options)
 
 
+def differ_in_moments(results: Results, verdict: Verdict) -> bool:
+    """Return whether a pair differs only in the dtype of the optimizer's moments."""
+    arms = {arm.name: arm for arm in results.study.arms}
+    first, second = arms[verdict.arm], arms[verdict.against]
+    if (first.optimizer, first.clip) != (second.optimizer, second.clip):
+        return False
+    changed = {name for name, _ in set(first.options.items()) ^ set(second.options.items())}
+    return changed == {"state_dtype"}
+
+
 def _kind(verdict: Verdict) -> str:
     return verdict.verdict if verdict.pairs else "no pairs"
 
