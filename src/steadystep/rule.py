@@ -57,7 +57,8 @@ class Rule:
         counters: the names of scalars that all elements share, like the step count. Each starts at 1.
         advance: ``advance(t, *hyperparameters, *counters) -> counters``, evaluated before `scalars`.
         sums: for rules that scale the step of a whole tensor: with the arguments of `update` except those of `factors`,
-            it returns elementwise terms, each of which a backend adds up over the tensor in float64.
+            it returns elementwise terms, each of which a backend adds up over the tensor, in float64 or, within a
+            block, in the precision of the update.
         factors: ``factors(count, *hyperparameters, *totals)`` turns these totals into `update`'s last coefficients.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from steadystep.lab.counted import count
 from steadystep.lab.paper.findings import Finding, findings
 from steadystep.lab.paper.results import summary_rows
-from steadystep.lab.report.cells import join_with_and, percent
+from steadystep.lab.report.cells import join_with_and, percent, points
 from steadystep.lab.report.markdown_parts import escape
 
 NOTHING_YET = "No comparison here bears on it yet."
@@ -121,10 +121,5 @@ def _cost(folder: Path) -> str:
     if not added:
         return first
     (low, where_low), (high, where_high) = min(added), max(added)
-    return (
-        f"{first} Clipping changes that share by {_signed(low)} ({where_low}) to {_signed(high)} points ({where_high})."
-    )
-
-
-def _signed(share: float) -> str:
-    return f"{100 * share + 0.0:+.1f}".replace("-", "−")
+    by = f"{points(low, 1)} ({where_low}) to {points(high, 1)} points ({where_high})"
+    return f"{first} Clipping changes that share by {by}."

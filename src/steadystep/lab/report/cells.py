@@ -96,10 +96,16 @@ def points(fraction: float, digits: int = 2) -> str:
     >>> points(0.0003), points(-0.0241), points(-1e-9)
     ('+0.03', '−2.41', '+0.00')
     """
-    if not math.isfinite(fraction):
-        return NOTHING
-    rounded = round(100 * fraction, digits) + 0.0  # + 0.0 turns -0.0 into 0.0
-    return f"{rounded:+.{digits}f}".replace("-", "−")
+    return signed(100 * fraction, digits) if math.isfinite(fraction) else NOTHING
+
+
+def signed(value: float, digits: int) -> str:
+    """Return a difference with its sign.
+
+    >>> signed(-0.25, 3), signed(-1e-9, 3)
+    ('−0.250', '+0.000')
+    """
+    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")  # + 0.0 turns -0.0 into 0.0
 
 
 def points_interval(value: Estimate) -> str:

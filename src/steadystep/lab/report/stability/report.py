@@ -6,7 +6,7 @@ from dataclasses import asdict
 from itertools import pairwise
 
 from steadystep.lab.counted import count, measure
-from steadystep.lab.report.cells import join_with_and, margin, settings_range
+from steadystep.lab.report.cells import join_with_and, margin, settings_range, signed
 from steadystep.lab.report.document import Document, Section
 from steadystep.lab.report.sheets import as_csv
 from steadystep.lab.report.stability.figure import sweep_figure
@@ -89,7 +89,8 @@ def _sensitivity(arm: ArmStability, twin: ArmStability) -> str:
     verb = "takes" if before != after else "leaves"
     if math.isnan(change.low):
         return f"Clipping ({arm.clip}) {verb} {values} ({TOO_FEW})"
-    by = f"{signed(change.mean)} [{signed(change.low)}, {signed(change.high)}]"
+    mean, low, high = (signed(part, 3) for part in (change.mean, change.low, change.high))
+    by = f"{mean} [{low}, {high}]"
     if change.low <= 0 <= change.high:
         certainly = f"{before} nats without and {after} with it" if before != after else f"{after} nats"
         return f"Clipping ({arm.clip}) has no certain effect on {what}, {certainly} ({by})"
@@ -134,15 +135,6 @@ def nats(value: Estimate) -> str:
     ('0.500 [0.400, 0.600] nats', '0.500 nats')
     """
     return f"{value.mean:.3f}{f' [{value.low:.3f}, {value.high:.3f}]' if math.isfinite(value.low) else ''} nats"
-
-
-def signed(value: float) -> str:
-    """Return a change of a sensitivity with its sign.
-
-    >>> signed(-0.25), signed(-1e-9)
-    ('−0.250', '+0.000')
-    """
-    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")
 
 
 def _divergence(arm: ArmStability, twin: ArmStability) -> str:

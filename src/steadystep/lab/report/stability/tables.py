@@ -4,7 +4,16 @@ import math
 from collections.abc import Mapping, Sequence
 
 from steadystep.lab.counted import count, measure
-from steadystep.lab.report.cells import NOTHING, estimate, margin, over_seeds, setting, settings_range, share_interval
+from steadystep.lab.report.cells import (
+    NOTHING,
+    estimate,
+    margin,
+    over_seeds,
+    setting,
+    settings_range,
+    share_interval,
+    signed,
+)
 from steadystep.lab.report.tables import Column, Table
 from steadystep.lab.stability.run import SweepResults
 from steadystep.lab.stability.sensitivity import guess_loss
@@ -128,7 +137,7 @@ def _range_row(arm: ArmStability, twin: ArmStability) -> list[str]:
         f"{'≤ ' if usable.open_low else ''}{setting(usable.low)}" if usable else NOTHING,
         f"{'≥ ' if usable.open_high else ''}{setting(usable.high)}" if usable else NOTHING,
         _width(usable),
-        f"{shift:+.1f}".replace("-", "−") if arm.clip and math.isfinite(shift) else NOTHING,
+        signed(shift, 1) if arm.clip and math.isfinite(shift) else NOTHING,
         f"{sum(point.diverged for point in arm.points)}/{runs}",
     ]
 
