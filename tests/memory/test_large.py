@@ -18,6 +18,11 @@ LENGTH = 1500  # one whole block, and a rest
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
+def counters_and_chunks() -> tuple[np.ndarray, ...]:
+    """Return what a kernel begins with, for one chunk far beyond the first element."""
+    return np.zeros(2, np.int64), np.array([0, 1], np.int64), np.array([[0, FIRST, LENGTH]], np.int64)
+
+
 def shifted(tensor: torch.Tensor) -> int:
     """Return the address at which element FIRST would be the first element of the tensor."""
     return tensor.data_ptr() - FIRST * tensor.itemsize
@@ -27,8 +32,7 @@ def shifted(tensor: torch.Tensor) -> int:
 def test_the_norm_kernel_reaches_beyond_32_bits(dtype: torch.dtype) -> None:
     gradient = torch.randn(LENGTH, dtype=torch.float64).to(dtype)
     sums, scales, peaks = np.empty((3, 1))
-    table = np.array([[0, FIRST, LENGTH]], np.int64)
-    chunk_norms_kernel(dtype)(np.zeros(2, np.int64), table, np.array([shifted(gradient)]), sums, scales, peaks)
+    chunk_norms_kernel(dtype)(*counters_and_chunks(), np.array([shifted(gradient)]), sums, scales, peaks)
     assert peaks[0] == gradient.double().abs().max().item()
     assert sums[0] == pytest.approx(gradient.double().square().sum().item(), rel=1e-12)
 
@@ -41,12 +45,11 @@ def test_the_update_kernel_reaches_beyond_32_bits(dtype: torch.dtype, plain: boo
     rule = optimizer.rule(optimizer.param_groups[0])
     equation = Equation(rule.update, rule.sums, len(rule.slots))
     expected = (parameter.double() - 0.5 * gradient.double()).to(dtype)
-    table = np.array([[0, FIRST, LENGTH]], np.int64)
     pointers = np.array([[shifted(gradient), shifted(parameter)]])
     shared = np.array([1.0, 0.0, 1.0, *rule.coefficients(1, optimizer.param_groups[0]).values()])
     squares = np.zeros((2, 1))
     update_kernel(equation, dtype, dtype, plain)(
-        np.zeros(2, np.int64), table, pointers, np.array([UNTRANSFORMED]), shared, np.ones((1, 1)), squares
+        *counters_and_chunks(), pointers, np.array([UNTRANSFORMED]), shared, np.ones((1, 1)), squares
     )
     torch.testing.assert_close(parameter, expected)
     assert squares[0, 0] > 0 and squares[1, 0] == 0

@@ -39,8 +39,8 @@ class ClippedStep:
         self._max_norms = np.full(replicas, np.inf)
         sizes = tuple(layout.counts * replicas)
         self._norm_pass = NormPass(dtype, sizes)
-        self._chunks = chunks(sizes).table
-        self._tensor_norms, self._chunk_norms = np.zeros((2, len(sizes))), np.empty((3, len(self._chunks)))
+        self._work = chunks(sizes)
+        self._tensor_norms, self._chunk_norms = np.zeros((2, len(sizes))), np.empty((3, len(self._work.table)))
         self._transform = np.tile(UNTRANSFORMED, (len(sizes), 1))
         rule = optimizer.rule
         self._gradients, parameters = (
@@ -83,8 +83,8 @@ class ClippedStep:
         """
         clamped_norms = self._clamped_norms() if self._clip == "value" else self._tensor_norms
         return self._kernel(
-            self._chunks, self._gradients, self._tensor_norms, clamped_norms, self._chunk_norms, self._losses,
-            self._max_norms, self._max_magnitude, self.statistics, self._transform, self._memory,
+            self._work.shares, self._work.table, self._gradients, self._tensor_norms, clamped_norms, self._chunk_norms,
+            self._losses, self._max_norms, self._max_magnitude, self.statistics, self._transform, self._memory,
             coefficients.shrink[step], self._addresses, self._settings, coefficients.per_tensor[step],
         )  # fmt: skip
 
@@ -143,11 +143,11 @@ def kernel(measured, clamped, max_norms, max_magnitude, statistics, transform):
 
 _STEP = """
 def kernel(
-    chunks, gradients, tensor_norms, clamped_norms, chunk_norms, losses, max_norms, max_magnitude, statistics,
+    shares, chunks, gradients, tensor_norms, clamped_norms, chunk_norms, losses, max_norms, max_magnitude, statistics,
     transform, memory, shrink, addresses, settings, per_tensor,
 ):
     counters = zeros(2, int64)
-    norms(counters, chunks, gradients, chunk_norms[0], chunk_norms[1], chunk_norms[2])
+    norms(counters, shares, chunks, gradients, chunk_norms[0], chunk_norms[1], chunk_norms[2])
     collect(chunks, chunk_norms[0], chunk_norms[1], chunk_norms[2], tensor_norms[0], tensor_norms[1])
     is_finite, in_two = clip(tensor_norms, clamped_norms, max_norms, max_magnitude, statistics, transform)
     for replica in range(len(losses)):
@@ -158,10 +158,11 @@ def kernel(
         memory[replica] *= memory.dtype.type(shrink[replica])
     counters[:] = 0
     coefficients = per_tensor.reshape(len(transform), per_tensor.shape[2])
+    squares = zeros((len(chunks) + 1, 1), float64)
     if in_two:
-        update(counters, chunks, addresses, transform, settings, coefficients, zeros((0, 0), float64))
+        update(counters, shares, chunks, addresses, transform, settings, coefficients, squares)
     else:
-        plain(counters, chunks, addresses, transform, settings, coefficients, zeros((0, 0), float64))
+        plain(counters, shares, chunks, addresses, transform, settings, coefficients, squares)
     return True
 """
 
@@ -188,8 +189,8 @@ def _step_kernel(equation: Equation, dtype: torch.dtype, plain: bool) -> Callabl
         "int64": np.int64,
     }
     signature = types.boolean(
-        types.int64[:, ::1], types.int64[::1], matrix, matrix, matrix, number[::1], vector, types.float64, matrix,
-        matrix, number[:, ::1], vector, types.int64[:, ::1], vector, types.float64[:, :, ::1],
+        types.int64[::1], types.int64[:, ::1], types.int64[::1], matrix, matrix, matrix, number[::1], vector,
+        types.float64, matrix, matrix, number[:, ::1], vector, types.int64[:, ::1], vector, types.float64[:, :, ::1],
     )  # fmt: skip
     return compile_kernel("replicas_step", _STEP, names, None, signature)
 
