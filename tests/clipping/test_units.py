@@ -115,7 +115,7 @@ def test_units_are_measured_anew_when_their_tensors_have_changed() -> None:
         "rows": torch.randn(6, 2),
         "columns": torch.randn(2, 6).T,
         "float64": torch.randn(6, 2, dtype=torch.float64),
-        "a negated view": torch._neg_view(torch.randn(6, 2)),
+        "a negated view": torch.randn(6, 2, dtype=torch.complex64).conj().imag,
         "with gaps": torch.randn(6, 4)[:, ::2],
     }
     prepared: dict[str, object] = {}
