@@ -171,10 +171,11 @@ def _speed() -> str:
     where = (
         f"Medians of interleaved runs in one process; {machine['processor']}, {count(machine['threads'], 'thread')}, "
         f"{machine['dtype']}, torch {machine['torch']}. The limit is the time of a kernel that moves the same "
-        f"bytes and computes nothing. On the tensors of ResNet-50, the guard and the ledger add {overhead} to a step "
-        "that only clips and updates. The whole step, which also gathers the gradients and looks up the state as every "
-        f"optimizer has to, takes {overhead_of_all} longer than the compiled passes alone. A step of Adam that clips "
-        f"unit by unit (AGC) takes {units['agc_ms'] / units['norm_ms']:.2f} times as long as one that clips the norm."
+        "bytes and computes nothing; ratios below 1 are the noise of these medians. On the tensors of ResNet-50, the "
+        f"guard and the ledger add {overhead} to a step that only clips and updates. The whole step, which also "
+        "gathers the gradients and looks up the state as every optimizer has to, takes "
+        f"{overhead_of_all} longer than the compiled passes alone. A step of Adam that clips unit by unit (AGC) takes "
+        f"{units['agc_ms'] / units['norm_ms']:.2f} times as long as one that clips the norm."
     )
     replicas = json.loads((BENCHMARKS / "replicas.json").read_bytes())
     cores = replicas["environment"]["cores"]
