@@ -159,9 +159,9 @@ class CPUUpdatePass:
         """Run the kernels on segments whose gradients and transforms are set; return whether the bound took effect."""
         equation, dtypes, per_tensor = self._equation, (self._dtype, grad_dtype), self._per_tensor
         stored = self._stored
-        undecayed = only_scaled and shared[COUPLED] == 0.0 and shared[SHRINK] == 1.0
+        plain = only_scaled and shared[COUPLED] == 0.0 and shared[SHRINK] == 1.0
         if self._rule.sums is not None:
-            totals = self._totals(segments, sums_kernel(equation, *dtypes, undecayed, stored), shared, equation.terms)
+            totals = self._totals(segments, sums_kernel(equation, *dtypes, plain, stored), shared, equation.terms)
             with np.errstate(invalid="ignore", over="ignore"):  # of parameters that are not finite
                 factors = self._rule.tensor_factors(self._counts, values, totals)
             per_tensor[:, :-1] = np.transpose(list(factors.values()))
@@ -171,7 +171,7 @@ class CPUUpdatePass:
             totals = self._totals(segments, kernel, shared, 2)
             per_tensor[:, -1], exceeds = update_rms.limit(totals, self._counts, values["lr"], update_bound)
             bounded = bool(exceeds.any())
-        plain = undecayed and update_bound is None
+        plain = plain and update_bound is None
         kernel = self._kernels.get((grad_dtype, plain))
         if kernel is None:
             kernel = self._kernels[grad_dtype, plain] = update_kernel(equation, *dtypes, plain, stored)

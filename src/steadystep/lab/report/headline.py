@@ -10,6 +10,7 @@ from steadystep.lab.statistics.claims import NOT_COMPARABLE, compare_with_claim
 from steadystep.lab.statistics.reported import TOO_FEW
 from steadystep.lab.statistics.summary import ArmSummary, Summary, Verdict
 from steadystep.lab.study.records import Results
+from steadystep.lab.tasks.arms import Arm
 from steadystep.lab.tasks.task import Task
 
 CLAUSES = 4
@@ -60,8 +61,7 @@ def claim_text(task: Task, row: ArmSummary) -> str:
 
 def differ_in_clipping(results: Results, verdict: Verdict) -> bool:
     """Return whether a pair differs only in whether it clips, which is the subject of the paper's title."""
-    arms = {arm.name: arm for arm in results.study.arms}
-    first, second = arms[verdict.arm], arms[verdict.against]
+    first, second = _arms(results, verdict)
     if bool(first.clip) == bool(second.clip):
         return False
     return (first.optimizer, first.options) == (second.optimizer, second.options)
@@ -69,12 +69,16 @@ def differ_in_clipping(results: Results, verdict: Verdict) -> bool:
 
 def differ_in_moments(results: Results, verdict: Verdict) -> bool:
     """Return whether a pair differs only in the dtype of the optimizer's moments."""
-    arms = {arm.name: arm for arm in results.study.arms}
-    first, second = arms[verdict.arm], arms[verdict.against]
+    first, second = _arms(results, verdict)
     if (first.optimizer, first.clip) != (second.optimizer, second.clip):
         return False
     changed = {name for name, _ in set(first.options.items()) ^ set(second.options.items())}
     return changed == {"state_dtype"}
+
+
+def _arms(results: Results, verdict: Verdict) -> tuple[Arm, Arm]:
+    arms = {arm.name: arm for arm in results.study.arms}
+    return arms[verdict.arm], arms[verdict.against]
 
 
 def _kind(verdict: Verdict) -> str:
