@@ -3,6 +3,7 @@
 import io
 import logging
 import socket
+import tarfile
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -84,6 +85,29 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    folder = tmp_path / "shards"
+    for name, images in SPLITS.items():
+        half = len(images) // 2
+        write_shard(folder / f"some-{name.replace('validation', 'val')}-0000.tar", images[:half], first=0)
+        write_shard(folder / f"some-{name.replace('validation', 'val')}-0001.tar", images[half:], first=half)
+    return folder
+
+
+def write_shard(path: Path, images: Sequence[tuple[bytes | None, int | None]], first: int = 0) -> None:
+    """Write a tar file in the format of WebDataset; a part of a sample that is None is left out."""
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for number, (content, label) in enumerate(images, first):
+            parts = {"cls": None if label is None else str(label).encode(), "json": b"{}", "jpg": content}
+            for extension, part in parts.items():
+                if part is not None:
+                    member = tarfile.TarInfo(f"n0/{number:06}.{extension}")
+                    member.size = len(part)
+                    archive.addfile(member, io.BytesIO(part))
+
+
 def undecoded(images: Sequence[tuple[bytes, int]]) -> Any:
     return as_rows(images).cast_column("image", datasets.Image(decode=False))
 
@@ -128,17 +152,19 @@ def test_grey_images_have_three_equal_channels() -> None:
     assert torch.equal(batch.x[0, 0], batch.x[0, 2]) and not torch.equal(batch.x[1, 0], batch.x[1, 2])
 
 
-def test_an_image_folder_and_parquet_files_give_the_same_data(
-    folder: Path, parquet: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("other_format", "told"), [("folder", "as image files"), ("shards", "as tar files")])
+def test_all_formats_of_a_local_folder_give_the_same_data(
+    other_format: str, told: str, parquet: Path, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first, second = (imagenet_resnet.load(path, size=16, workers=0) for path in (folder, parquet))
+    other_folder: Path = request.getfixturevalue(other_format)
+    first, second = (imagenet_resnet.load(path, size=16, workers=0) for path in (other_folder, parquet))
     assert first.fingerprint == second.fingerprint
     assert (len(first.train), len(first.val), len(first.test)) == (TRAIN - 1, 1, TEST)
     for name in ("train", "val", "test"):
         one, other = getattr(first, name), getattr(second, name)
         order = torch.arange(len(one))
         assert_same(batches(one, order), batches(other, order))
-    assert "24 images of train, 7 images of validation" in caplog.text and "as image files" in caplog.text
+    assert "24 images of train, 7 images of validation" in caplog.text and told in caplog.text
 
 
 def test_unsuitable_data_sets_are_refused(tmp_path: Path, parquet: Path) -> None:
@@ -149,6 +175,33 @@ def test_unsuitable_data_sets_are_refused(tmp_path: Path, parquet: Path) -> None
     (parquet / "validation-00000-of-00001.parquet").unlink()
     with pytest.raises(UnsuitableDataError, match="splits train: it needs train and validation"):
         open_images("nobody/images", parquet, classes=3)
+
+
+def test_unsuitable_tar_files_are_refused(tmp_path: Path, shards: Path) -> None:
+    shard = shards / "some-train-0001.tar"
+    content = shard.read_bytes()
+    for damage in (content[: len(content) // 2 + 1], b"", b"nothing like a tar file"):
+        shard.write_bytes(damage)
+        with pytest.raises(BrokenDataError, match=r"some-train-0001\.tar is damaged or in another format"):
+            open_images("nobody/images", shards, classes=3)
+    for label, problem in ((None, "1 of 24 images of train in .* have no label"), (3, "a label 3"), (-1, "a label -1")):
+        write_shard(shard, [*SPLITS["train"][12:-1], (encoded(0), label)], first=12)
+        with pytest.raises(UnsuitableDataError, match=problem):
+            open_images("nobody/images", shards, classes=3)
+    for name in ("train", "val"):
+        write_shard(tmp_path / "no labels" / f"{name}.tar", [(encoded(number), None) for number in range(3)])
+    with pytest.raises(UnsuitableDataError, match=r"an image and a \.cls file for each sample"):
+        open_images("nobody/images", tmp_path / "no labels", classes=3)
+
+
+def test_a_sample_without_an_image_is_a_broken_image(shards: Path) -> None:
+    samples = [(None if index in (3, 4) else c, y) for index, (c, y) in enumerate(SPLITS["train"][:12])]
+    write_shard(shards / "some-train-0000.tar", samples)
+    rows = open_images("nobody/images", shards, classes=3).rows["train"]
+    split = training(rows)
+    first, second = batches(split, torch.tensor([3, 9])), batches(training(rows), torch.tensor([5, 9]))
+    assert len(split.broken) == 2
+    assert torch.equal(first[0].y, second[0].y)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

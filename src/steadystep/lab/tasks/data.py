@@ -16,6 +16,7 @@ import numpy as np
 from steadystep.lab.errors import UserError
 from steadystep.lab.system.paths import path_problem
 from steadystep.lab.tasks.array_cache import cached_arrays
+from steadystep.lab.tasks.data_files import find_damaged, parquet_files
 
 ENVIRONMENT_VARIABLE = "STEADYSTEP_DATA"
 _log = logging.getLogger(__name__)
@@ -149,12 +150,6 @@ def _short_name(hub_name: str) -> str:
     return hub_name.rpartition("/")[2]
 
 
-def parquet_files(folder: Path) -> list[Path]:
-    """Return the data files of a folder in one of the hub's layouts: beside the README or in `data`."""
-    patterns = ("*.parquet", "data/*.parquet")
-    return sorted(path for pattern in patterns for path in folder.glob(pattern)) if folder.is_dir() else []
-
-
 def _arrow_files(loaded: Any, splits: tuple[str, ...]) -> list[Path]:
     return [Path(file["filename"]) for split in splits for file in loaded[split].cache_files]
 
@@ -169,18 +164,11 @@ def open_folder(hub_name: str, folder: Path, cache: str | Path) -> Any:
         try:
             return normalise_split_names(datasets.load_dataset(str(folder), cache_dir=str(cache)))
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            damaged = next((path for path in parquet_files(folder) if not _is_whole_parquet(path)), folder)
+            damaged = find_damaged(folder) or folder
             raise BrokenDataError(
                 f"the data set {hub_name} cannot be read: {damaged} is damaged or in another format "
                 f"({first_line(error)}); replace it, or give another folder with --data"
             ) from error
-
-
-def _is_whole_parquet(path: Path) -> bool:
-    with path.open("rb") as file:
-        first = file.read(4)
-        file.seek(-min(4, path.stat().st_size), os.SEEK_END)
-        return first == file.read(4) == b"PAR1"
 
 
 def _check_columns(hub_name: str, opened: Any, splits: tuple[str, ...], columns: tuple[str, ...]) -> None:

@@ -18,12 +18,23 @@ class UnreadableImageError(Exception):
     """Raised when an image is missing or damaged; the message gives the reason."""
 
 
-def read(image: Mapping[str, bytes | str | None]) -> bytes:
+EncodedImage = Mapping[str, bytes | str | None]
+"""An image as `datasets` stores it: its `bytes`, or the `path` of its file."""
+
+
+def file_name(image: EncodedImage | None) -> str:
+    """Return the path of an image's file, or "" if the image is missing or not in a file."""
+    return str((image or {}).get("path") or "")
+
+
+def read(image: EncodedImage | None) -> bytes:
     """Return the encoded bytes of an image from `datasets`, which stores them in its table or in a separate file.
 
     Raises:
-        UnreadableImageError: If the file cannot be read.
+        UnreadableImageError: If the image is missing or its file cannot be read.
     """
+    if image is None:
+        raise UnreadableImageError("the sample has no image")
     content, path = image["bytes"], image["path"]
     if isinstance(content, bytes):
         return content

@@ -14,7 +14,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from steadystep.lab.system.fork_server import worker_context
 from steadystep.lab.tasks.broken_images import LIMIT, BrokenImage, BrokenImages
-from steadystep.lab.tasks.image_decode import UnreadableImageError, centre_view, decode, random_view, read, to_tensor
+from steadystep.lab.tasks.image_decode import (
+    UnreadableImageError,
+    centre_view,
+    decode,
+    file_name,
+    random_view,
+    read,
+    to_tensor,
+)
 from steadystep.lab.tasks.splits import Batch, Rows, all_rows
 
 MAX_WORKERS = 8
@@ -102,7 +110,7 @@ class _Epoch(Dataset[_Fetched]):
             try:
                 return row, decode(read(row["image"]))
             except UnreadableImageError as error:
-                broken[index] = BrokenImage(index, row["image"]["path"] or "", str(error))
+                broken[index] = BrokenImage(index, file_name(row["image"]), str(error))
             index = (index + 1) % len(self._rows)
         return None, None
 

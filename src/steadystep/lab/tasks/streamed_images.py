@@ -7,7 +7,15 @@ from typing import Any
 import torch
 
 from steadystep.lab.tasks.broken_images import LIMIT, BrokenImage, BrokenImages
-from steadystep.lab.tasks.image_decode import UnreadableImageError, centre_view, decode, random_view, read, to_tensor
+from steadystep.lab.tasks.image_decode import (
+    UnreadableImageError,
+    centre_view,
+    decode,
+    file_name,
+    random_view,
+    read,
+    to_tensor,
+)
 from steadystep.lab.tasks.pipeline import collate
 from steadystep.lab.tasks.splits import Batch, Rows, all_rows
 
@@ -81,7 +89,7 @@ class StreamedImages:
             try:
                 image = decode(read(row["image"]))
             except UnreadableImageError as error:
-                self.broken.add([BrokenImage(index, row["image"]["path"] or "", str(error))])
+                self.broken.add([BrokenImage(index, file_name(row["image"]), str(error))])
                 continue
             for target in pending:
                 view = random_view(image, self._size, target, epoch) if self._random else centre_view(image, self._size)
