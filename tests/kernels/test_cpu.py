@@ -332,7 +332,7 @@ def test_a_long_compilation_logs_a_warning(monkeypatch: pytest.MonkeyPatch, capl
 
     monkeypatch.setattr(jit, "SAY_AFTER_SECONDS", 0.0)
     monkeypatch.setattr(disk_cache, "_cache_of", Slow)
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, logger=jit.__name__):
         jit.compile_kernel("slow", "def kernel(x):\n    x[0] = 5.0", {}, None, types.void(types.float64[::1]))
     assert "compiling the CPU kernel slow for this processor, which takes some seconds; it is kept in /" in caplog.text
 

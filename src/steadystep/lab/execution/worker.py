@@ -16,6 +16,7 @@ from steadystep.lab.execution.observer import Observer
 from steadystep.lab.execution.store import Store
 from steadystep.lab.replicas.run_batch import run_batch
 from steadystep.lab.system.heap import keep_freed_memory
+from steadystep.lab.system.quiet_logs import quiet_logs
 from steadystep.lab.tasks.splits import Splits
 from steadystep.lab.tasks.task import Task
 from steadystep.lab.training.device import CPU
@@ -56,8 +57,6 @@ def run_pending(
     Raises:
         UserError: if the data changed since the study was declared.
     """
-    # Messages about compiled kernels would disturb the progress display and the study's errors on stderr.
-    logging.getLogger("steadystep.kernels").setLevel(logging.ERROR)
     missing = [trial for trial in pending.batch.trials if trial.id in pending.missing]
     for trial in missing:
         if trial.data != splits.fingerprint:
@@ -81,13 +80,15 @@ def run_pending(
     options: Any = {"warn": observer.warning, "stop": stop, "checkpoint_seconds": job.checkpoint_seconds}
     for trial in missing:
         observer.trial_started(trial)
-    if len(pending.batch.trials) > 1:
-        run_batch(pending.batch, job.task, splits, checkpoint, store_record, on_epoch=progress, **options)
-        store.drop_checkpoint(pending.batch)
-        return
-    [trial] = missing
-    options |= {"on_epoch": partial(progress, trial), "device": job.device, "ranks": job.ranks}
-    store_record(run_trial(trial, job.task, splits, checkpoint, **options))
+    # Messages about compiled kernels would disturb the progress display and the study's errors on stderr.
+    with quiet_logs({"steadystep.kernels": logging.ERROR}):
+        if len(pending.batch.trials) > 1:
+            run_batch(pending.batch, job.task, splits, checkpoint, store_record, on_epoch=progress, **options)
+            store.drop_checkpoint(pending.batch)
+            return
+        [trial] = missing
+        options |= {"on_epoch": partial(progress, trial), "device": job.device, "ranks": job.ranks}
+        store_record(run_trial(trial, job.task, splits, checkpoint, **options))
 
 
 class Sender(Protocol):

@@ -15,6 +15,7 @@ import numpy as np
 
 from steadystep.lab.errors import UserError
 from steadystep.lab.system.paths import path_problem
+from steadystep.lab.system.quiet_logs import quiet_logs
 from steadystep.lab.tasks.array_cache import cached_arrays
 from steadystep.lab.tasks.data_files import find_damaged, parquet_files
 
@@ -206,21 +207,16 @@ def quiet_datasets(offline: bool) -> Iterator[Any]:
     settings = [(datasets.config, "HF_HUB_OFFLINE"), (constants, "HF_HUB_OFFLINE")]
     before = [getattr(module, name) for module, name in settings]
     bars = datasets.is_progress_bar_enabled()
-    # Failures are reported by the error that is raised; `datasets` would log them before that.
-    logs = [(logging.getLogger("huggingface_hub"), logging.ERROR), (logging.getLogger("datasets"), logging.CRITICAL)]
-    levels = [log.level for log, _ in logs]
     datasets.disable_progress_bars()
-    for log, level in logs:
-        log.setLevel(level)
     for (module, name), value in zip(settings, before, strict=True):
         setattr(module, name, offline or value)
     try:
-        yield datasets
+        # Failures are reported by the error that is raised; `datasets` would log them before that.
+        with quiet_logs({"huggingface_hub": logging.ERROR, "datasets": logging.CRITICAL}):
+            yield datasets
     finally:
         for (module, name), value in zip(settings, before, strict=True):
             setattr(module, name, value)
-        for (log, _), level in zip(logs, levels, strict=True):
-            log.setLevel(level)
         if bars:
             datasets.enable_progress_bars()
 
