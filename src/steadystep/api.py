@@ -13,8 +13,8 @@ from steadystep.guarded_optimizer import guard as guard
 from steadystep.optimizers import *  # noqa: F403
 from steadystep.profile import NormProfile as NormProfile
 from steadystep.profile import norm_profile as norm_profile
+from steadystep.recorder.blackbox import blackbox as blackbox
 from steadystep.recorder.box import BlackBox as BlackBox
-from steadystep.recorder.box import blackbox as blackbox
 from steadystep.step.errors import NonFiniteGradientError as NonFiniteGradientError
 from steadystep.step.errors import NonFiniteLossError as NonFiniteLossError
 from steadystep.step.errors import NonFiniteUpdateError as NonFiniteUpdateError

@@ -21,7 +21,7 @@ from steadystep.diagnosis.play import Played, Step, converted, norm_of, play
 from steadystep.diagnosis.precision import wide_batch, widened
 from steadystep.diagnosis.result import Evidence
 from steadystep.diagnosis.run import Moment, Run
-from steadystep.recorder.box import blackbox
+from steadystep.recorder.blackbox import blackbox
 
 REFERENCES = 5
 """Batches on which all weights are compared, so that noise between batches does not count."""

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from steadystep.recorder.box import BlackBox, blackbox
+from steadystep.recorder.blackbox import blackbox
+from steadystep.recorder.box import BlackBox
 
 
 def record(accelerator: Accelerator, prepared: Sequence[Any], folder: str | Path) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from steadystep.applied_steps import required, skip_aware
 from steadystep.integrations.extras import needs
 from steadystep.integrations.watched import RefusedSteps, refuse_second_clip
-from steadystep.recorder.box import BlackBox, blackbox
+from steadystep.recorder.blackbox import blackbox
+from steadystep.recorder.box import BlackBox
 
 try:
     from lightning.pytorch import Callback
