@@ -267,6 +267,29 @@ def test_another_dtype_is_refused(wrong: Any) -> None:
         steadystep.Adam([torch.ones(1, requires_grad=True)], state_dtype=wrong)
 
 
+@pytest.mark.parametrize("stepped", [False, True])
+def test_an_option_set_in_a_group_means_what_it_means_to_the_constructor(stepped: bool) -> None:
+    for given, stored in (("float32", torch.float32), (torch.float32, torch.float32), (torch.bfloat16, torch.bfloat16)):
+        param = torch.ones(4, requires_grad=True)
+        optimizer = steadystep.Adam([param])
+        optimizer.param_groups[0]["state_dtype"] = given
+        param.grad = torch.ones(4)
+        optimizer.step()
+        assert optimizer.state[param]["exp_avg"].dtype == stored
+    for name, wrong in (("state_dtype", torch.float16), ("rounding", "up"), ("variant", "other")):
+        param = torch.ones(4, requires_grad=True)
+        optimizer = steadystep.Adam([param])
+        param.grad = torch.ones(4)
+        if stepped:
+            optimizer.step()
+            param.data = param.data.clone()
+        before = param.detach().clone()
+        optimizer.param_groups[0][name] = wrong
+        with pytest.raises(ValueError, match=f"{name} is "):
+            optimizer.step()
+        assert torch.equal(param, before)
+
+
 def test_a_study_trains_such_trials_alone() -> None:
     trials = [tiny_trial(seed=seed, options={"state_dtype": "bfloat16"}) for seed in range(1, 4)]
     assert [len(batch.trials) for batch in plan_batches(trials, replicas=3)] == [1, 1, 1]

@@ -429,6 +429,34 @@ def test_variant_and_base_lr_come_from_the_checkpoint(case: OptimizerCase) -> No
     assert same(train(other, others, again), train(optimizer, params, again))
 
 
+@pytest.mark.parametrize("count", [-1.0, math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("as_tensor", [False, True])
+def test_a_counter_that_counts_nothing_is_refused_with_its_name(count: float, as_tensor: bool) -> None:
+    params = [torch.ones(2, requires_grad=True)]
+    optimizer = steadystep.Adam([("weight", params[0])])
+    params[0].grad = torch.ones(2)
+    optimizer.step()
+    saved = optimizer.state_dict()
+    saved["state"][0]["step"] = torch.tensor(count) if as_tensor else count
+    before = copy.deepcopy(optimizer.state_dict())
+    with pytest.raises(ValueError, match=r"the state 'step' of weight is .*: it must be a finite number from 0 up"):
+        optimizer.load_state_dict(saved)
+    assert str(optimizer.state_dict()) == str(before)
+
+
+def test_a_conjugated_view_is_refused_with_its_name() -> None:
+    param = torch.ones(2, dtype=torch.complex64).requires_grad_()
+    optimizer = steadystep.Adam([("weight", param)])
+    for _ in range(2):
+        param.grad = torch.ones_like(param)
+        optimizer.step()
+    before = optimizer.state[param]["exp_avg"].clone()
+    param.data = param.data.conj()
+    with pytest.raises(ValueError, match="weight is a conjugated view"):
+        optimizer.step()
+    assert torch.equal(optimizer.state[param]["exp_avg"], before)
+
+
 @pytest.mark.parametrize("resumed", [False, True])
 @every_case
 def test_a_refused_first_step_has_no_effect(case: OptimizerCase, resumed: bool) -> None:

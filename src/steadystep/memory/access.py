@@ -53,6 +53,19 @@ def check_storage(tensor: torch.Tensor, name: str) -> None:
         )
 
 
+def refuse_conjugated(tensor: torch.Tensor, name: str) -> None:
+    """Raise an error if a tensor is conjugated when it is read, so that its real numbers cannot be written.
+
+    Raises:
+        ValueError: naming the tensor.
+    """
+    if tensor.is_conj():
+        raise ValueError(
+            f"{name} is a conjugated view, whose elements cannot be written: replace it by its resolve_conj() before "
+            "the step"
+        )
+
+
 def check_writable(tensor: torch.Tensor, name: str) -> None:
     """Raise an error if a tensor cannot be written element by element.
 

@@ -16,16 +16,18 @@ import torch
 _LAYOUT, _DTYPE, _SHAPE = attrgetter("layout"), attrgetter("dtype"), attrgetter("shape")
 _ADDRESS, _STRIDE, _IS_CONTIGUOUS = torch.Tensor.data_ptr, torch.Tensor.stride, torch.Tensor.is_contiguous
 _DEVICE = torch.Tensor.get_device
+_IS_NEGATED = torch.Tensor.is_neg
 _STORAGE, _BYTES = torch.Tensor.untyped_storage, torch.UntypedStorage.nbytes
 
 
 class Fingerprint:
-    """The layouts, devices, dtypes, shapes, strides and storage sizes of some tensors."""
+    """The layouts, devices, dtypes, shapes, strides and storage sizes of some tensors, and which are negated views."""
 
     def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
         self._layouts, self._devices = list(map(_LAYOUT, tensors)), list(map(_DEVICE, tensors))
         self._dtypes, self._shapes = list(map(_DTYPE, tensors)), list(map(_SHAPE, tensors))
         self._strides, self._bytes = list(map(_STRIDE, tensors)), _storage_sizes(tensors)
+        self._negated = list(map(_IS_NEGATED, tensors))
         self._contiguous = all(map(_IS_CONTIGUOUS, tensors))
 
     def matches(self, tensors: Sequence[torch.Tensor]) -> bool:
@@ -35,6 +37,7 @@ class Fingerprint:
             and list(map(_DEVICE, tensors)) == self._devices
             and list(map(_DTYPE, tensors)) == self._dtypes
             and list(map(_SHAPE, tensors)) == self._shapes
+            and list(map(_IS_NEGATED, tensors)) == self._negated
             and (
                 all(map(_IS_CONTIGUOUS, tensors)) if self._contiguous else list(map(_STRIDE, tensors)) == self._strides
             )

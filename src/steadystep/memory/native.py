@@ -28,6 +28,7 @@ _PROPERTIES = (*_KIND, "storage_size", "storage_offset", "dim")
 """What is asked of a tensor before its address, sizes and strides; a sparse one has none of these."""
 
 _WORD = ir.IntType(64)
+_IS_NEGATED = torch.Tensor.is_neg
 
 
 @intrinsic
@@ -158,10 +159,13 @@ class NativeMemory:
         self._known = _properties([*written, *read])
         self.addresses, self.moved = np.array([tensor.data_ptr() for tensor in read], np.int64), False
         self._written = np.array(list(map(_opened, _handles(written))), np.int64)
+        self._tensors, self._negated = written, list(map(_IS_NEGATED, written))  # the interface cannot be asked for it
         weakref.finalize(self, _free_all, interface.free, self._written.tolist())
 
     def holds(self, read: Sequence[torch.Tensor]) -> bool:
         """Return whether nothing has changed; see `StepMemory.holds`."""
+        if list(map(_IS_NEGATED, self._tensors)) != self._negated:
+            return False
         capsules = _handles(read)
         self._capsules[:] = list(map(id, capsules))
         code = self._interface.compare(

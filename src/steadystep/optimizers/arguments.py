@@ -62,15 +62,7 @@ def check_group(
         bounds: the range of each hyperparameter.
         defaults: those of the constructor, which say whether an option is True or False, and how many numbers it has.
     """
-    if group["variant"] not in variants:
-        raise ValueError(f"variant is {group['variant']!r}: {optimizer} has {', '.join(map(repr, variants))}")
-    if group["rounding"] not in get_args(Rounding):
-        raise ValueError(f"rounding is {group['rounding']!r}: it must be one of {', '.join(get_args(Rounding))}")
-    if group["state_dtype"] not in (None, "bfloat16"):
-        raise ValueError(
-            f"state_dtype is {group['state_dtype']!r}: {optimizer} stores moments in torch.bfloat16, or, by default, "
-            "in the precision of the update"
-        )
+    check_choices(optimizer, group, variants)
     for name, default in defaults.items():
         if isinstance(default, bool) and not isinstance(group.get(name, default), bool):
             raise ValueError(f"{name} is {group[name]!r}: {optimizer} accepts True or False")
@@ -85,6 +77,19 @@ def check_group(
             if not isinstance(number, int | float) or isinstance(number, bool) or number not in accepted:
                 label = f"{name}[{index}]" if len(values) > 1 else name
                 raise ValueError(f"{label} is {entry!r}: {optimizer} accepts a number in {accepted}")
+
+
+def check_choices(optimizer: str, group: Mapping[str, Any], variants: Sequence[str]) -> None:
+    """Raise a ValueError if an option of a parameter group is none of its choices; see `check_group`."""
+    if group["variant"] not in variants:
+        raise ValueError(f"variant is {group['variant']!r}: {optimizer} has {', '.join(map(repr, variants))}")
+    if group["rounding"] not in get_args(Rounding):
+        raise ValueError(f"rounding is {group['rounding']!r}: it must be one of {', '.join(get_args(Rounding))}")
+    if as_plain_value(group["state_dtype"]) not in (None, "bfloat16"):
+        raise ValueError(
+            f"state_dtype is {group['state_dtype']!r}: {optimizer} stores moments in torch.bfloat16, or, by default, "
+            "in the precision of the update"
+        )
 
 
 def check_decay(optimizer: str, group: Mapping[str, Any], decay: Decay) -> None:

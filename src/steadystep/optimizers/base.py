@@ -15,6 +15,7 @@ from steadystep.optimizers.arguments import (
     as_plain_value,
     base_lr,
     check_base_lr,
+    check_choices,
     check_decay,
     check_group,
     check_params,
@@ -146,6 +147,10 @@ class Optimizer(PlannedStep, Checkpointed, Accounted):
         # Schedulers overwrite lr; some rules need its first value, which could not be recovered later.
         group = self.param_groups[-1]
         group.setdefault("base_lr", base_lr(group))
+
+    def _check_choices(self) -> None:
+        for group in self.param_groups:  # whose options may have been set since they were added
+            check_choices(type(self).__name__, group, self.variants)
 
     def _validate(self, group: Mapping[str, Any]) -> None:
         check_group(type(self).__name__, group, self.variants, self.hyperparameters, self._given_defaults)

@@ -19,7 +19,7 @@ from steadystep.kernels.capture import CapturedStep
 from steadystep.kernels.dispatch import captured_step, measure, update_passes
 from steadystep.kernels.precision import Rounding
 from steadystep.kernels.update import Update, UpdatePass, has_nonfinite
-from steadystep.memory.access import check_writable
+from steadystep.memory.access import check_writable, refuse_conjugated
 from steadystep.memory.overlap import Overlap
 from steadystep.optimizers.counters import STEP, Counters
 from steadystep.optimizers.param_set import ParamSet
@@ -91,7 +91,10 @@ class Plan:
 
     def follows(self, param_groups: Groups, rule_of: RuleOf) -> bool:
         """Return whether the groups still follow the rules that the plan was made for."""
-        return self.rules == _rules(param_groups, rule_of)
+        try:
+            return self.rules == _rules(param_groups, rule_of)
+        except KeyError:  # no such rule: the options are checked when another plan is made
+            return False
 
 
 def plan_step(
@@ -174,6 +177,7 @@ def _check_parameter(parameter: torch.Tensor, gradient: torch.Tensor, name: str)
     """
     if not (parameter.is_floating_point() or parameter.is_complex()):
         raise ValueError(f"{name} is of {parameter.dtype}: only floating-point and complex parameters can be updated")
+    refuse_conjugated(parameter, name)
     expected = local_reals(parameter).shape
     if gradient.shape != expected:
         raise ValueError(

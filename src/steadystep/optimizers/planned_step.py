@@ -183,11 +183,16 @@ class PlannedStep(torch.optim.Optimizer):
         return measured and measured.norms
 
     def _new_plan(self) -> Plan | None:
+        self._check_choices()
         name = type(self).__name__
         measured = not is_unguarded(self._clippers, self.policy, scaler_of(self))
         return plan_step(
             name, self.param_groups, self.rule, self.state, self._clippers, self.backend, measured, self._plan
         )
+
+    def _check_choices(self) -> None:
+        """Raise a ValueError if an option that says which rule a group follows is invalid."""
+        raise NotImplementedError
 
     def _inputs(self, scaler: Scaler | None, bad_loss: Number) -> list[Any]:
         """Return everything that a step reads from Python, apart from its tensors and from what its plan compares."""

@@ -1,5 +1,6 @@
 """The state of a parameter: what is missing is created, and what does not fit the parameter is refused."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +8,8 @@ import torch
 
 from steadystep.gradients.gradient_set import local_reals
 from steadystep.kernels.precision import ROUNDING_ERROR, Rounding, is_compensated, storage_dtype
-from steadystep.memory.access import check_storage, check_writable
+from steadystep.memory.access import check_storage, check_writable, refuse_conjugated
+from steadystep.optimizers.arguments import as_plain_value
 from steadystep.optimizers.counters import STEP
 from steadystep.rule import Rule
 
@@ -49,6 +51,7 @@ def check_slot(value: Any, slot: str, parameter: torch.Tensor, name: str, any_de
     """
     if not isinstance(value, torch.Tensor):
         raise ValueError(f"the state {slot!r} of {name} is {value!r}: it must be a tensor like the parameter")
+    refuse_conjugated(value, f"the state {slot!r} of {name}")
     expected, found = local_reals(parameter), local_reals(value)
     kind = "complex" if parameter.is_complex() else "floating-point"
     if not (value.is_complex() if parameter.is_complex() else value.is_floating_point()):
@@ -70,11 +73,15 @@ def check_counter(value: Any, counter: str, name: str) -> None:
     single = value.numel() == 1 if isinstance(value, torch.Tensor) else isinstance(value, int | float)
     if not single:
         raise ValueError(f"the state {counter!r} of {name} is {value!r}: it must be a single number")
+    if isinstance(value, torch.Tensor) and not value.is_cpu:
+        return  # reading it would wait for the device
+    if not 0 <= float(value) < math.inf:
+        raise ValueError(f"the state {counter!r} of {name} is {float(value)}: it must be a finite number from 0 up")
 
 
 def slot_dtype(slot: str, group: Mapping[str, Any], parameter: torch.Tensor) -> torch.dtype:
     """Return the dtype of a slot of a parameter's state. What rounding has taken is always stored precisely."""
-    return storage_dtype(parameter, None if slot == ROUNDING_ERROR else group["state_dtype"])
+    return storage_dtype(parameter, None if slot == ROUNDING_ERROR else as_plain_value(group["state_dtype"]))
 
 
 def initial_state(rule: Rule, group: Mapping[str, Any], slot: str, parameter: torch.Tensor) -> torch.Tensor:
