@@ -181,10 +181,14 @@ class TestRecords:
     @staticmethod
     def assert_moved_aside(store: Store, trial: Trial, warnings: list[str], reason: str) -> None:
         path = record_path(store, trial)
+        before = path.read_bytes()
         assert store.read(trial) is None
+        assert path.read_bytes() == before, "what is only read stays as it is"
+        assert store.read(trial, set_aside=True) is None
         assert not path.exists()
-        assert path.with_name(f"{path.name}.corrupt").exists()
-        [warning] = warnings
+        assert path.with_name(f"{path.name}.corrupt").read_bytes() == before
+        told, warning = warnings
+        assert "moved to" not in told and "the trial counts as not run" in told
         assert reason in warning
         assert path.name in warning
         assert "\n" not in warning
@@ -244,6 +248,12 @@ class TestDeclaration:
         store.write(make_record(tiny_trial()))
         with pytest.raises(OtherStudyError, match="test seen: that study has 1 test result"):
             store.declare(other)
+
+    def test_results_whose_declaration_was_deleted_were_seen_too(self, store: Store) -> None:
+        store.write(make_record(tiny_trial()))
+        (store.folder / "study.json").unlink()
+        store.declare(WANTED)
+        assert store.declared().test_seen == 1
 
     def test_packed_test_results_count_too(self, store: Store, tmp_path: Path) -> None:
         store.write(make_record(tiny_trial()))

@@ -45,7 +45,26 @@ def test_the_same_machine_gives_the_same_records(published: Path, tmp_path: Path
     assert [row[-1] for row in verification_table(found).rows] == ["identical"] * 4
     again = RecordingObserver()
     verify(published, 4, None, tmp_path, observer=again)
-    assert not again.started, "it is resumed"
+    assert len(again.started) == 4, "what ended is run again"
+
+
+def test_a_verification_that_was_stopped_is_resumed_on_the_same_machine(published: Path, tmp_path: Path) -> None:
+    found = verify(published, 4, None, tmp_path)
+    store, elsewhere = Store(tmp_path), found.reruns[1].again
+    store.discard(found.reruns[0].again.trial)
+    store.discard(elsewhere.trial)
+    store.write(elsewhere.model_copy(update={"environment": elsewhere.environment.model_copy(update={"torch": "0.1"})}))
+    observer = RecordingObserver()
+    again = verify(published, 4, None, tmp_path, observer=observer)
+    assert {trial.id for trial in observer.started} == {rerun.again.trial.id for rerun in found.reruns[:2]}
+    assert all(rerun.again.environment.torch != "0.1" for rerun in again.reruns)
+
+
+def test_records_are_not_compared_with_themselves(published: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(published)
+    for folder in (published, published / ".." / published.name, tmp_path / "link"):
+        with pytest.raises(UserError, match="contains the records to verify: choose another folder"):
+            verify(published, 2, None, folder)
 
 
 def test_the_epochs_of_the_sample_are_planned(published: Path, tmp_path: Path) -> None:

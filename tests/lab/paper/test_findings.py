@@ -52,7 +52,7 @@ def test_a_row_lists_every_comparison_or_every_one_of_recurrent_networks() -> No
 
 @pytest.mark.parametrize(
     ("edge", "seen", "said"),
-    [(False, 0, ""), (True, 0, "tuned to the edge of the search: Adam"), (False, 7, "changed after test results were")],
+    [(False, 0, ""), (True, 0, "tuned to the edge of the search: Adam"), (False, 7, "declared after test results")],
 )
 def test_a_comparison_with_a_reservation_is_open(edge: bool, seen: int, said: str, tmp_path: Path) -> None:
     folder = tmp_path / "digits-mlp"

@@ -108,7 +108,7 @@ def test_tuning_tells_what_was_added_and_that_it_was_shorter() -> None:
 def test_a_study_that_was_changed_when_test_results_existed_says_so() -> None:
     results = replace(make_results(), test_seen=3)
     assert notes(results, summarise(results))[1].startswith(
-        "Test seen: the study was changed when it had 3 test results."
+        "Test seen: the study got its present declaration when it had 3 test results."
     )
 
 

@@ -38,7 +38,7 @@ def stage_runner(
     def run_stage(stage: str, trials: Sequence[Trial]) -> Mapping[str, Record]:
         steps = sum(_steps(trial, len(splits.train)) for trial in trials)
         observer.stage_started(stage, len(trials), steps)
-        records = _same_records(job.ranks, stored_records(store, trials))
+        records = _same_records(job.ranks, stored_records(store, trials, set_aside=True))
         for record in records.values():
             observer.trial_finished(record)
         missing = [trial for trial in trials if trial.id not in records]
@@ -76,9 +76,12 @@ def allowed_replicas(replicas: int, task: Task, splits: Splits, observer: Observ
     return 1 if reason else replicas
 
 
-def stored_records(store: Store, trials: Sequence[Trial]) -> dict[str, Record]:
-    """Return the stored records of these trials, keyed by trial id; a trial without a record is left out."""
-    records = {trial.id: store.read(trial) for trial in trials}
+def stored_records(store: Store, trials: Sequence[Trial], *, set_aside: bool = False) -> dict[str, Record]:
+    """Return the stored records of these trials, keyed by trial id; a trial without a valid record is left out.
+
+    With `set_aside`, invalid records are renamed; see `Store.read`.
+    """
+    records = {trial.id: store.read(trial, set_aside=set_aside) for trial in trials}
     return {trial_id: record for trial_id, record in records.items() if record}
 
 

@@ -44,8 +44,8 @@ class OtherStudyError(UserError):
 class StoredStudy(BaseModel):
     """The content of study.json: the study and the fingerprint of its data, so that a report needs only the folder.
 
-    `test_seen` is the number of test results that existed when the study was last changed. Verdicts of a study that was
-    changed when its outcome was known are not those of a declared design, and its report says so.
+    `test_seen` is the number of test results that existed when the study got this declaration. Verdicts of a study that
+    was declared or changed when its outcome was known are not those of a declared design, and its report says so.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,9 +85,9 @@ class Store:
     def declare(self, wanted: StoredStudy) -> None:
         """Write the study's declaration to the folder, which is created if it does not exist.
 
-        A study may be extended by more seeds, tuning seeds or budgets; its records remain valid. If it has test results
-        by then, `test_seen` says how many. Any other difference from the study in the folder is an error, so that a
-        folder contains one study.
+        A study may be extended by more seeds, tuning seeds or budgets; its records remain valid. If the folder has test
+        results by then, `test_seen` says how many, also where the declaration that they belong to is missing. Any other
+        difference from the study in the folder is an error, so that a folder contains one study.
 
         Raises:
             OtherStudyError: if the folder contains another study; the message lists the fields that differ, and says if
@@ -96,12 +96,13 @@ class Store:
             StoreError: if the folder cannot be written.
         """
         self.prepare()
-        if self._declaration.exists():
-            present = self.declared()
-            requested = _with_current_names(wanted.model_copy(update={"test_seen": present.test_seen}))
-            if present == requested:
-                return
-            seen = self._test_results()
+        present = self.declared() if self._declaration.exists() else None
+        before = present.test_seen if present else 0
+        requested = _with_current_names(wanted.model_copy(update={"test_seen": before}))
+        if present == requested:
+            return
+        seen = self._test_results()
+        if present:
             differences = _conflicts(present, requested)
             if differences:
                 raise OtherStudyError(
@@ -109,7 +110,7 @@ class Store:
                     + (f"; test seen: that study has {count(seen, 'test result')}" if seen else "")
                     + "): choose another folder with --out"
                 )
-            wanted = wanted.model_copy(update={"test_seen": seen or present.test_seen})
+        wanted = wanted.model_copy(update={"test_seen": seen or before})
         write_atomic(self._declaration, wanted.model_dump_json(indent=1) + "\n")
 
     def declared(self) -> StoredStudy:
@@ -130,7 +131,8 @@ class Store:
             reason = explain(error, StoredStudy) if isinstance(error, ValidationError) else str(error)
             raise BrokenStudyError(
                 f"{self._declaration} is not a valid study ({reason}): delete that file and run the same command "
-                "again; the records in the folder remain valid"
+                "again; the records in the folder remain valid, and the report will say how many of them had test "
+                "results before this declaration"
             ) from error
 
     def _test_results(self) -> int:
@@ -144,10 +146,11 @@ class Store:
                 self._warn(f"a record of {self.folder} is not complete: it counts as not run")
         return found
 
-    def read(self, trial: Trial) -> Record | None:
+    def read(self, trial: Trial, *, set_aside: bool = False) -> Record | None:
         """Return the trial's record, or None if there is no valid one.
 
-        A record that is truncated, was edited, or belongs to another trial is reported and renamed.
+        A record that is truncated, was edited, or belongs to another trial is reported. With `set_aside` it is renamed
+        too, so that the trial can be run again; a folder that is only read stays as it is.
 
         Raises:
             StoreError: if the record cannot be read or renamed.
@@ -162,10 +165,13 @@ class Store:
         try:
             return _verified(content, trial)
         except _InvalidRecord as reason:
-            aside = path.with_name(f"{path.name}.corrupt")
-            with store_errors(aside):
-                path.replace(aside)
-            self._warn(f"{path} {reason}: moved to {aside.name}, the trial counts as not run")
+            moved = ""
+            if set_aside:
+                aside = path.with_name(f"{path.name}.corrupt")
+                with store_errors(aside):
+                    path.replace(aside)
+                moved = f"moved to {aside.name}, "
+            self._warn(f"{path} {reason}: {moved}the trial counts as not run")
             return None
 
     def _read_packed(self, trial: Trial) -> Record | None:
@@ -189,6 +195,12 @@ class Store:
             content = record.model_dump(mode="json")
             write_atomic(path, json.dumps({"sha256": _checksum(content), "record": content}) + "\n")
         self.drop_checkpoint(record.trial)
+
+    def discard(self, trial: Trial) -> None:
+        """Delete the trial's record, if there is one, so that the trial is run again."""
+        path = self._record(trial)
+        with store_errors(path):
+            path.unlink(missing_ok=True)
 
     def checkpoint(self, unfinished: Trial | TrialBatch) -> Path:
         """Return the path of the checkpoint of an unfinished trial or batch."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
+import torch
+
 from steadystep.lab.errors import UserError
 from steadystep.lab.execution.observer import Observer, Silent
 from steadystep.lab.execution.run_study import read_study
@@ -16,8 +18,10 @@ from steadystep.lab.execution.worker import Job
 from steadystep.lab.study.records import Results, Run
 from steadystep.lab.tasks import find_task
 from steadystep.lab.training.device import find_device
+from steadystep.lab.training.environment import this_environment
 from steadystep.lab.training.record import Record
 from steadystep.lab.training.run_trial import CHECKPOINT_SECONDS
+from steadystep.lab.training.trial import Trial
 
 SPREADS = 3
 """How many standard deviations of the difference of two seeds a trial may differ from its record."""
@@ -86,7 +90,8 @@ def verify(
     Rounding differs between processors and grows while a network trains, so that another machine may end like another
     seed, but not worse: the test accuracy of a trial may differ by three standard deviations of the difference of two
     seeds of its arm, and in any case by the margin below which the study calls arms equivalent. The same sample is
-    drawn each time, and the same call resumes a verification that was stopped.
+    drawn each time, and the same call resumes a verification that was stopped. Records of a verification that ended,
+    or of another machine or other versions of the libraries, are replaced.
 
     Args:
         published: the folder of the study, with its records loose or packed. Nothing is written there.
@@ -98,9 +103,12 @@ def verify(
         device: "cpu", "cuda" or "cuda:N". Default: the CPU.
 
     Raises:
-        UserError: if the study is unfinished or broken, or the data or the task are not those of its records.
+        UserError: if the study is unfinished or broken, or the data or the task are not those of its records, or the
+            new records would be written among those of the study.
     """
     observer, where = observer or Silent(), find_device(device)
+    if folder.resolve() == published.resolve():
+        raise UserError(f"{folder} contains the records to verify: choose another folder for the new ones with --out")
     declared = Store(published).declared()
     task = find_task(declared.study.task)
     if task.version != declared.task_version:
@@ -116,7 +124,9 @@ def verify(
     results = read_study(published, observer)
     sample = _sample(results, trials)
     observer.study_extended(sum(run.record.trial.epochs for run in sample))
-    Store(folder, observer.warning).prepare()
+    store = Store(folder, observer.warning)
+    store.prepare()
+    _discard_earlier(store, [run.record.trial for run in sample], where)
     job = Job(
         task, data, folder, CHECKPOINT_SECONDS, allowed_replicas(task.replicas, task, splits, observer, where), where
     )
@@ -128,6 +138,20 @@ def verify(
             Rerun(run.arm, run.budget, run.record, again[run.record.trial.id], _allowed(results, run)) for run in sample
         ),
     )
+
+
+def _discard_earlier(store: Store, trials: Sequence[Trial], device: torch.device) -> None:
+    """Discard records that say nothing of the present machine, and all of them if a verification ended with them."""
+
+    def is_from_here(record: Record) -> bool:
+        here = this_environment(record.trial.dtype, device)
+        return here.model_copy(update={"threads": record.environment.threads}) == record.environment
+
+    found = [store.read(trial, set_aside=True) for trial in trials]
+    ended = all(found)
+    for record in found:
+        if record and (ended or not is_from_here(record)):
+            store.discard(record.trial)
 
 
 def _sample(results: Results, trials: int) -> Sequence[Run]:

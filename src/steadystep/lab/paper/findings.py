@@ -117,7 +117,7 @@ def _verdicts(place: Path) -> Iterator[Finding]:
         edges = [name for name in (arm.name, other.name) if rows[name]["edge"] == "True"]
         reservations = [f"tuned to the edge of the search: {' and '.join(edges)}"] if edges else []
         if seen:
-            reservations.append("changed after test results were seen")
+            reservations.append("declared after test results were seen")
         yield Finding(
             question=question,
             kind="accuracy",

@@ -75,8 +75,8 @@ def _judge_accuracy(row: TableRow, results: Results) -> tuple[Verdict, str]:
 
 
 def _reservation(results: Results) -> str:
-    """Return a sentence if the study was changed after some of its test results were known."""
-    return " The study was changed after test results were seen." if results.test_seen else ""
+    """Return a sentence if the study got its present declaration after some of its test results were known."""
+    return " The study got its present declaration after test results were seen." if results.test_seen else ""
 
 
 def _distance(claimed: float, measured: float) -> str:

@@ -111,7 +111,7 @@ def _tuning(results: Results) -> tuple[str, ...]:
         f"{spent.epochs}{short}",
         str(spent.arm_epochs),
         escape(", ".join(spent.edge)) or "none",
-        f"changed when {count(results.test_seen, 'test result')} existed" if results.test_seen else "–",
+        f"declared when {count(results.test_seen, 'test result')} existed" if results.test_seen else "–",
     )
 
 

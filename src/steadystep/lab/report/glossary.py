@@ -19,7 +19,7 @@ TERMS = {
     "lowest one: what is lost on average by not knowing the best learning rate.",
     "usable range": "The learning rates from the smallest to the largest at which all runs of an arm finish, learn and "
     "end close to its best accuracy; below it training is too slow for the budget, above it unstable.",
-    "test seen": "Said of a study whose declaration was changed when it already had results on the test split.",
+    "test seen": "Said of a study that already had results on the test split when it got its present declaration.",
     "ledger": "The counters and norms that an optimizer records over its steps: applied, skipped and clipped steps, "
     "and gradient norms before and after clipping.",
 }

@@ -19,8 +19,8 @@ def notes(results: Results, summary: Summary) -> tuple[str, ...]:
     texts.append(tuning_words(results))
     if results.test_seen:
         texts.append(
-            f"Test seen: the study was changed when it had {count(results.test_seen, 'test result')}. Its verdicts "
-            "are not those of a design that was declared before."
+            f"Test seen: the study got its present declaration when it had {count(results.test_seen, 'test result')}. "
+            "Its verdicts are not those of a design that was declared before."
         )
     texts += [_diverged(row, results.task) for row in rows if row.diverged]
     texts += [

@@ -21,7 +21,7 @@ class Results:
     chosen: Mapping[Cell, Trial]  # the best tuning trial; the final runs use its lr and clip
     tuning: Mapping[Cell, Sequence[Record]]
     final: Mapping[Cell, Sequence[Record]]
-    test_seen: int = 0  # test results that existed when the study's declaration was last changed
+    test_seen: int = 0  # test results that existed when the study got this declaration
 
 
 @dataclass(frozen=True)
