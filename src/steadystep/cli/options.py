@@ -12,7 +12,7 @@ Executor = Annotated[
     Where,
     typer.Option(
         help="processes: worker processes of this machine; ray: tasks of a Ray cluster, or of one with --workers CPUs "
-        "that is started here (needs the extra [ray])."
+        "that is started here (needs the extra ray)."
     ),
 ]
 Address = Annotated[

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from steadystep import lab
@@ -91,6 +92,9 @@ def test_a_task_of_ones_own_needs_no_entry_in_the_list(monkeypatch: pytest.Monke
         (lambda: lab.compare("tiny", ["adamm"]), "did you mean Adam"),
         (lambda: lab.compare("tiny", []), "no arms were given"),
         (lambda: lab.compare("tiny", seeds=0), "seeds: .* got 0"),
+        (lambda: lab.compare("tiny", seeds="many"), "seeds: .* got 'many'"),  # pyright: ignore
+        (lambda: lab.compare("tiny", seeds=1.5), "seeds: .* got 1.5"),  # pyright: ignore
+        (lambda: lab.reproduce("tiny", seeds=True), "seeds: .* got True"),
         (lambda: lab.compare("tiny", schedule="linear"), "there is no schedule 'linear': choose one of"),  # pyright: ignore
         (lambda: lab.reproduce("tiny", seeds=0), "seeds: .* got 0"),
         (lambda: lab.reproduce("tiny", epochs=0), "budgets.* got 0"),
@@ -107,6 +111,12 @@ def test_an_invalid_argument_is_named_before_anything_is_written(call: Any, word
         call()
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("seeds", [np.int64(2), np.uint8(2), 2.0])
+def test_any_whole_number_is_a_number_of_seeds(seeds: Any) -> None:
+    study = lab.compare("tiny", "sgd", settings=2, seeds=seeds, epochs=1, workers=1, out="x").results.study
+    assert (study.seeds, study.until_decided) == (2, None)
 
 
 def test_a_folder_with_another_study_is_refused() -> None:

@@ -27,10 +27,12 @@ PLAIN: dict[str, Any] = {
         {"name": "agc", "optimizer": "Adam", "lrs": [0.01], "clip": "agc", "thresholds": [0.01, 0.1]},
     ],
     "seeds": 3,
+    "first_seed": 5,
     "tune_seeds": 2,
     "budgets": [1, 2],
     "batch_size": 64,
     "tune_epochs": 1,
+    "widen": 2,
 }  # fmt: skip
 
 Place = tuple[str | int, ...]

@@ -9,7 +9,7 @@ from scipy.special import ndtri, stdtr
 
 from steadystep.lab.choices import Spending
 from steadystep.lab.statistics.intervals import paired_differences
-from steadystep.lab.statistics.reported import difference_estimate
+from steadystep.lab.statistics.reported import FEWEST, difference_estimate
 from steadystep.lab.statistics.sequential.p_value import sequential_p
 from steadystep.lab.statistics.summary import Verdict
 from steadystep.lab.study.records import Results
@@ -68,8 +68,8 @@ def judge(samples: Mapping[Pair, Samples], margin: float) -> tuple[Verdict, ...]
     """Return one verdict for each pair of arms, with p values adjusted over all pairs.
 
     Holm's method adjusts the two-sided tests and the equivalence tests separately, so each of the two kinds of false
-    claim has a probability of at most 5% over the whole family. Pairs that cannot be tested (fewer than 2 seeds) have
-    p = nan, are undecided, and are left out of the adjustment.
+    claim has a probability of at most 5% over the whole family. Pairs of fewer than 3 seeds, which have no interval
+    either, are not tested: they have p = nan, are undecided, and are left out of the adjustment.
 
     >>> drawn = judge({("b", "a"): ([0.9, 0.91, 0.92, 0.93, 0.94], [0.9, 0.91, 0.92, 0.93, 0.94])}, margin=0.005)[0]
     >>> drawn.verdict, drawn.improvement, drawn.p_difference, drawn.p_equivalence
@@ -171,13 +171,13 @@ def difference_p(differences: np.ndarray) -> float:
     """Return the two-sided p value of the paired t test: 2 P(T(n-1) >= |t|), t = mean / (s / √n).
 
     Without variance t says nothing of chance, because accuracies are shares of few examples and two of them are often
-    equal. The sign test then decides: p = 2^(1-n), or 1 if all differences are 0. The result is nan for fewer than two
-    pairs.
+    equal. The sign test then decides: p = 2^(1-n), or 1 if all differences are 0. The result is nan for fewer pairs
+    than an interval needs.
 
     >>> round(difference_p(np.array([1.0, 2.0, 3.0])), 4)  # t = 2 √3 at 2 degrees of freedom
     0.0742
     """
-    if len(differences) < 2:
+    if len(differences) < FEWEST:
         return math.nan
     mean, error = _mean_and_error(differences)
     if error == 0:
@@ -189,13 +189,13 @@ def equivalence_p(differences: np.ndarray, margin: float) -> float:
     """Return the larger p value of the two one-sided paired t tests; the null hypothesis is |mean| >= margin.
 
     p = P(T(n-1) >= (margin - |mean|) / (s / √n)). Without variance p is that of the sign test, 2^-n, if |mean| is below
-    the margin, otherwise 1. The result is nan for fewer than two pairs.
+    the margin, otherwise 1. The result is nan for fewer pairs than an interval needs.
     Source: Schuirmann, A comparison of the two one-sided tests procedure, J. Pharmacokin. Biopharm. 15, 1987.
 
     >>> round(equivalence_p(np.array([-1.0, 0.0, 1.0]), margin=2), 4)  # t = 2 √3 at 2 degrees of freedom
     0.0371
     """
-    if len(differences) < 2:
+    if len(differences) < FEWEST:
         return math.nan
     mean, error = _mean_and_error(differences)
     if error == 0:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -16,12 +16,12 @@ from steadystep.lab.study.yaml_text import InvalidYamlError, read_yaml
 from steadystep.lab.system.paths import path_problem
 from steadystep.lab.tasks import find_task
 from steadystep.lab.tasks.arms import Arm, current_name
-from steadystep.lab.tasks.fields import Count
+from steadystep.lab.tasks.fields import Count, CountFromZero
 from steadystep.lab.tasks.optimizer_options import optimizer_with_options
 from steadystep.lab.tasks.task import Task
 
 FIRST_TUNING_SEED = 1000
-"""Tuning uses the seeds from here up, and no final run uses one of them."""
+"""Tuning uses the seeds from here up. Final runs use none of them, unless a study from seed 0 has more than these."""
 
 STORED_FIELDS = ("study", "task_version", "data", "test_seen")
 """The fields of a study.json, which may be given as a study file."""
@@ -32,9 +32,10 @@ class Study(BaseModel):
 
     `budgets` are numbers of epochs. Each budget is run with its own full schedule and is tuned separately; the largest
     one is the headline. Tuning runs are as long as the final runs, or `tune_epochs` if that is less. Seeds from
-    `first_seed` up are paired over arms; tuning uses other seeds, from 1000 up. With `until_decided`, arms get more
-    seeds at the headline budget as long as a pair is undecided. `widen` is the number of rounds in which every arm
-    tries further settings as long as the best learning rate of an arm is the lowest or the highest that it tried.
+    `first_seed` up are paired over arms. Tuning uses those from 1000 up; paired seeds that begin at another number than
+    0 may not reach them. With `until_decided`, arms get more seeds at the headline budget as long as a pair is
+    undecided. `widen` is the number of rounds in which every arm tries further settings as long as the best learning
+    rate of an arm is the lowest or the highest that it tried.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,7 +43,7 @@ class Study(BaseModel):
     task: str
     arms: tuple[Arm, ...] = Field(min_length=1)
     seeds: Count = 10
-    first_seed: Annotated[int, Field(ge=0)] = 0
+    first_seed: CountFromZero = 0
     tune_seeds: Count = 2
     budgets: tuple[Count, ...] = Field(min_length=1)
     batch_size: Count
@@ -50,7 +51,7 @@ class Study(BaseModel):
     dtype: Precision = "float32"
     tune_epochs: Count | None = None
     until_decided: UntilDecided | None = None
-    widen: Annotated[int, Field(ge=0)] = 0
+    widen: CountFromZero = 0
 
     @field_validator("budgets")
     @classmethod
@@ -214,8 +215,8 @@ def study_for(task: Task, seeds: int | Literal["auto"] | None = None, epochs: in
 
 def seeds_of(task: Task, seeds: int | Literal["auto"] | None) -> dict[str, Any]:
     """Return the fields `seeds` and `until_decided` of a study: a number, "auto", or None for what the task says."""
-    if isinstance(seeds, int):
-        return {"seeds": seeds}
+    if seeds not in ("auto", None):
+        return {"seeds": seeds}  # validated with the study
     going_on = UntilDecided(looks=task.looks) if task.looks else doubled(task.seeds) if seeds == "auto" else None
     return {"seeds": task.seeds, "until_decided": going_on}
 

@@ -71,7 +71,7 @@ class Arm(BaseModel):
             if self.quantiles or self.thresholds:
                 raise ValueError(f"arm {self.name!r} has thresholds but no clip")
         elif bool(self.quantiles) == bool(self.thresholds):
-            raise ValueError(f"arm {self.name!r}: clip {self.clip} needs either quantiles or thresholds, not both")
+            raise ValueError(f"arm {self.name!r}: clip {self.clip} needs quantiles or thresholds, and only one of them")
         elif self.quantiles and not CLIPS[self.clip].from_norms:
             raise ValueError(
                 f"arm {self.name!r}: the parameter of {self.clip} is not a gradient norm; declare thresholds instead "

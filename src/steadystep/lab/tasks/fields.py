@@ -76,6 +76,7 @@ def _as_number(value: Any) -> float:
 
 
 Count = Annotated[int, BeforeValidator(refuse_boolean), Field(ge=1)]
+CountFromZero = Annotated[int, BeforeValidator(refuse_boolean), Field(ge=0)]
 Positive = Annotated[float, BeforeValidator(refuse_boolean), Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, BeforeValidator(refuse_boolean), Field(gt=0, lt=1)]
 
