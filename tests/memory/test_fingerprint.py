@@ -60,7 +60,7 @@ def test_a_negated_view_of_the_same_memory_is_noticed(
     memory_of: Callable[..., StepMemory], shape: tuple[int, ...]
 ) -> None:
     numbers = torch.zeros(shape, dtype=torch.complex64)
-    written, read = surrounded(numbers.imag), surrounded(torch.zeros(5))
+    written, read = surrounded(numbers.imag.requires_grad_()), surrounded(torch.zeros(5))
     memory = memory_of(written, read)
     assert memory.holds(read)
     negated = numbers.conj().imag

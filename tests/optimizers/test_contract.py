@@ -747,3 +747,23 @@ def test_compiled_models() -> None:
         return [param.detach() for param in model.parameters()]
 
     close(run(True), run(False))
+
+
+@pytest.mark.parametrize("clip", [None, 1e9])
+def test_a_parameter_that_becomes_a_negated_view_of_its_memory_goes_on_as_torchs(clip: float | None) -> None:
+    def run(make: Callable[[torch.Tensor], torch.optim.Optimizer]) -> torch.Tensor:
+        numbers = torch.complex(torch.zeros(1), torch.ones(1))
+        param = numbers.imag.detach().requires_grad_()
+        optimizer = make(param)
+        for step in range(6):
+            if step == 3:
+                param.data = numbers.conj().imag
+            param.grad = torch.full((1,), 0.5 + step)
+            optimizer.step()
+        assert param.is_neg()
+        return param.detach().resolve_neg()
+
+    torch.testing.assert_close(
+        run(lambda param: steadystep.Adam([param], lr=0.1, clip=clip)),
+        run(lambda param: torch.optim.Adam([param], lr=0.1)),
+    )
