@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from steadystep.lab.counted import count
 from steadystep.lab.errors import UserError
@@ -20,6 +20,7 @@ from steadystep.lab.system.atomic import StoreError, store_errors, write_atomic
 from steadystep.lab.system.json_text import read_json
 from steadystep.lab.system.paths import path_problem
 from steadystep.lab.tasks.arms import Arm
+from steadystep.lab.tasks.fields import CountFromZero
 from steadystep.lab.training.checkpoint import folder_of_ranks
 from steadystep.lab.training.record import Record
 from steadystep.lab.training.trial import Trial
@@ -53,7 +54,7 @@ class StoredStudy(BaseModel):
     study: Study
     task_version: int
     data: str
-    test_seen: Annotated[int, Field(ge=0)] = 0
+    test_seen: CountFromZero = 0
 
 
 class Store:

@@ -141,7 +141,7 @@ def verify(
 
 
 def _discard_earlier(store: Store, trials: Sequence[Trial], device: torch.device) -> None:
-    """Discard records that say nothing of the present machine, and all of them if a verification ended with them."""
+    """Delete records of other machines or versions, and all of them if an earlier verification was finished."""
 
     def is_from_here(record: Record) -> bool:
         here = this_environment(record.trial.dtype, device)

@@ -21,7 +21,7 @@ from steadystep.lab.tasks.optimizer_options import optimizer_with_options
 from steadystep.lab.tasks.task import Task
 
 FIRST_TUNING_SEED = 1000
-"""Tuning uses the seeds from here up. Final runs use none of them, unless a study from seed 0 has more than these."""
+"""Tuning uses the seeds from here up. Only a study from seed 0 with more than 1,000 seeds has final runs with them."""
 
 STORED_FIELDS = ("study", "task_version", "data", "test_seen")
 """The fields of a study.json, which may be given as a study file."""

@@ -1,4 +1,4 @@
-"""A higher level for some loggers, for a while."""
+"""Change the levels of loggers for the length of a block."""
 
 import logging
 from collections.abc import Iterator, Mapping
