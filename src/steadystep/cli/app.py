@@ -89,6 +89,6 @@ def outcome() -> tuple[int, str]:
     except TyperException as error:  # an unknown option or an invalid value
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "steadystep"
-        message = " ".join(error.format_message().split()).rstrip(".")
+        message = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
         return 2, f"{message}; see `{command} --help`" if message else ""  # --help itself has no message
     return (code if isinstance(code, int) else 0), ""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from steadystep.lab.choices import Precision
 from steadystep.lab.execution.cluster import Cluster
 from steadystep.lab.study.spec import Study
 from steadystep.lab.system.torchrun import follows
@@ -19,7 +20,7 @@ def run_to_report(
     workers: int,
     cluster: Cluster | None,
     replicas: int | None,
-    dtype: str | None,
+    dtype: Precision | None,
     device: str | None,
     command: str,
     yes: bool,

@@ -91,16 +91,24 @@ def test_a_task_of_ones_own_needs_no_entry_in_the_list(monkeypatch: pytest.Monke
         (lambda: lab.compare("tinny"), "there is no task 'tinny'.* did you mean tiny"),
         (lambda: lab.compare("tiny", ["adamm"]), "did you mean Adam"),
         (lambda: lab.compare("tiny", []), "no arms were given"),
-        (lambda: lab.compare("tiny", seeds=0), "seeds: .* got 0"),
-        (lambda: lab.compare("tiny", seeds="many"), "seeds: .* got 'many'"),  # pyright: ignore
-        (lambda: lab.compare("tiny", seeds=1.5), "seeds: .* got 1.5"),  # pyright: ignore
-        (lambda: lab.reproduce("tiny", seeds=True), "seeds: .* got True"),
-        (lambda: lab.compare("tiny", schedule="linear"), "there is no schedule 'linear': choose one of"),  # pyright: ignore
-        (lambda: lab.reproduce("tiny", seeds=0), "seeds: .* got 0"),
-        (lambda: lab.reproduce("tiny", epochs=0), "budgets.* got 0"),
-        (lambda: lab.reproduce("tiny", workers=0), "workers must be at least 1, got 0"),
-        (lambda: lab.reproduce("tiny", replicas=-1), "replicas must be at least 1, got -1"),
-        (lambda: lab.reproduce("tiny", dtype="float16"), "no precision 'float16': choose one of float32"),  # pyright: ignore
+        (lambda: lab.compare("tiny", seeds=0), "seeds must be greater than or equal to 1 or 'auto', got 0"),
+        (lambda: lab.compare("tiny", seeds="many"), "seeds must be a whole number or 'auto', got 'many'"),  # pyright: ignore
+        (lambda: lab.compare("tiny", seeds=1.5), "seeds must be a whole number or 'auto', got 1.5"),  # pyright: ignore
+        (lambda: lab.reproduce("tiny", seeds=True), "seeds must be .* got True"),
+        (lambda: lab.compare("tiny", schedule="linear"), "schedule must be 'cosine', .* got 'linear'"),  # pyright: ignore
+        (lambda: lab.reproduce("tiny", seeds=0), "seeds must be greater than or equal to 1 or 'auto', got 0"),
+        (lambda: lab.reproduce("tiny", epochs=0), "epochs must be .* got 0"),
+        (lambda: lab.reproduce("tiny", workers=0), "workers must be greater than or equal to 1, got 0"),
+        (lambda: lab.reproduce("tiny", replicas=-1), "replicas must be greater than or equal to 1, got -1"),
+        (lambda: lab.reproduce("tiny", dtype="float16"), "dtype must be 'float32' or 'bfloat16', got 'float16'"),  # pyright: ignore
+        (lambda: lab.compare("tiny", workers=1.5), "workers must be a whole number, got 1.5"),  # pyright: ignore
+        (lambda: lab.compare("tiny", executor="foo"), "executor must be 'processes' or 'ray', got 'foo'"),  # pyright: ignore
+        (lambda: lab.compare("tiny", out=5), "out must be text or a path, got 5"),  # pyright: ignore
+        (lambda: lab.compare("tiny", [3]), r"arms must be text or a list of text, got \[3\]"),  # pyright: ignore
+        (lambda: lab.compare(3), "task must be text or an instance of Task, got 3"),  # pyright: ignore
+        (lambda: lab.compare("tiny", log=3), "log must be text or a list, got 3"),  # pyright: ignore
+        (lambda: lab.reproduce(study={}), "study must be text or a path or an instance of Study, got {}"),  # pyright: ignore
+        (lambda: lab.load(3), "folder must be text or a path, got 3"),  # pyright: ignore
         (lambda: lab.reproduce("tiny", device="tpu"), "there is no device 'tpu'"),
         (lambda: lab.reproduce(study=STUDY, seeds=3), "leave out seeds and epochs"),
         (lambda: lab.reproduce(study="none.yaml"), "cannot read the study file none.yaml"),
@@ -111,6 +119,11 @@ def test_an_invalid_argument_is_named_before_anything_is_written(call: Any, word
         call()
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_is_no_argument_is_a_type_error_as_always() -> None:
+    with pytest.raises(TypeError, match="got an unexpected keyword argument 'worker'"):
+        lab.compare("tiny", worker=2)  # pyright: ignore
 
 
 @pytest.mark.parametrize("seeds", [np.int64(2), np.uint8(2), 2.0])

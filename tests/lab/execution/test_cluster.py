@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from steadystep.lab.choices import Where
 from steadystep.lab.errors import UserError
 from steadystep.lab.execution import cluster as module
 from steadystep.lab.execution.cluster import Cluster, cluster_options, find_cluster, trial_device
@@ -17,7 +18,6 @@ from tiny_study import load
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (("dask", None, None, None), "there is no executor 'dask': choose one of processes, ray"),
         (("processes", "auto", None, None), "--address says how trials run on Ray: add --executor ray, or leave it"),
         (("processes", None, 0.5, None), "--num-gpus says how trials run on Ray: add --executor ray, or leave it out"),
         (("ray", None, 0.5, None), "--num-gpus is the share of a GPU that a trial takes: add --device cuda, or leave"),
@@ -27,7 +27,7 @@ from tiny_study import load
         (("ray", None, None, "cuda:1"), "on cpu or on cuda, and Ray chooses which GPU; got 'cuda:1'"),
     ],
 )
-def test_a_wrong_wish_is_refused(options: tuple[str, str | None, float | None, str | None], text: str) -> None:
+def test_a_wrong_wish_is_refused(options: tuple[Where, str | None, float | None, str | None], text: str) -> None:
     pytest.importorskip("ray")
     with pytest.raises(UserError) as refusal:
         find_cluster(*options)

@@ -82,5 +82,5 @@ def test_an_invalid_number_is_an_error_of_one_line(wrong: dict[str, Any]) -> Non
 def test_invalid_settings_and_schedules_are_errors() -> None:
     with pytest.raises(UserError, match="even"):
         comparison(DIGITS, "adam", settings=3)
-    with pytest.raises(UserError, match="cosine, constant, triangle"):
+    with pytest.raises(UserError, match="'cosine', 'constant' or 'triangle', got 'cosinus'"):
         comparison(DIGITS, "adam", schedule="cosinus")  # pyright: ignore[reportArgumentType]

@@ -102,6 +102,11 @@ def test_what_is_no_number_is_refused(place: Place, wrong: Any, tmp_path: Path) 
     refusal(changed(place, wrong), tmp_path)
 
 
+@pytest.mark.parametrize("name", ["", " ", "\t\n"])
+def test_an_arm_without_a_name_is_refused(name: str, tmp_path: Path) -> None:
+    assert "arms.0.name: an arm needs a name" in refusal(changed(("arms", 0, "name"), name), tmp_path)
+
+
 @pytest.mark.parametrize("place", [place for place in LISTS if "options" not in place], ids=str)
 @pytest.mark.parametrize("rounding", [0.0, 1e-16, 1e-12])
 def test_a_repeated_value_is_refused(place: Place, rounding: float, tmp_path: Path) -> None:

@@ -3,12 +3,16 @@
 import warnings
 from pathlib import Path
 
+from pydantic import InstanceOf
+
+from steadystep.lab.data.checked_call import checked
 from steadystep.lab.data.study_data import StudyData
 from steadystep.lab.execution.stored_runs import stored_runs
 from steadystep.lab.tasks.task import Task
 
 
-def load(folder: str | Path, *, task: Task | None = None) -> StudyData:
+@checked
+def load(folder: str | Path, *, task: InstanceOf[Task] | None = None) -> StudyData:
     """Read a study from the folder that `steadystep reproduce` or `steadystep compare` wrote.
 
     Nothing is trained and no data set is loaded. The study may be unfinished, or packed by `steadystep report --pack`.
@@ -25,5 +29,5 @@ def load(folder: str | Path, *, task: Task | None = None) -> StudyData:
     found: list[str] = []
     study = StudyData(Path(folder), stored_runs(Path(folder), found.append, task))
     for text in found:
-        warnings.warn(text, stacklevel=2)
+        warnings.warn(text, stacklevel=3)  # of the caller of `load`, beyond its check
     return study

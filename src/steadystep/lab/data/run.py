@@ -1,14 +1,16 @@
 """Run a study from Python: the functions behind `steadystep reproduce` and `steadystep compare`, without a terminal."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import InstanceOf
 from rich.console import Console
 
 from steadystep.lab.choices import Precision, Schedule, Where
+from steadystep.lab.data.checked_call import checked
 from steadystep.lab.data.load import load
 from steadystep.lab.data.study_data import StudyData
 from steadystep.lab.errors import UserError
@@ -27,24 +29,26 @@ from steadystep.lab.study.spec import Study, load_study, study_for
 from steadystep.lab.system.atomic import check_folder
 from steadystep.lab.system.torchrun import follows
 from steadystep.lab.tasks import find_task
+from steadystep.lab.tasks.fields import Count
 from steadystep.lab.tasks.task import Task
 
 
+@checked
 def compare(
-    task: str | Task = "digits-mlp",
-    arms: str | Iterable[str] = ("adam", "adam+norm"),
+    task: str | InstanceOf[Task] = "digits-mlp",
+    arms: str | Sequence[str] = ("adam", "adam+norm"),
     *,
-    settings: int = 4,
-    seeds: int | Literal["auto"] | None = None,
-    epochs: int | None = None,
+    settings: Count = 4,
+    seeds: Count | Literal["auto"] | None = None,
+    epochs: Count | None = None,
     schedule: Schedule | None = None,
     out: str | Path | None = None,
     data: str | Path | None = None,
-    workers: int = 2,
+    workers: Count = 2,
     executor: Where = "processes",
     address: str | None = None,
     num_gpus: float | None = None,
-    replicas: int | None = None,
+    replicas: Count | None = None,
     dtype: Precision | None = None,
     device: str | None = None,
     log: str | Sequence[str] = (),
@@ -101,19 +105,20 @@ def compare(
     return _run(study, chosen, folder, _again("compare", task, **what, **how, out=out), progress, **how)
 
 
+@checked
 def reproduce(
-    task: str | Task = "digits-mlp",
+    task: str | InstanceOf[Task] = "digits-mlp",
     *,
-    study: str | Path | Study | None = None,
-    seeds: int | Literal["auto"] | None = None,
-    epochs: int | None = None,
+    study: str | Path | InstanceOf[Study] | None = None,
+    seeds: Count | Literal["auto"] | None = None,
+    epochs: Count | None = None,
     out: str | Path | None = None,
     data: str | Path | None = None,
-    workers: int = 2,
+    workers: Count = 2,
     executor: Where = "processes",
     address: str | None = None,
     num_gpus: float | None = None,
-    replicas: int | None = None,
+    replicas: Count | None = None,
     dtype: Precision | None = None,
     device: str | None = None,
     log: str | Sequence[str] = (),
@@ -190,19 +195,16 @@ def _run(
     progress: bool,
     *,
     workers: int,
-    executor: str,
+    executor: Where,
     address: str | None,
     num_gpus: float | None,
     replicas: int | None,
-    dtype: str | None,
+    dtype: Precision | None,
     device: str | None,
     data: str | Path | None,
     log: list[str] | None,
 ) -> StudyData:
     """Run the missing trials, write the report and read the study."""
-    for name, number in (("workers", workers), ("replicas", replicas)):
-        if number is not None and number < 1:
-            raise UserError(f"{name} must be at least 1, got {number}")
     cluster = find_cluster(executor, address, num_gpus, device)
     destinations = open_destinations(log or ())
     check_folder(folder)

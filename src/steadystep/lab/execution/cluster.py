@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, get_args
+from typing import Any
 
 import torch
 
@@ -35,14 +35,12 @@ class Cluster:
     num_gpus: float = 0.0
 
 
-def find_cluster(executor: str, address: str | None, num_gpus: float | None, device: str | None) -> Cluster | None:
+def find_cluster(executor: Where, address: str | None, num_gpus: float | None, device: str | None) -> Cluster | None:
     """Return the cluster that was asked for, or None if trials run in processes of this machine.
 
     Raises:
-        UserError: if there is no such executor, Ray is not installed, or an option has no meaning beside the others.
+        UserError: if Ray is not installed, or an option has no meaning beside the others.
     """
-    if executor not in get_args(Where):
-        raise UserError(f"there is no executor {executor!r}: choose one of {', '.join(get_args(Where))}")
     if executor != "ray":
         for name, value in (("address", address), ("num-gpus", num_gpus)):
             if value is not None:

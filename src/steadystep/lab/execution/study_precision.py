@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
 from steadystep.lab.choices import Precision
-from steadystep.lab.errors import UserError
 from steadystep.lab.execution.cluster import Cluster
 from steadystep.lab.execution.store import Store
 from steadystep.lab.study.spec import Study
@@ -18,7 +16,7 @@ from steadystep.lab.training.precision import fastest_precision
 def in_precision(
     study: Study,
     task: Task,
-    dtype: str | None,
+    dtype: Precision | None,
     data: Path | None,
     folder: Path,
     device: str | None,
@@ -31,10 +29,8 @@ def in_precision(
     than this one, or by one of several processes, which might disagree: their studies use the precision they declare.
 
     Raises:
-        UserError: if there is no such precision or device, or study.json in the folder is invalid.
+        UserError: if there is no such device, or study.json in the folder is invalid.
     """
-    if dtype is not None and dtype not in get_args(Precision):
-        raise UserError(f"there is no precision {dtype!r}: choose one of {', '.join(get_args(Precision))}")
     if dtype is None and (folder / "study.json").exists():
         dtype = Store(folder).declared().study.dtype
     if dtype is None and task.recipe.channels_last and cluster is None and place() is None:

@@ -62,7 +62,7 @@ def one_line_errors() -> Iterator[None]:
 
 def _problem(error: "ErrorDetails", model: type[BaseModel] | None) -> str:
     where = ".".join(map(str, error["loc"]))
-    given = f", got {_shown(error['input'])}" if isinstance(error["input"], str | int | float | None) else ""
+    given = f", got {shown(error['input'])}" if isinstance(error["input"], str | int | float | None) else ""
     if error["type"] == "extra_forbidden":
         problem, given = _unknown_field(error, model), ""
     else:
@@ -89,7 +89,8 @@ def _inner_model(model: type[BaseModel], field: str) -> type[BaseModel] | None:
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a value as Python writes it, cut off after `LONGEST` characters."""
     try:
         text = repr(value)
     except ValueError:  # an integer of thousands of digits

@@ -26,6 +26,12 @@ def _as_value_error(resolve: Callable[[str], str]) -> Callable[[str], str]:
     return resolved
 
 
+def _visible(name: str) -> str:
+    if not name.strip():
+        raise ValueError("an arm needs a name, which its tables and pictures show")
+    return name
+
+
 class Arm(BaseModel):
     """One column of the comparison: an optimizer, with or without clipping.
 
@@ -39,7 +45,7 @@ class Arm(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: Annotated[str, AfterValidator(_visible)]
     optimizer: Annotated[str, AfterValidator(_as_value_error(resolve_optimizer))]
     options: dict[str, Option] = {}
     lrs: Annotated[PositiveSettings, Field(min_length=1)]
