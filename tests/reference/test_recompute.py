@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from reference.recompute import RESULTS, Tally, check, check_sentences, folders
+from reference.published.sentences import check_sentences
+from reference.published.tally import Tally
+from reference.recompute import RESULTS, check, folders
 
 
 @pytest.mark.parametrize("folder", list(folders()), ids=lambda folder: folder.name)
