@@ -2,9 +2,13 @@
 
 import logging
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from steadystep.lab.tasks.data import BrokenDataError
+from steadystep.lab.tasks.image_decode import EncodedImage, UnreadableImageError, decode, file_name, read
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 LIMIT = 10
 """The default number of images of a split that may be broken."""
@@ -18,6 +22,14 @@ class BrokenImage(NamedTuple):
     position: int  # its index in the split
     name: str  # of its file; "" if it has none
     reason: str
+
+
+def readable(position: int, image: EncodedImage | None) -> "Image | BrokenImage":
+    """Return the decoded image at this position of a split, or why it cannot be read."""
+    try:
+        return decode(read(image))
+    except UnreadableImageError as error:
+        return BrokenImage(position, file_name(image), str(error))
 
 
 class BrokenImages:

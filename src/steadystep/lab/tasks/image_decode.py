@@ -79,6 +79,11 @@ def centre_view(image: "Image", size: int) -> "Image":
     return image.resize((width, height), Image.Resampling.BILINEAR).crop((left, top, left + size, top + size))
 
 
+def view_of(image: "Image", size: int, index: int, epoch: int, *, random: bool) -> "Image":
+    """Return the view of an image that a network gets: a random crop for this epoch, or the centre."""
+    return random_view(image, size, index, epoch) if random else centre_view(image, size)
+
+
 def to_tensor(view: "Image") -> torch.Tensor:
     """Convert an image to a (3, height, width) tensor of uint8.
 

@@ -13,16 +13,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from steadystep.lab.system.fork_server import worker_context
-from steadystep.lab.tasks.broken_images import LIMIT, BrokenImage, BrokenImages
-from steadystep.lab.tasks.image_decode import (
-    UnreadableImageError,
-    centre_view,
-    decode,
-    file_name,
-    random_view,
-    read,
-    to_tensor,
-)
+from steadystep.lab.tasks.broken_images import LIMIT, BrokenImage, BrokenImages, readable
+from steadystep.lab.tasks.image_decode import to_tensor, view_of
 from steadystep.lab.tasks.splits import Batch, Rows, all_rows
 
 MAX_WORKERS = 8
@@ -93,10 +85,7 @@ class _Epoch(Dataset[_Fetched]):
             row, image = self._readable(index, broken)
             if image is None:
                 break  # the batch is incomplete; the main process counts the broken images and raises the error
-            view = (
-                random_view(image, self._size, index, self._epoch) if self._random else centre_view(image, self._size)
-            )
-            views.append(to_tensor(view))
+            views.append(to_tensor(view_of(image, self._size, index, self._epoch, random=self._random)))
             labels.append(row["label"])
         return _Fetched(collate(views, labels, indices), tuple(broken.values()))
 
@@ -107,10 +96,10 @@ class _Epoch(Dataset[_Fetched]):
         """
         while len(broken) <= self._limit:
             row = self._rows[index]
-            try:
-                return row, decode(read(row["image"]))
-            except UnreadableImageError as error:
-                broken[index] = BrokenImage(index, file_name(row["image"]), str(error))
+            image = readable(index, row["image"])
+            if not isinstance(image, BrokenImage):
+                return row, image
+            broken[index] = image
             index = (index + 1) % len(self._rows)
         return None, None
 

@@ -6,16 +6,8 @@ from typing import Any
 
 import torch
 
-from steadystep.lab.tasks.broken_images import LIMIT, BrokenImage, BrokenImages
-from steadystep.lab.tasks.image_decode import (
-    UnreadableImageError,
-    centre_view,
-    decode,
-    file_name,
-    random_view,
-    read,
-    to_tensor,
-)
+from steadystep.lab.tasks.broken_images import LIMIT, BrokenImage, BrokenImages, readable
+from steadystep.lab.tasks.image_decode import to_tensor, view_of
 from steadystep.lab.tasks.pipeline import collate
 from steadystep.lab.tasks.splits import Batch, Rows, all_rows
 
@@ -86,12 +78,10 @@ class StreamedImages:
                 pending.append(index)
             if not pending:
                 continue
-            try:
-                image = decode(read(row["image"]))
-            except UnreadableImageError as error:
-                self.broken.add([BrokenImage(index, file_name(row["image"]), str(error))])
+            image = readable(index, row["image"])
+            if isinstance(image, BrokenImage):
+                self.broken.add([image])
                 continue
             for target in pending:
-                view = random_view(image, self._size, target, epoch) if self._random else centre_view(image, self._size)
-                yield target, view, row["label"]
+                yield target, view_of(image, self._size, target, epoch, random=self._random), row["label"]
             pending.clear()
