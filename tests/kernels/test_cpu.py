@@ -204,6 +204,19 @@ def test_a_thread_that_starts_late_has_no_work_left() -> None:
     assert len(calls) == 3
 
 
+@pytest.mark.parametrize(
+    ("elements", "started"), [(parallel.MIN_SHARED_ELEMENTS, 0), (3 * CHUNK, 2), (3 * CHUNK + 1, 3)]
+)
+def test_no_more_threads_are_woken_than_there_are_shares(elements: int, started: int) -> None:
+    before, team = torch.get_num_threads(), parallel.Team()
+    torch.set_num_threads(64)
+    try:
+        team.run(lambda *job: None, parallel.chunks((elements,)))
+    finally:
+        torch.set_num_threads(before)
+    assert len(team._threads) == started
+
+
 @given(st.lists(st.integers(0, 3 * parallel.CHUNK), max_size=20))
 def test_shares_are_as_long_as_a_chunk_and_hold_every_chunk_once(sizes: list[int]) -> None:
     work = parallel.chunks(tuple(sizes))

@@ -40,7 +40,7 @@ class Chunks:
     table: np.ndarray  # (chunks, 3), int64: the tensor's index, the chunk's first element, its number of elements
     shares: np.ndarray  # (shares + 1,), int64: the first chunk of each share, then the number of chunks
     tensors: int
-    elements: int
+    threads: int  # the largest number of threads among which it is worthwhile to share them
 
 
 @lru_cache(maxsize=64)
@@ -52,7 +52,9 @@ def chunks(sizes: tuple[int, ...]) -> Chunks:
         for start in range(0, size, CHUNK)
     ]
     table = np.array(rows, np.int64).reshape(-1, 3)
-    return Chunks(table, _shares(table[:, 2]), len(sizes), sum(sizes))
+    shares = _shares(table[:, 2])
+    threads = len(shares) - 1 if sum(sizes) > MIN_SHARED_ELEMENTS else 1
+    return Chunks(table, shares, len(sizes), threads)
 
 
 def _shares(lengths: np.ndarray) -> np.ndarray:
@@ -63,7 +65,7 @@ def _shares(lengths: np.ndarray) -> np.ndarray:
 
 
 class Team:
-    """Helper threads, started when first needed, one fewer than `torch.get_num_threads()`."""
+    """Helper threads, started when first needed: with the caller, `torch.get_num_threads()` at most."""
 
     def __init__(self) -> None:
         self._forget()
@@ -82,7 +84,7 @@ class Team:
         the shares, and the table of chunks. A kernel returns when all are done.
         """
         job = (np.zeros(2, np.int64), work.shares, work.table, *arguments)
-        helpers = torch.get_num_threads() - 1 if work.elements > MIN_SHARED_ELEMENTS else 0
+        helpers = min(torch.get_num_threads(), work.threads) - 1 if work.threads > 1 else 0
         if helpers:
             if len(self._threads) < helpers:
                 self._start(helpers)
