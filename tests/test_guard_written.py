@@ -1,5 +1,6 @@
 """What a guarded optimizer writes: nothing that is not finite without being told, and with `undo` nothing at all."""
 
+import contextlib
 import copy
 import math
 import warnings
@@ -266,3 +267,43 @@ def test_one_value_in_any_tensor_of_any_dtype_is_found(dtype: torch.dtype, place
             optimizer.step()
         assert "tensor 0" not in str(error.value)
         assert ("momentum_buffer of" in str(error.value)) == (place == "state")
+
+
+@pytest.mark.parametrize("size", [3, 1 << 20])
+def test_a_parameter_that_moves_is_checked_where_it_is(size: int) -> None:
+    param = torch.ones(size, requires_grad=True)
+    optimizer = steadystep.guard(torch.optim.SGD([param], lr=0.1), nonfinite="raise")
+    for _ in range(3):
+        param.grad = torch.ones(size)
+        optimizer.step()
+        param.data = param.data.clone()  # the memory of large tensors is given back to the system
+    kept, param.data = param.data, param.data.clone()
+    optimizer.param_groups[0]["lr"] = 3e38
+    param.grad = torch.full((size,), 10.0)
+    with pytest.raises(steadystep.NonFiniteUpdateError):
+        optimizer.step()
+    assert torch.isfinite(kept).all()
+
+
+def test_a_negated_parameter_is_checked_in_every_step() -> None:
+    param = torch.complex(torch.zeros(2), torch.ones(2)).conj().imag.detach().requires_grad_()
+    assert param.is_neg()
+    optimizer = steadystep.guard(torch.optim.SGD([param], lr=0.1), nonfinite="raise")
+    for lr in (0.1, 0.1, 3e38):
+        optimizer.param_groups[0]["lr"] = lr
+        param.grad = torch.full((2,), 10.0)
+        with pytest.raises(steadystep.NonFiniteUpdateError) if lr > 1 else contextlib.nullcontext():
+            optimizer.step()
+
+
+def test_a_step_that_drops_the_gradients_is_checked() -> None:
+    class Dropping(torch.optim.SGD):
+        def step(self, closure: Any = None) -> None:
+            super().step()
+            self.zero_grad()
+
+    param = torch.ones(3, requires_grad=True)
+    optimizer = steadystep.guard(Dropping([param], lr=3e38), nonfinite="raise")
+    param.grad = torch.full((3,), 10.0)
+    with pytest.raises(steadystep.NonFiniteUpdateError, match="tensor 0"):
+        optimizer.step()

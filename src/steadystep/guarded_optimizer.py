@@ -268,7 +268,7 @@ class _InnerStep:
         optimizer, gradients = self._optimizer, self._gradients
         if not bool(verdict.accept):
             return False
-        optimizer._written.look_first(optimizer)
+        optimizer._written.look(optimizer)
         raw = RawGradients(gradients.parameters)
         if optimizer._preserve_grad or optimizer._undo:
             raw.keep_all()  # an optimizer may change them too

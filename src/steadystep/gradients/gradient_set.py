@@ -77,7 +77,7 @@ class GradientSet:
 
     @property
     def addresses(self) -> np.ndarray:
-        """(tensors,) the address of each gradient, int64."""
+        """(tensors,) the address of each gradient, int64, as it was first asked for since `locate` or `release`."""
         if self._addresses is None:
             self._addresses = np.array(addresses_of(self.gradients), np.int64)
         return self._addresses
@@ -89,7 +89,14 @@ class GradientSet:
     @cached_property
     def _without_gradient(self) -> list[torch.Tensor]:
         stepping = set(map(id, self.parameters))
-        return [member for members in self.members for member in members if id(member) not in stepping]
+        return [member for member in self._with_elements(True) if id(member) not in stepping]
+
+    @cached_property
+    def _empty(self) -> list[torch.Tensor]:
+        return self._with_elements(False)
+
+    def _with_elements(self, wanted: bool) -> list[torch.Tensor]:
+        return [member for members in self.members for member in members if bool(member.numel()) == wanted]
 
     def _describe(self) -> None:
         """Remember what the gradients are like, to notice when the next ones differ."""
@@ -110,6 +117,8 @@ class GradientSet:
             params = group["params"]
             if len(params) != len(members) or not all(map(is_, params, members)):
                 return False
+        if self._empty and any(map(torch.Tensor.numel, self._empty)):
+            return False
         if self._without_gradient and any(map(is_not, map(_GRADIENT, self._without_gradient), repeat(None))):
             return False
         gradients: list[torch.Tensor] = list(map(_GRADIENT, self.parameters))
@@ -117,6 +126,10 @@ class GradientSet:
             return False
         self.gradients[:] = gradients
         return True
+
+    def locate(self) -> None:
+        """Forget the addresses: whoever keeps the same tensors from step to step calls this before each of them."""
+        self._addresses = None
 
     def release(self) -> None:
         """Drop the references to the gradients, so that their memory can be freed between steps."""

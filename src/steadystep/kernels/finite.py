@@ -48,7 +48,9 @@ class _Batch:
 
     def __init__(self, indices: list[int], tensors: list[torch.Tensor]) -> None:
         self._indices, self._set = indices, set_of(tensors)
-        self._tensors, self._fingerprint = tensors, Fingerprint(tensors) if self._set.renewable else None
+        # What had to be converted, like a negated view, is a copy of what the tensors were.
+        as_given = self._set.renewable and all(map(is_, self._set.gradients, tensors))
+        self._tensors, self._fingerprint = tensors, Fingerprint(tensors) if as_given else None
 
     def holds(self) -> bool:
         """Return whether the tensors are still as they were, at any addresses."""
@@ -56,6 +58,7 @@ class _Batch:
 
     def nonfinite(self) -> Iterable[int]:
         """Return the indices of those that are not finite."""
+        self._set.locate()
         finite = are_finite(self._set)
         if bool(every(finite)):
             return ()

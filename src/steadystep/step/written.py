@@ -18,7 +18,9 @@ _EXACT = frozenset((torch.bool, torch.uint8, torch.int8, torch.int16, torch.int3
 
 
 class Written:
-    """Finds what is not finite among the parameters that have a gradient, the state and the numbers of the groups.
+    """Finds what is not finite among the parameters that step, the state and the numbers of the groups.
+
+    A parameter steps if it has a gradient before or after the step: an optimizer may compute gradients, or drop them.
 
     What was not finite when it was first seen, such as a mask of minus infinities, is the user's and left out.
     """
@@ -26,11 +28,13 @@ class Written:
     def __init__(self) -> None:
         self._check = FiniteCheck()
         self._given: frozenset[str] | None = None
+        self._stepping: list[torch.Tensor] = []  # the parameters that had a gradient before the step
         self._inner: list[torch.optim.Optimizer] = []  # the optimizers inside the optimizer
         self._attributes = 0  # the number of attributes among which they were looked for
 
-    def look_first(self, optimizer: torch.optim.Optimizer) -> None:
-        """Remember what is not finite before the first step."""
+    def look(self, optimizer: torch.optim.Optimizer) -> None:
+        """Remember which parameters have a gradient before a step and, before the first, what is not finite."""
+        self._stepping = _with_gradient(self._all(optimizer))
         if self._given is None:
             self._given = frozenset(self._nonfinite(optimizer))
 
@@ -38,13 +42,17 @@ class Written:
         """Return the names of what the step has made not finite."""
         return [name for name in self._nonfinite(optimizer) if name not in (self._given or ())]
 
+    def _all(self, optimizer: torch.optim.Optimizer) -> list[torch.optim.Optimizer]:
+        """Return the optimizer and those inside it."""
+        if self._attributes != len(vars(optimizer)):
+            self._attributes, self._inner = len(vars(optimizer)), _optimizers(optimizer)[1:]
+        return [optimizer, *self._inner]
+
     def _nonfinite(self, optimizer: torch.optim.Optimizer) -> list[str]:
         tensors: list[torch.Tensor] = []
         bad: list[Any] = []
-        if self._attributes != len(vars(optimizer)):
-            self._attributes, self._inner = len(vars(optimizer)), _optimizers(optimizer)[1:]
-        for one in (optimizer, *self._inner):
-            _collect(_stepping(one), tensors, bad)
+        _collect(_with_gradient(self._all(optimizer), self._stepping), tensors, bad)
+        for one in self._all(optimizer):
             _collect(one.state.values(), tensors, bad)
             _collect(chain.from_iterable(map(_numbers, one.param_groups)), tensors, bad)
         bad += [tensors[index] for index in self._check.nonfinite(tensors)]
@@ -62,8 +70,13 @@ def _optimizers(optimizer: torch.optim.Optimizer) -> list[torch.optim.Optimizer]
     return found
 
 
-def _stepping(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    return [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+def _with_gradient(
+    optimizers: Sequence[torch.optim.Optimizer], before: Sequence[torch.Tensor] = ()
+) -> list[torch.Tensor]:
+    """Return the parameters of `before`, and after them the others that have a gradient."""
+    known = set(map(id, before))
+    members = (member for one in optimizers for group in one.param_groups for member in group["params"])
+    return [*before, *(member for member in members if member.grad is not None and id(member) not in known)]
 
 
 def _numbers(group: Mapping[str, Any]) -> Iterator[Any]:
@@ -101,7 +114,7 @@ def _names(optimizer: torch.optim.Optimizer, bad: Sequence[Any]) -> list[str]:
             for position, parameter in enumerate(group["params"])
         }
         places = chain(
-            ((known[id(parameter)], parameter) for parameter in _stepping(one)),
+            ((known[id(parameter)], parameter) for group in one.param_groups for parameter in group["params"]),
             chain.from_iterable(
                 _places(key, _of(known.get(id(owner))), value)
                 for owner, entry in one.state.items()
