@@ -435,3 +435,25 @@ def test_gradients_are_released_after_a_step_that_changes_the_rule(backend: str)
         step(optimizer, params, number)
         assert optimizer._plan is not None
         assert optimizer._plan.gradients.gradients == []
+
+
+class Annealed(steadystep.ClipNorm):
+    """A clipper that decides by something that no capture can see."""
+
+    bound = 1.0
+
+    def decide(self, measured: Any, memory: Any) -> Any:
+        return steadystep.ClipNorm(self.bound).decide(measured, memory)
+
+
+def test_a_clipper_of_a_class_that_may_change_is_asked_in_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    param = torch.zeros(1, requires_grad=True)
+    optimizer = steadystep.SGD([param], lr=1.0, clip=Annealed(1.0))
+    moves = []
+    for bound in (1.0, 1.0, 1.0, 0.5):
+        monkeypatch.setattr(Annealed, "bound", bound)
+        before = param.item()
+        param.grad = torch.tensor([10.0])
+        optimizer.step()
+        moves.append(before - param.item())
+    assert moves == [1.0, 1.0, 1.0, 0.5]

@@ -1,6 +1,9 @@
 """Parameters and gradients of every layout and dtype, in groups, late, missing, or changed between steps."""
 
 import copy
+import gc
+import math
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -275,3 +278,85 @@ def test_a_parameter_that_becomes_a_negated_view_of_its_memory_goes_on_as_torchs
         run(lambda param: steadystep.Adam([param], lr=0.1, clip=clip)),
         run(lambda param: torch.optim.Adam([param], lr=0.1)),
     )
+
+
+@pytest.mark.parametrize("backend", ["numba", "eager"])
+@every_case
+def test_autograd_knows_what_a_step_has_written(case: OptimizerCase, backend: str) -> None:
+    """A backward pass through values from before the step must raise an error, as with torch's optimizers."""
+    params = fresh()
+    optimizer = case.make(params, backend=backend, clip=1.0)
+    for step in range(STEPS):  # of which the later ones are replayed
+        before = [param._version for param in params]
+        train(optimizer, params, range(step, step + 1))
+        assert all(param._version > version for param, version in zip(params, before, strict=True))
+        for param in params:
+            param.grad = torch.full_like(param, math.nan)
+        before = [param._version for param in params]
+        optimizer.step()
+        assert [param._version for param in params] == before, "a refused step has written nothing"
+
+
+def test_a_backward_pass_through_weights_that_have_been_stepped_is_an_error() -> None:
+    weight = torch.tensor(2.0, requires_grad=True)
+    factor = torch.tensor(3.0, requires_grad=True)
+    optimizer = steadystep.SGD([weight], lr=1.0)
+    square = (factor * weight).square()
+    weight.grad = torch.tensor(1.0)
+    optimizer.step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        square.backward()
+
+
+@every_case
+def test_parameters_can_be_swapped_between_steps(case: OptimizerCase) -> None:
+    params, others = fresh(), fresh()
+    optimizer, peer = case.make(params), case.make(others)
+    for start in range(0, STEPS, 2):
+        assert same(train(optimizer, params, range(start, start + 2)), train(peer, others, range(start, start + 2)))
+        for param in params:
+            param.grad = None
+            torch.utils.swap_tensors(param, param.detach().clone().requires_grad_())
+
+
+def test_a_parameter_without_elements_costs_no_new_plan() -> None:
+    empty = torch.zeros(0, requires_grad=True)
+    params = [torch.zeros(3, requires_grad=True), empty]
+    optimizer = steadystep.Adam(params, clip=1.0)
+    plans = set()
+    for step in range(4):
+        train(optimizer, params, range(step, step + 1))
+        plans.add(id(optimizer._plan))
+    assert len(plans) == 1
+    empty.data = torch.zeros(2)
+    train(optimizer, params)
+    assert not empty.eq(0).any()
+
+
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental:UserWarning")
+def test_moments_of_half_precision_complex_numbers_are_precise() -> None:
+    def last_change(dtype: torch.dtype) -> torch.Tensor:
+        param = torch.zeros(4, dtype=dtype, requires_grad=True)
+        optimizer, before = steadystep.Adam([param], lr=1e-3), param
+        for _ in range(50):
+            before = param.detach().clone()
+            param.grad = torch.full((4,), 1e-3, dtype=dtype)
+            optimizer.step()
+        return torch.view_as_real(param.detach().to(torch.complex64) - before.to(torch.complex64))
+
+    torch.testing.assert_close(last_change(torch.complex32), last_change(torch.complex64), rtol=0.05, atol=0)
+
+
+@every_case
+def test_a_step_that_raises_keeps_no_gradient(case: OptimizerCase) -> None:
+    params = fresh()
+    optimizer = case.make(params, nonfinite="raise")
+    train(optimizer, params, range(3))
+    for param in params:
+        param.grad = torch.full_like(param, math.nan)
+    gone = [weakref.ref(param.grad) for param in params]
+    with pytest.raises(steadystep.NonFiniteGradientError):
+        optimizer.step()
+    optimizer.zero_grad()
+    gc.collect()
+    assert all(gradient() is None for gradient in gone)

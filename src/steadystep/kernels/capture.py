@@ -6,7 +6,7 @@ Python has changed. The tensors are looked up anew in every replay, and so are t
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from operator import is_
 from typing import Any
 
@@ -65,8 +65,10 @@ class Capture:
             return any(value is tensor for tensor in self.graph.tensors)
         if isinstance(value, tuple):
             return all(map(self._is_fixed, value))
-        params = getattr(value, "__dataclass_params__", None)
-        return (params is not None and params.frozen) or isinstance(value, float | int | str | None)
+        params = vars(type(value)).get("__dataclass_params__")  # of the class itself: a subclass may be different
+        if params is not None and params.frozen:
+            return all(self._is_fixed(getattr(value, one.name)) for one in fields(value))
+        return isinstance(value, float | int | str | None)
 
 
 class CapturedStep(ABC):

@@ -33,7 +33,7 @@ def is_compiled_dtype(backend: str, dtype: torch.dtype) -> bool:
 def storage_dtype(parameter: torch.Tensor, state_dtype: str | None) -> torch.dtype:
     """Return the dtype of a parameter's moments; `state_dtype` is that of parameters that are updated in float32."""
     if parameter.is_complex():
-        return parameter.dtype
+        return torch.promote_types(parameter.dtype, torch.complex64)
     precise = math_dtype(parameter)
     return COMPACT if state_dtype is not None and precise == torch.float32 else precise
 

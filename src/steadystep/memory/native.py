@@ -70,8 +70,9 @@ def _compare(functions, written, read, known, cell, addresses):
 
     Args:
         functions: the addresses of the functions of `_Interface`, in their order.
-        written: the handles of the tensors that are written.
-        read: the addresses of the capsules with the handles of those that are read; these are freed.
+        written: the handles of tensors that are written, which are kept.
+        read: the addresses of the capsules with the handles of the others, which are freed: of further tensors that
+            are written, then of those that are read.
         known: the properties of all tensors.
         cell: where the interface stores an answer.
         addresses: of those that are read; replaced by the present ones.
@@ -79,8 +80,9 @@ def _compare(functions, written, read, known, cell, addresses):
     same, moved, place, answer = True, 0, 0, cell.ctypes.data
     count = len(functions) - 5
     for tensor in range(len(written) + len(read)):
-        is_read = tensor >= len(written)
-        handle = _open(functions[count + 3], read[tensor - len(written)]) if is_read else written[tensor]
+        is_new = tensor >= len(written)
+        place_of_read = tensor - (len(written) + len(read) - len(addresses))
+        handle = _open(functions[count + 3], read[tensor - len(written)]) if is_new else written[tensor]
         for question in range(count):
             if same:
                 cell[0] = 0
@@ -90,9 +92,9 @@ def _compare(functions, written, read, known, cell, addresses):
             dim = known[place - 1]
             cell[0] = 0
             same = _ask(functions[count], handle, answer) == 0
-            if is_read:
-                moved |= addresses[tensor - len(written)] != cell[0]
-                addresses[tensor - len(written)] = cell[0]
+            if place_of_read >= 0:
+                moved |= addresses[place_of_read] != cell[0]
+                addresses[place_of_read] = cell[0]
             else:
                 same &= cell[0] == known[place]
             same &= _ask(functions[count + 1], handle, answer) == 0
@@ -105,7 +107,7 @@ def _compare(functions, written, read, known, cell, addresses):
                 same &= (size == 1) | (_word_at(strides + 8 * axis) == known[place + 2])
                 place += 2
             place += 1
-        if is_read:
+        if is_new:
             _ask(functions[count + 4], handle, 0)
     return moved if same else -1
 
@@ -154,13 +156,15 @@ class NativeMemory:
 
     def __init__(self, interface: _Interface, written: Sequence[torch.Tensor], read: Sequence[torch.Tensor]) -> None:
         self._interface = interface
-        self._capsules = np.zeros(len(read), np.int64)
-        self._cell = np.zeros(1, np.int64)
-        self._known = _properties([*written, *read])
-        self.addresses, self.moved = np.array([tensor.data_ptr() for tensor in read], np.int64), False
-        self._written = np.array(list(map(_opened, _handles(written))), np.int64)
-        # The interface cannot be asked for it, and torch takes 0.1 us: the state, which only we replace, is left out.
+        # A handle keeps a tensor as it is: parameters, which torch.utils.swap_tensors may change, get new ones.
         self._parameters = [tensor for tensor in written if tensor.requires_grad]
+        state = [tensor for tensor in written if not tensor.requires_grad]
+        self._capsules = np.zeros(len(self._parameters) + len(read), np.int64)
+        self._cell = np.zeros(1, np.int64)
+        self._known = _properties([*state, *self._parameters, *read])
+        self.addresses, self.moved = np.array([tensor.data_ptr() for tensor in read], np.int64), False
+        self._written = np.array(list(map(_opened, _handles(state))), np.int64)
+        # The interface cannot be asked for it, and torch takes 0.1 us: the state, which only we replace, is left out.
         self._negated = list(map(_IS_NEGATED, self._parameters))
         weakref.finalize(self, _free_all, interface.free, self._written.tolist())
 
@@ -168,7 +172,7 @@ class NativeMemory:
         """Return whether nothing has changed; see `StepMemory.holds`."""
         if list(map(_IS_NEGATED, self._parameters)) != self._negated:
             return False
-        capsules = _handles(read)
+        capsules = _handles([*self._parameters, *read])
         self._capsules[:] = list(map(id, capsules))
         code = self._interface.compare(
             self._interface.functions, self._written, self._capsules, self._known, self._cell, self.addresses

@@ -120,22 +120,25 @@ class PlannedStep(torch.optim.Optimizer):
 
     def _replay_or_take(self, plan: Plan, loss: Any) -> None:
         """Replay the captured step if the capture is still valid, else take the guarded step; record the norms."""
-        scaler = None if getattr(self, "found_inf", None) is None else scaler_of(self)
-        bad_loss = is_bad(loss, self.policy, plan.gradients.home)
-        captured, norms = plan.captured, None
-        if captured is not None and captured.enabled:
-            scaler = scaler and Scaler(*(captured.hold(name, number) for name, number in scaler._asdict().items()))
-            bad_loss = captured.hold("bad_loss", bad_loss)
-            norms = captured.replay_or_none(self._inputs(scaler, bad_loss))
-            self._peaks = _unscaled(captured.peaks, scaler)
-        if norms is None:
-            if not plan.follows(self.param_groups, self.rule):
-                plan = self._plan = self._new_plan() or plan
-            norms = self._take(plan, scaler, bad_loss)
-        self._measured = None if norms is None else (plan.gradients.names, norms)
-        if plan.wrote_nonfinite(self.policy.nonfinite == "raise"):
-            self._tell_of_update(plan)
-        plan.gradients.release()
+        try:
+            scaler = None if getattr(self, "found_inf", None) is None else scaler_of(self)
+            bad_loss = is_bad(loss, self.policy, plan.gradients.home)
+            captured, norms = plan.captured, None
+            if captured is not None and captured.enabled:
+                scaler = scaler and Scaler(*(captured.hold(name, number) for name, number in scaler._asdict().items()))
+                bad_loss = captured.hold("bad_loss", bad_loss)
+                norms = captured.replay_or_none(self._inputs(scaler, bad_loss))
+                self._peaks = _unscaled(captured.peaks, scaler)
+            if norms is None:
+                self._check_choices()
+                if not plan.follows(self.param_groups, self.rule):
+                    plan = self._plan = self._new_plan() or plan
+                norms = self._take(plan, scaler, bad_loss)
+            self._measured = None if norms is None else (plan.gradients.names, norms)
+            if plan.wrote_nonfinite(self.policy.nonfinite == "raise"):
+                self._tell_of_update(plan)
+        finally:
+            plan.gradients.release()
 
     def _tell_of_update(self, plan: Plan) -> None:
         """Count an update that wrote something that is not finite, and raise an error or warn once, naming the tensors.
@@ -147,7 +150,6 @@ class PlannedStep(torch.optim.Optimizer):
         names = plan.names_of_nonfinite()
         message = nonfinite_update_message(type(self).__name__, names)
         if self.policy.nonfinite == "raise":
-            plan.gradients.release()
             ledger = self.param_groups[0]["ledger"].tolist()
             norms = {} if self._measured is None else norms_by_name(*self._measured)
             step = int(ledger[AT["attempted"]])
@@ -191,7 +193,7 @@ class PlannedStep(torch.optim.Optimizer):
         )
 
     def _check_choices(self) -> None:
-        """Raise a ValueError if an option that says which rule a group follows is invalid."""
+        """Raise a ValueError if an option that was set since the group was added is invalid."""
         raise NotImplementedError
 
     def _inputs(self, scaler: Scaler | None, bad_loss: Number) -> list[Any]:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch.autograd.graph import increment_version
 
 from steadystep.clipping.transforms import Clamp, Scale, Transform, UnitScale, apply_transforms
 from steadystep.kernels import update_rms
@@ -43,6 +44,7 @@ class CPUUpdatePass:
         self._equation = Equation(rule.update, rule.sums, len(rule.slots))
         self._dtype, self._math = updates[0].parameter.dtype, math_dtype(updates[0].parameter)
         self._counts = np.array([update.count for update in updates], np.float64)
+        self._written = [update.whole for update in updates]
         self._indices = _as_slice([update.index for update in updates])
         self._direct = all(update.is_direct for update in updates)  # whether gradients are read where they are
         # (tensors, factors of the rule, then the limit of the update)
@@ -178,6 +180,7 @@ class CPUUpdatePass:
         squares = segments.squares
         squares[-1, 0] = 0.0
         self._run(segments, kernel, shared, squares)
+        increment_version(self._written)
         self._last = segments
         # The sum can overflow, too.
         self.nonfinite = bool(squares[-1, 0]) and any(map(has_nonfinite, self.updates))

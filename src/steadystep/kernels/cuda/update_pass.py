@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd.graph import increment_version
 
 from steadystep.clipping.transforms import Clamp, Scale, Transform, apply_transforms
 from steadystep.kernels import update_rms
@@ -30,6 +31,7 @@ class CUDAUpdatePass:
 
     def __init__(self, rule: Rule, updates: Sequence[Update]) -> None:
         self._rule, self.updates = rule, updates
+        self._written = [update.whole for update in updates]
         self._equation = Equation(rule.update, rule.sums, len(rule.slots))
         self._dtype, self._device = updates[0].parameter.dtype, updates[0].parameter.device
         self._chunks = chunks(tuple([update.parameter.numel() for update in updates]), self._device)
@@ -159,6 +161,7 @@ class CUDAUpdatePass:
             bounded = exceeds.any()
         kernel = update_kernel(self._equation, self._dtype, limits is not None, self._stored)
         self._run(kernel, arguments, per_tensor, limits, verdict, constants)
+        increment_version(self._written)  # also of a refused step, of which the host does not know
         return bounded
 
     def _gradients(self, transforms: Sequence[Transform]) -> list[torch.Tensor]:
