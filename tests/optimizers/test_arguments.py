@@ -10,6 +10,8 @@ import pytest
 import torch
 
 import steadystep
+from cases import OptimizerCase
+from torch_contract import clones, every_case, fresh, same, train
 
 
 def weight() -> list[torch.Tensor]:
@@ -174,3 +176,25 @@ def test_a_moving_average_too_short_to_rectify(name: str, beta2: float) -> None:
         params[0].grad = torch.ones(3)
         optimizer.step()
     assert params[0].isfinite().all() and (params[0] < 1).all()
+
+
+@pytest.mark.parametrize("value", [None, "0.1"])
+@every_case
+def test_an_option_that_becomes_no_number_is_refused_and_nothing_is_written(case: OptimizerCase, value: Any) -> None:
+    for name in case.make(fresh()).hyperparameters.keys() & {"lr", "eps", "weight_decay", "momentum"}:
+        params = fresh()
+        optimizer = case.make(params)
+        train(optimizer, params, range(3))
+        before = clones(params)
+        optimizer.param_groups[0][name] = value
+        with pytest.raises(ValueError, match=rf"{name} is {value!r}: {case.name} accepts a number in"):
+            train(optimizer, params, range(1))
+        assert same(params, before)
+
+
+def test_options_may_be_tensors() -> None:
+    for make in (steadystep.RMSprop, steadystep.SGD):
+        params, others = fresh(), fresh()
+        momentum: Any = torch.tensor(0.9, dtype=torch.float64)
+        optimizer, peer = make(params, momentum=momentum), make(others, momentum=0.9)
+        assert same(train(optimizer, params), train(peer, others))

@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+from typing import Any
 
 import pytest
 import torch
@@ -238,3 +239,37 @@ def test_state_dict_hooks() -> None:
         assert second is not None and second["exp_avg"].eq(7.0).all() and second["step"] == 9.0
         assert third is None
     assert replaced["state"][0]["exp_avg"].eq(7.0).all() and not saved["state"][0]["exp_avg"].eq(7.0).any()
+
+
+@every_case
+def test_state_of_an_unknown_step_is_refused(case: OptimizerCase) -> None:
+    params = fresh()
+    optimizer = case.make(params)
+    train(optimizer, params)
+    saved = copy.deepcopy(optimizer.state_dict())
+    slots = {name for entry in saved["state"].values() for name in entry} - {"step"}
+    for entry in saved["state"].values():
+        entry.pop("step")
+    other = case.make(fresh())
+    if not slots or slots == {"momentum_buffer"}:
+        other.load_state_dict(saved)  # torch's SGD counts no steps
+        return
+    with pytest.raises(ValueError, match=r"has no 'step'"):
+        other.load_state_dict(saved)
+    assert not other.state
+
+
+@pytest.mark.parametrize(
+    ("saved", "loads", "message"),
+    [
+        (steadystep.Yogi, steadystep.Adam, "variant is 'author': Adam has"),
+        (steadystep.Adan, steadystep.Adam, "variant is 'author': Adam has"),
+        (torch.optim.Adam, steadystep.Adan, "Adan accepts three numbers"),
+    ],
+)
+def test_a_checkpoint_of_another_optimizer_is_refused(saved: Any, loads: Any, message: str) -> None:
+    params = fresh()
+    optimizer = saved(params)
+    train(optimizer, params)
+    with pytest.raises(ValueError, match=message):
+        loads(fresh()).load_state_dict(optimizer.state_dict())

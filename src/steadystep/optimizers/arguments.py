@@ -92,6 +92,18 @@ def check_choices(optimizer: str, group: Mapping[str, Any], variants: Sequence[s
         )
 
 
+def check_numbers(optimizer: str, group: Mapping[str, Any], bounds: Mapping[str, Range]) -> None:
+    """Raise a ValueError if a hyperparameter, which a user or a scheduler may have set, is no number.
+
+    It may be outside the range that the constructor accepts.
+    """
+    for name, accepted in bounds.items():
+        value = group[name]
+        for entry in value if isinstance(value, tuple | list) else (value,):
+            if not isinstance(entry, Real | torch.Tensor):
+                raise ValueError(f"{name} is {value!r}: {optimizer} accepts a number in {accepted}")
+
+
 def check_decay(optimizer: str, group: Mapping[str, Any], decay: Decay) -> None:
     """Raise a ValueError if a parameter group of torch's Adam has a decoupled weight decay that its rule has not."""
     if decay == "coupled" and group.get("decoupled_weight_decay") and group.get("weight_decay"):

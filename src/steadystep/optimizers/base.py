@@ -18,6 +18,7 @@ from steadystep.optimizers.arguments import (
     check_choices,
     check_decay,
     check_group,
+    check_numbers,
     check_params,
     refuse_unknown_arguments,
 )
@@ -151,6 +152,7 @@ class Optimizer(PlannedStep, Checkpointed, Accounted):
     def _check_choices(self) -> None:
         for group in self.param_groups:  # whose options may have been set since they were added
             check_choices(type(self).__name__, group, self.variants)
+            check_numbers(type(self).__name__, group, self.hyperparameters)
 
     def _validate(self, group: Mapping[str, Any]) -> None:
         check_group(type(self).__name__, group, self.variants, self.hyperparameters, self._given_defaults)

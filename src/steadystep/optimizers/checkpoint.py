@@ -9,16 +9,18 @@ import torch
 
 from steadystep.gradients.gradient_set import name_of
 from steadystep.gradients.names import qualified_names
-from steadystep.optimizers.arguments import base_lr, check_decay
+from steadystep.optimizers.arguments import base_lr, check_decay, check_group
 from steadystep.optimizers.counters import STEP
-from steadystep.optimizers.slots import check_counter, check_slot, slot_dtype, slots_of
-from steadystep.rule import Rule
+from steadystep.optimizers.slots import check_counters, check_slot, slot_dtype, slots_of
+from steadystep.rule import Range, Rule
 
 
 class Checkpointed(torch.optim.Optimizer):
     """An optimizer whose checkpoints travel to torch.optim's optimizer of the same name, and back."""
 
+    hyperparameters: ClassVar[Mapping[str, Range]]
     variants: ClassVar[tuple[str, ...]]
+    _given_defaults: ClassVar[Mapping[str, Any]]
 
     @classmethod
     @abstractmethod
@@ -67,7 +69,9 @@ class Checkpointed(torch.optim.Optimizer):
         """Raise an error unless the saved state of each parameter has its shape. torch checks the groups themselves."""
         groups = zip(self.param_groups, state_dict["param_groups"], qualified_names(self.param_groups), strict=False)
         for number, (group, saved, names) in enumerate(groups):
-            rule = self.rule({**group, "variant": self.variants[0], **saved})
+            options = {**group, "variant": self.variants[0], **saved}
+            check_group(type(self).__name__, options, self.variants, self.hyperparameters, self._given_defaults)
+            rule = self.rule(options)
             check_decay(type(self).__name__, saved, rule.decay)
             for position, (parameter, key) in enumerate(zip(group["params"], saved["params"], strict=False)):
                 entry = state_dict["state"].get(key, {})
@@ -75,8 +79,7 @@ class Checkpointed(torch.optim.Optimizer):
                 for slot in slots_of(rule, saved.get("rounding", group["rounding"]), parameter):
                     if entry.get(slot) is not None:
                         check_slot(entry[slot], slot, parameter, name, any_device=True)
-                for counter in (STEP, *rule.counters):
-                    check_counter(entry.get(counter, 0.0), counter, name)
+                check_counters(entry, rule, name, any(entry.get(slot) is not None for slot in rule.slots))
 
     def _restore(self, state_dict: Mapping[str, Any], compact: Sequence[str | None]) -> None:
         """Replace the state that torch loaded with the saved state, and add what a checkpoint of torch.optim lacks.

@@ -131,4 +131,4 @@ class RMSprop(Optimizer):
 
     @classmethod
     def rule(cls, group: Mapping[str, Any]) -> Rule:
-        return RULES[bool(group["centered"]), group["momentum"] > 0]
+        return RULES[bool(group["centered"]), bool(group["momentum"] > 0)]

@@ -13,6 +13,9 @@ from steadystep.optimizers.arguments import as_plain_value
 from steadystep.optimizers.counters import STEP
 from steadystep.rule import Rule
 
+_SLOTS_WITHOUT_COUNT = ("momentum_buffer",)
+"""The slots of torch's SGD, which counts no steps."""
+
 
 def slots_of(rule: Rule, rounding: Rounding, parameter: torch.Tensor) -> list[str]:
     """Return the names of the per-element state of a parameter."""
@@ -34,10 +37,11 @@ def complete_state(
             entry[slot] = initial_state(rule, group, slot, parameter)
         else:
             check_slot(entry[slot], slot, parameter, name)
+    check_counters(entry, rule, name, known)
     # torch's SGD counts no steps: with state it has taken at least one, and only the first is special.
     starts = {STEP: 1.0 if known else 0.0, **dict.fromkeys(rule.counters, 1.0)}
     for counter, start in starts.items():
-        check_counter(entry.setdefault(counter, start), counter, name)
+        entry.setdefault(counter, start)
     return [entry[slot] for slot in slots]
 
 
@@ -62,6 +66,24 @@ def check_slot(value: Any, slot: str, parameter: torch.Tensor, name: str, any_de
             f"{tuple(parameter.shape)} on {parameter.device}: it belongs to another parameter, or to another model"
         )
     (check_storage if any_device else check_writable)(value, f"the state {slot!r} of {name}")
+
+
+def check_counters(entry: Mapping[str, Any], rule: Rule, name: str, known: bool) -> None:
+    """Raise an error unless the counters of a parameter count something, and steps are counted where they matter.
+
+    `known` says whether the parameter has per-element state, which is that of an unknown step without their number.
+
+    Raises:
+        ValueError: naming the parameter and the counter.
+    """
+    if known and STEP not in entry and rule.slots != _SLOTS_WITHOUT_COUNT:
+        raise ValueError(
+            f"the state of {name} has no {STEP!r}: add the number of steps that {', '.join(rule.slots)} come from, or "
+            "start without state"
+        )
+    for counter in (STEP, *rule.counters):
+        if counter in entry:
+            check_counter(entry[counter], counter, name)
 
 
 def check_counter(value: Any, counter: str, name: str) -> None:
