@@ -62,7 +62,7 @@ def is_compensated(dtype: torch.dtype, rounding: Rounding) -> bool:
 
 
 def round_to(dtype: torch.dtype, value: torch.Tensor, rounding: Rounding) -> tuple[torch.Tensor, ...]:
-    """Round float32 values to the dtype of the parameter; under ``"kahan"`` also return the rounding errors.
+    """Round values to the dtype of the parameter or its state; under ``"kahan"`` also return the rounding errors.
 
     ``"stochastic"`` rounds a bfloat16 up or down with the probability that makes it right on average: random bits are
     added below the last bit of the result, and the rest is cut off. Other dtypes round to nearest.
@@ -71,7 +71,7 @@ def round_to(dtype: torch.dtype, value: torch.Tensor, rounding: Rounding) -> tup
         rounded = value.to(dtype)
         return rounded, value - rounded.to(value.dtype)
     if rounding == "stochastic" and dtype == torch.bfloat16:
-        bits = value.view(torch.int32)
+        bits = value.float().view(torch.int32)  # float64 where state was converted to bfloat16
         noise = torch.randint_like(bits, 1 << 16)
         cut = (bits + noise) & -(1 << 16)
         # A value that is not finite has no neighbours to choose from, and the largest one has none above it.
