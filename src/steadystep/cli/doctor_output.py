@@ -4,6 +4,7 @@ The modules of reports take seconds to import, which JSON does not need.
 """
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def examine(box: Path | None, run: str | None, steps: int | None, as_json: bool,
         from steadystep.lab.report.doctor.report import doctor_document
         from steadystep.lab.report.document import write_document
 
-        command = command_line("doctor", run=run, steps=steps, out=out) + (f" {box}" if box else "")
+        command = command_line("doctor", run=run, steps=steps, out=out) + (f" {shlex.quote(str(box))}" if box else "")
         page, *_ = write_document(doctor_document(found, run or str(box), command), out)
     if as_json:
         print(found.to_json())

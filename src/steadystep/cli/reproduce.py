@@ -62,6 +62,7 @@ def reproduce(
         warm_up()  # the fork server of the workers imports in parallel with this process
 
     from steadystep.cli.study_run import run_to_report
+    from steadystep.lab.errors import UserError
     from steadystep.lab.execution.cluster import cluster_options, find_cluster
     from steadystep.lab.study.command import command_line, folder_for
     from steadystep.lab.study.spec import load_study, study_for
@@ -72,6 +73,8 @@ def reproduce(
         "study": study, "seeds": seeds, "epochs": epochs, "workers": workers, **cluster_options(cluster),
         "ranks": ranks, "replicas": replicas, "dtype": dtype, "device": device, "data": data, "log": log, "yes": yes,
     }  # fmt: skip
+    if study and (seeds is not None or epochs is not None):
+        raise UserError("a study declares its own seeds and budgets: leave out --seeds and --epochs")
     if task.lower() != ALL or study:
         chosen = load_study(study) if study else study_for(find_task(task), seeds=seeds, epochs=epochs)
         command = command_line("reproduce", task=None if study else task, **options, out=out)

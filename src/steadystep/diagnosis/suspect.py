@@ -62,8 +62,8 @@ def _signs(recording: Recording) -> Iterator[Evidence]:
     rows = recording.steps <= step
     rates = recording.lr[rows]
     if len(rates) > 1:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            jumps = rates[1:, 0] / rates[:-1, 0]
+        earlier, later = rates[:-1, 0], rates[1:, 0]
+        jumps = np.divide(later, earlier, out=np.ones(len(later)), where=earlier > 0)  # a warm-up may start at 0
         if (jumps > JUMP).any():
             at = int(np.argmax(jumps))
             yield Evidence(

@@ -226,6 +226,12 @@ def test_a_broken_image_file_is_logged_with_its_name(folder: Path, caplog: pytes
     assert f"image 1 of validation ({path}) cannot be read" in caplog.text
 
 
+def test_a_split_without_a_readable_image_is_an_error() -> None:
+    split = training(damaged(*range(TRAIN)), limit=TRAIN)
+    with pytest.raises(BrokenDataError, match=f"none of the {TRAIN} images of train can be read"):
+        batches(split, ORDER)
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_more_broken_images_than_the_limit_raise_an_error_of_one_line(workers: int) -> None:
     tolerated = training(damaged(2, 9), limit=2)

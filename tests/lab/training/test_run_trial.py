@@ -301,3 +301,8 @@ def test_another_trials_checkpoint_is_not_used(checkpoint: Path) -> None:
     save_checkpoint(checkpoint, tiny_trial(seed=1).id, {**training.state(), "elapsed": 0.0})
     with pytest.raises(BrokenCheckpointError, match="not a checkpoint of this trial"):
         load_checkpoint(checkpoint, tiny_trial(seed=2).id)
+
+
+def test_an_update_that_is_not_finite_ends_the_trial_and_not_the_study(checkpoint: Path) -> None:
+    record = run(tiny_trial(optimizer="LAMB", lr=1e39), checkpoint)
+    assert record.outcome == "diverged"

@@ -54,7 +54,7 @@ def _imported(file: Path) -> ModuleType:
 def _called(function: Callable[[], Any], what: str, file: Path) -> Any:
     try:
         return function()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may end in sys.exit, or parse the command's arguments
         lines = [
             frame.lineno
             for frame in traceback.extract_tb(error.__traceback__)

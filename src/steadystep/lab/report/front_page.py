@@ -85,12 +85,14 @@ def _study(folder: Path) -> ReportEntry:
 
     def verdicts(belongs: Callable[[Results, Verdict], bool]) -> tuple[str, ...]:
         pairs = [verdict for verdict in summary.verdicts if belongs(results, verdict)]
-        return tuple(f"{v.arm} vs {v.against}: **{v.verdict}**, {evidence(v, results.task)}" for v in pairs)
+        return tuple(
+            f"{escape(v.arm)} vs {escape(v.against)}: **{v.verdict}**, {evidence(v, results.task)}" for v in pairs
+        )
 
     return ReportEntry(
         name=folder.name,
         title=results.task.title,
-        lede=headline(results, summary),
+        lede=escape(headline(results, summary)),
         page=f"{folder.name}/summary.md",
         picture=f"{folder.name}/accuracy.png",
         command=command_for(results.study, results.task, f"docs/results/{folder.name}/study.json"),

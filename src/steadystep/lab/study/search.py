@@ -6,6 +6,9 @@ from collections.abc import Iterable
 ALONE = 2.0
 """The ratio of the rates that are searched around a single one."""
 
+CLOSEST = 1.01
+"""The smallest ratio of further rates, whose 3 digits then differ."""
+
 
 def is_at_edge(rates: Iterable[float], best: float) -> bool:
     """Return whether the best rate is the lowest or the highest that was tried."""
@@ -23,12 +26,14 @@ def further_rates(rates: Iterable[float], best: float, number: int) -> list[floa
     [10.0, 100.0]
     >>> further_rates([0.01, 0.1, 1.0], best=0.01, number=1)
     [0.001]
+    >>> further_rates([0.1, 0.1001], best=0.1001, number=2)
+    [0.101, 0.102]
     >>> further_rates([0.01, 0.1, 1.0], best=0.1, number=3)
     [0.316, 0.0316, 0.178]
     """
     tried = sorted(set(rates))
     place = tried.index(best)
-    ratio = (tried[-1] / tried[0]) ** (1 / (len(tried) - 1)) if len(tried) > 1 else ALONE
+    ratio = max(CLOSEST, (tried[-1] / tried[0]) ** (1 / (len(tried) - 1))) if len(tried) > 1 else ALONE
     if len(tried) == 1:
         steps = [step for distance in range(1, number + 1) for step in (distance, -distance)]
         return [_rounded(best * ratio**step) for step in steps[:number]]

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from steadystep.lab.system.fork_server import worker_context
 from steadystep.lab.tasks.broken_images import LIMIT, BrokenImage, BrokenImages, readable
+from steadystep.lab.tasks.data import BrokenDataError
 from steadystep.lab.tasks.image_decode import to_tensor, view_of
 from steadystep.lab.tasks.splits import Batch, Rows, all_rows
 
@@ -42,7 +43,7 @@ class EncodedImages:
         self, rows: Any, *, name: str, size: int, random: bool, workers: int | None = None, limit: int = LIMIT
     ) -> None:
         self._rows, self._size, self._random, self._workers, self._limit = rows, size, random, workers, limit
-        self.broken = BrokenImages(name, limit)
+        self._name, self.broken = name, BrokenImages(name, limit)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -51,7 +52,7 @@ class EncodedImages:
         """Yield these rows of the batches; see `Split.stream`. The images of other rows are not read.
 
         Raises:
-            BrokenDataError: If more images than the limit cannot be read.
+            BrokenDataError: If more images than the limit cannot be read, or none can.
         """
         workers = idle_cores() if self._workers is None else self._workers
         loader: DataLoader[_Fetched] = DataLoader(
@@ -65,6 +66,8 @@ class EncodedImages:
         )
         for fetched in loader:
             self.broken.add(fetched.broken)
+            if len(self.broken) == len(self):
+                raise BrokenDataError(f"none of the {len(self)} images of {self._name} can be read")
             yield fetched.batch
 
 
@@ -92,9 +95,10 @@ class _Epoch(Dataset[_Fetched]):
     def _readable(self, index: int, broken: dict[int, BrokenImage]) -> tuple[Any, Any]:
         """Return the row and the image at the first readable index from this one on.
 
-        Broken images on the way are added to `broken`. Returns None twice once there are more of them than the limit.
+        Broken images on the way are added to `broken`. Returns None twice once there are more of them than the limit,
+        or nothing else.
         """
-        while len(broken) <= self._limit:
+        while len(broken) <= min(self._limit, len(self._rows) - 1):
             row = self._rows[index]
             image = readable(index, row["image"])
             if not isinstance(image, BrokenImage):

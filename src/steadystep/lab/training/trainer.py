@@ -22,7 +22,7 @@ from steadystep.lab.training.seeds import epoch_order, initial_model
 from steadystep.lab.training.trial import Trial
 from steadystep.lab.training.weight_average import Lookahead
 from steadystep.optimizers import Optimizer
-from steadystep.step.errors import NonFiniteGradientError, TooManySkipsError
+from steadystep.step.errors import NonFiniteGradientError, NonFiniteUpdateError, TooManySkipsError
 
 
 class Diverged(Exception):
@@ -96,7 +96,7 @@ class Training:
         computed = now(self._device)
         try:
             self.optimizer.step()
-        except (NonFiniteGradientError, TooManySkipsError) as error:
+        except (NonFiniteGradientError, NonFiniteUpdateError, TooManySkipsError) as error:
             raise Diverged(f"step {number}: {error.problem}") from error
         ended = now(self._device)
         self.scheduler.step()
