@@ -149,7 +149,7 @@ class Optimizer(PlannedStep, Checkpointed, Accounted):
         group = self.param_groups[-1]
         group.setdefault("base_lr", base_lr(group))
 
-    def _check_choices(self) -> None:
+    def _check_options(self) -> None:
         for group in self.param_groups:  # whose options may have been set since they were added
             check_choices(type(self).__name__, group, self.variants)
             check_numbers(type(self).__name__, group, self.hyperparameters)

@@ -130,7 +130,7 @@ class PlannedStep(torch.optim.Optimizer):
                 norms = captured.replay_or_none(self._inputs(scaler, bad_loss))
                 self._peaks = _unscaled(captured.peaks, scaler)
             if norms is None:
-                self._check_choices()
+                self._check_options()
                 if not plan.follows(self.param_groups, self.rule):
                     plan = self._plan = self._new_plan() or plan
                 norms = self._take(plan, scaler, bad_loss)
@@ -185,14 +185,14 @@ class PlannedStep(torch.optim.Optimizer):
         return measured and measured.norms
 
     def _new_plan(self) -> Plan | None:
-        self._check_choices()
+        self._check_options()
         name = type(self).__name__
         measured = not is_unguarded(self._clippers, self.policy, scaler_of(self))
         return plan_step(
             name, self.param_groups, self.rule, self.state, self._clippers, self.backend, measured, self._plan
         )
 
-    def _check_choices(self) -> None:
+    def _check_options(self) -> None:
         """Raise a ValueError if an option that was set since the group was added is invalid."""
         raise NotImplementedError
 
