@@ -255,6 +255,27 @@ class TestDeclaration:
         store.declare(WANTED)
         assert store.declared().test_seen == 1
 
+    @pytest.mark.parametrize("change", [{"seeds": 1}, {"batch_size": 8}, {"first_seed": 5}, {"seeds": 9}])
+    def test_a_declaration_that_was_edited_was_made_when_it_was_edited(self, change: dict, store: Store) -> None:
+        path = store.folder / "study.json"
+        written = json.loads(path.read_text())
+        edited = WANTED.model_copy(update={"study": STUDY.model_copy(update=change)})
+        store.write(make_record(tiny_trial(role="tune")))
+        path.write_text(json.dumps(written | {"study": edited.study.model_dump(mode="json")}))
+        assert store.declared() == edited, "no test result was known"
+        store.write(make_record(tiny_trial(seed=0)))
+        store.write(make_record(tiny_trial(seed=1)))
+        assert store.declared() == edited.model_copy(update={"test_seen": 2}), "for a report"
+        store.declare(edited)
+        store.declare(edited)
+        assert store.declared().test_seen == 2 and json.loads(path.read_text())["test_seen"] == 2, "for ever"
+
+    def test_another_format_of_the_same_declaration_is_not_an_edit(self, store: Store) -> None:
+        path = store.folder / "study.json"
+        store.write(make_record(tiny_trial()))
+        path.write_text(json.dumps(json.loads(path.read_text()), indent=4, sort_keys=True))
+        assert store.declared() == WANTED
+
     def test_packed_test_results_count_too(self, store: Store, tmp_path: Path) -> None:
         store.write(make_record(tiny_trial()))
         pack(store.folder, tmp_path / "packed")

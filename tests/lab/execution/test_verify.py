@@ -1,5 +1,7 @@
 """A published study is run again in part: the same machine agrees, and records that are not of it do not."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 from steadystep.lab.errors import UserError
 from steadystep.lab.execution.archive import pack
 from steadystep.lab.execution.observer import Silent
-from steadystep.lab.execution.run_study import run_study
+from steadystep.lab.execution.run_study import read_study, run_study
 from steadystep.lab.execution.store import Store
 from steadystep.lab.execution.verify import Rerun, Verification, verify
 from steadystep.lab.report.verification import verification_table, verification_words
@@ -41,7 +43,9 @@ def test_the_same_machine_gives_the_same_records(published: Path, tmp_path: Path
     assert found.agrees and all(rerun.identical and rerun.difference == 0 for rerun in found.reruns)
     assert len(observer.started) == 4 and [rerun.arm for rerun in found.reruns[:3]] == ["Adam", "Adam + clip", "SGD"]
     assert {rerun.budget for rerun in found.reruns[:3]} == {2}, "the largest budget first"
-    assert verification_words(found).startswith("The records agree: 4 of 4 trials within what machines differ by, 4 of")
+    assert verification_words(found).startswith(
+        "The records agree: 4 of 4 trials differ by no more than machines do, 4 identical to the last digit. Recorded"
+    )
     assert [row[-1] for row in verification_table(found).rows] == ["identical"] * 4
     again = RecordingObserver()
     verify(published, 4, None, tmp_path, observer=again)
@@ -50,6 +54,7 @@ def test_the_same_machine_gives_the_same_records(published: Path, tmp_path: Path
 
 def test_a_verification_that_was_stopped_is_resumed_on_the_same_machine(published: Path, tmp_path: Path) -> None:
     found = verify(published, 4, None, tmp_path)
+    (tmp_path / "verification.json").unlink()  # as if it had been stopped
     store, elsewhere = Store(tmp_path), found.reruns[1].again
     store.discard(found.reruns[0].again.trial)
     store.discard(elsewhere.trial)
@@ -60,11 +65,62 @@ def test_a_verification_that_was_stopped_is_resumed_on_the_same_machine(publishe
     assert all(rerun.again.environment.torch != "0.1" for rerun in again.reruns)
 
 
+def test_more_trials_after_the_end_are_all_run_again(published: Path, tmp_path: Path) -> None:
+    verify(published, 2, None, tmp_path)
+    observer = RecordingObserver()
+    verify(published, 4, None, tmp_path, observer=observer)
+    assert len(observer.started) == 4
+
+
+def test_the_end_is_written_down(published: Path, tmp_path: Path) -> None:
+    found = verify(published, 2, None, tmp_path)
+    written = json.loads((tmp_path / "verification.json").read_text())
+    assert written["agrees"] and [trial["arm"] for trial in written["trials"]] == [r.arm for r in found.reruns]
+
+
 def test_records_are_not_compared_with_themselves(published: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(published)
-    for folder in (published, published / ".." / published.name, tmp_path / "link"):
-        with pytest.raises(UserError, match="contains the records to verify: choose another folder"):
+    run_study(STUDY, TASK, None, tmp_path / "loose")
+    pack(tmp_path / "loose", tmp_path / "other")
+    (tmp_path / "other" / "study.json").unlink()
+    folders = [published, published / ".." / published.name, *(tmp_path / name for name in ("link", "loose", "other"))]
+    for folder in folders:
+        with pytest.raises(UserError, match="contains the records of a study: choose another folder"):
             verify(published, 2, None, folder)
+
+
+def forged(published: Path, into: Path, changes: dict[tuple[str, int], float]) -> Path:
+    """Copy a packed study with other test accuracies for some arms and seeds, and right checksums."""
+    results = read_study(published)
+    Store(into).prepare()
+    shutil.copy(published / "study.json", into)
+    for (arm, budget), records in [*results.tuning.items(), *results.final.items()]:
+        for record in records:
+            changed = {}
+            if budget == 2 and record.test_accuracy is not None:
+                changed = {"test_accuracy": record.test_accuracy + changes.get((arm, record.trial.seed), 0.0)}
+            Store(into).write(record.model_copy(update=changed))
+    return into
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({("Adam", 0): -0.1}, id="a forged record"),
+        pytest.param({("Adam", 0): -0.1, ("Adam", 1): -0.1}, id="all of an arm"),
+        pytest.param({("Adam", 0): -0.3, ("Adam", 1): 0.05}, id="a forged spread"),
+        pytest.param({("SGD", 0): -0.008, ("SGD", 1): -0.008}, id="an arm by less than the margin"),
+    ],
+)
+def test_forged_records_do_not_agree(changes: dict[tuple[str, int], float], published: Path, tmp_path: Path) -> None:
+    found = verify(forged(published, tmp_path / "forged", changes), 100, None, tmp_path / "again")
+    assert not found.agrees
+    (arm, _), *_ = changes
+    blamed = {rerun.arm for rerun in found.reruns if not rerun.agrees} | {
+        name.split(" after ")[0] for name in found.shifts
+    }
+    assert arm in blamed and blamed <= {arm, "all trials"}
+    assert "same processor and the same version of torch" in verification_words(found)
 
 
 def test_the_epochs_of_the_sample_are_planned(published: Path, tmp_path: Path) -> None:
@@ -97,6 +153,10 @@ def test_records_of_something_else_do_not_agree(published: Path, tmp_path: Path)
     assert rerun(0.0).identical
     shifted = Verification(found.results, (rerun(0.015),) * 50)
     assert all(each.agrees for each in shifted.reruns) and not shifted.agrees, "all in the same direction"
+    assert (
+        "On average the trials end elsewhere, in points: Adam after 2 epochs +1.50 (0.28 allowed)"
+        in verification_words(shifted)
+    )
     assert verification_words(shifted).startswith("The records do not agree: 50 of 50 trials")
 
 

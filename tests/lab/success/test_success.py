@@ -153,3 +153,12 @@ def test_a_single_length_can_be_drawn(results: SuccessResults) -> None:
 def test_an_invalid_measurement_is_refused(name: str, options: dict, words: str) -> None:
     with pytest.raises(UserError, match=words):
         measurement_for(name, **options)
+
+
+def test_results_of_other_settings_in_the_folder_are_told(tmp_path: Path) -> None:
+    first = run_success(small(lengths=(10,)), tmp_path)
+    assert not any("Test seen" in note for note in success_document(first, "").notes)
+    fewer = run_success(small(lengths=(10,), seeds=2), tmp_path)
+    tested = sum(runs[2].test_accuracy is not None for runs in first.final.values())
+    note = next(note for note in success_document(fewer, "").notes if "Test seen" in note)
+    assert f"the folder has {tested} further test results" in note and tested > 1

@@ -13,6 +13,7 @@ from steadystep.lab.counted import count
 from steadystep.lab.execution.stored_runs import StoredRuns
 from steadystep.lab.report.files import write_files
 from steadystep.lab.report.printable import printable
+from steadystep.lab.report.seeds import seeds_of_all_budgets
 from steadystep.lab.statistics.summary import Summary
 from steadystep.lab.study.records import Results
 
@@ -125,7 +126,8 @@ class StudyData:
     def __repr__(self) -> str:
         study = self._stored.study
         state = "finished" if self.finished else "unfinished"
-        arms, seeds = count(len(study.arms), "arm"), count(study.seeds, "seed")
+        arms = count(len(study.arms), "arm")
+        seeds = seeds_of_all_budgets(self.results) if self.finished else count(study.seeds, "seed")
         return printable(f"<StudyData {str(self.folder)!r}: {study.task}, {arms}, {seeds}, {state}>")
 
     def _repr_html_(self) -> str:

@@ -1,11 +1,11 @@
 """Run a study from its declaration to its results; the same call resumes an interrupted study."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from steadystep.lab.execution.cluster import Cluster, connected, trial_device
 from steadystep.lab.execution.observer import Observer, Silent
+from steadystep.lab.execution.seen_results import with_test_seen
 from steadystep.lab.execution.stage_runner import allowed_replicas, stage_runner
 from steadystep.lab.execution.store import Store, StoredStudy
 from steadystep.lab.execution.stored_runs import UnfinishedStudyError, stored_runs
@@ -72,7 +72,7 @@ def run_study(
         planned = _Planned(study.declared_epochs, observer)
         with stage_runner(job, splits, workers, observer, cluster) as run_stage:
             results = run_stages(study, task, splits.fingerprint, run_stage, undecided_arms, planned)
-    return replace(results, test_seen=store.declared().test_seen)
+    return with_test_seen(results, store)
 
 
 class _Planned:

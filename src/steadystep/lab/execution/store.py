@@ -87,8 +87,8 @@ class Store:
         """Write the study's declaration to the folder, which is created if it does not exist.
 
         A study may be extended by more seeds, tuning seeds or budgets; its records remain valid. If the folder has test
-        results by then, `test_seen` says how many, also where the declaration that they belong to is missing. Any other
-        difference from the study in the folder is an error, so that a folder contains one study.
+        results by then, `test_seen` says how many, also where the declaration that they belong to is missing or was
+        edited. Any other difference from the study in the folder is an error, so that a folder contains one study.
 
         Raises:
             OtherStudyError: if the folder contains another study; the message lists the fields that differ, and says if
@@ -97,12 +97,12 @@ class Store:
             StoreError: if the folder cannot be written.
         """
         self.prepare()
-        present = self.declared() if self._declaration.exists() else None
+        present, edited = self._declared() if self._declaration.exists() else (None, False)
         before = present.test_seen if present else 0
         requested = _with_current_names(wanted.model_copy(update={"test_seen": before}))
-        if present == requested:
+        if present == requested and not edited:
             return
-        seen = self._test_results()
+        seen = len(self.test_results())
         if present:
             differences = _conflicts(present, requested)
             if differences:
@@ -112,18 +112,32 @@ class Store:
                     + "): choose another folder with --out"
                 )
         wanted = wanted.model_copy(update={"test_seen": seen or before})
-        write_atomic(self._declaration, wanted.model_dump_json(indent=1) + "\n")
+        content = wanted.model_dump(mode="json")
+        write_atomic(self._declaration, json.dumps({"sha256": _checksum(content), **content}, indent=1) + "\n")
 
     def declared(self) -> StoredStudy:
         """Return the study that the folder contains.
 
+        A study.json that was edited after it was written counts as declared now: `test_seen` is then the number of test
+        results in the folder.
+
         Raises:
             BrokenStudyError: if study.json does not exist or is invalid.
         """
+        return self._declared()[0]
+
+    def _declared(self) -> tuple[StoredStudy, bool]:
+        """Return the study that the folder contains, and whether study.json was edited after it was written."""
         try:
+            content = read_json(self._declaration.read_bytes())
+            # A file that was written by hand has no checksum.
+            checksum = content.pop("sha256", None) if isinstance(content, dict) else None
             # Validated as JSON, because only then does pydantic accept arrays as tuples.
-            stored = StoredStudy.model_validate_json(json.dumps(read_json(self._declaration.read_bytes())))
-            return _with_current_names(stored)
+            stored = _with_current_names(StoredStudy.model_validate_json(json.dumps(content)))
+            edited = checksum not in (None, _checksum(content))
+            if edited:
+                stored = stored.model_copy(update={"test_seen": max(stored.test_seen, len(self.test_results()))})
+            return stored, edited
         except OSError as error:
             missing = isinstance(error, FileNotFoundError)
             reason = path_problem(self._declaration) or ("the file does not exist" if missing else error.strerror)
@@ -136,13 +150,14 @@ class Store:
                 "results before this declaration"
             ) from error
 
-    def _test_results(self) -> int:
-        """Return the number of records with a result on the test split."""
-        loose = {path.stem: path.read_bytes() for path in (self.folder / "records").glob("*.json")}
-        found = 0
-        for content in (self._packed | loose).values():
+    def test_results(self) -> set[str]:
+        """Return the ids of the trials whose records have a result on the test split."""
+        loose = {path.stem: path.read_bytes() for path in (self.folder / "records").glob("*.json") if path.is_file()}
+        found = set()
+        for trial, content in (self._packed | loose).items():
             try:
-                found += read_json(content)["record"]["test_accuracy"] is not None
+                if read_json(content)["record"]["test_accuracy"] is not None:
+                    found.add(trial)
             except (ValueError, KeyError, TypeError):
                 self._warn(f"a record of {self.folder} is not complete: it counts as not run")
         return found

@@ -1,10 +1,11 @@
 """Read the runs of a study from its folder, whether the study is finished or not."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from steadystep.lab.errors import UserError
+from steadystep.lab.execution.seen_results import with_test_seen
 from steadystep.lab.execution.stage_runner import stored_records
 from steadystep.lab.execution.store import Store, Warn
 from steadystep.lab.statistics.verdicts import undecided_arms
@@ -74,7 +75,7 @@ def stored_runs(folder: Path, warn: Warn, task: Task | None = None) -> StoredRun
         return records
 
     try:
-        outcome = run_stages(
+        results = run_stages(
             declared.study,
             task,
             declared.data,
@@ -82,7 +83,7 @@ def stored_runs(folder: Path, warn: Warn, task: Task | None = None) -> StoredRun
             undecided_arms,
             lambda cell, trials: plan.append((cell, trials)),
         )
-        outcome = replace(outcome, test_seen=declared.test_seen)
+        outcome = with_test_seen(results, store)
     except UnfinishedStudyError as error:
         outcome = str(error)
     runs = [Run(*cell, found[trial.id]) for cell, trials in plan for trial in trials if trial.id in found]

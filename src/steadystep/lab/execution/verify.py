@@ -1,21 +1,27 @@
 """Run a sample of a study's trials again, and say whether they agree within what machines differ by."""
 
+import json
 import math
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
+from typing import Any
 
 import torch
 
+from steadystep.lab.counted import count
 from steadystep.lab.errors import UserError
+from steadystep.lab.execution.archive import NAME as PACKED
 from steadystep.lab.execution.observer import Observer, Silent
 from steadystep.lab.execution.run_study import read_study
 from steadystep.lab.execution.stage_runner import allowed_replicas, stage_runner
 from steadystep.lab.execution.store import Store
 from steadystep.lab.execution.worker import Job
+from steadystep.lab.statistics.agreement import allowed_differences
 from steadystep.lab.study.records import Results, Run
+from steadystep.lab.system.atomic import store_errors, write_atomic
 from steadystep.lab.tasks import find_task
 from steadystep.lab.training.device import find_device
 from steadystep.lab.training.environment import this_environment
@@ -23,8 +29,8 @@ from steadystep.lab.training.record import Record
 from steadystep.lab.training.run_trial import CHECKPOINT_SECONDS
 from steadystep.lab.training.trial import Trial
 
-SPREADS = 3
-"""How many standard deviations of the difference of two seeds a trial may differ from its record."""
+ENDED = "verification.json"
+"""The file in the folder of the new records that says how a verification ended."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,14 @@ class Rerun:
 
 
 @dataclass(frozen=True)
+class Shift:
+    """A mean difference, and how large chance may make it, as fractions of 1."""
+
+    mean: float
+    allowed: float
+
+
+@dataclass(frozen=True)
 class Verification:
     """The outcome of running a sample of a study's trials again."""
 
@@ -69,11 +83,25 @@ class Verification:
 
     @property
     def agrees(self) -> bool:
-        """Whether every trial agrees, and their mean difference is not larger than chance explains."""
+        """Whether every trial agrees, and the mean differences are not larger than chance explains."""
+        return all(rerun.agrees for rerun in self.reruns) and not self.shifts
+
+    @property
+    def shifts(self) -> Mapping[str, "Shift"]:
+        """The mean differences that are larger than chance explains, by arm and budget, and that of all trials."""
         finished = [rerun for rerun in self.reruns if not math.isnan(rerun.difference)]
-        shift = abs(fmean(rerun.difference for rerun in finished)) if finished else 0.0
-        allowed = math.sqrt(sum(rerun.allowed**2 for rerun in finished)) / len(finished) if finished else 0.0
-        return all(rerun.agrees for rerun in self.reruns) and shift <= max(allowed, self.results.task.margin)
+        groups: dict[str, list[Rerun]] = {}
+        for rerun in finished:
+            groups.setdefault(f"{rerun.arm} after {count(rerun.budget, 'epoch')}", []).append(rerun)
+            groups.setdefault("all trials", []).append(rerun)
+        shifts = {
+            name: Shift(
+                fmean(rerun.difference for rerun in group),
+                math.sqrt(math.fsum(rerun.allowed**2 for rerun in group)) / len(group),
+            )
+            for name, group in groups.items()
+        }
+        return {name: shift for name, shift in shifts.items() if abs(shift.mean) > shift.allowed + 1e-12}
 
 
 def verify(
@@ -88,10 +116,10 @@ def verify(
     """Run a sample of the final trials of a finished study again, equally many of each arm as far as possible.
 
     Rounding differs between processors and grows while a network trains, so that another machine may end like another
-    seed, but not worse: the test accuracy of a trial may differ by three standard deviations of the difference of two
-    seeds of its arm, and in any case by the margin below which the study calls arms equivalent. The same sample is
-    drawn each time, and the same call resumes a verification that was stopped. Records of a verification that ended,
-    or of another machine or other versions of the libraries, are replaced.
+    seed, but not worse; see `allowed_differences`. The mean difference of each arm at each budget, and that of all
+    trials, may be as large as chance makes those of so many trials. The same sample is drawn each time, and the same
+    call resumes a verification that was stopped. Records of a verification that ended, or of another machine or other
+    versions of the libraries, are replaced.
 
     Args:
         published: the folder of the study, with its records loose or packed. Nothing is written there.
@@ -104,11 +132,11 @@ def verify(
 
     Raises:
         UserError: if the study is unfinished or broken, or the data or the task are not those of its records, or the
-            new records would be written among those of the study.
+            new records would be written into the folder of a study.
     """
     observer, where = observer or Silent(), find_device(device)
-    if folder.resolve() == published.resolve():
-        raise UserError(f"{folder} contains the records to verify: choose another folder for the new ones with --out")
+    if any((folder / name).exists() for name in ("study.json", PACKED)) or folder.resolve() == published.resolve():
+        raise UserError(f"{folder} contains the records of a study: choose another folder for the new ones with --out")
     declared = Store(published).declared()
     task = find_task(declared.study.task)
     if task.version != declared.task_version:
@@ -132,26 +160,25 @@ def verify(
     )
     with stage_runner(job, splits, workers, observer) as run_stage:
         again = run_stage("verification", [run.record.trial for run in sample])
-    return Verification(
-        results,
-        tuple(
-            Rerun(run.arm, run.budget, run.record, again[run.record.trial.id], _allowed(results, run)) for run in sample
-        ),
-    )
+    verification = Verification(results, _compared(results, sample, again))
+    write_atomic(folder / ENDED, json.dumps(_outcome(verification), indent=1) + "\n")
+    return verification
 
 
 def _discard_earlier(store: Store, trials: Sequence[Trial], device: torch.device) -> None:
-    """Delete records of other machines or versions, and all of them if an earlier verification was finished."""
+    """Delete records of other machines or versions, and all of them if an earlier verification has ended."""
 
     def is_from_here(record: Record) -> bool:
         here = this_environment(record.trial.dtype, device)
         return here.model_copy(update={"threads": record.environment.threads}) == record.environment
 
-    found = [store.read(trial, set_aside=True) for trial in trials]
-    ended = all(found)
-    for record in found:
+    end = store.folder / ENDED
+    ended = end.exists()
+    for record in [store.read(trial, set_aside=True) for trial in trials]:
         if record and (ended or not is_from_here(record)):
             store.discard(record.trial)
+    with store_errors(end):
+        end.unlink(missing_ok=True)
 
 
 def _sample(results: Results, trials: int) -> Sequence[Run]:
@@ -165,8 +192,33 @@ def _sample(results: Results, trials: int) -> Sequence[Run]:
     return turns[:trials]
 
 
-def _allowed(results: Results, run: Run) -> float:
-    records = results.final[run.arm, run.budget]
-    tests = [record.test_accuracy for record in records if record.test_accuracy is not None]
-    spread = stdev(tests) if len(tests) > 1 else 0.0
-    return max(SPREADS * math.sqrt(2) * spread, results.task.margin)
+def _compared(results: Results, sample: Sequence[Run], again: Mapping[str, Record]) -> tuple[Rerun, ...]:
+    reruns = [Rerun(run.arm, run.budget, run.record, again[run.record.trial.id], math.nan) for run in sample]
+    others = [
+        [
+            record.test_accuracy
+            for record in results.final[run.arm, run.budget]
+            if record.test_accuracy is not None and record.trial.id != run.record.trial.id
+        ]
+        for run in sample
+    ]
+    allowed = allowed_differences([rerun.difference for rerun in reruns], others, results.task.margin)
+    return tuple(replace(rerun, allowed=most) for rerun, most in zip(reruns, allowed, strict=True))
+
+
+def _outcome(verification: Verification) -> dict[str, Any]:
+    """Return what a verification found, as JSON."""
+    return {
+        "agrees": verification.agrees,
+        "trials": [
+            {
+                "id": rerun.recorded.trial.id,
+                "arm": rerun.arm,
+                "recorded": rerun.recorded.test_accuracy,
+                "again": rerun.again.test_accuracy,
+                "allowed": rerun.allowed,
+                "identical": rerun.identical,
+            }
+            for rerun in verification.reruns
+        ],
+    }

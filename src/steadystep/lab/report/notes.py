@@ -3,6 +3,7 @@
 from steadystep.lab.counted import count
 from steadystep.lab.report.cells import percent, setting
 from steadystep.lab.report.headline import headline_rows
+from steadystep.lab.report.seeds import fewest_seeds, seeds_of_all_budgets
 from steadystep.lab.report.tuning_words import tuning_words
 from steadystep.lab.statistics.reported import FEWEST, TOO_FEW
 from steadystep.lab.statistics.summary import ArmSummary, Summary
@@ -14,8 +15,8 @@ ONLY = "only one"
 
 def notes(results: Results, summary: Summary) -> tuple[str, ...]:
     """Return notes about tuning, diverged runs, learning rates at the edge of the search, and tasks without claims."""
-    rows, seeds = headline_rows(results, summary), results.study.seeds
-    texts = [f"{count(seeds, 'seed')} per arm: {TOO_FEW}."] if seeds < FEWEST else []
+    rows = headline_rows(results, summary)
+    texts = [f"{seeds_of_all_budgets(results)} per arm: {TOO_FEW}."] if fewest_seeds(results) < FEWEST else []
     texts.append(tuning_words(results))
     if results.test_seen:
         texts.append(

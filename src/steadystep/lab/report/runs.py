@@ -8,8 +8,9 @@ from steadystep.lab.training.record import Record
 
 
 def all_runs(results: Results) -> list[Record]:
-    """Return every record, tuning runs first."""
-    return [*chain.from_iterable(results.tuning.values()), *chain.from_iterable(results.final.values())]
+    """Return every record once, tuning runs first; budgets may share tuning runs."""
+    runs = chain.from_iterable([*results.tuning.values(), *results.final.values()])
+    return list({run.trial.id: run for run in runs}.values())
 
 
 def total_seconds(results: Results) -> float:

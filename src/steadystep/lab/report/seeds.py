@@ -1,5 +1,7 @@
 """How many seeds the arms of a study have."""
 
+from collections.abc import Sequence
+
 from steadystep.lab.counted import count
 from steadystep.lab.study.records import Results
 
@@ -8,9 +10,22 @@ SPENDING = {"pocock": "Pocock's", "obrien-fleming": "O'Brien and Fleming's"}
 
 def paired_seeds(results: Results) -> str:
     """Return the number of paired seeds of the arms, such as "10 to 80 paired seeds"."""
-    runs = [len(results.final[arm.name, results.study.epochs]) for arm in results.study.arms]
+    return _range_of([len(results.final[arm.name, results.study.epochs]) for arm in results.study.arms], "paired seed")
+
+
+def seeds_of_all_budgets(results: Results) -> str:
+    """Return the number of seeds of the arms at all budgets, such as "10 to 80 seeds"."""
+    return _range_of([len(runs) for runs in results.final.values()], "seed")
+
+
+def fewest_seeds(results: Results) -> int:
+    """Return the number of seeds of the arm and budget with the fewest."""
+    return min(map(len, results.final.values()))
+
+
+def _range_of(runs: Sequence[int], noun: str) -> str:
     fewest, most = min(runs), max(runs)
-    return count(most, "paired seed") if fewest == most else f"{fewest} to {count(most, 'paired seed')}"
+    return count(most, noun) if fewest == most else f"{fewest} to {count(most, noun)}"
 
 
 def looks_words(results: Results) -> str:

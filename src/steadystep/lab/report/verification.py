@@ -6,6 +6,7 @@ from steadystep.lab.counted import count
 from steadystep.lab.execution.verify import Rerun, Verification
 from steadystep.lab.report.cells import NOTHING, distinct, percent, points
 from steadystep.lab.report.table import Column, Table
+from steadystep.lab.training.record import Record
 
 
 def verification_table(verification: Verification) -> Table:
@@ -23,8 +24,8 @@ def verification_table(verification: Verification) -> Table:
             Column("Agrees", kind="verdict"),
         ],
         [_row(rerun) for rerun in verification.reruns],
-        "Test accuracy. Allowed: three standard deviations of the difference of two seeds, but at least the study's "
-        "margin.",
+        "Test accuracy. Allowed: what another seed of the arm would explain, or less if the other trials differ by "
+        "less, but at least the study's margin.",
     )
 
 
@@ -37,10 +38,24 @@ def verification_words(verification: Verification) -> str:
         for records in ([rerun.recorded for rerun in reruns], [rerun.again for rerun in reruns])
     )
     outcome = "The records agree" if verification.agrees else "The records do not agree"
+    shifts = [
+        f"{name} {points(shift.mean)} ({100 * shift.allowed:.2f} allowed)"
+        for name, shift in verification.shifts.items()
+    ]
+    drift = f" On average the trials end elsewhere, in points: {', '.join(shifts)}." if shifts else ""
+    kind = ""
+    if same < len(reruns) and all(_like(rerun.recorded) == _like(rerun.again) for rerun in reruns):
+        kind = " Both have the same processor and the same version of torch, which give identical results as a rule."
     return (
-        f"{outcome}: {agreeing} of {count(len(reruns), 'trial')} within what machines differ by, {same} of them "
-        f"identical to the last digit. Recorded on {there}; run again on {here}."
+        f"{outcome}: {agreeing} of {count(len(reruns), 'trial')} {'differs' if len(reruns) == 1 else 'differ'} by no "
+        f"more than machines do, {same} identical to the last digit.{drift} Recorded on {there}; run again on {here}."
+        f"{kind}"
     )
+
+
+def _like(record: Record) -> tuple[str, str, str]:
+    """Return what decides whether two runs round alike, as far as a record tells."""
+    return record.environment.processor, record.environment.torch, record.environment.device
 
 
 def _row(rerun: Rerun) -> list[str]:

@@ -23,7 +23,7 @@ from steadystep.lab.tasks.task import Task
 FIRST_TUNING_SEED = 1000
 """Tuning uses the seeds from here up. Only a study from seed 0 with more than 1,000 seeds has final runs with them."""
 
-STORED_FIELDS = ("study", "task_version", "data", "test_seen")
+STORED_FIELDS = ("sha256", "study", "task_version", "data", "test_seen")
 """The fields of a study.json, which may be given as a study file."""
 
 

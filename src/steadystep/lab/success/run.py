@@ -27,6 +27,7 @@ class SuccessResults:
     chosen: Mapping[tuple[str, str], Trial]  # by cell and arm: the tuning trial whose lr and clip were used
     tuning: Mapping[tuple[str, str], Sequence[Record]]  # by cell and arm
     final: Mapping[tuple[str, str, int], Sequence[Record]]  # by cell, arm and length
+    other_results: int = 0  # test results in the folder that are not those of `final`
 
 
 def run_success(
@@ -48,7 +49,8 @@ def run_success(
     if workers > 1 and cluster is None:
         warm_up()  # while this process loads the data
     observer, where = observer or Silent(), trial_device(device, cluster)
-    Store(folder, observer.warning).prepare()
+    store = Store(folder, observer.warning)
+    store.prepare()
     chosen: dict[tuple[str, str], Trial] = {}
     tuning: dict[tuple[str, str], Sequence[Record]] = {}
     final: dict[tuple[str, str, int], Sequence[Record]] = {}
@@ -73,4 +75,5 @@ def run_success(
                 records = run_stage(f"{cell}, T = {length}", [trial for trials in runs.values() for trial in trials])
             for arm, trials in runs.items():
                 final[cell, arm, length] = [records[trial.id] for trial in trials]
-    return SuccessResults(measurement, chosen, tuning, final)
+    own = {record.trial.id for records in final.values() for record in records}
+    return SuccessResults(measurement, chosen, tuning, final, len(store.test_results() - own))

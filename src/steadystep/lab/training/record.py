@@ -1,13 +1,27 @@
 """The record of a trial: its measurements. A record is written once and never changed."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from steadystep.lab.training.trial import Trial
 
 QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 """Levels of the quantiles of the gradient norms of all steps that a record stores."""
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""An accuracy."""
+
+
+def _one_of_each(quantiles: tuple[float, ...]) -> tuple[float, ...]:
+    if len(quantiles) not in (0, len(QUANTILES)):
+        raise ValueError(f"there must be {len(QUANTILES)} quantiles or none, not {len(quantiles)}")
+    return quantiles
+
+
+NormQuantiles = Annotated[tuple[float, ...], AfterValidator(_one_of_each)]
+"""One value for each of QUANTILES; none if no step was measured."""
 
 
 class _Frozen(BaseModel):
@@ -64,11 +78,11 @@ class Record(_Frozen):
     parameters: int
     flops: float  # floating-point operations of all training steps, forward and backward, without the optimizer's
     curve: Curve
-    norm_quantiles: tuple[float, ...]  # quantiles of the norms before clipping over all steps, at QUANTILES
+    norm_quantiles: NormQuantiles  # quantiles of the norms before clipping over all steps, at QUANTILES
     clip_rate: float  # fraction of all steps that were scaled down
-    val_accuracy: float | None
+    val_accuracy: Share | None
     val_loss: float | None
-    test_accuracy: float | None = None
+    test_accuracy: Share | None = None
     test_loss: float | None = None
     test_also: dict[str, float] = {}  # further test metrics of the task, such as top-5
     times: Times

@@ -5,12 +5,13 @@ import math
 from plotly import graph_objects as go
 
 from steadystep.lab.figure import Figure, styled
-from steadystep.lab.report.cells import over_seeds, percent, percent_interval
+from steadystep.lab.report.cells import percent, percent_interval
 from steadystep.lab.report.figures.accuracy_axis import AccuracyAxis
 from steadystep.lab.report.figures.arm_style import ArmStyle, arm_styles
 from steadystep.lab.report.figures.figure import add_target
+from steadystep.lab.report.seeds import fewest_seeds, seeds_of_all_budgets
 from steadystep.lab.statistics.convergence import BUDGET_TO_TARGET
-from steadystep.lab.statistics.reported import accuracy_estimate
+from steadystep.lab.statistics.reported import FEWEST, TOO_FEW, accuracy_estimate
 from steadystep.lab.statistics.summary import Estimate, Summary
 from steadystep.lab.study.records import Results
 
@@ -41,12 +42,13 @@ def budgets(results: Results, _: Summary) -> Figure | None:
         ticktext=[str(budget) for budget in study.budgets],
     )
     plot.update_yaxes(axis.layout("final validation accuracy"))
+    interval = "with 95% intervals as bars" if fewest_seeds(results) >= FEWEST else TOO_FEW
     return Figure(
         id="budgets",
         title="Accuracy by budget",
         caption="Every point has its own tuning and its own full schedule for that budget. "
         f"{BUDGET_TO_TARGET.capitalize()}: the leftmost budget with a mean at or above the dotted target. "
-        f"{over_seeds(study.seeds, 'with 95% intervals as bars')}; a diverged run counts as a guess, "
+        f"{seeds_of_all_budgets(results)}, {interval}; a diverged run counts as a guess, "
         f"{percent(chance, 1)}%.",
         plot=styled(plot),
     )

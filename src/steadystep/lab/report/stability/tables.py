@@ -121,7 +121,7 @@ def sweep_table(results: SweepResults) -> Table:
             *([f"Grid of {arm.name}", _grid(arm.lrs)] for arm in study.arms if not arm.clip),
             *([f"Clip of {arm.name}", _threshold(arm.quantiles)] for arm in study.arms if arm.clip),
         ],
-        "The declaration of the sweep: what was fixed before its first run.",
+        "What the command of this sweep fixes.",
     )
 
 

@@ -85,6 +85,11 @@ def _notes(results: SuccessResults) -> list[str]:
         f"Settings were chosen at T = {measurement.tuned_at} and used at every length. At other lengths, other "
         "settings may be better."
     ]
+    if results.other_results:
+        notes.append(
+            f"Test seen: the folder has {count(results.other_results, 'further test result')}, of other settings, "
+            "lengths, cells or seeds. They may have been known before this measurement was chosen."
+        )
     arms = {arm.name: arm for arm in measurement.arms}
     for (cell, name), chosen in results.chosen.items():
         lrs = arms[name].lrs
@@ -178,7 +183,7 @@ def _measurement_table(results: SuccessResults) -> Table:
             ],
             *([f"Search space of {arm.name}", _search_space(arm)] for arm in measurement.arms),
         ],
-        "The declaration of the measurement: what was fixed before its first run.",
+        "What the command of this measurement fixes.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from steadystep.lab.counted import count
 from steadystep.lab.report.cells import estimate, mean_words
+from steadystep.lab.report.seeds import fewest_seeds
 from steadystep.lab.report.table import Column, Table
 from steadystep.lab.statistics.summary import ArmSummary, Summary
 from steadystep.lab.study.records import Results
@@ -14,8 +15,8 @@ def budgets_table(results: Results, summary: Summary) -> Table:
         "Test accuracy by budget, %",
         [Column("Arm"), *(Column(count(budget, "epoch"), kind="number") for budget in study.budgets)],
         [[arm.name, *(_cell(cells[arm.name, budget]) for budget in study.budgets)] for arm in study.arms],
-        f"{mean_words(study.seeds).capitalize()}, of the finished runs; in brackets the number of diverged runs, if "
-        "any.",
+        f"{mean_words(fewest_seeds(results)).capitalize()}, of the finished runs; in brackets the number of diverged "
+        "runs, if any.",
         "Every budget has its own full schedule and its own tuning.",
     )
 

@@ -13,7 +13,7 @@ from steadystep.lab.report.cells import (
     share,
 )
 from steadystep.lab.report.headline import claim_text, headline_rows
-from steadystep.lab.report.seeds import paired_seeds
+from steadystep.lab.report.seeds import fewest_seeds, paired_seeds
 from steadystep.lab.report.table import Column, Table
 from steadystep.lab.report.tables.convergence import convergence_of, epochs_text
 from steadystep.lab.report.timing_words import timing_note
@@ -44,12 +44,12 @@ def results_table(results: Results, summary: Summary) -> Table:
     ]
     table = Table.of(
         f"Results after {count(study.epochs, 'epoch')}",
-        _columns(task, study.seeds),
+        _columns(task, fewest_seeds(results)),
         rows,
         details=f"The mean is over {paired_seeds(results)}. lr and clip threshold were tuned on "
         f"validation data, and the target is {percent(task.target_accuracy, 1)}% validation accuracy. Optimizer: "
         "including clipping."
-        + (f" Test loss: {mean_words(study.seeds, 'mean and 95% interval')}." if task.loss_unit else "")
+        + (f" Test loss: {mean_words(fewest_seeds(results), 'mean and 95% interval')}." if task.loss_unit else "")
         + timing_note(arms),
     )
     for name in reversed(list(task.recipe.also)):
