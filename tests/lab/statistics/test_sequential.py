@@ -12,7 +12,7 @@ from benchmarks.error_rates import DESIGNS, SHAPES, Design, cheap_collections, r
 from steadystep.lab.statistics.sequential.levels import one_sided_levels
 from steadystep.lab.statistics.sequential.p_value import sequential_p
 from steadystep.lab.statistics.sequential.spent import Function, obrien_fleming, pocock
-from steadystep.lab.statistics.verdicts import judge, judge_looks
+from steadystep.lab.statistics.verdicts import difference_p, equivalence_p, judge, judge_looks, seeds_needed
 
 FIFTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -103,6 +103,19 @@ def test_an_undecided_pair_says_how_many_seeds_would_decide_it() -> None:
     many += (np.array([first.mean(), second.mean()]) - many.mean(axis=1))[:, None]
     later = judge({("b", "a"): (many[0].tolist(), many[1].tolist())}, 0.005)[0]
     assert later.verdict != "undecided"
+
+
+@pytest.mark.parametrize("difference", [0.0, 0.001, 0.003])
+def test_so_many_seeds_decide_a_pair_in_four_of_five_studies(difference: float) -> None:
+    random, margin = np.random.default_rng(2), 0.005
+    start = random.standard_normal(10)
+    start = difference + 0.01 * (start - start.mean()) / start.std(ddof=1)
+    seeds = seeds_needed(start, margin, pairs=1)
+    assert seeds is not None
+    studies = difference + 0.01 * random.standard_normal((2000, seeds))
+    different = np.mean([difference_p(study) < 0.05 for study in studies])
+    equivalent = np.mean([equivalence_p(study, margin) < 0.05 for study in studies])
+    assert 0.76 < max(different, equivalent) < 0.84
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
-from scipy.special import ndtri, stdtr
+from scipy.special import ndtr, ndtri, stdtr
 
 from steadystep.lab.choices import Spending
 from steadystep.lab.statistics.intervals import paired_differences
@@ -135,21 +135,33 @@ def _adjusted(
 def seeds_needed(differences: np.ndarray, margin: float, pairs: int) -> int | None:
     """Return about how many seeds would decide a pair with a probability of 80%, if it stays as it is so far.
 
-    That is the smaller of (z(1 - a) + z(0.8))² s² / (margin - |d|)², which shows equivalence, and
-    (z(1 - a / 2) + z(0.8))² s² / d², which shows the difference, at the level a = 0.05 / pairs that Holm's method is
-    strictest with. At least one more than there are. None for fewer than two differences, or if they are all alike.
+    That is the smaller of (z(1 - a / 2) + z(0.8))² s² / d², which shows the difference, and the n with
+    Φ(√n (margin - |d|) / s - z(1 - a)) + Φ(√n (margin + |d|) / s - z(1 - a)) = 1.8, which shows equivalence by both of
+    its one-sided tests, at the level a = 0.05 / pairs that Holm's method is strictest with. At least one more than
+    there are. None for fewer than two differences, or if they are all alike.
 
     >>> seeds_needed(np.array([-0.006, 0.006, -0.002, 0.002]), margin=0.005, pairs=1)
-    7
+    10
     """
     if len(differences) < 2 or (spread := float(np.std(differences, ddof=1))) == 0:
         return None
     mean, level = abs(float(np.mean(differences))), ALPHA / max(pairs, 1)
-    power = float(ndtri(0.8))
-    shows = [(float(-ndtri(level / 2)) + power) / mean] if mean else []
+    shows = [(float(-ndtri(level / 2)) + float(ndtri(0.8))) / mean] if mean else []
     if mean < margin:
-        shows.append((float(-ndtri(level)) + power) / (margin - mean))
+        shows.append(_roots_for_equivalence(mean, margin, float(-ndtri(level))))
     return max(math.ceil((min(shows) * spread) ** 2), len(differences) + 1) if shows else None
+
+
+def _roots_for_equivalence(mean: float, margin: float, critical: float) -> float:
+    """Return √n / s with which both one-sided tests of equivalence succeed with a probability of 80%."""
+    # Imported here: it takes long, and few pairs are undecided.
+    from scipy.optimize import brentq
+
+    def excess(roots: float) -> float:
+        return float(ndtr((margin - mean) * roots - critical) + ndtr((margin + mean) * roots - critical)) - 1.8
+
+    most = (critical + float(ndtri(0.9))) / (margin - mean)  # each of the two then succeeds with at least 90%
+    return float(brentq(excess, 0.0, 1.001 * most))
 
 
 def decide(difference: float, p_difference: float, p_equivalence: float) -> str:
