@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch import nn
 import steadystep
 from cases import OPTIMIZERS, OptimizerCase
 from steadystep.recorder.box import BlackBox
+from steadystep.recorder.folder import load
+from steadystep.recorder.pause import pause
 from steadystep.recorder.recording import Recording
 from steadystep.recorder.state import put_back
 from steadystep.recorder.triggers import GRADIENT, LOSS, REFUSED
@@ -436,3 +439,144 @@ def test_a_wrong_model_or_optimizer_is_named() -> None:
     with pytest.raises(TypeError, match="takes the optimizer second"):
         wrong: Any = model
         steadystep.blackbox(model, wrong, None)
+
+
+OF_TORCH = [TORCH["AdamW"], lambda p: steadystep.AdamW(p, lr=1e-3), TORCH["guarded AdamW"]]
+
+
+def test_a_step_that_a_scaler_leaves_out_is_a_step_of_the_record() -> None:
+    for with_scaler in (True, False):
+        model, batches = make_model(), make_batches(30)
+        batches[12][0][0, 0] = float("inf")
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+        box = steadystep.blackbox(model, optimizer, None, scaler=scaler if with_scaler else None)
+        for x, y in box.watch(batches):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(x), y)
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            box.loss(loss)
+        recording = box.recording()
+        assert box.trigger is not None and (box.trigger.kind, box.trigger.step) == (LOSS, 12)
+        assert recording.batches[12] is batches[12] and recording.batches[13] is batches[13]
+        assert recording.applied.tolist() == [1.0] * 12 + [0.0] + [1.0] * (len(recording.steps) - 13)
+        assert np.isinf(recording.loss[12]) and np.isfinite(np.delete(recording.loss, 12)[:-1]).all()
+
+
+@pytest.mark.parametrize("without", ["backward", "step"])
+def test_a_step_that_the_program_leaves_out_is_a_step_of_the_record(without: str) -> None:
+    model, batches = make_model(), make_batches(10)
+    batches[4][0][0, 0] = float("nan")
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    box = steadystep.blackbox(model, optimizer, None)
+    for x, y in box.watch(batches):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        box.loss(loss)
+        if without == "step" or bool(loss.isfinite()):
+            loss.backward()
+        if bool(loss.isfinite()):
+            optimizer.step()
+    recording = box.recording()
+    assert recording.applied.tolist() == [1.0] * 4 + [0.0] + [1.0] * 5
+    assert all(recording.batches[step] is batches[step] for step in recording.batches) and 4 in recording.batches
+
+
+def test_the_batch_with_trouble_of_several_for_a_step_is_kept() -> None:
+    model, batches = make_model(), make_batches(24)
+    batches[10][0][0, 0] = float("nan")  # the first of the two of step 5
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    box = steadystep.blackbox(model, optimizer, None)
+    for number, (x, y) in enumerate(box.watch(batches)):
+        loss = nn.functional.cross_entropy(model(x), y)
+        box.loss(loss)
+        loss.backward()
+        if number % 2:
+            optimizer.step()
+            optimizer.zero_grad()
+    recording = box.recording()
+    assert box.trigger is not None and box.trigger.step == 5 and recording.about["batches_per_step"] == 2
+    assert recording.batches[5] is batches[10] and recording.batches[4] is batches[9]
+    assert list(recording.steps) == list(range(12))
+
+
+def test_a_batch_that_is_given_twice_is_one_batch() -> None:
+    model, batches = make_model(), make_batches(6)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    box = steadystep.blackbox(model, optimizer, None)
+    for batch in box.watch(batches):
+        box.batch(batch)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(batch[0]), batch[1]).backward()
+        optimizer.step()
+    assert list(box.recording().steps) == list(range(6))
+
+
+def test_a_group_that_is_added_is_no_trouble() -> None:
+    for make in OF_TORCH:
+        model = make_model()
+        optimizer = make(list(model[0].parameters()))
+        box = steadystep.blackbox(model, optimizer, None)
+        train(model, optimizer, box, make_batches(3))
+        optimizer.add_param_group({"params": list(model[4].parameters())})
+        train(model, optimizer, box, make_batches(4))
+        recording = box.recording()
+        assert box.trigger is None and recording.applied.tolist() == [1.0] * 4
+        assert np.isfinite(recording.update[1:]).all()
+
+
+def test_two_boxes_follow_one_optimizer() -> None:
+    for make in OF_TORCH:
+        model = make_model()
+        optimizer = make(model.parameters())
+        first, second = (steadystep.blackbox(model, optimizer, None) for _ in range(2))
+        train(model, optimizer, first, make_batches(3))
+        second.close()
+        third = steadystep.blackbox(model, optimizer, None)
+        train(model, optimizer, first, make_batches(2))
+        assert [len(box.recording().steps) for box in (first, second, third)] == [5, 3, 2]
+        first.close()
+        third.close()
+        assert getattr(optimizer, "_after_step", None) is None
+        assert not optimizer._optimizer_step_pre_hooks and not optimizer._optimizer_step_post_hooks
+
+
+def test_a_box_that_is_closed_after_trouble_has_what_came_after_it(tmp_path: Path) -> None:
+    model, batches = make_model(), make_batches(9)
+    batches[6][0][0, 0] = float("nan")
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    box = steadystep.blackbox(model, optimizer, tmp_path)
+    train(model, optimizer, box, batches)
+    box.close()
+    assert load(tmp_path).steps.tolist() == list(range(9))
+
+
+@pytest.mark.parametrize("loss", [None, "0.5", [0.5]])
+def test_a_loss_that_is_none_is_named(loss: object) -> None:
+    model = make_model()
+    box = steadystep.blackbox(model, torch.optim.SGD(model.parameters(), lr=0.1), None)
+    with pytest.raises(TypeError, match=r"box\.loss takes the loss of a step, a number or a tensor, and got"):
+        box.loss(loss)  # type: ignore[arg-type]
+
+
+def test_a_box_rests_while_its_run_is_replayed(tmp_path: Path) -> None:
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    box = steadystep.blackbox(model, optimizer, tmp_path)
+    train(model, optimizer, box, make_batches(4))
+    with pause():
+        inner = steadystep.blackbox(model, optimizer, None)
+        for x, y in make_batches(3):
+            for each in (box, inner):
+                each.batch((x, y))
+                each.loss(float("nan"))
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        box.save()
+        inner.close()
+    assert box.trigger is None and len(box.recording().steps) == 4 and not list(tmp_path.iterdir())
+    assert inner.trigger is not None and len(inner.recording().steps) == 3
+    train(model, optimizer, box, make_batches(1))
+    assert len(box.recording().steps) == 5

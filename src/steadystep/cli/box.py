@@ -63,17 +63,24 @@ def _losses(loss: "np.ndarray", ascii_only: bool) -> str:
     import numpy as np
 
     last = loss[-LOSSES:]
+    if np.isnan(last).all():
+        return "none was given"
     sound = last[np.isfinite(last)]
-    if not len(last) or not len(sound):
+    if not len(sound):
         return "none that is finite"
     bars = "_.-=*#" if ascii_only else "▁▂▃▄▅▆▇█"
     low, high = float(sound.min()), float(sound.max())
     heights = [(value - low) / (high - low) if high > low else 0.0 for value in sound]
     drawn = iter(bars[round(height * (len(bars) - 1))] for height in heights)
-    line = "".join(next(drawn) if finite else "!" for finite in np.isfinite(last))
-    return f"{line} from {low:.4g} to {high:.4g}, the last {loss[-1]:.4g}" + (
-        "; ! is not finite" if "!" in line else ""
-    )
+    line = "".join(next(drawn) if np.isfinite(value) else "?" if np.isnan(value) else "!" for value in last)
+    given = last[~np.isnan(last)]
+    shown = f"{line} from {low:.4g} to {high:.4g}, the last {_loss(given[-1])}"
+    meanings = {"!": "is not finite", "?": "was not given"}
+    return shown + "".join(f"; {sign} {meaning}" for sign, meaning in meanings.items() if sign in line)
+
+
+def _loss(value: float) -> str:
+    return f"{value:.4g}" if value < float("inf") else "not finite"
 
 
 def _tensors(recording: "Recording") -> "Table":

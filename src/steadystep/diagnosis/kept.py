@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from steadystep.diagnosis.run import Run
+from steadystep.recorder.pause import pause
 
 
 @contextmanager
@@ -16,7 +17,8 @@ def kept(run: Run) -> Iterator[None]:
     for parameter, _ in gradients:
         parameter.grad = None
     try:
-        yield
+        with pause():
+            yield
     finally:
         run.put_back(moment)
         for parameter, gradient in gradients:

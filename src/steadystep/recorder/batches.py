@@ -17,12 +17,22 @@ class LastBatches:
         self.places: list[tuple[int, Any] | None] = [None] * keep
         self.most_per_step, self._step, self._of_step = 0, -1, 1
 
-    def again(self, step: int, batch: Any) -> None:
-        """Keep a further batch of a step in place of the one before."""
-        self._of_step = self._of_step + 1 if step == self._step else 2
+    def given(self, step: int) -> int:
+        """Return how many batches a step that has some was given so far."""
+        return self._of_step if step == self._step else 1
+
+    def is_last(self, step: int, batch: Any) -> bool:
+        """Return whether it is the batch that is kept of a step, given again."""
+        held = self.places[step % len(self.places)]
+        return held is not None and held[0] == step and held[1] is batch
+
+    def again(self, step: int, batch: Any, keep: bool = False) -> None:
+        """Keep a further batch of a step in place of the one before, which stays if `keep` says so."""
+        self._of_step = self.given(step) + 1
         self._step = step
         self.most_per_step = max(self.most_per_step, self._of_step)
-        self.places[step % len(self.places)] = step, batch
+        if not keep:
+            self.places[step % len(self.places)] = step, batch
 
     def keep_all(self, more: int) -> None:
         """Keep those that are held, and as many more."""

@@ -5,6 +5,7 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
+from numbers import Real
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,11 +13,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from steadystep.arguments import described
 from steadystep.optimizers.planned_step import PlannedStep
 from steadystep.recorder.batches import LastBatches
 from steadystep.recorder.clock import StepClock
 from steadystep.recorder.late import Late
-from steadystep.recorder.measures import Measures, names_of, parameters_of
+from steadystep.recorder.measures import Measures, names_of, parameters_of, values_of
+from steadystep.recorder.pause import REPLAYS
 from steadystep.recorder.recording import Recording, Trigger
 from steadystep.recorder.ring import APPLIED, GRADIENT, LARGEST, LOSS, LR, SCALE, UPDATE, WEIGHT, Ring
 from steadystep.recorder.save import save
@@ -69,6 +72,7 @@ class BlackBox:
         self._until = sys.maxsize  # the step at which the box is full
         self._clock = StepClock()
         self._open = True
+        self._of_replay = bool(REPLAYS)  # other boxes rest while a run is replayed
         self._start()
 
     def _start(self) -> None:
@@ -87,7 +91,11 @@ class BlackBox:
             yield batch
 
     def batch(self, batch: Any) -> None:
-        """Remember the batch of the step that comes, before it is used. With several batches for a step, the last."""
+        """Remember the batch of the step that comes, before it is used.
+
+        Of several batches for a step, the last one is kept, or that with trouble. If a GradScaler or the program leaves
+        a step out because its loss or its gradients are not finite, that counts as a step that was not applied.
+        """
         # What runs in every step touches as little as it can: what takes time is not the work but the cache misses.
         if self._announced:
             self._batch_again(batch)
@@ -101,10 +109,46 @@ class BlackBox:
                 self._take_snapshot(step)
 
     def _batch_again(self, batch: Any) -> None:
-        """Remember a further batch of the same step."""
-        if self._open:
-            self._pending = None  # of an earlier part of the step
-            self._batches.again(self._step, batch)
+        """Remember a further batch of the same step, or note that there was no step for the one before."""
+        step = self._step
+        if not self._open or (REPLAYS and not self._of_replay):
+            return
+        given, most = self._batches.given(step), max(self._batches.most_per_step, 1)
+        if given >= most and not self._batches.is_last(step, batch) and self._has_failed():
+            self._after_left_out()
+            self.batch(batch)
+            return
+        self._pending = None  # of an earlier part of the step
+        self._batches.again(step, batch, keep=self.trigger is not None and self.trigger.step == step)
+
+    def _has_failed(self) -> bool:
+        """Whether the loss or the gradients are such that a step is left out. This waits for a device."""
+        if self._pending is not None and not math.isfinite(float(self._pending)):
+            return True
+        gradients = [each.grad for each in parameters_of(self._optimizer) if each.grad is not None]
+        return not all(bool(torch.isfinite(values_of(gradient)).all()) for gradient in gradients)
+
+    def _after_left_out(self) -> None:
+        """Record a step that the optimizer was not asked to take."""
+        self._look()
+        step, ring = self._step, self._ring
+        row, measured = ring.numbers[step % self._size], ring.tensors[step % self._size]
+        row[LOSS], row[APPLIED], row[SCALE] = math.nan, 0.0, 1.0
+        row[LR:] = [float(group["lr"]) for group in self._optimizer.param_groups]
+        measured[:], measured[UPDATE] = math.nan, 0.0
+        self._weights = None
+        self._end_step()
+
+    def _end_step(self) -> None:
+        """Go on to the next step, and record the loss of this one if it is known."""
+        step = self._step
+        self._step = self._ring.end = step + 1
+        self._announced = self._has_loss = False
+        if self._pending is not None:
+            self.loss(self._pending)
+            self._pending = None
+        if step >= self._until:
+            self.close()
 
     def loss(self, loss: torch.Tensor | float) -> None:
         """Record the loss of a step, before or after the step is taken.
@@ -112,10 +156,12 @@ class BlackBox:
         It is the loss of the step that was taken last, if that has none yet and no batch was given since; else it is
         that of the step that comes.
         """
-        if not self._open:
+        if not self._open or (REPLAYS and not self._of_replay):
             return
         if isinstance(loss, torch.Tensor):
             loss = loss.item() if loss.is_cpu else loss.detach().reshape(1).double()
+        elif not isinstance(loss, Real):
+            raise TypeError(f"box.loss takes the loss of a step, a number or a tensor, and got {described(loss)}")
         if self._announced or self._has_loss:
             self._set_pending(loss)
             return
@@ -167,6 +213,8 @@ class BlackBox:
         """
         if self.folder is None:
             raise ValueError("this box has no folder, and so nothing to save to: make it with blackbox(..., folder)")
+        if REPLAYS and not self._of_replay:
+            return
         save(self.recording(), self.folder, self._max_bytes)
 
     @property
@@ -175,15 +223,20 @@ class BlackBox:
         return self._ring.numbers.nbytes + self._ring.tensors.nbytes + self._snapshots.nbytes
 
     def close(self) -> None:
-        """Stop recording: take the hooks off the optimizer. What was recorded stays readable."""
+        """Stop recording: take the hooks off the optimizer. What was recorded stays readable.
+
+        A box with trouble is written again, with what came after the trouble.
+        """
         if self._open:
             self._look()
             self._open, self._announced = False, True
             self._measures.detach()
+            if self.trigger is not None:
+                self._write()
 
     def _after_step(self, error: BaseException | None) -> None:
         """Record the step that was taken."""
-        if error is not None and not isinstance(error, StepError):
+        if (REPLAYS and not self._of_replay) or (error is not None and not isinstance(error, StepError)):
             return
         step, ring, sizes = self._step, self._ring, self._sizes
         size = self._measures.record(step % self._size, error)
@@ -207,7 +260,7 @@ class BlackBox:
         if len(sizes) >= LAG:
             self._look()
         if step >= self._until:
-            self._finish()
+            self.close()
 
     def _look(self) -> None:
         """Look at the steps and losses that have come since the last time."""
@@ -247,9 +300,10 @@ class BlackBox:
 
     def _restart(self) -> Ring:
         self._look()
-        self._measures.detach()
-        self._weights = None
+        before, self._weights = self._measures, None
+        before.detach()
         self._start()
+        self._measures.count_from(before)
         return self._ring
 
     def _judge(self, trigger: Trigger | None, step: int) -> None:
@@ -264,10 +318,6 @@ class BlackBox:
         detail = trigger.detail and f" ({trigger.detail})"
         logger.log(level, "step %d: %s%s%s", trigger.step, trigger.kind, detail, where)
         self._write()  # now, because a run that fails may end before the box is full
-
-    def _finish(self) -> None:
-        self.close()
-        self._write()
 
     def _write(self) -> None:
         """Save the box; a full disk is no reason to end a run."""

@@ -50,12 +50,12 @@ class ForeignMeasures(Measures):
             return None
         if not self._seen:  # a closure has computed the gradients within the step
             self._measure()
-        update = self._sample.moved() if self._looked else self.update * np.nan
-        self._seen = self._looked = False
+        looked, self._seen, self._looked = self._looked, False, False
+        update = self._sample.moved() if looked else self.update * np.nan
         if self.late is not None:
             return self._send(place, (np.nan, 1.0, 1.0), *self._on_the_way, update)
         self.update[:] = update
-        return self._write(place, True, 1.0)
+        return self._write(place, True, 1.0, knows_update=looked)
 
     def _before(self) -> None:
         if not self._same_parameters():  # the record of the step will tell

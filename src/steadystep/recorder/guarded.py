@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from steadystep.recorder import after_step
 from steadystep.recorder.foreign import ForeignMeasures
-from steadystep.recorder.measures import Finished
+from steadystep.recorder.measures import Finished, Measures
 from steadystep.recorder.own import COUNTS, LedgerCounts, as_slice
 from steadystep.recorder.ring import Ring
 from steadystep.step.errors import StepError
@@ -21,6 +22,7 @@ class GuardedMeasures(ForeignMeasures):
         super().__init__(optimizer, ring)
         self._counts = LedgerCounts(optimizer)
         self._moved: Any = None
+        self._finished: Finished | None = None
 
     def attach(self, finished: Finished) -> None:
         """Begin to measure, and call `finished` after each step."""
@@ -34,12 +36,19 @@ class GuardedMeasures(ForeignMeasures):
 
         optimizer = self.optimizer
         self._hooks = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
-        optimizer._after_step = finished
+        self._finished = finished
+        after_step.attach(optimizer, finished)
 
     def detach(self) -> None:
         """Stop measuring."""
         super().detach()
-        self.optimizer._after_step = None
+        after_step.detach(self.optimizer, self._finished)
+
+    def count_from(self, before: Measures) -> None:
+        """Go on with the counts of other measures."""
+        super().count_from(before)
+        if isinstance(before, GuardedMeasures):
+            self._counts = before._counts
 
     def record(self, place: int, error: BaseException | None) -> float | None:
         """Write the record of the last step; see `Measures.record`."""
@@ -56,7 +65,7 @@ class GuardedMeasures(ForeignMeasures):
             self.gradient[at], self.largest[at] = measured[1], peaks[1]
         moved, self._moved = self._moved, None
         self.update[:] = 0.0 if not applied else np.nan if moved is None else moved
-        return self._write(place, applied, scale)
+        return self._write(place, applied, scale, knows_update=not applied or moved is not None)
 
     def _record_late(self, place: int, measured: Any, peaks: Any) -> float:
         """Send what the step has measured on its device."""

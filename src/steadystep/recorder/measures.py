@@ -13,7 +13,7 @@ from steadystep.gradients.gradient_set import name_of, set_of
 from steadystep.gradients.names import qualified_names
 from steadystep.kernels.dispatch import measure
 from steadystep.recorder.late import Late
-from steadystep.recorder.ring import LR, WEIGHT, Ring
+from steadystep.recorder.ring import LR, UPDATE, WEIGHT, Ring
 
 Finished = Callable[[BaseException | None], None]
 """Called after each step, with the error of a step that has failed, or None."""
@@ -59,6 +59,10 @@ class Measures(ABC):
             NaN if the numbers are still on a device. None, and nothing is written, if the optimizer has other
             parameters than before.
         """
+
+    def count_from(self, before: "Measures") -> None:
+        """Go on with the counts of other measures of the same optimizer, which had other parameters."""
+        self._counted = before._counted
 
     def weights(self) -> np.ndarray:
         """Return the norms of the parameters; this waits for a device."""
@@ -108,11 +112,16 @@ class Measures(ABC):
     def _on_device(self, numbers: Any) -> torch.Tensor:
         return torch.as_tensor(numbers, dtype=torch.float64, device=self.home)
 
-    def _write(self, place: int, applied: bool, scale: float) -> float:
-        """Write what was measured to the ring, and return what `record` does."""
+    def _write(self, place: int, applied: bool, scale: float, knows_update: bool = True) -> float:
+        """Write what was measured to the ring, and return what `record` does.
+
+        An update that is not known is written as such, and taken for one of size 0.
+        """
         numbers, groups = self.ring.numbers[place], self.optimizer.param_groups
         numbers[:LR] = math.nan, applied, scale
         numbers[LR:] = [float(group["lr"]) for group in groups]
+        if not knows_update:
+            self.update.fill(0.0)
         measured = self._row[:, self.at]
         finite = math.isfinite(measured.sum())
         if not finite:  # NaN stands for what was not measured
@@ -120,6 +129,8 @@ class Measures(ABC):
         with np.errstate(over="ignore"):
             self.ring.tensors[place, :WEIGHT] = self._row
             self.ring.tensors[place, WEIGHT] = np.nan
+            if not knows_update:
+                self.ring.tensors[place, UPDATE] = np.nan
             update = self.update[self.at]
             return -1.0 if not applied else float(np.dot(update, update)) if finite else math.inf
 
@@ -132,6 +143,11 @@ class Measures(ABC):
 def parameters_of(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
     """Return the parameters of all groups, in their order."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def values_of(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the elements of a tensor that are stored, which of a sparse one are not all."""
+    return tensor.coalesce().values() if tensor.is_sparse else tensor
 
 
 def names_of(optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> tuple[str, ...]:

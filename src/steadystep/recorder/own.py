@@ -9,6 +9,7 @@ import torch
 from steadystep.gradients.gradient_set import gather_gradients
 from steadystep.kernels.cpu.update_pass import CPUUpdatePass
 from steadystep.kernels.dispatch import measure
+from steadystep.recorder import after_step
 from steadystep.recorder.measures import Finished, Measures
 from steadystep.recorder.ring import LR, Ring
 from steadystep.recorder.row_kernel import TABLE
@@ -65,14 +66,22 @@ class OwnMeasures(Measures):
         self._table = np.zeros(len(TABLE), np.int64)
         self._address = self._table.ctypes.data
         self._groups = len(optimizer.param_groups)
+        self._finished: Finished | None = None
 
     def attach(self, finished: Finished) -> None:
         """Begin to measure, and call `finished` after each step."""
-        self.optimizer._after_step = finished
+        self._finished = finished
+        after_step.attach(self.optimizer, finished)
 
     def detach(self) -> None:
         """Stop measuring."""
-        self.optimizer._after_step = None
+        after_step.detach(self.optimizer, self._finished)
+
+    def count_from(self, before: Measures) -> None:
+        """Go on with the counts of other measures."""
+        super().count_from(before)
+        if isinstance(before, OwnMeasures):
+            self._counts = before._counts
 
     def record(self, place: int, error: BaseException | None) -> float | None:
         """Write the record of the last step; see `Measures.record`."""

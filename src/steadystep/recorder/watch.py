@@ -52,7 +52,7 @@ class StepWatcher:
         """Record the losses of some steps, and return the first trouble among them."""
         rows, size = self._ring.numbers, self._ring.steps
         for step, loss in losses:
-            rows[step % size, LOSS_COLUMN] = loss
+            rows[step % size, LOSS_COLUMN] = math.inf if loss != loss else loss  # NaN stands for what was not given
         if self._losses.add_ordinary([loss for _, loss in losses]):
             return None
         found = [self.loss(step, loss) for step, loss in losses]
