@@ -134,6 +134,9 @@ def test_the_page_the_box_and_the_box_alone(
     assert (replayed["culprit"], replayed["place"], replayed["step"]) == ("batch", "example 5 of batch 23", 23)
     assert replayed["verified"]
 
+    assert doctor(monkeypatch, "found/box", "--run", "case.py:make_run", "--out", "found") == 2
+    assert "would write a box in place of found/box, which is read" in capsys.readouterr().err
+
 
 def test_a_hostile_name_is_escaped_on_the_page(
     case: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -1,15 +1,19 @@
 """A diagnosis leaves everything as it was, to the last bit."""
 
 import random
-from typing import Any
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 import steadystep
 from diagnosis import failures
+from steadystep.diagnosis.errors import RunError
 from steadystep.recorder.state import take
 
 
@@ -100,3 +104,122 @@ def test_what_a_run_lacks_is_said(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(steadystep.RunError, match=words) as caught:
         steadystep.diagnose(run)
     assert "\n" not in str(caught.value)
+
+
+def regression(**changes: Any) -> dict[str, Any]:
+    torch.manual_seed(0)
+    model = nn.Linear(4, 1)
+    inputs = torch.randn(8, 16, 4)
+    return {
+        "model": model,
+        "optimizer": torch.optim.SGD(model.parameters(), lr=3.0),
+        "loss": lambda model, batch: (model(batch) ** 2).mean(),
+        "batches": list(inputs),
+    } | changes
+
+
+def test_tensors_in_lists_and_dicts_stay_the_same_objects() -> None:
+    leaves = [torch.zeros(3), torch.ones(2)]
+    inner = np.ones(2)
+    kept = {"mean": torch.zeros(4), "seen": [0], "array": inner}
+    run = SimpleNamespace(**regression(leaves=leaves, kept=kept))
+
+    def step(run: Any, batch: Any) -> float:
+        run.leaves[0] += 1.0
+        run.leaves.append(batch.mean())
+        run.kept["mean"].add_(batch.mean(0))
+        run.kept["seen"][0] += 1
+        run.kept["array"] += 1
+        run.kept = dict(run.kept)
+        run.optimizer.zero_grad()
+        loss = run.loss(run.model, batch)
+        loss.backward()
+        run.optimizer.step()
+        return float(loss.detach())
+
+    run.step = step
+    first, second = leaves
+    mean = kept["mean"]
+    assert steadystep.diagnose(run).culprit == "learning-rate"
+    assert run.leaves is leaves and leaves[0] is first and leaves[1] is second and len(leaves) == 2
+    assert run.kept is kept and kept["mean"] is mean and kept["array"] is inner
+    assert not first.any() and not mean.any() and kept["seen"] == [0] and inner.tolist() == [1.0, 1.0]
+
+
+def test_a_second_model_and_its_optimizer_are_put_back() -> None:
+    teacher = nn.Linear(4, 1)
+    other = torch.optim.Adam(teacher.parameters(), lr=0.1)
+    run = SimpleNamespace(**regression(teacher=teacher, other=other))
+
+    def step(run: Any, batch: Any) -> float:
+        for model, optimizer in ((run.teacher, run.other), (run.model, run.optimizer)):
+            optimizer.zero_grad()
+            loss = run.loss(model, batch)
+            loss.backward()
+            optimizer.step()
+        return float(loss.detach())
+
+    run.step = step
+    step(run, run.batches[0])
+    before = take(teacher, other)
+    assert steadystep.diagnose(run).culprit == "learning-rate"
+    assert same(before.model, take(teacher, other).model) and same(before.optimizer, take(teacher, other).optimizer)
+
+
+class Named(NamedTuple):
+    model: Any
+    optimizer: Any
+    loss: Any
+    batches: Any
+
+
+@dataclass(frozen=True)
+class Frozen:
+    model: Any
+    optimizer: Any
+    loss: Any
+    batches: Any
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenSlots(Frozen):
+    count: int = 0
+
+
+@dataclass(slots=True)
+class Slots:
+    model: Any
+    optimizer: Any
+    loss: Any
+    batches: Any
+    count: int = 0
+
+    def step(self, batch: Any) -> float:
+        self.count += 1
+        self.optimizer.zero_grad()
+        loss = self.loss(self.model, batch)
+        loss.backward()
+        self.optimizer.step()
+        return float(loss.detach())
+
+
+@pytest.mark.parametrize("kind", [Named, Frozen, FrozenSlots, Slots])
+def test_a_run_may_be_of_a_class_that_cannot_change(kind: Any) -> None:
+    run = kind(**regression())
+    assert steadystep.diagnose(run).culprit == "learning-rate"
+    assert not isinstance(run, Slots | FrozenSlots) or run.count == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"batches": iter([torch.ones(2, 4)])}, "`batches` must be a sequence"),
+        ({"batches": {"x": torch.ones(2, 4)}}, "`batches` must be a sequence .* and is a dict"),
+        ({"batches": DataLoader([torch.ones(4)])}, r"such as list\(loader\), and is a DataLoader"),  # type: ignore[arg-type]
+        ({"batches": None, "batch": lambda index: [][index]}, r"`batch\(0\)` raises IndexError"),
+        ({"batches": None, "batch": lambda index: [torch.ones(2, 4)][index]}, r"`batch\(1\)` raises IndexError"),
+    ],
+)
+def test_batches_that_cannot_be_used_are_named(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(RunError, match=said):
+        steadystep.diagnose(SimpleNamespace(**regression(**changes)))

@@ -22,6 +22,9 @@ from steadystep.lab.study.command import command_line
 from steadystep.lab.system.atomic import check_folder
 from steadystep.recorder.folder import BrokenBoxError
 
+KEPT = "box"
+"""The folder in that of the report in which the black box of the replayed run is kept."""
+
 
 def examine(box: Path | None, run: str | None, steps: int | None, as_json: bool, out: Path | None) -> int:
     """Diagnose, show the diagnosis and return its exit code.
@@ -31,6 +34,8 @@ def examine(box: Path | None, run: str | None, steps: int | None, as_json: bool,
     """
     if out is not None:
         check_folder(out)
+        if box is not None and (out / KEPT).resolve() == box.resolve():
+            raise UserError(f"--out {out} would write a box in place of {box}, which is read: choose another folder")
     found = _diagnosis(box, run, steps, out)
     page = None
     if out is not None:
@@ -64,7 +69,7 @@ def _diagnosis(box: Path | None, run: str | None, steps: int | None, out: Path |
                 assert box is not None
                 return suspect(box)
             made = make_run(run)
-            return diagnose(made, steps=steps, box=box, keep=None if out is None else out / "box", tell=tell)
+            return diagnose(made, steps=steps, box=box, keep=None if out is None else out / KEPT, tell=tell)
         except (RunError, BrokenBoxError) as error:
             raise UserError(" ".join(str(error).split())) from error
 

@@ -25,6 +25,8 @@ HEAVY = 2.0
 """A Hill index below it means that the variance of the norms is not finite."""
 DRIFT = 2.0
 REPLAYED = 50
+THRESHOLD = 2
+"""The place of the threshold itself among the candidates."""
 DIFFERS = 0.02
 """The share of the loss by which two replays must end apart to count as different."""
 
@@ -97,6 +99,16 @@ def advise_clip(box: str | Path | Recording, run: Any = None) -> Advice:
     if run is not None:
         needed, replayed = _replayed(recording, run, threshold)
         evidence += replayed
+        if needed is None:
+            return Advice(
+                None,
+                "",
+                0.0,
+                f"no threshold can be told: clipped to {threshold:.2g}, the replay fails too; the doctor without "
+                "--clip looks for the reason",
+                _warnings(recording, calm),
+                tuple(evidence),
+            )
         if not needed and purpose == "insurance":
             return Advice(
                 None,
@@ -137,8 +149,11 @@ def _warnings(recording: Recording, norms: np.ndarray) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _replayed(recording: Recording, run: Any, threshold: float) -> tuple[bool, list[Evidence]]:
-    """Return whether the threshold makes a difference in replay, and what came of each."""
+def _replayed(recording: Recording, run: Any, threshold: float) -> tuple[bool | None, list[Evidence]]:
+    """Return whether the threshold makes a difference in replay, and what came of each.
+
+    The first is None if the threshold itself fails in replay.
+    """
     given = BoxedRun(run, recording)
     evidence = []
     with kept(given):
@@ -155,6 +170,8 @@ def _replayed(recording: Recording, run: Any, threshold: float) -> tuple[bool, l
                 f"the mean clipped and the mean raw gradient have cosine {_cosine(case, threshold):.3f}",
             )
         )
+    if not math.isfinite(ends[THRESHOLD]):
+        return None, evidence
     level = max(abs(end) for end in ends) if all(map(math.isfinite, ends)) else math.inf
     return not math.isfinite(level) or max(ends) - min(ends) > DIFFERS * level, evidence
 

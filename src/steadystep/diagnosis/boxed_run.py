@@ -1,11 +1,12 @@
 """A run that starts from a black box."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from steadystep.diagnosis.errors import RunError
 from steadystep.diagnosis.run import Run
 from steadystep.recorder.recording import Recording
-from steadystep.recorder.state import put_back
+from steadystep.recorder.state import State, put_back
 
 AFTER = 8
 
@@ -14,7 +15,7 @@ class BoxedRun(Run):
     """The user's run at the oldest snapshot of a box, with the batches of the box.
 
     Raises:
-        RunError: if the box has no snapshot, or one of another model.
+        RunError: if the box has no snapshot, or one of another model or optimizer.
     """
 
     def __init__(self, user: Any, recording: Recording) -> None:
@@ -22,13 +23,19 @@ class BoxedRun(Run):
         if not recording.snapshots:
             raise RunError("the box has no snapshot to replay from: run the doctor on the run alone, without the box")
         self.recording, self._snapshot = recording, recording.snapshots[0]
-        given = {name: tuple(parameter.shape) for name, parameter in self.parameters()}
+        tensors = [*self.model.named_parameters(), *self.model.named_buffers()]
+        given = {name: tuple(tensor.shape) for name, tensor in tensors}
         saved = {name: tuple(tensor.shape) for name, tensor in self._snapshot.state.model.items()}
         other = next((name for name, shape in given.items() if saved.get(name) != shape), None)
         if other is not None:
             raise RunError(
                 f"the box is of another model: its {other} has shape {saved.get(other, 'none')}, and the run's "
                 f"{given[other]}"
+            )
+        groups, boxed = len(self.optimizer.param_groups), len(self._snapshot.state.groups)
+        if groups != boxed:
+            raise RunError(
+                f"the box is of another optimizer: that had {boxed} parameter groups, and the run's has {groups}"
             )
 
     @property
@@ -42,10 +49,81 @@ class BoxedRun(Run):
         return int(self.recording.steps[-1]) + 1 - self.first if len(self.recording.steps) else AFTER
 
     def batch(self, index: int) -> Any:
-        """Return the batch that the box has of a step, else the run's own."""
+        """Return the batch that the box has of a step, in the classes of the run's own, else the run's own."""
         held = self.recording.batches
-        return held[index] if index in held else super().batch(index)
+        if index not in held:
+            return super().batch(index)
+        try:
+            own = super().batch(index)
+        except RunError:
+            own = None
+        return in_classes_of(own, held[index])
 
     def begin(self) -> None:
-        """Bring the run to the snapshot."""
-        put_back(self._snapshot.state, self.model, self.optimizer, self.others())
+        """Bring the run to the snapshot.
+
+        Raises:
+            RunError: if the box has a state that the run's optimizer or another object does not take.
+        """
+        state, others = self._snapshot.state, self.others()
+        names = _counterparts(state, others)
+        try:
+            put_back(state, self.model, self.optimizer, {names.get(name, name): each for name, each in others.items()})
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"the state in the box does not fit the run: {type(error).__name__}: {error}") from error
+
+
+def _counterparts(state: State, others: Mapping[str, Any]) -> dict[str, str]:
+    """Return the box's names for objects that are called otherwise there, as in a trainer.
+
+    What has the same name is the same. The rest is told by the entries of its state, and then by its order.
+    """
+    missing = [name for name in state.others if name not in others]
+    found: dict[str, str] = {}
+    for name, other in others.items():
+        if name in state.others:
+            continue
+        entries = set(other.state_dict())
+        match = next((each for each in missing if set(state.others[each]) == entries), None)
+        if match is not None:
+            missing.remove(match)
+            found[name] = match
+    return found
+
+
+def in_classes_of(own: Any, value: Any) -> Any:
+    """Return a value of a box in the classes of a value of the run, where both have the same form.
+
+    A box holds only dicts, lists, tuples and tensors, and never says which class to make.
+
+    >>> from collections import UserDict
+    >>> in_classes_of([UserDict(x=1), 2], [{"x": 3}, 4])
+    [{'x': 3}, 4]
+    >>> type(in_classes_of([UserDict(x=1), 2], [{"x": 3}, 4])[0]).__name__
+    'UserDict'
+    """
+    if isinstance(value, dict):
+        fields = own if isinstance(own, Mapping) else {}
+        items = {key: in_classes_of(fields.get(key), item) for key, item in value.items()}
+        return _made(own, lambda: type(own)(items), items) if isinstance(own, Mapping) else items
+    if isinstance(value, tuple | list):
+        inner = own if isinstance(own, tuple | list) and len(own) == len(value) else [None] * len(value)
+        items = [in_classes_of(part, item) for part, item in zip(inner, value, strict=True)]
+        names = getattr(value, "_fields", None)
+        if names is not None:
+            same = isinstance(own, tuple) and getattr(own, "_fields", None) == names
+            made: Callable[..., Any] = type(value)
+            named = made(*items)
+            return _made(own, lambda: type(own)(*items), named) if same else named
+        return type(value)(items)
+    return value
+
+
+def _made(own: Any, make: Callable[[], Any], plain: Any) -> Any:
+    """Return what a class of the user's makes of the parts, or the plain value if it does not take them."""
+    if type(own) is type(plain):
+        return plain
+    try:
+        return make()
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return plain

@@ -1,6 +1,7 @@
 """A recorded run, and the questions that replays can answer about it."""
 
 import dataclasses
+import itertools
 import math
 import statistics
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 
+from steadystep.diagnosis import examples
 from steadystep.diagnosis.changes import Change, reset, with_batches
 from steadystep.diagnosis.errors import RunError
 from steadystep.diagnosis.operations import Edit, Event, Place, Seen, operations
@@ -91,6 +93,7 @@ class Case:
         self.started = time.perf_counter()
         self.evidence: list[Evidence] = []
         self.tried: dict[int, Any] = {}
+        self.replayable = True  # until two replays of the same steps differ
         self.start = run.take()
         self.moments: dict[int, Moment] = {self.first: self.start}
         self._references: dict[int, float] = {}
@@ -248,21 +251,40 @@ class Case:
 
     def _loss(self, changes: tuple[Change, ...]) -> float:
         """Return the mean of the finite losses of the reference batches; NaN if most are not."""
-        found, spread, now = [], self.reference_batches(), self.run.take()
+        found, spread, now = [], self.reference_batches, self.run.take()
         for index in spread:
             try:
                 batch = converted(self.run.batch(index), changes)
                 found.append(float(self.run.loss(batch).detach()))
+            except RunError:
+                raise
             except Exception:  # noqa: BLE001 a model that cannot compute its loss has none
                 return math.nan
             self.run.put_back(now)
         finite = [loss for loss in found if math.isfinite(loss)]
         return sum(finite) / len(finite) if 2 * len(finite) > len(found) else math.nan
 
+    @cached_property
     def reference_batches(self) -> list[int]:
-        """Return the steps whose batches are references: spread over what was run, without the last ones."""
-        last = max(len(self.steps) - 3, 1)
+        """Return the steps whose batches are references: spread over what was run, without the last ones.
+
+        Of a run that ends at once, they are the first that are finite, without that of its last step.
+        """
+        last = len(self.steps) - 3
+        if last < REFERENCES:
+            indices = range(self.first, self.first + 4 * REFERENCES)
+            known = (index for index in indices if index != self.last and self.has_batch(index))
+            finite = (index for index in known if examples.nonfinite(self.run.batch(index)) is None)
+            return list(itertools.islice(finite, REFERENCES)) or [self.first]
         return sorted({self.first + round(last * part / REFERENCES) for part in range(REFERENCES)})
+
+    def has_batch(self, index: int) -> bool:
+        """Whether there is a batch for a step."""
+        try:
+            self.run.batch(index)
+        except RunError:  # the batches of a box, or of a function, may end there
+            return False
+        return True
 
     @cached_property
     def untrained(self) -> float:

@@ -27,6 +27,7 @@ from steadystep.diagnosis.culprit import Finding
 from steadystep.diagnosis.kept import kept
 from steadystep.diagnosis.play import Step
 from steadystep.diagnosis.race import Tried, try_fix, usual
+from steadystep.diagnosis.recorded import compare
 from steadystep.diagnosis.result import Diagnosis, Evidence
 from steadystep.diagnosis.run import Run
 from steadystep.diagnosis.trouble import DAMAGE, Trouble, first_damage, stalled, trouble_of
@@ -96,6 +97,7 @@ def diagnose(
         if trouble is not None:
             case.save_box()
         finding = _find(case, trouble, tell)
+        trouble = compare(case, trouble) if finding is None else trouble
         if finding is None and trouble is not None and trouble.kind in ("spike", "rise"):
             trouble = stalled(case)  # if the run has learned, what nothing decides was noise
             finding = None if trouble is None else _finite(case, trouble, tell)
@@ -200,7 +202,7 @@ def _risen_before(case: Case, trouble: Trouble) -> Trouble | None:
 
 def _is_thrown_off(step: Step) -> bool:
     """Whether an update is about as large as the parameters that it has led to."""
-    return step.update > 0.5 * step.weight
+    return step.update > 0.5 * step.weight or math.isinf(step.update)  # the norm overflows before the values do
 
 
 def _finite(case: Case, trouble: Trouble, tell: Tell) -> Finding | None:
@@ -271,7 +273,14 @@ def _nobody(case: Case, trouble: Trouble | None) -> Diagnosis:
         sentence = f"the run is healthy: {len(case.steps)} steps, loss {first:.4g} -> {last:.4g} on the same batches"
     else:
         sentence = f"{trouble.words}; no single factor that was swapped decides the outcome"
-        if trouble.kind != "error":
+        if not case.replayable:
+            sentence = (
+                f"{trouble.words}; two replays of the same steps differ, so that no replay can prove anything: the "
+                "same index must give the same batch, and random numbers must come from a seeded generator"
+            )
+        elif trouble.kind == "unseen":
+            sentence = trouble.words
+        elif trouble.kind != "error":
             for candidate in usual(case, case.before(trouble.step)):
                 tried = try_fix(case, candidate)
                 race.append(Evidence(candidate.words, tried.words, tried.holds))

@@ -26,11 +26,9 @@ class Plain:
     """
 
     def __init__(self, user: Any, functions: Iterable[Any]) -> None:
-        self._places: list[tuple[str, Callable[[], Any], Callable[[Any], None]]] = []
-        if hasattr(user, "__dict__"):
-            self._places += [
-                _of_mapping(vars(user), name) for name in vars(user) if name not in ("model", "optimizer", "batches")
-            ]
+        self._places: list[tuple[str, Callable[[], Any], Callable[[Any], None]]] = [
+            _of_attribute(user, name) for name in attributes(user) if name not in ("model", "optimizer", "batches")
+        ]
         for function in functions:
             inner = getattr(function, "__func__", function)
             if not isinstance(inner, FunctionType):
@@ -41,9 +39,9 @@ class Plain:
                 _of_mapping(inner.__globals__, name) for name in inner.__code__.co_names if name in inner.__globals__
             ]
 
-    def take(self) -> list[Any]:
-        """Copy the values; what is not plain is left out."""
-        return [_taken(read()) for _, read, _ in self._places]
+    def take(self) -> list["Restore | None"]:
+        """Copy the values, and return for each how it is put back; None for what is not plain."""
+        return [restorer(value) if _elements(value := read()) <= _LARGEST else None for _, read, _ in self._places]
 
     def numbers(self) -> list[tuple[str, Callable[[], Any], Callable[[Any], None]]]:
         """Return the numbers above 1 by name, with how each is read and written."""
@@ -51,11 +49,22 @@ class Plain:
             place for place in self._places if type(value := place[1]()) in (int, float) and 1 < value < float("inf")
         ]
 
-    def put_back(self, values: list[Any]) -> None:
+    def put_back(self, values: list["Restore | None"]) -> None:
         """Put the values back."""
-        for (_, read, write), value in zip(self._places, values, strict=True):
-            if value is not _LEFT:
-                write(_restored(read(), value))
+        for (_, read, write), restore in zip(self._places, values, strict=True):
+            if restore is not None and (value := restore()) is not read():
+                write(value)
+
+
+def attributes(user: Any) -> dict[str, Any]:
+    """Return the attributes of an object by name, also those that it keeps in slots or as a named tuple."""
+    slots = [name for kind in type(user).__mro__ for name in _names(getattr(kind, "__slots__", ()))]
+    fields = [*slots, *getattr(type(user), "_fields", ())]
+    return {name: getattr(user, name) for name in fields if hasattr(user, name)} | dict(getattr(user, "__dict__", {}))
+
+
+def _names(slots: str | Iterable[str]) -> list[str]:
+    return [name for name in ([slots] if isinstance(slots, str) else slots) if not name.startswith("__")]
 
 
 def surroundings(functions: Iterable[Any]) -> dict[str, Any]:
@@ -93,40 +102,79 @@ def _of_cell(name: str, cell: CellType) -> tuple[str, Callable[[], Any], Callabl
     return name, read, write
 
 
-def _taken(value: Any) -> Any:
-    if isinstance(value, torch.Generator):
-        return value.get_state()
-    if isinstance(value, random.Random):
-        return value.getstate()
-    if isinstance(value, np.random.Generator):
-        return copied(value.bit_generator.state)
-    return copied(value) if _elements(value) <= _LARGEST else _LEFT
+def _of_attribute(user: Any, name: str) -> tuple[str, Callable[[], Any], Callable[[Any], None]]:
+    # A frozen dataclass forbids assignments, but may hold a value that changes.
+    return name, lambda: getattr(user, name, None), lambda value: object.__setattr__(user, name, value)
 
 
-def _restored(present: Any, value: Any) -> Any:
-    """Return the value in the object that is there, if it can hold it."""
-    if isinstance(present, torch.Generator):
-        present.set_state(value)
-    elif isinstance(present, random.Random):
-        present.setstate(value)
-    elif isinstance(present, np.random.Generator):
-        present.bit_generator.state = copied(value)
-    elif isinstance(present, list) and isinstance(value, list):
-        present[:] = copied(value)
-    elif isinstance(present, dict | set) and type(present) is type(value):
-        present.clear()
-        present.update(copied(value))
-    elif isinstance(present, torch.Tensor) and isinstance(value, torch.Tensor) and present.shape == value.shape:
-        with torch.no_grad():
-            present.copy_(value)
-    else:
-        return copied(value)
-    return present
+Restore = Callable[[], Any]
+"""Gives an object the value that it had, and returns the object."""
+
+
+def restorer(value: Any) -> Restore:
+    """Copy a plain value, and return what puts it back into the same object, and into the same objects within it."""
+    match value:
+        case torch.Generator():
+            state = value.get_state()
+            return lambda: value.set_state(state)
+        case random.Random():
+            place = value.getstate()
+            return lambda: (value.setstate(place), value)[1]
+        case np.random.Generator():
+            bits = copied(value.bit_generator.state)
+            return lambda: (setattr(value.bit_generator, "state", copied(bits)), value)[1]
+        case torch.Tensor():
+            clone = value.detach().clone()
+            return lambda: _overwritten(value, clone)
+        case np.ndarray():
+            content = value.copy()
+            return lambda: _overwritten_array(value, content)
+        case list():
+            items = [restorer(item) for item in value]
+            return lambda: _refilled(value, items)
+        case dict():
+            pairs = {key: restorer(item) for key, item in value.items()}
+            return lambda: _refilled_mapping(value, pairs)
+        case set():
+            members = set(value)
+            return lambda: (value.clear(), value.update(members), value)[2]
+        case tuple():
+            parts = [restorer(item) for item in value]
+            return lambda: ([part() for part in parts], value)[1]
+    return lambda: value
+
+
+@torch.no_grad()
+def _overwritten(tensor: torch.Tensor, content: torch.Tensor) -> torch.Tensor:
+    """Return the tensor with its content of before, or a copy of that if the tensor has another form now."""
+    if (tensor.shape, tensor.dtype, tensor.device) != (content.shape, content.dtype, content.device):
+        return content.clone()
+    if tensor.is_inference() or (0 in tensor.stride() and tensor.numel() > 1):  # may not be written to
+        return tensor
+    return tensor.copy_(content)
+
+
+def _overwritten_array(array: np.ndarray, content: np.ndarray) -> np.ndarray:
+    if array.flags.writeable:
+        array[...] = content
+    return array
+
+
+def _refilled(values: list[Any], items: list[Restore]) -> list[Any]:
+    values[:] = [item() for item in items]
+    return values
+
+
+def _refilled_mapping(values: dict[Any, Any], pairs: dict[Any, Restore]) -> dict[Any, Any]:
+    items = {key: item() for key, item in pairs.items()}
+    values.clear()
+    values.update(items)
+    return values
 
 
 def _elements(value: Any) -> float:
     """Return how many elements a plain value has, or infinity if it is not plain."""
-    if isinstance(value, _ATOMS):
+    if isinstance(value, (*_ATOMS, torch.Generator, random.Random, np.random.Generator)):
         return 1
     if isinstance(value, np.ndarray | np.generic):
         return value.size

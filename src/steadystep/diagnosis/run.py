@@ -10,8 +10,8 @@ from torch import nn
 
 from steadystep.arguments import described
 from steadystep.diagnosis.errors import RunError
-from steadystep.diagnosis.plain import Plain, surroundings
-from steadystep.recorder.state import State, put_back, take
+from steadystep.diagnosis.plain import Plain, Restore, attributes, surroundings
+from steadystep.recorder.state import State, put_back, put_back_optimizer, take
 
 SHORTEST = 200
 LONGEST = 1_000
@@ -41,8 +41,11 @@ class Run:
         self._batches = getattr(user, "batches", None)
         if self._batches is None and not callable(getattr(user, "batch", None)):
             raise RunError("the run needs `batches`, a sequence, or `batch(index)`")
-        if self._batches is not None and not (hasattr(self._batches, "__len__") and len(self._batches)):
-            raise RunError(f"`batches` must be a sequence that is not empty, and is {described(self._batches)}")
+        if self._batches is not None and not (_is_sequence(self._batches) and len(self._batches)):
+            raise RunError(
+                f"`batches` must be a sequence that is not empty, such as list(loader), and is "
+                f"{described(self._batches)}"
+            )
         functions = (getattr(user, "step", None), user.loss, getattr(user, "batch", None))
         self._plain = Plain(user, functions)
         self._around = surroundings(functions)
@@ -84,9 +87,16 @@ class Run:
 
     def batch(self, index: int) -> Any:
         """Return the batch of a step; a sequence starts over at its end."""
-        if self._batches is None:
-            return self.user.batch(index)
-        return self._batches[index % len(self._batches)]
+        try:
+            if self._batches is None:
+                return self.user.batch(index)
+            return self._batches[index % len(self._batches)]
+        except Exception as error:
+            call = "batch({})" if self._batches is None else "batches[{}]"
+            raise RunError(
+                f"`{call.format(index)}` raises {type(error).__name__}: {error}; each step needs a batch, also those "
+                "after the last one of an epoch"
+            ) from error
 
     @property
     def period(self) -> int | None:
@@ -146,14 +156,21 @@ class Run:
 
     def others(self) -> Mapping[str, Any]:
         """Return what else has a state: a scaler, a scheduler and the like."""
-        known = {**self._around, **_attributes(self.user)}
+        known = {**self._around, **attributes(self.user)}
+        own = {id(module) for module in self.model.modules()} | {id(self.optimizer)}
         return {
-            name: value
+            name: _Optimizer(value) if isinstance(value, torch.optim.Optimizer) else value
             for name, value in known.items()
-            if not isinstance(value, nn.Module | torch.optim.Optimizer | type)
+            if id(value) not in own
+            and not isinstance(value, type)
             and callable(getattr(value, "state_dict", None))
             and callable(getattr(value, "load_state_dict", None))
+            and not (isinstance(value, nn.Module) and self._is_model_again(value))
         }
+
+    def _is_model_again(self, module: nn.Module) -> bool:
+        """Whether a module has no state of its own, or is a wrapper of the model."""
+        return not module.state_dict() or any(part is self.model for part in module.modules())
 
     def begin(self) -> None:
         """Bring the run to its start, where it is."""
@@ -170,11 +187,31 @@ class Run:
     def put_back(self, moment: "Moment") -> None:
         """Bring the run back to a moment, in place."""
         self._plain.put_back(moment.plain)
-        self.user.optimizer = moment.optimizer
+        if self.user.optimizer is not moment.optimizer:
+            self.user.optimizer = moment.optimizer
         put_back(moment.state, self.model, moment.optimizer, self.others())
         for name, parameter in self.parameters():
             gradient = moment.gradients.get(name)
             parameter.grad = None if gradient is None else gradient.clone()
+
+
+class _Optimizer:
+    """A further optimizer of a run, whose moments keep their types and addresses."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self._optimizer = optimizer
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return a copy of the state and the options."""
+        return vars(take(nn.Module(), self._optimizer))
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Give the optimizer its state and options back."""
+        put_back_optimizer(State(**state), self._optimizer)
+
+
+def _is_sequence(value: Any) -> bool:
+    return hasattr(value, "__len__") and hasattr(value, "__getitem__") and not isinstance(value, Mapping)
 
 
 @dataclass(frozen=True)
@@ -206,8 +243,4 @@ class Moment:
     optimizer: torch.optim.Optimizer
     state: State
     gradients: dict[str, torch.Tensor]
-    plain: list[Any]
-
-
-def _attributes(user: Any) -> dict[str, Any]:
-    return dict(vars(user)) if hasattr(user, "__dict__") else {}
+    plain: list[Restore | None]

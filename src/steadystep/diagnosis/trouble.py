@@ -26,7 +26,8 @@ class Trouble:
     Attributes:
         kind: "error", "loss", "gradient" or "parameter" (not finite), "frozen" (no step is applied any more), "spike",
             "rise" (there are many of them), "diverged", "stalled" or "slow" (the loss
-            falls clearly, but by next to nothing).
+            falls clearly, but by next to nothing), or "unseen" (a black box has recorded it, and a replay does not show
+            it).
         step: the step at which it shows.
         words: what is seen.
     """

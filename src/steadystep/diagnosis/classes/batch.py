@@ -39,8 +39,13 @@ def investigate(case: Case, trouble: Trouble) -> Finding | None:
 def others_are_fine(case: Case, step: int) -> tuple[int, int]:
     """Return how many other batches are finite with the weights of a step, and how many were tried."""
     moment, is_same = case.at(step), same_batch(case, step)
-    around = range(case.before(step, OTHERS), step + OTHERS + 1)
-    chosen = [index for index in around if not is_same(index)][-OTHERS:]
+    alike = examples.nonfinite(case.run.batch(step)) is not None
+    around = range(case.before(step, OTHERS), step + 2 * OTHERS + 1)
+    others = [index for index in around if not is_same(index) and (index <= case.last or case.has_batch(index))]
+    if alike:  # batches that are not finite either are bad for the same reason
+        others = [index for index in others if not examples.nonfinite(case.run.batch(index))]
+    near = [index for index in others if index <= step + OTHERS]
+    chosen = near[-OTHERS:] if len(near) >= OTHERS else others[:OTHERS]
     return sum(case.probe(moment, case.run.batch(index)).is_finite for index in chosen), len(chosen)
 
 
@@ -64,6 +69,8 @@ def finding(case: Case, step: int, probe: Probe, holds: tuple[int | None, str] |
             Fix(f"leave {place} out, or mend its data", (_without_examples(case, step, bad),), case.before(step))
         )
     fixes.append(Fix(f"skip batch {step}, and what is like it", (skip_bad(case, step),), case.before(step)))
+    if holds is not None:
+        fixes.append(Fix("leave out every batch that is not finite", (skip_nonfinite(),), case.before(step)))
     return Finding(
         "batch", place, step, f"{place} {reason}; other batches are fine with the same weights", tuple(fixes)
     )
@@ -72,6 +79,13 @@ def finding(case: Case, step: int, probe: Probe, holds: tuple[int | None, str] |
 def skip_bad(case: Case, step: int) -> Change:
     """Leave out the batch of a step, whenever it comes."""
     return without(same_batch(case, step), f"batch {step} skipped")
+
+
+def skip_nonfinite() -> Change:
+    """Leave out the batches that hold something that is not finite."""
+    return with_batches(
+        lambda index, batch: SKIP if examples.nonfinite(batch) else batch, "batches that are not finite skipped"
+    )
 
 
 def same_batch(case: Case, step: int) -> Callable[[int], bool]:

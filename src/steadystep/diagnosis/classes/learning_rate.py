@@ -13,6 +13,9 @@ from steadystep.diagnosis.run import Run
 from steadystep.diagnosis.trouble import Trouble
 
 FACTORS = (0.5, 0.25, 0.1, 0.03, 0.01, 0.001)
+FURTHER = tuple(10.0**-power for power in range(4, 25))
+"""For a rate that is wrong by orders of magnitude. So small a rate hurts nothing, so that it must make progress too."""
+SMALLEST = 1e-9
 SHORT = 100
 
 
@@ -24,9 +27,17 @@ def investigate(case: Case, trouble: Trouble, first: int) -> Finding | None:
         trouble: what shows.
         first: the step before which the loss was still sound.
     """
+    rate = rate_at(case, trouble.step)
+    if rate < 0:
+        return _negative(case, rate, first)
     tenth = _try(case, first, 0.1)
     case.note("learning rate / 10", tenth.words, tenth.holds)
-    if not tenth.holds and not _try(case, first, FACTORS[-2]).holds:
+    further = [factor for factor in FURTHER if rate * factor >= SMALLEST]
+    if not (
+        tenth.holds
+        or _try(case, first, FACTORS[-2]).holds
+        or any(_try(case, first, factor, progress=True).holds for factor in (FACTORS[-1], *further))
+    ):
         return None
     given = try_fix(case, Fix("", (with_batches(_others(case), "other batches"),), first), SHORT)
     case.note("other batches at the same learning rate", given.words, given.holds)
@@ -34,8 +45,8 @@ def investigate(case: Case, trouble: Trouble, first: int) -> Finding | None:
     if given.holds and not _rose(given, case) and not restless:
         return None
     best, worst = None, 1.0
-    for factor in FACTORS:
-        tried = _try(case, first, factor)
+    for factor in (*FACTORS, *further):
+        tried = _try(case, first, factor, progress=factor < FACTORS[-2])
         if learns_far_more(case, tried, given) if restless else tried.holds:
             best = factor
             break
@@ -43,7 +54,6 @@ def investigate(case: Case, trouble: Trouble, first: int) -> Finding | None:
     if best is None:
         return None
     case.note(f"learning rate x {best:g}", "holds", True)
-    rate = rate_at(case, trouble.step)
     jump = rate / rate_at(case, first) if rate_at(case, first) else 1.0
     sentence = (
         f"the learning rate {rate:.3g} is about {1 / best:.2g} times too large: it holds with {rate * best:.3g} and "
@@ -55,7 +65,9 @@ def investigate(case: Case, trouble: Trouble, first: int) -> Finding | None:
             f"{trouble.step}; {sentence}"
         )
     fixes = [
-        Fix(f"set lr={rate * factor:.2g}", (learning_rate(factor),), first) for factor in FACTORS if factor <= best
+        Fix(f"set lr={rate * factor:.2g}", (learning_rate(factor),), first)
+        for factor in (*FACTORS, *further)
+        if factor <= best
     ]
     return Finding("learning-rate", "lr", trouble.step, sentence, tuple(fixes[:3]))
 
@@ -98,8 +110,20 @@ def too_small(case: Case) -> Finding | None:
     return None
 
 
-def _try(case: Case, first: int, factor: float) -> Tried:
-    return try_fix(case, Fix("", (learning_rate(factor),), first), SHORT)
+def _negative(case: Case, rate: float, first: int) -> Finding | None:
+    """Ask whether the run is sound with the rate's opposite."""
+    for factor in (-1.0, -0.1, -0.01):
+        tried = _try(case, first, factor)
+        case.note(f"learning rate {rate * factor:.3g}", tried.words, tried.holds)
+        if tried.holds:
+            fix = Fix(f"set lr={rate * factor:.2g}", (learning_rate(factor),), first)
+            words = f"the learning rate is negative, {rate:.3g}: each step goes uphill"
+            return Finding("learning-rate", "lr", first, f"{words}, and it holds with {rate * factor:.3g}", (fix,))
+    return None
+
+
+def _try(case: Case, first: int, factor: float, progress: bool = False) -> Tried:
+    return try_fix(case, Fix("", (learning_rate(factor),), first), SHORT, progress=progress)
 
 
 def _rose(tried: Tried, case: Case) -> bool:

@@ -15,6 +15,8 @@ FACTOR = 4.0
 """How many times the median norm an outlier's is, at least."""
 CLEAR = 10.0
 """The same where the run recovers, which a noisy one does after many a step."""
+GROWTH = 3
+"""The last steps whose growth is that of a run that diverges."""
 AFTER = 10
 FEWEST = 5
 """Gradients before a step that a median is taken of, at least."""
@@ -25,11 +27,18 @@ def candidates(case: Case, trouble: Trouble) -> list[int]:
     found = []
     for step in case.window(max(case.first + 1, trouble.step - 10), trouble.step + 2):
         before = [s.gradient for s in case.window(step.index - 20, step.index) if math.isfinite(s.gradient)]
-        if len(before) >= FEWEST and step.gradient > (CLEAR if trouble.kind == "spike" else FACTOR) * statistics.median(
-            before
-        ):
+        if len(before) < FEWEST:
+            continue
+        factor = CLEAR if trouble.kind == "spike" else FACTOR
+        if step.gradient > factor * max(statistics.median(before), _expected(before)):
             found.append(step.index)
     return found
+
+
+def _expected(before: list[float]) -> float:
+    """Return the gradient that is to be expected of a run that diverges, whose gradients grow from step to step."""
+    first, last = before[-1 - GROWTH], before[-1]
+    return last * (last / first) ** (1 / GROWTH) if 0 < first < last else 0.0
 
 
 def investigate(case: Case, trouble: Trouble) -> Finding | None:

@@ -27,6 +27,7 @@ def investigate(case: Case, trouble: Trouble) -> tuple[bool, Finding | None]:
         return True, None
     if _first_difference(played.steps, again.steps) is not None or differs <= first:
         case.note("a replay of the same steps", f"another loss at step {differs}: the run cannot be replayed", None)
+        case.replayable = False
         return False, None
     if not played.is_sound:
         case.note("a replay of the same steps", "not finite either, at another step", False)
