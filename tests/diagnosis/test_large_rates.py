@@ -1,4 +1,4 @@
-"""A learning rate that is wrong by orders of magnitude, or negative, is named as such, and broken data as themselves."""
+"""A learning rate that is far too large, or negative, is named as such, and broken data at the start as themselves."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,12 +1,14 @@
 """The state of a parameter: what is missing is created, and what does not fit the parameter is refused."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import torch
 
 from steadystep.gradients.gradient_set import local_reals
+from steadystep.kernels.codegen import arguments_read
 from steadystep.kernels.precision import ROUNDING_ERROR, Rounding, is_compensated, storage_dtype
 from steadystep.memory.access import check_storage, check_writable, refuse_conjugated
 from steadystep.optimizers.arguments import as_plain_value
@@ -15,6 +17,12 @@ from steadystep.rule import Rule
 
 _SLOTS_WITHOUT_COUNT = ("momentum_buffer",)
 """The slots of torch's SGD, which counts no steps."""
+
+
+@cache
+def _reads_step(scalars: Callable[..., Any]) -> bool:
+    """Return whether the coefficients of a rule depend on the number of the step, which those of Lion do not."""
+    return 0 in arguments_read(scalars)
 
 
 def slots_of(rule: Rule, rounding: Rounding, parameter: torch.Tensor) -> list[str]:
@@ -76,7 +84,8 @@ def check_counters(entry: Mapping[str, Any], rule: Rule, name: str, known: bool)
     Raises:
         ValueError: naming the parameter and the counter.
     """
-    if known and STEP not in entry and rule.slots != _SLOTS_WITHOUT_COUNT:
+    counted = _reads_step(rule.scalars) and rule.slots != _SLOTS_WITHOUT_COUNT
+    if known and counted and STEP not in entry:
         raise ValueError(
             f"the state of {name} has no {STEP!r}: add the number of steps that {', '.join(rule.slots)} come from, or "
             "start without state"
