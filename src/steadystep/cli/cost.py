@@ -1,5 +1,6 @@
 """`steadystep cost`: the cost of optimizers and clippers in a training step."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -36,12 +37,15 @@ def cost(
     from steadystep.cli.page_link import finish_with_page
     from steadystep.lab.cost.arms import cost_arms
     from steadystep.lab.cost.measure import measure
+    from steadystep.lab.errors import UserError
     from steadystep.lab.report.cost.report import cost_document
     from steadystep.lab.report.document import show, write_document
     from steadystep.lab.report.files import make_folder
     from steadystep.lab.study.command import command_line, folder_for
     from steadystep.lab.tasks import find_task
 
+    if not math.isfinite(seconds):
+        raise UserError(f"--seconds is {seconds}: it must be a finite number from 0.1 up")
     chosen, measured_arms = find_task(task), cost_arms(split_names(arms))
     folder = out or folder_for(chosen.name, "-cost")
     make_folder(folder)  # fail before the measurement, not after it

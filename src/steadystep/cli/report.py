@@ -1,5 +1,6 @@
 """`steadystep report`: write the tables and the HTML page of a finished study from its records."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -39,7 +40,8 @@ def report(
             check_folder(folder)
     results = read_study(study, Warnings())
     summary = summarise(results)
-    written = write_report(results, summary, out or study, command_for(results.study, results.task))
+    command = command_for(results.study, results.task, shlex.quote(str(study / "study.json")))
+    written = write_report(results, summary, out or study, command)
     if pack is not None:
         written += pack_study(study, pack)
     console = output()

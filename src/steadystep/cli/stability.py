@@ -22,8 +22,8 @@ def stability(
         typer.Option(
             metavar="LOW:HIGH:POINTS",
             help="Learning rates of all arms: a grid with equal ratios, such as 1e-4:10:11, or a list such as "
-            "0.001,0.01,0.1. (default: four per decade, from three decades below to three decades above the learning "
-            "rates that the task declares)",
+            "0.001,0.01,0.1. (default: four per decade, from three decades below to three decades above the middle of "
+            "those that the task declares)",
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of runs at each learning rate.")] = 3,

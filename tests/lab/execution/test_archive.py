@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lab_factory import make_record, make_trial
+from steadystep.lab.errors import UserError
 from steadystep.lab.execution.archive import NAME, BrokenPackError, pack, unpack
 from steadystep.lab.execution.store import Store
 from tiny_study import WANTED
@@ -84,3 +85,14 @@ def test_a_broken_record_is_not_packed(study: Path, content: bytes, tmp_path: Pa
     with pytest.raises(BrokenPackError, match=f"{path.name} is not a record") as error:
         pack(study, tmp_path / "packed")
     assert "\n" not in str(error.value)
+
+
+def test_the_pack_of_another_study_is_not_overwritten(study: Path, tmp_path: Path) -> None:
+    pack(study, tmp_path / "packed")
+    other = Store(tmp_path / "other")
+    other.declare(WANTED)
+    other.write(RECORDS[0])
+    before = (tmp_path / "packed" / NAME).read_bytes()
+    with pytest.raises(UserError, match=r"contains 1 packed record that .*other does not have"):
+        pack(tmp_path / "other", tmp_path / "packed")
+    assert (tmp_path / "packed" / NAME).read_bytes() == before

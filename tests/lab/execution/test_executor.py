@@ -6,16 +6,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
+from torch import nn
 
 from child_processes import child
+from steadystep.lab.errors import UserError
 from steadystep.lab.execution.executor import InProcess, Processes, WorkerDiedError
 from steadystep.lab.execution.run_study import UnfinishedStudyError, read_study, run_study
 from steadystep.lab.execution.store import Store, StoredStudy
+from steadystep.lab.execution.stored_runs import stored_runs
 from steadystep.lab.execution.worker import Job
 from steadystep.lab.training.checkpoint import UnsafeCheckpointError
 from steadystep.lab.training.trial import Trial
@@ -170,3 +174,22 @@ def test_an_edited_record_is_run_again(tmp_path: Path) -> None:
     assert [t.id for t in observer.started] == [trial.id]
     assert len(observer.warnings) == 1
     assert [numbers(record) for record in again.final["Adam", 2]] == [numbers(r) for r in results.final["Adam", 2]]
+
+
+def test_a_task_that_cannot_be_sent_to_workers_is_refused(tmp_path: Path) -> None:
+    def model() -> nn.Module:
+        return TASK.model()
+
+    task = replace(TASK, model=model)
+    with pytest.raises(UserError, match=r"cannot be sent to worker processes .* or use workers=1"):
+        run_study(STUDY, task, None, tmp_path, workers=2)
+
+
+def test_a_study_of_another_task_or_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="the study's task is 'tiny', but the given task is 'other'"):
+        run_study(STUDY, replace(TASK, name="other"), None, tmp_path / "none")
+    Store(tmp_path).declare(StoredStudy(study=STUDY, task_version=1, data="0" * 16))
+    with pytest.raises(UserError, match="was run with version 1 of tiny, and this is version 2"):
+        stored_runs(tmp_path, pytest.fail, replace(TASK, version=2))
+    with pytest.raises(UserError, match="contains a study of the task 'tiny', and 'other' is given"):
+        stored_runs(tmp_path, pytest.fail, replace(TASK, name="other"))

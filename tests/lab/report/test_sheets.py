@@ -119,3 +119,9 @@ def test_missing_measurements_are_nan_and_inapplicable_cells_are_empty() -> None
     assert math.isnan(float(row["test_accuracy_low"]))
     assert row["threshold"] == row["paper_accuracy"] == ""
     assert read(verdicts_csv(summary)) == []
+
+
+def test_a_study_of_one_arm_has_a_table_without_verdicts() -> None:
+    alone, several = (summarise(make_results(arms=arms)) for arms in (ARMS[:1], ARMS))
+    assert verdicts_csv(alone) == verdicts_csv(several).splitlines()[0] + "\n"
+    assert read(verdicts_csv(alone)) == []

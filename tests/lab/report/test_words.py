@@ -121,3 +121,17 @@ def test_the_edge_is_that_of_the_rates_that_were_tried() -> None:
     wider = replace(results, study=results.study.model_copy(update={"arms": (declared,)}))
     assert edge(wider, row) == "lowest"
     assert edge(wider, replace(row, lr=max(run.trial.lr for run in results.tuning["SGD", 4]))) == "highest"
+
+
+def test_an_arm_whose_quantiles_are_one_threshold_had_fewer_settings() -> None:
+    results = make_results()
+    assert "Quantiles of" not in tuning_words(results)
+    clip = results.tuning["Adam + clip", 4][0].trial.clip
+    tuning = {
+        cell: [run.model_copy(update={"trial": run.trial.model_copy(update={"clip": clip})}) for run in runs]
+        if cell[0] == "Adam + clip"
+        else runs
+        for cell, runs in results.tuning.items()
+    }
+    words = tuning_words(replace(results, tuning=tuning))
+    assert "Quantiles of Adam + clip gave the same threshold, so that it had" in words

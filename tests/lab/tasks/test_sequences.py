@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from steadystep.lab.errors import UserError
+from steadystep.lab.tasks import find_task
 from steadystep.lab.tasks.rnn import make_task
 from steadystep.lab.tasks.sequences import PROBLEMS
 from steadystep.lab.tasks.sequences.fresh import FreshSequences
+from steadystep.lab.tasks.sequences.problem import Problem
 from steadystep.lab.tasks.sequences.random_guess import guesses_needed
 
 EXAMPLES = 3_000
@@ -120,6 +122,22 @@ def test_an_example_depends_on_part_index_and_epoch_only(name: str) -> None:
     assert torch.equal(in_order[order], x) and torch.equal(labels[order], y)
     for other, epoch in ((train, 6), (replace(train, part="val"), 5), (replace(train, part="test"), 5)):
         assert not torch.equal(whole(other, order, epoch)[0], x)
+
+
+@pytest.mark.parametrize("problem", PROBLEMS.values(), ids=lambda problem: problem.name)
+def test_the_loss_of_a_guess_is_that_of_the_mean_or_of_equal_odds(problem: Problem) -> None:
+    y = torch.from_numpy(problem.draw(np.random.RandomState(0), 5_000, 50).y)
+    if problem.outputs == 1:
+        guess = torch.full((len(y), 1), float(y.mean()))
+    else:
+        guess = torch.zeros(len(y), problem.outputs, *y.shape[1:])
+    assert problem.guess_loss == pytest.approx(float(problem.loss(guess, y)), rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["rnn-addition:lstm:100:" + "9" * 50, "rnn-latch:tanh:0:1", "rnn-latch:tanh:200000:1"])
+def test_a_size_beyond_any_use_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match="with numbers from 1 to 100000"):
+        find_task(name)
 
 
 def test_random_guessing_solves_latch_but_not_addition() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from steadystep.lab.counted import count
 from steadystep.lab.errors import UserError
 from steadystep.lab.system.atomic import store_errors, write_atomic
 from steadystep.lab.system.json_text import read_json
@@ -30,6 +31,7 @@ def pack(study: Path, into: Path) -> list[Path]:
 
     Raises:
         BrokenPackError: if `study` contains records that cannot be read.
+        UserError: if `into` contains packed records of something else, which would be lost.
         StoreError: if `into` cannot be written.
     """
     with store_errors(into):
@@ -37,6 +39,12 @@ def pack(study: Path, into: Path) -> list[Path]:
     packed = {trial: read_json(line) for trial, line in unpack(study).items()}
     loose = {path.stem: _loose(path) for path in (study / "records").glob("*.json")}
     records = packed | {trial: {"id": trial, **record} for trial, record in loose.items()}
+    others = len(unpack(into).keys() - records.keys())
+    if others:
+        raise UserError(
+            f"{into} contains {count(others, 'packed record')} that {study} does not have, of another study or of more "
+            "runs: choose another folder with --pack"
+        )
     content = "".join(json.dumps(records[trial]) + "\n" for trial in sorted(records))
     write_atomic(into / NAME, gzip.compress(content.encode(), mtime=0))
     declaration = study / "study.json"  # a sweep of learning rates has none

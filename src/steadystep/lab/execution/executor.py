@@ -8,6 +8,7 @@ from steadystep.lab.execution.cluster import Cluster
 from steadystep.lab.execution.collector import Collector
 from steadystep.lab.execution.observer import Observer
 from steadystep.lab.execution.pending_batches import pending_batches
+from steadystep.lab.execution.portable_error import check_portable
 from steadystep.lab.execution.process_group import lost_rank_errors, stop_signals
 from steadystep.lab.execution.worker import Job, run_pending
 from steadystep.lab.execution.worker_process import WorkerDiedError, WorkerProcess, wait_for_events
@@ -51,7 +52,10 @@ def make_executor(job: Job, splits: Splits, workers: int, cluster: Cluster | Non
         from steadystep.lab.execution.ray_tasks import RayTasks  # Ray is an extra
 
         return RayTasks(job, splits, cluster)
-    return InProcess(job, splits) if workers == 1 else Processes(job, workers)
+    if workers == 1:
+        return InProcess(job, splits)
+    check_portable(job)
+    return Processes(job, workers)
 
 
 class InProcess:

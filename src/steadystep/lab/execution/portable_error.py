@@ -2,8 +2,24 @@
 
 import pickle
 import traceback
+from typing import Any
 
 from steadystep.lab.errors import UserError
+
+
+def check_portable(job: Any) -> None:
+    """Check that the work can be sent to other processes.
+
+    Raises:
+        UserError: if the task has functions that another process cannot import, such as lambdas.
+    """
+    try:
+        pickle.dumps(job)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise UserError(
+            f"the task cannot be sent to worker processes ({error}): define its functions at the top level of a "
+            "module, or use workers=1"
+        ) from error
 
 
 def portable(error: BaseException) -> BaseException:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from steadystep.lab.errors import UserError
 from steadystep.lab.execution.cluster import Cluster, connected, trial_device
 from steadystep.lab.execution.observer import Observer, Silent
 from steadystep.lab.execution.seen_results import with_test_seen
@@ -62,7 +63,7 @@ def run_study(
         warm_up()  # while this process loads the data
     observer, torch_device = observer or Silent(), trial_device(device, cluster)
     if study.task != task.name:
-        raise ValueError(f"the study's task is {study.task!r}, but the given task is {task.name!r}")
+        raise UserError(f"the study's task is {study.task!r}, but the given task is {task.name!r}")
     with connected(cluster, workers, torch_device):
         splits = task.load(data)
         store = Store(folder, observer.warning)

@@ -57,10 +57,18 @@ def stored_runs(folder: Path, warn: Warn, task: Task | None = None) -> StoredRun
     Raises:
         BrokenStudyError: if the folder has no valid study.json.
         UnknownTaskError: if the study's task does not exist.
+        UserError: if the task is another one, or of another version.
     """
     store = Store(folder, warn)
     declared = store.declared()
     task = task or find_task(declared.study.task)
+    if task.name != declared.study.task:
+        raise UserError(f"{folder} contains a study of the task {declared.study.task!r}, and {task.name!r} is given")
+    if task.version != declared.task_version:
+        raise UserError(
+            f"{folder} was run with version {declared.task_version} of {task.name}, and this is version "
+            f"{task.version}: its records cannot be read as results of this one"
+        )
     plan: list[tuple[Cell, Sequence[Trial]]] = []
     found: dict[str, Record] = {}
 

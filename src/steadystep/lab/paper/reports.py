@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from steadystep.lab.paper.results import BrokenResultsError
+
 
 @dataclass(frozen=True)
 class Report:
@@ -18,9 +20,15 @@ def read_report(page: Path) -> Report:
     """Return the parts of a page.
 
     Raises:
-        OSError: if the page cannot be read.
+        BrokenResultsError: if the page cannot be read, or is not such a page.
     """
-    lines = page.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = page.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BrokenResultsError(f"cannot read {page}: {reason}") from error
+    if len(lines) < 3 or not lines[0].startswith("# "):
+        raise BrokenResultsError(f"{page} is not a report: it has no title and answer at its beginning")
     facts = lines[4 : lines.index("", 4)] if "" in lines[4:] else lines[4:]
     return Report(
         title=lines[0].removeprefix("# "),

@@ -9,6 +9,7 @@ from typing import Any
 
 from steadystep.lab.counted import count
 from steadystep.lab.errors import UserError
+from steadystep.lab.execution.store import BrokenStudyError, Store
 from steadystep.lab.paper.entry import Measured
 from steadystep.lab.statistics.convergence import DEFINITIONS, FORMER_NAMES
 from steadystep.lab.statistics.reported import TOO_FEW
@@ -45,8 +46,11 @@ def read_table(path: Path) -> list[dict[str, str]]:
 def summary_rows(folder: Path) -> list[dict[str, str]]:
     """Return the rows of a study's summary at its largest budget."""
     rows = read_table(folder / "summary.csv")
-    largest = max(int(row["budget"]) for row in rows)
-    return [row for row in rows if int(row["budget"]) == largest]
+    try:
+        largest = max(int(row["budget"]) for row in rows)
+        return [row for row in rows if int(row["budget"]) == largest]
+    except (KeyError, ValueError, TypeError) as error:
+        raise BrokenResultsError(f"{folder / 'summary.csv'} has no budgets ({type(error).__name__})") from error
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,10 @@ class Results:
     @cached_property
     def test_seen(self) -> int:
         """The number of test results that existed when the study was last changed."""
-        return int(self._stored.get("test_seen", 0))
+        try:
+            return Store(self.folder).declared().test_seen
+        except BrokenStudyError as error:
+            raise BrokenResultsError(str(error)) from error
 
     @property
     def unlike_paper(self) -> str:

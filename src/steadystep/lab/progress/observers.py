@@ -105,7 +105,7 @@ class RichObserver:
 
     def warning(self, text: str) -> None:
         """Print the warning above the bars."""
-        self._progress.console.print(f"[yellow]{text}", markup=True, soft_wrap=True)
+        self._progress.console.print(Text(text, "yellow"), soft_wrap=True)
 
     def _draw_whole(self) -> None:
         self._progress.update(self._whole, completed=self._time_left.done, total=self._time_left.total)

@@ -3,10 +3,10 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
-from steadystep.lab.statistics.summary import Estimate, Summary
+from steadystep.lab.statistics.summary import Estimate, Summary, Verdict
 from steadystep.lab.study.records import Results
 from steadystep.lab.tasks.loss_unit import LossUnit
 
@@ -16,6 +16,14 @@ FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 """First characters of a text that a spreadsheet may run as a formula; the last four are those of wide fonts."""
 
 
+VERDICT_COLUMNS = tuple(
+    field.name + end
+    for field in fields(Verdict)
+    for end in (("", "_low", "_high") if field.type is Estimate else ("",))
+)
+"""The header of the verdicts, which a study of a single arm has none of."""
+
+
 def summary_csv(results: Results, summary: Summary) -> str:
     """Return `summary_rows` as CSV; nan means not measured, and an empty cell means not applicable."""
     return as_csv(summary_rows(results, summary))
@@ -23,7 +31,7 @@ def summary_csv(results: Results, summary: Summary) -> str:
 
 def verdicts_csv(summary: Summary) -> str:
     """Return `verdict_rows` as CSV."""
-    return as_csv(verdict_rows(summary))
+    return as_csv(verdict_rows(summary), VERDICT_COLUMNS)
 
 
 def convergence_csv(summary: Summary) -> str:
@@ -84,13 +92,15 @@ def _in_unit(loss: Estimate, unit: LossUnit | None) -> Row:
     return {f"test_{unit.name}": {end: unit.of(nats) for end, nats in asdict(loss).items()}} if unit else {}
 
 
-def as_csv(rows: Sequence[Row]) -> str:
+def as_csv(rows: Sequence[Row], columns: Sequence[str] = ()) -> str:
     """Return rows that all have the same fields as CSV with a header; an estimate takes up three columns.
+
+    `columns` are the names in the header if there are no rows.
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front, which makes it a text there.
     """
     texts = [{_as_text(name): _as_text(value) for name, value in flat(row).items()} for row in rows]
-    header = list(texts[0]) if texts else []
+    header = list(texts[0]) if texts else list(columns)
     return "".join(_line(cells) for cells in (header, *([row[name] for name in header] for row in texts)))
 
 

@@ -19,6 +19,7 @@ class TuningBudget:
     final_epochs: int  # of a final run
     budgets: int
     arm_epochs: int  # of all tuning runs of an arm, at all budgets
+    fewer: dict[str, int]  # the settings of arms that had fewer, because quantiles of theirs are one threshold
     edge: tuple[str, ...]  # arms whose best learning rate is the lowest or the highest that they tried
 
 
@@ -26,7 +27,8 @@ def tuning_budget(results: Results) -> TuningBudget:
     """Return the tuning budget of a study; where arms differ, that of the arm with the most."""
     study = results.study
     runs = {arm.name: results.tuning[arm.name, study.epochs] for arm in study.arms}
-    settings = max(len({(run.trial.lr, run.trial.clip) for run in tried}) for tried in runs.values())
+    tried = {name: len({(run.trial.lr, run.trial.clip) for run in of_arm}) for name, of_arm in runs.items()}
+    settings = max(tried.values())
     everything = {
         arm.name: {
             run.trial.id: run.trial.epochs for budget in study.budgets for run in results.tuning[arm.name, budget]
@@ -41,10 +43,11 @@ def tuning_budget(results: Results) -> TuningBudget:
         final_epochs=study.epochs,
         budgets=len(study.budgets),
         arm_epochs=max(sum(trials.values()) for trials in everything.values()),
+        fewer={name: number for name, number in tried.items() if number < settings},
         edge=tuple(
             name
-            for name, tried in runs.items()
-            if is_at_edge((run.trial.lr for run in tried), results.chosen[name, study.epochs].lr)
+            for name, of_arm in runs.items()
+            if is_at_edge((run.trial.lr for run in of_arm), results.chosen[name, study.epochs].lr)
         ),
     )
 
@@ -61,6 +64,8 @@ def tuning_words(results: Results) -> str:
         f"Every arm was tuned with {count(spent.settings, 'setting')}{added}{where}, each with "
         f"{count(spent.seeds, 'seed')} and {long}: {count(spent.arm_epochs, 'epoch')} per arm."
     )
+    for name, number in spent.fewer.items():
+        words += f" Quantiles of {name} gave the same threshold, so that it had {count(number, 'setting')}."
     reusing = [arm for arm in results.study.arms if arm.quantiles]
     if not reusing:
         return words

@@ -155,13 +155,13 @@ def seeds_needed(differences: np.ndarray, margin: float, pairs: int) -> int | No
 def _roots_for_equivalence(mean: float, margin: float, critical: float) -> float:
     """Return √n / s with which both one-sided tests of equivalence succeed with a probability of 80%."""
     # Imported here: it takes long, and few pairs are undecided.
-    from scipy.optimize import brentq
+    from scipy.optimize import root_scalar
 
     def excess(roots: float) -> float:
         return float(ndtr((margin - mean) * roots - critical) + ndtr((margin + mean) * roots - critical)) - 1.8
 
     most = (critical + float(ndtri(0.9))) / (margin - mean)  # each of the two then succeeds with at least 90%
-    return float(brentq(excess, 0.0, 1.001 * most))
+    return float(root_scalar(excess, bracket=(0.0, 1.001 * most)).root)
 
 
 def decide(difference: float, p_difference: float, p_equivalence: float) -> str:

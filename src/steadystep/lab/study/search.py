@@ -3,11 +3,17 @@
 import math
 from collections.abc import Iterable
 
+from steadystep.lab.errors import UserError
+
 ALONE = 2.0
 """The ratio of the rates that are searched around a single one."""
 
 CLOSEST = 1.01
 """The smallest ratio of further rates, whose 3 digits then differ."""
+
+
+SMALLEST = 1e-30
+"""Rates below it, and above its inverse, are no longer searched."""
 
 
 def is_at_edge(rates: Iterable[float], best: float) -> bool:
@@ -55,4 +61,10 @@ def further_rates(rates: Iterable[float], best: float, number: int) -> list[floa
 
 
 def _rounded(rate: float) -> float:
-    return float(f"{rate:.3g}")
+    rounded = float(f"{rate:.3g}")
+    if not SMALLEST <= rounded <= 1 / SMALLEST:
+        raise UserError(
+            f"the search for a better learning rate has come to {rate:.3g}, beyond anything that trains: the best one "
+            "so far is the last of the rates that were tried; declare others, or widen: 0"
+        )
+    return rounded

@@ -1,6 +1,5 @@
 """rnn-*: recurrent networks on generated sequences with long time lags, where gradients vanish and explode."""
 
-import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,6 +8,7 @@ from steadystep.lab.errors import UserError
 from steadystep.lab.tasks.arms import Arm
 from steadystep.lab.tasks.data import fingerprint_arrays
 from steadystep.lab.tasks.networks.rnn import CELLS, RNN
+from steadystep.lab.tasks.options import LARGEST, is_size
 from steadystep.lab.tasks.recipe import Recipe
 from steadystep.lab.tasks.sequences import PROBLEMS
 from steadystep.lab.tasks.sequences.fresh import FreshSequences, draw_epoch
@@ -85,7 +85,8 @@ def make_task(problem: str, cell: str = "tanh", length: int = 50, hidden: int = 
         target_accuracy=SUCCESS,
         target_loss=0.01,
         recipe=Recipe(loss=definition.loss, evaluate=definition.loss, correct=definition.correct),
-        guess_loss=math.inf,  # a run that does not learn is a result here and does not count as diverged
+        guess_loss=definition.guess_loss,
+        must_learn=False,  # a run that does not is a result here
         replicas=20,
     )
 
@@ -109,9 +110,12 @@ def find_sequence_task(name: str) -> Task:
     'rnn-addition:lstm:100:50'
     """
     match name.removeprefix("rnn-").split(":"):
-        case [problem, cell, length, hidden] if length.isdecimal() and hidden.isdecimal():
+        case [problem, cell, length, hidden] if is_size(length) and is_size(hidden):
             return make_task(problem, cell, int(length), int(hidden))
-    raise UserError(f"{name!r} is not a task: write rnn-PROBLEM:CELL:LENGTH:UNITS, such as rnn-addition:lstm:100:50")
+    raise UserError(
+        f"{name!r} is not a task: write rnn-PROBLEM:CELL:LENGTH:UNITS, such as rnn-addition:lstm:100:50, with numbers "
+        f"from 1 to {LARGEST}"
+    )
 
 
 def _registered(problem: str, length: int, hidden: int = 50) -> Task:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 
 from steadystep.lab.choices import Schedule
+from steadystep.lab.errors import UserError
 from steadystep.lab.tasks.arms import Arm
 from steadystep.lab.tasks.loss_unit import LossUnit
 from steadystep.lab.tasks.recipe import Recipe
@@ -55,6 +56,7 @@ class Task:
     sweep_epochs: int | None = None  # length of a run of a stability sweep; None: the largest budget
     recipe: Recipe = field(default_factory=Recipe)
     guess_loss: float | None = None  # loss of a guess; None: log(classes)
+    must_learn: bool = True  # whether a run that ends no better than a guess counts as diverged
     frequencies: Frequencies | None = None  # for classes of unequal frequency, such as words; None: all equally likely
     loss_unit: LossUnit | None = None  # unit in which reports show the test loss; None: they do not show it
     claims: Mapping[str, Claim] = field(default_factory=dict)  # by arm name
@@ -76,5 +78,10 @@ class Task:
         if declared:
             return min(declared), max(declared)
         ratio = self.lr_ratios.get(optimizer, 1.0)
+        if not any(arm.optimizer in ("Adam", "AdamW") for arm in self.arms):
+            raise UserError(
+                f"{self.name} declares no learning rates for {optimizer}, nor for Adam, from whose they would follow: "
+                "give it an arm of one of them"
+            )
         scaled = [lr * ratio for arm in self.arms if arm.optimizer in ("Adam", "AdamW") for lr in arm.lrs]
         return min(scaled), max(scaled)

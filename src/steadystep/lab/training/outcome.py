@@ -35,6 +35,8 @@ NO_BETTER = "no better than guessing"
 
 def no_better_than_guessing(measured: Measurements, steps_per_epoch: int, task: Task) -> str:
     """Return why a run that learned nothing counts as diverged despite a finite loss, or "" if it learned."""
+    if not task.must_learn:
+        return ""
     guess = math.log(task.classes) if task.guess_loss is None else task.guess_loss
     loss = last_epoch_metrics(measured, steps_per_epoch)["train_loss"]
     if loss < GUESSING * guess:

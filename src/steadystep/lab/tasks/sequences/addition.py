@@ -30,8 +30,16 @@ def draw(random: np.random.RandomState, examples: int, length: int, *, product: 
 
 
 # Accuracy of a constant: |mean - 1/2| < 0.04 has probability 0.154, and |product - 1/4| < 0.04 has probability 0.11.
+# Variances: that of the mean of two uniform numbers is 1/12 / 2, and that of their product (1/3)^2 - (1/4)^2.
 ADDITION = Problem(
-    "addition", "Addition of two marked numbers", partial(draw, product=False), 10, inputs=2, outputs=1, guess=7
+    "addition",
+    "Addition of two marked numbers",
+    partial(draw, product=False),
+    10,
+    inputs=2,
+    outputs=1,
+    guess=7,
+    variance=1 / 24,
 )
 MULTIPLICATION = Problem(
     "multiplication",
@@ -41,4 +49,5 @@ MULTIPLICATION = Problem(
     inputs=2,
     outputs=1,
     guess=9,
+    variance=7 / 144,
 )

@@ -1,5 +1,6 @@
 """The definition of a generated problem: how its sequences are drawn, and what their targets are."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -36,6 +37,7 @@ class Problem:
         outputs: The number of classes; 1 means that the target is a number.
         read: The number of last steps that have a target.
         guess: A guess that knows the distribution is correct with a probability of about 1 / guess.
+        variance: The variance of a target that is a number, which is the loss of its mean.
     """
 
     name: str
@@ -46,6 +48,12 @@ class Problem:
     outputs: int
     guess: int
     read: int = 1
+    variance: float = 0.0
+
+    @property
+    def guess_loss(self) -> float:
+        """The loss of a guess that does not look at the sequence."""
+        return self.variance if self.outputs == 1 else math.log(self.outputs)
 
     def loss(self, outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Return the mean squared error for numbers, or the mean cross-entropy for classes."""
