@@ -223,3 +223,25 @@ def test_a_run_may_be_of_a_class_that_cannot_change(kind: Any) -> None:
 def test_batches_that_cannot_be_used_are_named(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(RunError, match=said):
         steadystep.diagnose(SimpleNamespace(**regression(**changes)))
+
+
+def test_generators_are_put_back_wherever_they_are() -> None:
+    generators = [torch.Generator().manual_seed(1), random.Random(1), np.random.default_rng(1)]
+    first, second, third = generators
+    run = SimpleNamespace(**regression(first=first, others=[second, {"numpy": third}]))
+
+    def step(run: Any, batch: Any) -> float:
+        noise = torch.randn(4, generator=run.first) + run.others[0].random() + run.others[1]["numpy"].random()
+        run.optimizer.zero_grad()
+        loss = run.loss(run.model, batch + 1e-3 * noise)
+        loss.backward()
+        run.optimizer.step()
+        return float(loss.detach())
+
+    run.step = step
+    found = steadystep.diagnose(run)
+    assert found.culprit == "learning-rate" and found.verified, "it can be replayed"
+    assert run.first is first and run.others[0] is second and run.others[1]["numpy"] is third
+    assert torch.equal(first.get_state(), torch.Generator().manual_seed(1).get_state())
+    assert second.getstate() == random.Random(1).getstate()
+    assert third.bit_generator.state == np.random.default_rng(1).bit_generator.state

@@ -334,6 +334,12 @@ def test_no_path_in_a_box_is_followed(good: Path, tmp_path: Path, name: str) -> 
     assert "the name of its file of records is not one that a box has" in refused(folder)
 
 
+def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "box.json").mkdir()
+    with pytest.raises(BrokenBoxError, match=r"box\.json is not a plain file"):
+        load(tmp_path)
+
+
 def test_no_link_is_followed(good: Path, tmp_path: Path) -> None:
     for place, name in enumerate(sorted(path.name for path in good.iterdir())):
         folder = tmp_path / str(place)

@@ -116,7 +116,7 @@ def restorer(value: Any) -> Restore:
     match value:
         case torch.Generator():
             state = value.get_state()
-            return lambda: value.set_state(state)
+            return lambda: (value.set_state(state), value)[1]
         case random.Random():
             place = value.getstate()
             return lambda: (value.setstate(place), value)[1]

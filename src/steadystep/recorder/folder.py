@@ -117,7 +117,8 @@ def _columns(tensors: Mapping[str, torch.Tensor], names: int) -> dict[str, np.nd
     for name, tensor in tensors.items():
         dtypes = (torch.int64,) if name == "steps" else (torch.float32, torch.float64)
         fits = tensor.dim() == (2 if name in _OF_GROUPS | _OF_TENSORS else 1) and tensor.shape[0] == rows
-        if not fits or tensor.dtype not in dtypes or (name in _OF_TENSORS and tensor.shape[1] != names):
+        wide = tensor.shape[1] == names if name in _OF_TENSORS else name not in _OF_GROUPS or tensor.shape[1] > 0
+        if not (fits and tensor.dtype in dtypes and wide):
             raise BrokenBoxError(f"its record of {name} has not the shape that it must have")
     return {name: tensor.numpy() for name, tensor in tensors.items()}
 

@@ -71,10 +71,11 @@ def read_plain(path: Path, size: int, exact: bool = False) -> bytes:
         raise BrokenBoxError(f"{path.name} is missing") from error
     except OSError as error:
         raise BrokenBoxError(f"{path.name} is not a plain file, or may not be read") from error
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):  # a folder cannot be made a file object
+        os.close(descriptor)
+        raise BrokenBoxError(f"{path.name} is not a plain file")
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise BrokenBoxError(f"{path.name} is not a plain file")
         if status.st_size > size or (exact and status.st_size != size):
             raise BrokenBoxError(f"{path.name} has {status.st_size} bytes, and should have {size}")
         try:

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.autograd.graph import increment_version
 
 from steadystep.clipping.transforms import Clamp, Scale, Transform, UnitScale, apply_transforms
 from steadystep.kernels import update_rms
@@ -24,6 +23,7 @@ from steadystep.kernels.cpu.update_kernel import (
 from steadystep.kernels.precision import math_dtype
 from steadystep.kernels.update import Update, has_nonfinite
 from steadystep.memory.layout import in_layout_of
+from steadystep.memory.versions import count_writes
 from steadystep.rule import STEP, Rule
 from steadystep.tracing.graph import Graph, Untraceable
 from steadystep.tracing.ops import Number, where
@@ -180,7 +180,7 @@ class CPUUpdatePass:
         squares = segments.squares
         squares[-1, 0] = 0.0
         self._run(segments, kernel, shared, squares)
-        increment_version(self._written)
+        count_writes(self._written)
         self._last = segments
         # The sum can overflow, too.
         self.nonfinite = bool(squares[-1, 0]) and any(map(has_nonfinite, self.updates))

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.autograd.graph import increment_version
 
 from steadystep.clipping.transforms import Clamp, Scale, Transform, apply_transforms
 from steadystep.kernels import update_rms
@@ -20,6 +19,7 @@ from steadystep.kernels.precision import math_dtype
 from steadystep.kernels.update import Update
 from steadystep.memory.fingerprint import addresses_of
 from steadystep.memory.layout import in_layout_of
+from steadystep.memory.versions import count_writes
 from steadystep.rule import STEP, Rule
 from steadystep.tracing.graph import Graph, Untraceable
 from steadystep.tracing.ops import Number
@@ -161,7 +161,7 @@ class CUDAUpdatePass:
             bounded = exceeds.any()
         kernel = update_kernel(self._equation, self._dtype, limits is not None, self._stored)
         self._run(kernel, arguments, per_tensor, limits, verdict, constants)
-        increment_version(self._written)  # also of a refused step, of which the host does not know
+        count_writes(self._written)  # also of a refused step, of which the host does not know
         return bounded
 
     def _gradients(self, transforms: Sequence[Transform]) -> list[torch.Tensor]:
