@@ -55,7 +55,7 @@ def compare(
     open_page: Open = False,
     yes: Yes = False,
 ) -> None:
-    """Tune all arms equally, run them on paired seeds, and compare them. The same command resumes a stopped study."""
+    """Compare optimizers and clippers of your choice, tuned equally, on paired seeds. Run again, it goes on."""
     from steadystep.cli.ranks import require_ranks
     from steadystep.lab.system.fork_server import warm_up
 

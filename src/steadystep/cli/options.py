@@ -45,7 +45,7 @@ Replicas = Annotated[
 ]
 Data = Annotated[
     Path | None,
-    typer.Option(help="Folder with local data sets, in the layout of the hub. (default: $STEADYSTEP_DATA)"),
+    typer.Option(help="Folder of local data sets, with the files of the Hugging Face Hub. (default: $STEADYSTEP_DATA)"),
 ]
 Dtype = Annotated[
     Precision | None,

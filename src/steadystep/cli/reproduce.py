@@ -53,7 +53,7 @@ def reproduce(
     open_page: Open = False,
     yes: Yes = False,
 ) -> None:
-    """Tune all arms equally, run them on paired seeds, and compare them. The same command resumes a stopped study."""
+    """Run the study of a task or of a file: arms tuned equally, paired seeds, verdicts. Run again, it goes on."""
     from steadystep.cli.ranks import require_ranks
     from steadystep.lab.system.fork_server import warm_up
 

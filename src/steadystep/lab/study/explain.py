@@ -66,8 +66,20 @@ def _problem(error: "ErrorDetails", model: type[BaseModel] | None) -> str:
     if error["type"] == "extra_forbidden":
         problem, given = _unknown_field(error, model), ""
     else:
-        problem = error["msg"].removeprefix("Value error, ")
+        problem = _PLAIN.get(error["type"], error["msg"].removeprefix("Value error, "))
     return " ".join(f"{where + ': ' if where else ''}{problem}{given}".split())
+
+
+_PLAIN = {
+    "tuple_type": "it must be a list",
+    "list_type": "it must be a list",
+    "dict_type": "it must have fields of its own",
+    "model_type": "it must have fields of its own",
+    "model_attributes_type": "it must have fields of its own",
+    "string_type": "it must be a text",
+    "missing": "it is missing",
+}
+"""What to say instead of pydantic's words for Python's types."""
 
 
 def _unknown_field(error: "ErrorDetails", model: type[BaseModel] | None) -> str:
