@@ -202,7 +202,7 @@ def _compared(results: Results, sample: Sequence[Run], again: Mapping[str, Recor
         ]
         for run in sample
     ]
-    allowed = allowed_differences([rerun.difference for rerun in reruns], others, results.task.margin)
+    allowed = allowed_differences([rerun.identical for rerun in reruns], others, results.task.margin)
     return tuple(replace(rerun, allowed=most) for rerun, most in zip(reruns, allowed, strict=True))
 
 

@@ -24,8 +24,8 @@ def verification_table(verification: Verification) -> Table:
             Column("Agrees", kind="verdict"),
         ],
         [_row(rerun) for rerun in verification.reruns],
-        "Test accuracy. Allowed: what another seed of the arm would explain, or less if the other trials differ by "
-        "less, but at least the study's margin.",
+        "Test accuracy. Allowed: what another seed of the arm would explain, but at least the study's margin; no more "
+        "than that where most of the other trials are identical.",
     )
 
 
@@ -45,7 +45,7 @@ def verification_words(verification: Verification) -> str:
     drift = f" On average the trials end elsewhere, in points: {', '.join(shifts)}." if shifts else ""
     kind = ""
     if same < len(reruns) and all(_like(rerun.recorded) == _like(rerun.again) for rerun in reruns):
-        kind = " Both have the same processor and the same version of torch, which give identical results as a rule."
+        kind = " Both have the same processor and version of torch, on which most trials come out identical."
     return (
         f"{outcome}: {agreeing} of {count(len(reruns), 'trial')} {'differs' if len(reruns) == 1 else 'differ'} by no "
         f"more than machines do, {same} identical to the last digit.{drift} Recorded on {there}; run again on {here}."
