@@ -312,7 +312,9 @@ def test_every_published_study_is_still_valid() -> None:
     published = sorted((Path(__file__).parents[3] / "docs" / "results").glob("*/study.json"))
     assert published
     for path in published:
-        stored = StoredStudy.model_validate_json(path.read_bytes())
+        content = json.loads(path.read_bytes())
+        assert content.pop("sha256"), "an edit of it would be seen"
+        stored = StoredStudy.model_validate_json(json.dumps(content))
         assert Store(path.parent).declared().study == load_study(path)
         assert load_study(path) == with_current_names(stored.study)
 
