@@ -576,6 +576,7 @@ def test_a_box_rests_while_its_run_is_replayed(tmp_path: Path) -> None:
             optimizer.step()
         box.save()
         inner.close()
+    assert list(box.recording().batches) == list(range(4)), "no batch of a replay is kept"
     assert box.trigger is None and len(box.recording().steps) == 4 and not list(tmp_path.iterdir())
     assert inner.trigger is not None and len(inner.recording().steps) == 3
     train(model, optimizer, box, make_batches(1))

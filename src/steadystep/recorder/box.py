@@ -97,6 +97,8 @@ class BlackBox:
         a step out because its loss or its gradients are not finite, that counts as a step that was not applied.
         """
         # What runs in every step touches as little as it can: what takes time is not the work but the cache misses.
+        if REPLAYS and not self._of_replay:
+            return
         if self._announced:
             self._batch_again(batch)
             return
@@ -111,7 +113,7 @@ class BlackBox:
     def _batch_again(self, batch: Any) -> None:
         """Remember a further batch of the same step, or note that there was no step for the one before."""
         step = self._step
-        if not self._open or (REPLAYS and not self._of_replay):
+        if not self._open:
             return
         given, most = self._batches.given(step), max(self._batches.most_per_step, 1)
         if given >= most and not self._batches.is_last(step, batch) and self._has_failed():

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from steadystep.gradients.distributed import local
 from steadystep.gradients.gradient_set import name_of, set_of
 from steadystep.gradients.names import qualified_names
 from steadystep.kernels.dispatch import measure
@@ -146,8 +147,9 @@ def parameters_of(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
 
 
 def values_of(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the elements of a tensor that are stored, which of a sparse one are not all."""
-    return tensor.coalesce().values() if tensor.is_sparse else tensor
+    """Return the elements of a tensor that are stored here: not all of a sparse one, nor of one that ranks share."""
+    stored = local(tensor)
+    return stored.coalesce().values() if stored.is_sparse else stored
 
 
 def names_of(optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> tuple[str, ...]:
