@@ -58,6 +58,18 @@ def train(
     return losses
 
 
+def train_scaled(
+    model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, box: BlackBox, batches: Any
+) -> None:
+    for x, y in box.watch(batches):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        box.loss(loss)
+
+
 TORCH: dict[str, Make] = {
     "SGD": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
     "AdamW": lambda p: torch.optim.AdamW(p, lr=1e-2),
@@ -307,13 +319,7 @@ def test_the_search_for_a_scale_triggers_nothing() -> None:
         optimizer = make(model.parameters())
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=5, growth_factor=2.0**60)
         box = steadystep.blackbox(model, optimizer, None, scaler=scaler)
-        for x, y in box.watch(make_batches(40)):
-            optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(model(x), y)
-            scaler.scale(loss).backward()
-            scaler.step(optimizer)
-            scaler.update()
-            box.loss(loss)
+        train_scaled(model, optimizer, scaler, box, make_batches(40))
         assert box.trigger is None
         gradient = box.recording().gradient
         norms = gradient[np.isfinite(gradient).all(axis=1)]
@@ -451,13 +457,7 @@ def test_a_step_that_a_scaler_leaves_out_is_a_step_of_the_record() -> None:
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
         box = steadystep.blackbox(model, optimizer, None, scaler=scaler if with_scaler else None)
-        for x, y in box.watch(batches):
-            optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(model(x), y)
-            scaler.scale(loss).backward()
-            scaler.step(optimizer)
-            scaler.update()
-            box.loss(loss)
+        train_scaled(model, optimizer, scaler, box, batches)
         recording = box.recording()
         assert box.trigger is not None and (box.trigger.kind, box.trigger.step) == (LOSS, 12)
         assert recording.batches[12] is batches[12] and recording.batches[13] is batches[13]

@@ -1,6 +1,7 @@
 """A run that starts from a black box."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from steadystep.diagnosis.errors import RunError
@@ -74,9 +75,9 @@ class BoxedRun(Run):
 
 
 def _counterparts(state: State, others: Mapping[str, Any]) -> dict[str, str]:
-    """Return the box's names for objects that are called otherwise there, as in a trainer.
+    """Return the names under which a box stores objects that the run names differently, as a trainer does.
 
-    What has the same name is the same. The rest is told by the entries of its state, and then by its order.
+    Objects with the same name belong together. The others are matched by the entries of their state, then by order.
     """
     missing = [name for name in state.others if name not in others]
     found: dict[str, str] = {}
@@ -102,20 +103,20 @@ def in_classes_of(own: Any, value: Any) -> Any:
     >>> type(in_classes_of([UserDict(x=1), 2], [{"x": 3}, 4])[0]).__name__
     'UserDict'
     """
+    make: Callable[..., Any] = type(own)
     if isinstance(value, dict):
         fields = own if isinstance(own, Mapping) else {}
         items = {key: in_classes_of(fields.get(key), item) for key, item in value.items()}
-        return _made(own, lambda: type(own)(items), items) if isinstance(own, Mapping) else items
+        return _made(own, partial(make, items), items) if isinstance(own, Mapping) else items
     if isinstance(value, tuple | list):
         inner = own if isinstance(own, tuple | list) and len(own) == len(value) else [None] * len(value)
         items = [in_classes_of(part, item) for part, item in zip(inner, value, strict=True)]
         names = getattr(value, "_fields", None)
-        if names is not None:
-            same = isinstance(own, tuple) and getattr(own, "_fields", None) == names
-            made: Callable[..., Any] = type(value)
-            named = made(*items)
-            return _made(own, lambda: type(own)(*items), named) if same else named
-        return type(value)(items)
+        if names is None:
+            return type(value)(items)
+        plain: Callable[..., Any] = type(value)
+        same = isinstance(own, tuple) and getattr(own, "_fields", None) == names
+        return _made(own, partial(make, *items), plain(*items)) if same else plain(*items)
     return value
 
 

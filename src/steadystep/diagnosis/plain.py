@@ -4,6 +4,7 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import CellType, FunctionType
 from typing import Any
 
@@ -39,9 +40,10 @@ class Plain:
                 _of_mapping(inner.__globals__, name) for name in inner.__code__.co_names if name in inner.__globals__
             ]
 
-    def take(self) -> list["Restore | None"]:
-        """Copy the values, and return for each how it is put back; None for what is not plain."""
-        return [restorer(value) if _elements(value := read()) <= _LARGEST else None for _, read, _ in self._places]
+    def take(self) -> "Plains":
+        """Copy the values; what is not plain is left out."""
+        taken = [read() for _, read, _ in self._places]
+        return [(value, restorer(value)) if _elements(value) <= _LARGEST else None for value in taken]
 
     def numbers(self) -> list[tuple[str, Callable[[], Any], Callable[[Any], None]]]:
         """Return the numbers above 1 by name, with how each is read and written."""
@@ -49,10 +51,14 @@ class Plain:
             place for place in self._places if type(value := place[1]()) in (int, float) and 1 < value < float("inf")
         ]
 
-    def put_back(self, values: list["Restore | None"]) -> None:
-        """Put the values back."""
-        for (_, read, write), restore in zip(self._places, values, strict=True):
-            if restore is not None and (value := restore()) is not read():
+    def put_back(self, taken: "Plains") -> None:
+        """Put the values back, as the same objects."""
+        for (_, read, write), entry in zip(self._places, taken, strict=True):
+            if entry is None:
+                continue
+            value, restore = entry
+            restore()
+            if read() is not value:
                 write(value)
 
 
@@ -107,69 +113,69 @@ def _of_attribute(user: Any, name: str) -> tuple[str, Callable[[], Any], Callabl
     return name, lambda: getattr(user, name, None), lambda value: object.__setattr__(user, name, value)
 
 
-Restore = Callable[[], Any]
-"""Gives an object the value that it had, and returns the object."""
+Restore = Callable[[], object]
+"""Gives an object, and the objects in it, the content that they had."""
+
+Plains = list[tuple[Any, Restore] | None]
+"""The value at each place and how its content is restored; None for what is not plain."""
 
 
 def restorer(value: Any) -> Restore:
-    """Copy a plain value, and return what puts it back into the same object, and into the same objects within it."""
+    """Copy the content of a plain value, and return a function that restores it in place."""
     match value:
         case torch.Generator():
-            state = value.get_state()
-            return lambda: (value.set_state(state), value)[1]
+            return partial(value.set_state, value.get_state())
         case random.Random():
-            place = value.getstate()
-            return lambda: (value.setstate(place), value)[1]
+            return partial(value.setstate, value.getstate())
         case np.random.Generator():
-            bits = copied(value.bit_generator.state)
-            return lambda: (setattr(value.bit_generator, "state", copied(bits)), value)[1]
+            return partial(setattr, value.bit_generator, "state", copied(value.bit_generator.state))
         case torch.Tensor():
-            clone = value.detach().clone()
-            return lambda: _overwritten(value, clone)
+            return partial(_overwrite, value, value.detach().clone())
         case np.ndarray():
-            content = value.copy()
-            return lambda: _overwritten_array(value, content)
+            return partial(_overwrite_array, value, value.copy())
         case list():
-            items = [restorer(item) for item in value]
-            return lambda: _refilled(value, items)
-        case dict():
-            pairs = {key: restorer(item) for key, item in value.items()}
-            return lambda: _refilled_mapping(value, pairs)
-        case set():
-            members = set(value)
-            return lambda: (value.clear(), value.update(members), value)[2]
+            return partial(_refill_list, value, list(value), list(map(restorer, value)))
+        case dict() | set():
+            inner = value.values() if isinstance(value, dict) else ()
+            return partial(_refill, value, value.copy(), list(map(restorer, inner)))
         case tuple():
-            parts = [restorer(item) for item in value]
-            return lambda: ([part() for part in parts], value)[1]
-    return lambda: value
+            return partial(_restore_all, list(map(restorer, value)))
+    return _nothing
+
+
+def _nothing() -> None:
+    """Restore a value that cannot change."""
+
+
+def _restore_all(restores: Iterable[Restore]) -> None:
+    for restore in restores:
+        restore()
+
+
+def _refill_list(values: list[Any], items: list[Any], restores: Iterable[Restore]) -> None:
+    values[:] = items
+    _restore_all(restores)
+
+
+def _refill(values: Any, items: Any, restores: Iterable[Restore]) -> None:
+    values.clear()
+    values.update(items)
+    _restore_all(restores)
 
 
 @torch.no_grad()
-def _overwritten(tensor: torch.Tensor, content: torch.Tensor) -> torch.Tensor:
-    """Return the tensor with its content of before, or a copy of that if the tensor has another form now."""
-    if (tensor.shape, tensor.dtype, tensor.device) != (content.shape, content.dtype, content.device):
-        return content.clone()
-    if tensor.is_inference() or (0 in tensor.stride() and tensor.numel() > 1):  # may not be written to
-        return tensor
-    return tensor.copy_(content)
+def _overwrite(tensor: torch.Tensor, content: torch.Tensor) -> None:
+    if tensor.is_inference() or (0 in tensor.stride() and tensor.numel() > 1):
+        return  # it may not be written to
+    if tensor.shape == content.shape:
+        tensor.copy_(content)
+    else:
+        tensor.data = content.clone()
 
 
-def _overwritten_array(array: np.ndarray, content: np.ndarray) -> np.ndarray:
+def _overwrite_array(array: np.ndarray, content: np.ndarray) -> None:
     if array.flags.writeable:
         array[...] = content
-    return array
-
-
-def _refilled(values: list[Any], items: list[Restore]) -> list[Any]:
-    values[:] = [item() for item in items]
-    return values
-
-
-def _refilled_mapping(values: dict[Any, Any], pairs: dict[Any, Restore]) -> dict[Any, Any]:
-    items = {key: item() for key, item in pairs.items()}
-    values.clear()
-    values.update(items)
-    return values
 
 
 def _elements(value: Any) -> float:

@@ -10,7 +10,7 @@ from torch import nn
 
 from steadystep.arguments import described
 from steadystep.diagnosis.errors import RunError
-from steadystep.diagnosis.plain import Plain, Restore, attributes, surroundings
+from steadystep.diagnosis.plain import Plain, Plains, attributes, surroundings
 from steadystep.recorder.state import State, put_back, put_back_optimizer, take
 
 SHORTEST = 200
@@ -196,7 +196,7 @@ class Run:
 
 
 class _Optimizer:
-    """A further optimizer of a run, whose moments keep their types and addresses."""
+    """Saves and restores a further optimizer of a run; its moments keep their types and addresses."""
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self._optimizer = optimizer
@@ -243,4 +243,4 @@ class Moment:
     optimizer: torch.optim.Optimizer
     state: State
     gradients: dict[str, torch.Tensor]
-    plain: list[Restore | None]
+    plain: Plains

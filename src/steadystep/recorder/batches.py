@@ -18,7 +18,7 @@ class LastBatches:
         self.most_per_step, self._step, self._of_step = 0, -1, 1
 
     def given(self, step: int) -> int:
-        """Return how many batches a step that has some was given so far."""
+        """Return how many batches have been given for a step that has at least one."""
         return self._of_step if step == self._step else 1
 
     def is_last(self, step: int, batch: Any) -> bool:

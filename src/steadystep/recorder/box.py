@@ -111,7 +111,7 @@ class BlackBox:
                 self._take_snapshot(step)
 
     def _batch_again(self, batch: Any) -> None:
-        """Remember a further batch of the same step, or note that there was no step for the one before."""
+        """Remember another batch of the same step, or record that the step of the batch before was left out."""
         step = self._step
         if not self._open:
             return
@@ -139,16 +139,17 @@ class BlackBox:
         row[LR:] = [float(group["lr"]) for group in self._optimizer.param_groups]
         measured[:], measured[UPDATE] = math.nan, 0.0
         self._weights = None
-        self._end_step()
-
-    def _end_step(self) -> None:
-        """Go on to the next step, and record the loss of this one if it is known."""
-        step = self._step
-        self._step = self._ring.end = step + 1
+        self._step = ring.end = step + 1
         self._announced = self._has_loss = False
+        self._end_step(step)
+
+    def _end_step(self, step: int) -> None:
+        """Record the loss of a recorded step if it is known, and look or stop if it is time."""
         if self._pending is not None:
             self.loss(self._pending)
             self._pending = None
+        if len(self._sizes) >= LAG:
+            self._look()
         if step >= self._until:
             self.close()
 
@@ -256,13 +257,7 @@ class BlackBox:
         if self._weights is not None:
             with np.errstate(over="ignore"):
                 ring.tensors[step % self._size, WEIGHT], self._weights = self._weights, None
-        if self._pending is not None:
-            self.loss(self._pending)
-            self._pending = None
-        if len(sizes) >= LAG:
-            self._look()
-        if step >= self._until:
-            self.close()
+        self._end_step(step)
 
     def _look(self) -> None:
         """Look at the steps and losses that have come since the last time."""

@@ -7,7 +7,7 @@ import torch
 
 from steadystep.recorder import after_step
 from steadystep.recorder.foreign import ForeignMeasures
-from steadystep.recorder.measures import Finished, Measures
+from steadystep.recorder.measures import Finished
 from steadystep.recorder.own import COUNTS, LedgerCounts, as_slice
 from steadystep.recorder.ring import Ring
 from steadystep.step.errors import StepError
@@ -43,12 +43,6 @@ class GuardedMeasures(ForeignMeasures):
         """Stop measuring."""
         super().detach()
         after_step.detach(self.optimizer, self._finished)
-
-    def count_from(self, before: Measures) -> None:
-        """Go on with the counts of other measures."""
-        super().count_from(before)
-        if isinstance(before, GuardedMeasures):
-            self._counts = before._counts
 
     def record(self, place: int, error: BaseException | None) -> float | None:
         """Write the record of the last step; see `Measures.record`."""

@@ -37,6 +37,7 @@ class Measures(ABC):
         devices = [parameter.device for parameter in self.parameters if not parameter.is_cpu]
         self.home = devices[0] if devices else torch.device("cpu")
         self.late: Late | None = Late() if devices else None
+        self._counts: Any = None  # of the optimizer's ledger on the CPU, if it has one
         self._counted = 0.0  # the applied steps, as last told by a ledger on a device
 
     @abstractmethod
@@ -63,7 +64,7 @@ class Measures(ABC):
 
     def count_from(self, before: "Measures") -> None:
         """Go on with the counts of other measures of the same optimizer, which had other parameters."""
-        self._counted = before._counted
+        self._counted, self._counts = before._counted, before._counts
 
     def weights(self) -> np.ndarray:
         """Return the norms of the parameters; this waits for a device."""

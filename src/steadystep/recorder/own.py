@@ -77,12 +77,6 @@ class OwnMeasures(Measures):
         """Stop measuring."""
         after_step.detach(self.optimizer, self._finished)
 
-    def count_from(self, before: Measures) -> None:
-        """Go on with the counts of other measures."""
-        super().count_from(before)
-        if isinstance(before, OwnMeasures):
-            self._counts = before._counts
-
     def record(self, place: int, error: BaseException | None) -> float | None:
         """Write the record of the last step; see `Measures.record`."""
         optimizer = self.optimizer

@@ -9,7 +9,7 @@ REPLAYS: list[object] = []
 
 @contextmanager
 def pause() -> Iterator[None]:
-    """Pause all boxes but those that are made while this holds."""
+    """Pause every box except those that are created within this block."""
     REPLAYS.append(object())
     try:
         yield

@@ -1,4 +1,4 @@
-"""Test results that a declaration does not explain were seen before it, whatever its study.json says."""
+"""Count test results that the declaration does not explain as seen before it, whatever study.json says."""
 
 import json
 from collections.abc import Iterator

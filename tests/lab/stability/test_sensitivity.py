@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from lab_factory import make_record, make_task, make_trial
 from steadystep.lab.stability.declare import sweep_for
 from steadystep.lab.stability.run import SweepResults
-from steadystep.lab.stability.sensitivity import guess_loss, sensitivities, sensitivity
+from steadystep.lab.stability.sensitivity import sensitivities, sensitivity
 from steadystep.lab.training.record import Record
 from steadystep.lab.training.trial import Clip
 
@@ -44,7 +44,7 @@ def test_it_is_what_the_source_defines() -> None:
     assert found["Adam"].change is None
     change = found["Adam + norm"].change
     assert change is not None and change.mean == pytest.approx(-expected)
-    assert guess_loss(make_task()) == GUESS
+    assert make_task().loss_of_a_guess == GUESS
 
 
 def test_intervals_are_over_paired_seeds() -> None:

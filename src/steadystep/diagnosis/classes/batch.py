@@ -82,7 +82,7 @@ def skip_bad(case: Case, step: int) -> Change:
 
 
 def skip_nonfinite() -> Change:
-    """Leave out the batches that hold something that is not finite."""
+    """Skip the batches that contain NaN or infinity."""
     return with_batches(
         lambda index, batch: SKIP if examples.nonfinite(batch) else batch, "batches that are not finite skipped"
     )

@@ -1,6 +1,7 @@
 """A learning rate that is too large for any batch, or so small that nothing moves."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ FACTORS = (0.5, 0.25, 0.1, 0.03, 0.01, 0.001)
 FURTHER = tuple(10.0**-power for power in range(4, 25))
 """For a rate that is wrong by orders of magnitude. So small a rate hurts nothing, so that it must make progress too."""
 SMALLEST = 1e-9
+"""Learning rates below it are not tried."""
 SHORT = 100
 
 
@@ -30,14 +32,15 @@ def investigate(case: Case, trouble: Trouble, first: int) -> Finding | None:
     rate = rate_at(case, trouble.step)
     if rate < 0:
         return _negative(case, rate, first)
-    tenth = _try(case, first, 0.1)
+    factors = (*FACTORS, *(factor for factor in FURTHER if rate * factor >= SMALLEST))
+
+    @cache
+    def attempt(factor: float) -> Tried:
+        return _try(case, first, factor, progress=factor < FACTORS[-2])
+
+    tenth = attempt(0.1)
     case.note("learning rate / 10", tenth.words, tenth.holds)
-    further = [factor for factor in FURTHER if rate * factor >= SMALLEST]
-    if not (
-        tenth.holds
-        or _try(case, first, FACTORS[-2]).holds
-        or any(_try(case, first, factor, progress=True).holds for factor in (FACTORS[-1], *further))
-    ):
+    if not (tenth.holds or any(attempt(factor).holds for factor in factors if factor <= FACTORS[-2])):
         return None
     given = try_fix(case, Fix("", (with_batches(_others(case), "other batches"),), first), SHORT)
     case.note("other batches at the same learning rate", given.words, given.holds)
@@ -45,8 +48,8 @@ def investigate(case: Case, trouble: Trouble, first: int) -> Finding | None:
     if given.holds and not _rose(given, case) and not restless:
         return None
     best, worst = None, 1.0
-    for factor in (*FACTORS, *further):
-        tried = _try(case, first, factor, progress=factor < FACTORS[-2])
+    for factor in factors:
+        tried = attempt(factor)
         if learns_far_more(case, tried, given) if restless else tried.holds:
             best = factor
             break
@@ -65,9 +68,7 @@ def investigate(case: Case, trouble: Trouble, first: int) -> Finding | None:
             f"{trouble.step}; {sentence}"
         )
     fixes = [
-        Fix(f"set lr={rate * factor:.2g}", (learning_rate(factor),), first)
-        for factor in (*FACTORS, *further)
-        if factor <= best
+        Fix(f"set lr={rate * factor:.2g}", (learning_rate(factor),), first) for factor in factors if factor <= best
     ]
     return Finding("learning-rate", "lr", trouble.step, sentence, tuple(fixes[:3]))
 

@@ -1,4 +1,4 @@
-"""Count the test results of a study's folder that were there before its declaration, or that it does not explain."""
+"""Count the test results in a study's folder that precede its declaration, or that it does not explain."""
 
 from dataclasses import replace
 
@@ -15,5 +15,6 @@ def with_test_seen(results: Results, store: Store) -> Results:
     """
     declared, study = store.declared().test_seen, results.study
     seeds = range(study.first_seed, study.first_seed + study.looks[-1])
-    of_this = {runs[0].trial.model_copy(update={"seed": seed}).id for runs in results.final.values() for seed in seeds}
-    return replace(results, test_seen=max(declared, len(store.test_results() - of_this)))
+    known = {runs[0].trial.model_copy(update={"seed": seed}).id for runs in results.final.values() for seed in seeds}
+    known.update(run.trial.id for runs in results.tuning.values() for run in runs)  # which have no test results
+    return replace(results, test_seen=max(declared, len(store.test_results(leave_out=known))))

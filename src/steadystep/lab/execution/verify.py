@@ -22,7 +22,6 @@ from steadystep.lab.execution.worker import Job
 from steadystep.lab.statistics.agreement import allowed_differences
 from steadystep.lab.study.records import Results, Run
 from steadystep.lab.system.atomic import store_errors, write_atomic
-from steadystep.lab.tasks import find_task
 from steadystep.lab.training.device import find_device
 from steadystep.lab.training.environment import this_environment
 from steadystep.lab.training.record import Record
@@ -135,21 +134,15 @@ def verify(
             new records would be written into the folder of a study.
     """
     observer, where = observer or Silent(), find_device(device)
-    if any((folder / name).exists() for name in ("study.json", PACKED)) or folder.resolve() == published.resolve():
+    if any((folder / name).exists() for name in ("study.json", PACKED)):
         raise UserError(f"{folder} contains the records of a study: choose another folder for the new ones with --out")
-    declared = Store(published).declared()
-    task = find_task(declared.study.task)
-    if task.version != declared.task_version:
-        raise UserError(
-            f"{published} was run with version {declared.task_version} of {task.name}, and this is version "
-            f"{task.version}: its trials cannot be run again"
-        )
-    splits = task.load(data)
-    if splits.fingerprint != declared.data:
-        raise UserError(
-            f"{published} was run on other data: the fingerprint there is {declared.data}, here {splits.fingerprint}"
-        )
     results = read_study(published, observer)
+    task, recorded = results.task, Store(published).declared().data
+    splits = task.load(data)
+    if splits.fingerprint != recorded:
+        raise UserError(
+            f"{published} was run on other data: the fingerprint there is {recorded}, here {splits.fingerprint}"
+        )
     sample = _sample(results, trials)
     observer.study_extended(sum(run.record.trial.epochs for run in sample))
     store = Store(folder, observer.warning)

@@ -11,7 +11,6 @@ from steadystep.lab.stability.run import SweepResults
 from steadystep.lab.statistics.intervals import LEVEL, RESAMPLES
 from steadystep.lab.statistics.reported import FEWEST
 from steadystep.lab.statistics.summary import Estimate
-from steadystep.lab.tasks.task import Task
 from steadystep.lab.training.record import Record
 
 
@@ -48,7 +47,7 @@ def sensitivity(losses: np.ndarray, guess: float) -> np.ndarray:
 
 def sensitivities(results: SweepResults) -> dict[str, Sensitivity]:
     """Return the sensitivity of every arm, with percentile bootstrap intervals over seeds, paired over arms."""
-    study, guess = results.study, guess_loss(results.task)
+    study, guess = results.study, results.task.loss_of_a_guess
     losses = {name: _losses(runs) for name, runs in results.records.items()}
     found = {}
     for arm in study.arms:
@@ -58,11 +57,6 @@ def sensitivities(results: SweepResults) -> dict[str, Sensitivity]:
             _bootstrap([losses[arm.name], losses[twin.name]], guess) if twin else None,
         )
     return found
-
-
-def guess_loss(task: Task) -> float:
-    """Return the validation loss of a guess that does not know the class frequencies, in nats."""
-    return math.log(task.classes) if task.guess_loss is None else task.guess_loss
 
 
 def _losses(runs: Sequence[Record]) -> np.ndarray:

@@ -75,5 +75,5 @@ def run_success(
                 records = run_stage(f"{cell}, T = {length}", [trial for trials in runs.values() for trial in trials])
             for arm, trials in runs.items():
                 final[cell, arm, length] = [records[trial.id] for trial in trials]
-    own = {record.trial.id for records in final.values() for record in records}
-    return SuccessResults(measurement, chosen, tuning, final, len(store.test_results() - own))
+    own = {record.trial.id for records in (*tuning.values(), *final.values()) for record in records}
+    return SuccessResults(measurement, chosen, tuning, final, len(store.test_results(leave_out=own)))

@@ -1,5 +1,6 @@
 """The definition of a task: a data set, a model, a loss and a budget under one name."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +72,11 @@ class Task:
     def chance(self) -> float:
         """The accuracy of a guess, as a fraction of 1. A diverged run is counted with this accuracy."""
         return self.frequencies.accuracy if self.frequencies else 1 / self.classes
+
+    @property
+    def loss_of_a_guess(self) -> float:
+        """The loss of a guess, in nats: `guess_loss`, or that of classes that are all equally likely."""
+        return math.log(self.classes) if self.guess_loss is None else self.guess_loss
 
     def learning_rates(self, optimizer: str) -> tuple[float, float]:
         """Return the range of an optimizer's declared learning rates, or else Adam's range times a typical ratio."""

@@ -37,8 +37,7 @@ def no_better_than_guessing(measured: Measurements, steps_per_epoch: int, task: 
     """Return why a run that learned nothing counts as diverged despite a finite loss, or "" if it learned."""
     if not task.must_learn:
         return ""
-    guess = math.log(task.classes) if task.guess_loss is None else task.guess_loss
-    loss = last_epoch_metrics(measured, steps_per_epoch)["train_loss"]
+    guess, loss = task.loss_of_a_guess, last_epoch_metrics(measured, steps_per_epoch)["train_loss"]
     if loss < GUESSING * guess:
         return ""
     return f"{NO_BETTER}: training loss {loss:.4g} in the last epoch, a guess has {guess:.4g}"

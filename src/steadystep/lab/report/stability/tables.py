@@ -16,7 +16,6 @@ from steadystep.lab.report.cells import (
 )
 from steadystep.lab.report.tables import Column, Table
 from steadystep.lab.stability.run import SweepResults
-from steadystep.lab.stability.sensitivity import guess_loss
 from steadystep.lab.stability.summary import ArmStability, Point, Range, State, top_shift
 from steadystep.lab.statistics.summary import Estimate
 
@@ -44,8 +43,8 @@ def sensitivity_table(results: SweepResults, arms: Sequence[ArmStability]) -> Ta
         rows,
         f"Over {count(len(arms[0].points), 'learning rate')} and {seeds}. It needs no tolerance.",
         "Sensitivity: the mean final validation loss over the learning rates of the sweep, minus the lowest one. "
-        f"A run's loss counts as at most {guess_loss(results.task):.3f}, that of a guess, and so does a run that did "
-        "not finish. Source: Wortsman et al., arXiv 2309.14322 (2023). Seeds are paired over arms.",
+        f"A run's loss counts as at most {results.task.loss_of_a_guess:.3f}, that of a guess, and so does a run that "
+        "did not finish. Source: Wortsman et al., arXiv 2309.14322 (2023). Seeds are paired over arms.",
     )
 
 
